@@ -1,0 +1,140 @@
+"""The base of every contract, and the border where bytes become contracts."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, from_json
+
+from promptmill_schemas.errors import MISSING, ContractError
+from promptmill_schemas.limits import MAX_MESSAGE_BYTES
+
+SCHEMA_VERSION: Final = 1
+MAX_FINDINGS = 64
+
+
+class Contract(BaseModel):
+    """A frozen message; unknown fields are refused, so a misspelt one is never lost silently."""
+
+    max_bytes: ClassVar[int] = MAX_MESSAGE_BYTES
+    """The largest encoding that is read."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        revalidate_instances="never",
+        protected_namespaces=(),
+    )
+
+
+ContractT = TypeVar("ContractT", bound=Contract)
+
+
+def encode(contract: Contract) -> bytes:
+    """Compact UTF-8 JSON without the fields that are null."""
+    return contract.__pydantic_serializer__.to_json(contract, exclude_none=True)
+
+
+def decode(contract: type[ContractT], raw: bytes | None) -> ContractT:
+    """The contract in ``raw``.
+
+    Raises:
+        ContractError: with field, value, limit and remedy of the first thing that is wrong.
+    """
+    return validate(contract, parse_json(raw, contract.max_bytes))
+
+
+def parse_json(raw: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
+    """The JSON value in ``raw``; NaN and Infinity pass, so that a field can be named later.
+
+    Raises:
+        ContractError: no bytes, too many, not UTF-8, or not JSON.
+    """
+    if raw is None:
+        raise ContractError("", None, "a message has a value", "send the JSON document as value")
+    if len(raw) > max_bytes:
+        limit = f"at most {max_bytes} bytes of JSON, got {len(raw)}"
+        raise ContractError("", raw[:40], limit, "shorten or split the text")
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        return _parse_leniently(raw, error)
+
+
+def _parse_leniently(raw: bytes, strict_error: orjson.JSONDecodeError) -> Any:
+    """JSON with NaN and Infinity, which are refused where a field is validated."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        limit = f"valid UTF-8, but byte {error.start} is 0x{raw[error.start]:02x}"
+        raise ContractError("", raw[:40], limit, "write the file as UTF-8") from error
+    try:
+        return from_json(raw, allow_inf_nan=True)
+    except ValueError:
+        limit = f"one JSON document, but {strict_error}"
+        raise ContractError("", raw[:40], limit, "send valid JSON") from strict_error
+
+
+def validate(contract: type[ContractT], value: Any) -> ContractT:
+    """The contract that ``value`` (parsed JSON) holds; see :func:`decode` for errors."""
+    try:
+        return contract.model_validate(value)
+    except ValidationError as error:
+        raise contract_error(error) from error
+
+
+def contract_error(error: ValidationError) -> ContractError:
+    """The most telling finding of pydantic in promptmill's words.
+
+    A wrong value says more than a missing field, and that more than an unknown one: a plain
+    ``{"prompt": "…", "n": 0}`` sent as a contract is refused for its ``n``.
+    """
+    findings = error.errors(include_url=False)[:MAX_FINDINGS]
+    finding = min((f for f in findings if not _follows(f, findings)), key=_rank)
+    cause = finding.get("ctx", {}).get("error")
+    if isinstance(cause, ContractError):
+        return cause
+    field = ".".join(str(part) for part in finding["loc"])
+    value = MISSING if finding["type"] == "missing" else finding.get("input")
+    return ContractError(field, value, _limit(finding), _remedy(finding["type"]))
+
+
+def _follows(finding: ErrorDetails, findings: list[ErrorDetails]) -> bool:
+    """A list of which an item was refused is also reported as too short."""
+    loc = finding["loc"]
+    return any(len(f["loc"]) > len(loc) and f["loc"][: len(loc)] == loc for f in findings)
+
+
+def _rank(finding: ErrorDetails) -> int:
+    return {"missing": 1, "extra_forbidden": 2}.get(finding["type"], 0)
+
+
+def _limit(finding: ErrorDetails) -> str:
+    if finding["type"] == "model_type":
+        return "input should be a JSON object"
+    text = finding["msg"][0].lower() + finding["msg"][1:]
+    return text.replace("tuple", "list").replace("dictionary", "object")
+
+
+_REMEDIES = {
+    "missing": "add the field",
+    "extra_forbidden": "remove the field or correct its name",
+    "finite_number": "use a finite number",
+    "literal_error": "use one of the allowed values",
+    "model_type": "send a JSON object",
+    "too_short": "give at least one",
+    "too_long": "give fewer",
+    "string_too_short": "give some text",
+    "string_too_long": "shorten the text",
+}
+
+
+def _remedy(kind: str) -> str:
+    if remedy := _REMEDIES.get(kind):
+        return remedy
+    if kind.endswith(("_type", "_parsing")):
+        return "send the right type"
+    return "use a value within the limit"

@@ -1,0 +1,68 @@
+"""A prompt with all of its answers, and who gave them."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from promptmill_schemas.base import SCHEMA_VERSION, Contract
+from promptmill_schemas.errors import ContractError
+from promptmill_schemas.prompt import Float, Id, Int, Prompt, Text
+
+
+class Candidate(Contract):
+    """One answer.
+
+    Attributes:
+        index: its place among the prompt's candidates, from 0.
+        finish_reason: why the model stopped: ``stop``, ``length`` or the server's own word.
+        digest: BLAKE2b-128 of the text.
+        logprob: sum of the log-probabilities of its tokens, where the prompt asked for it.
+    """
+
+    index: Int = Field(ge=0)
+    text: str
+    finish_reason: Text
+    prompt_tokens: Int = Field(ge=0)
+    completion_tokens: Int = Field(ge=0)
+    seed: Int = Field(ge=0)
+    digest: Id
+    logprob: Float | None = None
+
+
+class Generator(Contract):
+    """What produced the answers."""
+
+    engine: Text
+    model: Text
+    revision: str = ""
+    tensor_parallel: Int = Field(default=1, ge=1)
+    template_digest: str = ""
+    adapter: str | None = None
+
+
+class Timings(Contract):
+    """When the work was done, and how long it took, in seconds."""
+
+    started_at: AwareDatetime
+    queued_s: Float = Field(default=0.0, ge=0)
+    work_s: Float = Field(ge=0)
+
+
+class Completion(Contract):
+    """A prompt with its ``n`` candidates, in the order of their index."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    prompt: Prompt
+    candidates: tuple[Candidate, ...] = Field(min_length=1)
+    generator: Generator
+    timings: Timings
+
+    @model_validator(mode="after")
+    def _one_candidate_for_each_index(self) -> Self:
+        indexes = [candidate.index for candidate in self.candidates]
+        if indexes != list(range(self.prompt.n)):
+            limit = f"indexes 0 to {self.prompt.n - 1}, each once and in order"
+            raise ContractError("candidates.index", indexes, limit, "send all candidates together")
+        return self

@@ -1,0 +1,47 @@
+"""Free-form JSON inside a contract: only what every reader reads back unchanged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from promptmill_schemas.errors import ContractError
+from promptmill_schemas.limits import MAX_JSON_DEPTH
+
+MAX_INT_BITS = 63
+
+
+def require_plain_json(value: Any, field: str) -> None:
+    """Refuse what JSON cannot carry: it would give a prompt another id on its next reading.
+
+    Args:
+        value: parsed JSON.
+        field: dotted path of ``value``, for the error.
+
+    Raises:
+        ContractError: a number that is not finite or too large, or nesting that is too deep.
+    """
+    for path, item, depth in _walk(value, field, 1):
+        if depth > MAX_JSON_DEPTH:
+            limit = f"at most {MAX_JSON_DEPTH} levels of nesting"
+            raise ContractError(field, value, limit, "flatten it")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ContractError(path, item, "a finite number", "use a finite number")
+        if isinstance(item, int) and item.bit_length() > MAX_INT_BITS:
+            limit = f"an integer of at most {MAX_INT_BITS} bits"
+            raise ContractError(path, item, limit, "use a smaller number")
+
+
+def _walk(value: Any, path: str, depth: int) -> Iterable[tuple[str, Any, int]]:
+    yield path, value, depth
+    if depth > MAX_JSON_DEPTH:
+        return
+    for key, item in _items(value):
+        yield from _walk(item, f"{path}.{key}", depth + 1)
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()

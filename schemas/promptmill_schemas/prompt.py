@@ -1,0 +1,153 @@
+"""What a user asks for: a conversation, the number of answers, and how to sample them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+
+from promptmill_schemas import ids
+from promptmill_schemas.base import SCHEMA_VERSION, Contract
+from promptmill_schemas.errors import ContractError
+from promptmill_schemas.limits import (
+    MAX_CANDIDATES,
+    MAX_MESSAGES,
+    MAX_RUN_CHARACTERS,
+    MAX_TAG_CHARACTERS,
+    MAX_TAGS,
+    MAX_TOKENS,
+)
+from promptmill_schemas.plain_json import require_plain_json
+
+Role = Literal["system", "user", "assistant"]
+Int = Annotated[int, Field(strict=True)]
+Float = Annotated[float, Field(strict=True)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+RunName = Annotated[
+    str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_RUN_CHARACTERS - 1}}}$")
+]
+Tag = Annotated[str, StringConstraints(max_length=MAX_TAG_CHARACTERS)]
+
+
+class Message(Contract):
+    """One turn of a conversation."""
+
+    role: Role
+    content: Text
+
+
+class StructuredOutput(Contract):
+    """A constraint on the answer's form; exactly one of the three is set."""
+
+    json_schema: dict[str, Any] | None = None
+    regex: Text | None = None
+    choice: tuple[Text, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [name for name, value in self if value is not None]
+        if len(given) != 1:
+            limit = "exactly one of json_schema, regex, choice"
+            raise ContractError("sampling.structured", given, limit, "keep one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _the_schema_is_plain_json(self) -> Self:
+        if self.json_schema is not None:
+            require_plain_json(self.json_schema, "sampling.structured.json_schema")
+        return self
+
+
+class Sampling(Contract):
+    """How answers are drawn. Names and ranges are those of vLLM and the OpenAI API."""
+
+    temperature: Float = Field(default=1.0, ge=0, le=2)
+    top_p: Float = Field(default=1.0, gt=0, le=1)
+    top_k: Int | None = Field(default=None, ge=1)
+    min_p: Float = Field(default=0.0, ge=0, le=1)
+    max_tokens: Int = Field(default=512, ge=1, le=MAX_TOKENS)
+    stop: tuple[Text, ...] = Field(default=(), max_length=16)
+    seed: Int | None = Field(default=None, ge=0, lt=1 << 63)
+    presence_penalty: Float = Field(default=0.0, ge=-2, le=2)
+    frequency_penalty: Float = Field(default=0.0, ge=-2, le=2)
+    repetition_penalty: Float = Field(default=1.0, gt=0, le=2)
+    logprobs: Annotated[bool, Field(strict=True)] = False
+    structured: StructuredOutput | None = None
+
+    def canonical(self) -> dict[str, Any]:
+        """Only what differs from the defaults, as plain JSON values."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class Prompt(Contract):
+    """A conversation to be answered ``n`` times.
+
+    Attributes:
+        prompt_id: derived from run, messages, n, sampling and adapter; a wrong one is refused.
+        run: the name under which the books are kept.
+        adapter: the LoRA adapter that answers, by name; the model itself when ``None``.
+        tags: the user's own labels (domain, stratum, ground truth …); not part of the id.
+        replays: how often the prompt was sent again after it had been dead-lettered.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    prompt_id: Id
+    run: RunName
+    messages: tuple[Message, ...] = Field(min_length=1, max_length=MAX_MESSAGES)
+    n: Int = Field(default=1, ge=1, le=MAX_CANDIDATES)
+    sampling: Sampling = Sampling()
+    adapter: Text | None = None
+    tags: dict[str, Tag] = Field(default_factory=dict, max_length=MAX_TAGS)
+    replays: Int = Field(default=0, ge=0)
+    created_at: AwareDatetime
+
+    @classmethod
+    def create(
+        cls,
+        run: str,
+        messages: tuple[Message, ...],
+        *,
+        n: int = 1,
+        sampling: Sampling | None = None,
+        adapter: str | None = None,
+        tags: dict[str, str] | None = None,
+        created_at: datetime | None = None,
+    ) -> Prompt:
+        """A prompt with its id; raises pydantic's ``ValidationError`` when a part is wrong."""
+        sampling = sampling or Sampling()
+        return cls(
+            prompt_id=_identify(run, messages, n, sampling, adapter),
+            run=run,
+            messages=messages,
+            n=n,
+            sampling=sampling,
+            adapter=adapter,
+            tags=tags or {},
+            created_at=created_at or datetime.now(UTC),
+        )
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if self.messages[-1].role == "assistant":
+            limit = "the last message is the user's or the system's"
+            remedy = "end the conversation with the turn to be answered"
+            field = f"messages.{len(self.messages) - 1}.role"
+            raise ContractError(field, "assistant", limit, remedy)
+        return self
+
+    @model_validator(mode="after")
+    def _id_fits_the_content(self) -> Self:
+        expected = _identify(self.run, self.messages, self.n, self.sampling, self.adapter)
+        if self.prompt_id != expected:
+            limit = f"the id of this content is {expected}"
+            raise ContractError("prompt_id", self.prompt_id, limit, "send that id or leave it out")
+        return self
+
+
+def _identify(
+    run: str, messages: tuple[Message, ...], n: int, sampling: Sampling, adapter: str | None
+) -> str:
+    turns = [[message.role, message.content] for message in messages]
+    return ids.prompt_id(run, turns, n, sampling.canonical(), adapter)

@@ -1,0 +1,65 @@
+"""One training record that the policy let through, with its full provenance."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from promptmill_schemas.base import SCHEMA_VERSION, Contract
+from promptmill_schemas.completion import Generator
+from promptmill_schemas.errors import ContractError
+from promptmill_schemas.grading import AttributeScores, GradedCandidate, Scorer
+from promptmill_schemas.prompt import Float, Id, Int, Message, RunName, Sampling, Tag, Text
+
+
+class Record(Contract):
+    """A row for supervised fine-tuning or a preference pair.
+
+    Attributes:
+        decision_id: digest of the scored message that was decided on; all records of one
+            decision carry the same one, and a replay with other content carries another.
+        ordinal: place among the records of the decision, from 0.
+        messages: for ``sft`` the whole conversation with the answer at its end; for
+            ``preference`` the conversation that both answers continue.
+        chosen: the accepted answer's text.
+        rejected: the worse answer's text; ``preference`` only.
+        scores: the five attributes of the chosen answer.
+        reward: the scalar reward of the chosen answer.
+        margin: reward of chosen minus reward of rejected; ``preference`` only.
+        candidates: every answer to the prompt with its grades; on ordinal 0 only.
+        policy_version: digest and name of the policy that let the record through.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    record_id: Id
+    prompt_id: Id
+    decision_id: Id
+    run: RunName
+    kind: Literal["sft", "preference"]
+    ordinal: Int = Field(default=0, ge=0)
+    messages: tuple[Message, ...] = Field(min_length=1)
+    chosen: str
+    rejected: str | None = None
+    scores: AttributeScores
+    reward: Float
+    rejected_scores: AttributeScores | None = None
+    rejected_reward: Float | None = None
+    margin: Float | None = None
+    candidates: tuple[GradedCandidate, ...] = ()
+    sampling: Sampling
+    tags: dict[str, Tag] = Field(default_factory=dict)
+    generator: Generator
+    scorer: Scorer
+    policy_version: Text
+    replays: Int = Field(default=0, ge=0)
+    created_at: AwareDatetime
+
+    @model_validator(mode="after")
+    def _a_pair_has_both_sides(self) -> Self:
+        pair = (self.rejected, self.rejected_scores, self.rejected_reward, self.margin)
+        missing = sum(part is None for part in pair)
+        if missing != (0 if self.kind == "preference" else len(pair)):
+            limit = "a preference has rejected, its scores, its reward and a margin; sft has none"
+            raise ContractError("rejected", self.rejected, limit, "set kind and fields to match")
+        return self

@@ -1,0 +1,69 @@
+"""A prompt whose answers the policy refused, with every check that failed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from promptmill_schemas.base import SCHEMA_VERSION, Contract
+from promptmill_schemas.completion import Generator
+from promptmill_schemas.grading import AttributeScores, Scorer
+from promptmill_schemas.prompt import Float, Id, Int, Message, RunName, Sampling, Tag, Text
+
+Reason = Literal["below_limit", "duplicate_exact", "duplicate_near", "ungraded"]
+
+
+class Check(Contract):
+    """One failed check: ``margin`` is how far the value is on the wrong side of the limit."""
+
+    name: Text
+    value: Float | None = None
+    limit: Float | None = None
+    margin: Float | None = None
+    detail: str | None = None
+
+
+class Duplicate(Contract):
+    """Whose duplicate an answer is, and how similar (Jaccard, 1.0 for exact)."""
+
+    record_id: Id
+    similarity: Float = Field(ge=0, le=1)
+
+
+class FailedCandidate(Contract):
+    """An answer with the checks that it failed."""
+
+    index: Int = Field(ge=0)
+    text: str
+    finish_reason: Text
+    completion_tokens: Int = Field(ge=0)
+    scores: AttributeScores | None = None
+    reward: Float | None = None
+    checks: tuple[Check, ...] = Field(min_length=1)
+    duplicate: Duplicate | None = None
+
+
+class Reject(Contract):
+    """The one decision about a prompt of which no answer was accepted.
+
+    Attributes:
+        reason: what kept the prompt's best answer out.
+        detail: the same in words, with value and limit.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    prompt_id: Id
+    decision_id: Id
+    run: RunName
+    reason: Reason
+    detail: Text
+    messages: tuple[Message, ...] = Field(min_length=1)
+    candidates: tuple[FailedCandidate, ...] = Field(min_length=1)
+    sampling: Sampling
+    tags: dict[str, Tag] = Field(default_factory=dict)
+    generator: Generator
+    scorer: Scorer
+    policy_version: Text
+    replays: Int = Field(default=0, ge=0)
+    created_at: AwareDatetime

@@ -1,0 +1,62 @@
+"""A completion with the grades of all of its candidates."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from promptmill_schemas.base import SCHEMA_VERSION, Contract
+from promptmill_schemas.completion import Completion, Timings
+from promptmill_schemas.errors import ContractError
+from promptmill_schemas.grading import AttributeScores, GradedCandidate, Scorer
+from promptmill_schemas.prompt import Float, Int, Text
+
+
+class Grade(Contract):
+    """The grades of one candidate, or why it has none (its ``refusal``)."""
+
+    index: Int = Field(ge=0)
+    scores: AttributeScores | None = None
+    reward: Float | None = None
+    refusal: Text | None = None
+
+    @model_validator(mode="after")
+    def _graded_or_refused(self) -> Self:
+        graded = self.scores is not None and self.reward is not None
+        if graded == (self.refusal is not None):
+            limit = "either scores and reward, or a refusal"
+            raise ContractError(f"grades.{self.index}", self.refusal, limit, "send one of the two")
+        return self
+
+
+class Scored(Contract):
+    """What the filter decides on."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    completion: Completion
+    grades: tuple[Grade, ...] = Field(min_length=1)
+    scorer: Scorer
+    timings: Timings
+
+    @model_validator(mode="after")
+    def _one_grade_for_each_candidate(self) -> Self:
+        indexes = [grade.index for grade in self.grades]
+        if indexes != [candidate.index for candidate in self.completion.candidates]:
+            limit = "one grade for each candidate, in the same order"
+            raise ContractError("grades.index", indexes, limit, "grade all candidates together")
+        return self
+
+    def graded_candidates(self) -> tuple[GradedCandidate, ...]:
+        """Each candidate with its grades, in order of index."""
+        return tuple(
+            GradedCandidate(
+                index=candidate.index,
+                text=candidate.text,
+                finish_reason=candidate.finish_reason,
+                completion_tokens=candidate.completion_tokens,
+                scores=grade.scores,
+                reward=grade.reward,
+            )
+            for candidate, grade in zip(self.completion.candidates, self.grades, strict=True)
+        )

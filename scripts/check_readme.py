@@ -1,0 +1,52 @@
+"""Every promptmill command in the README exists, with the flags that it is shown with.
+
+The commands of ``bash`` blocks are also run, in order, by ``tests/e2e/test_readme.py``.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```(bash|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def commands(kind: str | None = None) -> list[str]:
+    """The command lines of the README's blocks, of one kind or all."""
+    blocks = BLOCK.findall((ROOT / "README.md").read_text())
+    return [
+        line
+        for found, text in blocks
+        if kind in {None, found}
+        for line in text.splitlines()
+        if line.strip()
+    ]
+
+
+def problem_with(command: str) -> str | None:
+    """Why this command cannot work, or ``None``."""
+    program, *arguments = command.split()
+    if program.startswith("./"):
+        return None if (ROOT / program).is_file() else f"{program} does not exist"
+    words = [a for a in arguments if not a.startswith("-")][: 2 if arguments[0] == "run" else 1]
+    words = [word for word in words if word.islower() and "/" not in word]
+    shown = subprocess.run(  # noqa: S603 - our own program, with words of our own README
+        [Path(sys.executable).parent / "promptmill", *words, "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if shown.returncode:
+        return f"promptmill {' '.join(words)} --help exits with {shown.returncode}"
+    flags = [a for a in arguments if a.startswith("--")]
+    missing = [flag for flag in flags if flag not in shown.stdout]
+    return f"{command!r}: no flag {', '.join(missing)}" if missing else None
+
+
+if __name__ == "__main__":
+    problems = [problem for command in commands() if (problem := problem_with(command))]
+    sys.stderr.writelines(f"check_readme: {problem}\n" for problem in problems)
+    sys.exit(1 if problems else 0)

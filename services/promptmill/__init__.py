@@ -1,0 +1,5 @@
+"""promptmill: seed prompts in, graded training records out, continuously."""
+
+from importlib.metadata import version
+
+__version__ = version("promptmill")

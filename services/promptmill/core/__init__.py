@@ -1,0 +1,1 @@
+"""What every service shares: errors, settings, the stream core, gates, engines, sinks."""

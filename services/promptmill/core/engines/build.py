@@ -1,0 +1,100 @@
+"""The one place that knows every engine by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from promptmill.core.engines.base import GeneratorEngine, GraderEngine
+from promptmill.core.engines.openai.options import Api, GradingOptions, HttpOptions
+from promptmill.core.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from promptmill.core.engines.openai.form import GradeForm
+
+
+def build_generator(
+    engine: str,
+    model: str,
+    *,
+    tensor_parallel: int = 1,
+    watchdog_s: float = 120.0,
+    http: HttpOptions | None = None,
+    api: Api = "chat",
+) -> GeneratorEngine:
+    """A generator that is not started yet.
+
+    Args:
+        engine: ``vllm``, ``openai``, or ``scripted`` for tests and load runs.
+        model: folder or name; for ``scripted`` see
+            :func:`~promptmill.core.engines.scripted.read_script`.
+        tensor_parallel: ranks that share the model.
+        watchdog_s: work outstanding and nothing computed for so long ends the engine.
+        http: the server of ``openai``.
+        api: the endpoint of ``openai``.
+
+    Raises:
+        Misconfigured: an unknown engine, or no model for it.
+    """
+    if engine == "scripted":
+        from promptmill.core.engines.scripted import ScriptedGenerator, read_script
+
+        return ScriptedGenerator(read_script(model))
+    if engine == "openai":
+        from promptmill.core.engines.openai.generate import HttpGenerator
+
+        return HttpGenerator(_require_http(http), api)
+    from promptmill.core.engines.vllm_generate import VllmGenerator
+    from promptmill.core.engines.vllm_options import VllmOptions
+
+    _require_vllm(engine, model)
+    return VllmGenerator(VllmOptions(model, tensor_parallel=tensor_parallel, watchdog_s=watchdog_s))
+
+
+def build_grader(
+    engine: str,
+    model: str,
+    *,
+    tensor_parallel: int = 1,
+    watchdog_s: float = 120.0,
+    http: HttpOptions | None = None,
+    grading: GradingOptions | None = None,
+) -> GraderEngine:
+    """A grader that is not started yet; see :func:`build_generator`."""
+    if engine == "scripted":
+        from promptmill.core.engines.scripted import ScriptedGrader, read_script
+
+        return ScriptedGrader(read_script(model))
+    if engine == "openai":
+        from promptmill.core.engines.openai.grade import HttpGrader
+
+        return HttpGrader(_require_http(http), _grade_form(grading or GradingOptions()))
+    from promptmill.core.engines.vllm_grade import VllmGrader
+    from promptmill.core.engines.vllm_options import VllmOptions
+
+    _require_vllm(engine, model)
+    return VllmGrader(VllmOptions(model, tensor_parallel=tensor_parallel, watchdog_s=watchdog_s))
+
+
+def _grade_form(grading: GradingOptions) -> GradeForm:
+    from promptmill.core.engines.openai.grade_classify import ClassifyForm
+    from promptmill.core.engines.openai.grade_reward import RewardForm
+    from promptmill.core.engines.openai.judge import JudgeForm
+
+    if grading.kind == "judge":
+        return JudgeForm(grading.rubric, grading.judge_tokens)
+    if grading.kind == "classify":
+        return ClassifyForm(grading.heads)
+    return RewardForm(grading.heads)
+
+
+def _require_http(http: HttpOptions | None) -> HttpOptions:
+    if http is None:
+        raise Misconfigured("engine 'openai' needs a server: give --base-url http://HOST:PORT/v1")
+    return http
+
+
+def _require_vllm(engine: str, model: str) -> None:
+    if engine != "vllm":
+        raise Misconfigured(f"engine {engine!r} is not available; use vllm, openai or scripted")
+    if not model:
+        raise Misconfigured("no model: give --model FOLDER or a name at the model hub")

@@ -1,0 +1,134 @@
+"""Requests that get their answer, or say truly why not: in turn, in time, and tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+
+import structlog
+
+from promptmill.core.engines.openai.address import Address
+from promptmill.core.engines.openai.breaker import REFUSALS, Breaker
+from promptmill.core.engines.openai.course import Course
+from promptmill.core.engines.openai.failures import Refused
+from promptmill.core.engines.openai.limiter import Limiter
+from promptmill.core.engines.openai.options import HttpOptions
+from promptmill.core.engines.openai.transport import Transport
+from promptmill.core.errors import Fatal, Misconfigured, Poison, PromptmillError, Transient
+
+log = structlog.get_logger(__name__)
+
+Answer = TypeVar("Answer")
+
+LONGEST_PAUSE_S = 10.0
+
+
+class Client:
+    """One server and all requests to it.
+
+    Args:
+        canary: a request that the server answers when all is well; it is sent past the turnstile.
+    """
+
+    def __init__(
+        self, address: Address, options: HttpOptions, canary: Callable[[], Awaitable[object]]
+    ) -> None:
+        self.address = address
+        self.options = options
+        self.transport = Transport(address, options)
+        self.limiter = Limiter(options.concurrency)
+        self._canary = canary
+        self.breaker = Breaker(canary, options.first_pause_s)
+        self._stack = AsyncExitStack()
+
+    async def start(self, prepare: Callable[[], Awaitable[object]]) -> None:
+        """Open the pool; returns when the server has answered the canary.
+
+        Args:
+            prepare: what has to be known before the canary; asked again with it.
+
+        Raises:
+            Misconfigured: the server refuses the key, the path, the model or the canary, three
+                times in a row.
+            Fatal: it did not answer within the limit.
+        """
+        await self._stack.enter_async_context(self.transport)
+        self._stack.push_async_callback(self.breaker.close)
+        self._stack.callback(self.limiter.close)
+        deadline, pause_s, refusals = self._deadline(), self.options.first_pause_s, 0
+        while True:
+            try:
+                await prepare()
+                await self._canary()
+            except (Refused, Poison, Misconfigured) as error:
+                refusals += 1
+                if refusals == REFUSALS:
+                    raise _misconfigured(error) from None
+                await asyncio.sleep(self.options.first_pause_s)
+            except Transient as error:
+                await self._await_server(error, deadline, pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            else:
+                return
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self.options.start_limit_s
+
+    async def _await_server(self, error: Transient, deadline: float, pause_s: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Fatal(
+                f"{self.address.api} did not answer within {self.options.start_limit_s:g} s; the "
+                f"last error: {error}; start the server, correct --base-url, or raise "
+                "--start-limit-s"
+            ) from None
+        log.warning("server_not_ready", error=str(error), gives_up_in_s=round(left))
+        await asyncio.sleep(min(max(pause_s, error.retry_after_s or 0.0), left))
+
+    async def close(self) -> None:
+        """Close all connections; the server drops what they carried."""
+        await self._stack.aclose()
+
+    async def call(
+        self, url: str, body: Callable[[int], bytes], read: Callable[[Any], Answer]
+    ) -> Answer:
+        """The answer to one request.
+
+        Args:
+            body: what to send, by the number of tries that failed before.
+            read: makes the answer of the parsed JSON; raises ``Malformed``.
+
+        Raises:
+            Unavailable: the server is busy or away for longer than the patience lasts.
+            Transient: the server failed this request as often as it may.
+            Poison: the server says that the request is wrong.
+            Fatal: the server takes no requests of this process any more.
+        """
+        course = Course(self.limiter, self.breaker, self.options)
+        while True:
+            await course.turn()
+            try:
+                return self._taken(read(await self.transport.post(url, body(course.faults))))
+            except Poison:
+                self._taken(None)
+                raise
+            except Transient as error:
+                failure, pause_s = error, course.failed(error)
+            finally:
+                self.limiter.release()
+            await course.pause(failure, pause_s)
+
+    def _taken(self, answer: Answer) -> Answer:
+        """The server has answered as a healthy one does."""
+        self.limiter.accepted()
+        self.breaker.succeeded()
+        return answer
+
+
+def _misconfigured(error: PromptmillError) -> Misconfigured:
+    if isinstance(error, Misconfigured):
+        return error
+    return Misconfigured(f"the server refuses a first request: {error}")

@@ -1,0 +1,131 @@
+"""Answers from a language model behind an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import structlog
+
+from promptmill.core.engines.base import Answer, GenerateRequest
+from promptmill.core.engines.openai.address import parse_base_url
+from promptmill.core.engines.openai.answer import read_answer, require_form
+from promptmill.core.engines.openai.client import Client
+from promptmill.core.engines.openai.dialect import sampling_fields
+from promptmill.core.engines.openai.models import ServedModel, find_model
+from promptmill.core.engines.openai.options import Api, HttpOptions
+from promptmill.core.errors import EngineDead, Poison
+from promptmill_schemas import Generator, Message, Sampling
+
+log = structlog.get_logger(__name__)
+
+CANARY = GenerateRequest(
+    "canary", (Message(role="user", content="Are you there?"),), Sampling(max_tokens=16), seed=0
+)
+
+_NO_ROOM = re.compile(r"max_(completion_)?tokens|context length", re.IGNORECASE)
+
+
+class HttpGenerator:
+    """A generator; candidates are separate requests, each with its own seed.
+
+    Args:
+        api: ``completions`` for base models, which know no turns.
+    """
+
+    def __init__(self, options: HttpOptions, api: Api = "chat") -> None:
+        address = parse_base_url(options.base_url)
+        self._api = api
+        self._url = f"{address.api}/{'chat/completions' if api == 'chat' else 'completions'}"
+        self._client = Client(address, options, self._ask_canary)
+        self._model: ServedModel | None = None
+
+    @property
+    def info(self) -> Generator:
+        """What answers."""
+        return Generator(engine="openai", model=self._served.name)
+
+    @property
+    def context_tokens(self) -> int:
+        """Longest conversation with its answer, 0 where the server does not tell."""
+        return self._served.context_tokens
+
+    @property
+    def tokenizer(self) -> str:
+        """It is at the server."""
+        return ""
+
+    async def start(self) -> None:
+        """Find the model; returns when it has answered once."""
+        await self._client.start(self._find_model)
+        log.info(
+            "server_ready",
+            url=self._url,
+            model=self._served.name,
+            server=self._served.server,
+            context_tokens=self.context_tokens,
+        )
+
+    async def generate(self, request: GenerateRequest) -> Answer:
+        """One answer; see :class:`~promptmill.core.engines.base.GeneratorEngine`.
+
+        A server that refuses ``max_tokens`` because the context has less room is asked again
+        without; its own limit is the stricter one then.
+        """
+        fields = self._fields(request)
+        try:
+            return await self._ask(fields, request)
+        except Poison as error:
+            if not _NO_ROOM.search(str(error)):
+                raise
+            limits = {"max_tokens", "max_completion_tokens"}
+            unlimited = {name: value for name, value in fields.items() if name not in limits}
+            return await self._ask(unlimited, request)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _ask(self, fields: dict[str, Any], request: GenerateRequest) -> Answer:
+        body = orjson.dumps(fields)
+        form = request.sampling.structured
+
+        def read(reply: Any) -> Answer:
+            answer = read_answer(self._api, reply)
+            if form is not None and answer.finish_reason != "length":
+                require_form(answer.text, form)
+            return answer
+
+        return await self._client.call(self._url, lambda _faults: body, read)
+
+    @property
+    def _served(self) -> ServedModel:
+        if self._model is None:
+            raise EngineDead("the engine is not started")
+        return self._model
+
+    async def _find_model(self) -> None:
+        self._model = await find_model(self._client)
+
+    async def _ask_canary(self) -> None:
+        body = orjson.dumps(self._fields(CANARY))
+        reply = await self._client.transport.post(self._url, body)
+        read_answer(self._api, reply)
+
+    def _fields(self, request: GenerateRequest) -> dict[str, Any]:
+        fields: dict[str, Any] = {"model": request.adapter or self._served.name}
+        if self._api == "chat":
+            fields["messages"] = chat_messages(request.messages)
+        else:
+            fields["prompt"] = "\n\n".join(message.content for message in request.messages)
+        fields |= sampling_fields(self._served.server, request.sampling, request.seed)
+        if request.sampling.logprobs:
+            fields["logprobs"] = True if self._api == "chat" else 1
+        return fields
+
+
+def chat_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """A conversation as the API wants it."""
+    return [{"role": message.role, "content": message.content} for message in messages]

@@ -1,0 +1,63 @@
+"""Settings of workers whose model is behind an HTTP server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from promptmill.core.engines.openai.key import read_api_key
+from promptmill.core.engines.openai.options import HttpOptions, Server
+from promptmill.core.errors import Misconfigured
+from promptmill.core.stage_settings import StageSettings
+
+PATIENCE_SHARE = 3
+"""A record waits at most this part of its deadline for the server; then its time begins anew."""
+
+
+class ServerSettings(StageSettings):
+    """The part for ``--engine openai``; the key comes from PROMPTMILL_API_KEY alone."""
+
+    model: str = Field(default="", description="folder of the model, or its name at the server")
+    base_url: str = Field(
+        default="",
+        description="openai: the server, http://HOST:PORT/v1; its key is taken from "
+        "PROMPTMILL_API_KEY",
+    )
+    server: Server = Field(
+        default="auto", description="openai: whose extensions the server speaks; auto asks it"
+    )
+    concurrency: int = Field(default=256, ge=1, description="openai: most requests at once")
+    request_timeout_s: float | None = Field(
+        default=None, gt=0, description="openai: time for one answer; a third of deadline_s"
+    )
+    start_limit_s: float = Field(
+        default=300.0, gt=0, description="openai: time for the server to come up"
+    )
+    ca_file: Path | None = Field(
+        default=None, description="openai: certificates to trust, in PEM format"
+    )
+
+    def http_options(self) -> HttpOptions:
+        """What the HTTP engine is told.
+
+        Raises:
+            Misconfigured: settings that contradict each other, or a key that cannot be sent.
+        """
+        timeout_s = self.request_timeout_s or self.deadline_s / PATIENCE_SHARE
+        if timeout_s >= self.deadline_s:
+            raise Misconfigured(
+                f"request_timeout_s is {timeout_s:g} and deadline_s is {self.deadline_s:g}: a "
+                "record would be buried before its request has timed out; raise --deadline-s"
+            )
+        return HttpOptions(
+            base_url=self.base_url,
+            model=self.model,
+            server=self.server,
+            concurrency=self.concurrency,
+            request_timeout_s=timeout_s,
+            patience_s=self.deadline_s / PATIENCE_SHARE,
+            start_limit_s=self.start_limit_s,
+            ca_file=self.ca_file,
+            api_key=read_api_key(),
+        )

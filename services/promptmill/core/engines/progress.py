@@ -1,0 +1,37 @@
+"""Whether an engine moves: what is outstanding, and when anything was last computed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Progress:
+    """Counts outstanding requests and remembers the last sign of work."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+        self.outstanding = 0
+        self.running = 0
+        self.waiting = 0
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """One request is outstanding; an idle engine has owed nothing until now."""
+        if self.outstanding == 0:
+            self.beat()
+        self.outstanding += 1
+        try:
+            yield
+        finally:
+            self.outstanding -= 1
+
+    def beat(self) -> None:
+        """Something was computed."""
+        self._last = self._clock()
+
+    def silent_s(self) -> float:
+        """Seconds without a sign of work while something is outstanding."""
+        return self._clock() - self._last if self.outstanding else 0.0

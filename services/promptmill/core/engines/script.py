@@ -1,0 +1,109 @@
+"""What a scripted engine plays: latencies, lengths and faults, all drawn from one seed."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from dataclasses import dataclass, fields
+from random import Random
+
+from promptmill.core.errors import EngineDead, Misconfigured, Poison, Transient
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Figures of a scripted engine; rates are shares of the requests, 0 to 1.
+
+    Attributes:
+        seed: the same seed plays the same.
+        latency_s: median time of a request, in seconds.
+        sigma: spread of the log-normal latency; 0 makes all alike.
+        tokens: median length of an answer.
+        context: longest conversation, in words.
+        transient: fail, and succeed when tried again (drawn anew for each attempt).
+        poison: fail always.
+        hang: never return.
+        dead: the engine dies of the request.
+        nan: the grader's score is not a number.
+        fresh: 1 draws other answers each time, as a model without seeds does.
+    """
+
+    seed: int = 0
+    latency_s: float = 0.02
+    sigma: float = 0.5
+    tokens: int = 40
+    context: int = 4096
+    transient: float = 0.0
+    poison: float = 0.0
+    hang: float = 0.0
+    dead: float = 0.0
+    nan: float = 0.0
+    fresh: int = 0
+
+
+def read_script(text: str) -> Script:
+    """A script from ``name=value,name=value``; what is not named keeps its default.
+
+    Raises:
+        Misconfigured: an unknown name, or a value that is not a number of its kind.
+    """
+    kinds = {field.name: type(field.default) for field in fields(Script)}
+    values: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = part.partition("=")
+        if name not in kinds:
+            known = ", ".join(kinds)
+            raise Misconfigured(f"script has no {name!r}; use name=value with names of {known}")
+        values[name] = _number(name, value, kinds[name])
+    return Script(**values)  # type: ignore[arg-type]
+
+
+def _number(name: str, text: str, kind: type) -> float:
+    try:
+        value: float = kind(text)
+    except ValueError:
+        raise Misconfigured(f"script's {name} is {text!r}; give a {kind.__name__}") from None
+    if not math.isfinite(value) or value < 0:
+        raise Misconfigured(f"script's {name} is {text}; give a finite number from 0 on")
+    return value
+
+
+class Player:
+    """Plays a script: waits as long as it says, and fails where it says."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self._attempts: Counter[str] = Counter()
+        self._dead = False
+
+    def draws(self, *key: object) -> Random:
+        """A source of its own for each key, the same in every process."""
+        return Random(repr((self.script.seed, *key)))  # noqa: S311 - a simulation
+
+    async def play(self, key: str) -> None:
+        """One request: its latency, then its fault if it has one.
+
+        Raises:
+            Transient, Poison, EngineDead: as the script has it for this key and attempt.
+        """
+        attempt = self._attempts[key]
+        self._attempts[key] += 1
+        self._require_alive()
+        lasting, passing = self.draws("lasting", key), self.draws("passing", key, attempt)
+        if lasting.random() < self.script.hang:
+            await asyncio.Event().wait()
+        await asyncio.sleep(self.script.latency_s * math.exp(self.script.sigma * passing.gauss()))
+        self._require_alive()
+        if lasting.random() < self.script.dead:
+            self._dead = True
+            self._require_alive()
+        if lasting.random() < self.script.poison:
+            raise Poison(f"request {key} is poison by script; it never succeeds")
+        if passing.random() < self.script.transient:
+            raise Transient(f"request {key} fails by script in attempt {attempt}; try again")
+        del self._attempts[key]
+
+    def _require_alive(self) -> None:
+        if self._dead:
+            raise EngineDead("the scripted engine has died, as its script has it")

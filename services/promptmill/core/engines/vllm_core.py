@@ -1,0 +1,65 @@
+"""The two ways to drive vLLM's engine behind one port, and the translation of its errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from promptmill.core.engines.progress import Progress
+from promptmill.core.engines.vllm_environment import prepare_environment, runs_on_cpu
+from promptmill.core.engines.vllm_options import Runner, VllmOptions
+from promptmill.core.errors import EngineDead, Poison, PromptmillError, Transient
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+
+class Core(Protocol):
+    """A started engine: token ids in, one finished output out."""
+
+    config: VllmConfig
+    tokenizer: Any
+
+    async def start(self) -> None:
+        """Load the model; blocks nothing else meanwhile."""
+
+    async def run(self, request_id: str, token_ids: list[int], params: Any, lora: Any) -> Any:
+        """The finished output. Cancelling the call aborts the request."""
+
+    def check(self) -> None:
+        """Kill the engine if a part of it is gone."""
+
+    def kill(self, reason: str) -> None:
+        """Give up: everything outstanding raises ``EngineDead``, its processes end."""
+
+    async def close(self) -> None:
+        """Free model and processes; safe after ``kill`` and before ``start``."""
+
+
+def make_core(options: VllmOptions, runner: Runner, progress: Progress) -> Core:
+    """The engine inside this process for a single CPU rank, else in processes of its own."""
+    inside = options.tensor_parallel == 1 and options.own_process is not True
+    prepare_environment(options, in_process=inside)
+    if inside and (runs_on_cpu() or options.own_process is False):
+        from promptmill.core.engines.vllm_thread import ThreadCore
+
+        return ThreadCore(options, runner, progress)
+    from promptmill.core.engines.vllm_process import ProcessCore
+
+    prepare_environment(options, in_process=False)
+    return ProcessCore(options, runner, progress)
+
+
+def translate(error: Exception) -> PromptmillError:
+    """What an error of vLLM means for the record."""
+    from vllm.exceptions import VLLMClientError, VLLMServerError
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    if isinstance(error, PromptmillError):
+        return error
+    if isinstance(error, EngineDeadError):
+        return EngineDead(f"the engine's processes are gone: {error}")
+    if isinstance(error, VLLMServerError):
+        return Transient(f"the engine failed on this request: {error.__cause__ or error}")
+    if isinstance(error, (VLLMClientError, ValueError, TypeError)):
+        return Poison(f"the engine refuses the request: {error}; change the prompt's sampling")
+    return EngineDead(f"the engine failed: {type(error).__name__}: {error}")

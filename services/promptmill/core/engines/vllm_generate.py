@@ -1,0 +1,99 @@
+"""Answers from a causal language model in vLLM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from promptmill.core.engines.base import Answer, GenerateRequest
+from promptmill.core.engines.vllm_model import VllmModel
+from promptmill.core.engines.vllm_options import VllmOptions
+from promptmill.core.engines.vllm_sampling import sampling_params
+from promptmill.core.errors import Poison, Transient
+from promptmill_schemas import Generator, Message, Sampling
+
+if TYPE_CHECKING:
+    from vllm.lora.request import LoRARequest
+
+CANARY = GenerateRequest(
+    "canary", (Message(role="user", content="Are you there?"),), Sampling(max_tokens=2), seed=0
+)
+
+
+class VllmGenerator:
+    """A generator; candidates are separate requests, batched by vLLM."""
+
+    def __init__(self, options: VllmOptions) -> None:
+        self._model = VllmModel(options, "generate")
+        self._info: Generator | None = None
+        self._adapters = {
+            name: (number, folder)
+            for number, (name, folder) in enumerate(options.adapters.items(), start=1)
+        }
+
+    @property
+    def info(self) -> Generator:
+        """What answers."""
+        if self._info is None:
+            options = self._model.options
+            self._info = Generator(
+                engine="vllm",
+                model=self._model.name,
+                revision=self._model.revision,
+                tensor_parallel=options.tensor_parallel,
+                template_digest=self._model.renderer.template_digest,
+            )
+        return self._info
+
+    @property
+    def context_tokens(self) -> int:
+        """Longest conversation with its answer."""
+        return self._model.context_tokens
+
+    @property
+    def tokenizer(self) -> str:
+        """Folder of the tokenizer, empty for a model of the hub."""
+        folder = self._model.options.folder
+        return "" if folder is None else str(folder)
+
+    async def start(self) -> None:
+        """Load the model; returns when it has answered once."""
+        await self._model.start(lambda: self.generate(CANARY))
+
+    async def generate(self, request: GenerateRequest) -> Answer:
+        """One answer; see :class:`~promptmill.core.engines.base.GeneratorEngine`."""
+        token_ids = await self._model.renderer.render(request.messages)
+        output = await self._model.run(
+            request.request_id,
+            token_ids,
+            sampling_params(request.sampling, request.seed),
+            self._lora(request.adapter),
+        )
+        return _answer(output, len(token_ids))
+
+    async def close(self) -> None:
+        """Free the model and its processes."""
+        await self._model.close()
+
+    def _lora(self, name: str | None) -> LoRARequest | None:
+        if name is None:
+            return None
+        if name not in self._adapters:
+            known = ", ".join(self._adapters) or "none"
+            raise Poison(f"adapter {name!r} is not loaded here (loaded: {known}); load or omit it")
+        from vllm.lora.request import LoRARequest
+
+        number, folder = self._adapters[name]
+        return LoRARequest(name, number, folder)
+
+
+def _answer(output: Any, prompt_tokens: int) -> Answer:
+    drawn = output.outputs[0]
+    if drawn.finish_reason not in {"stop", "length"}:
+        raise Transient(f"the engine gave up with finish reason {drawn.finish_reason!r}")
+    return Answer(
+        text=drawn.text,
+        finish_reason=drawn.finish_reason,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=len(drawn.token_ids),
+        logprob=drawn.cumulative_logprob,
+    )

@@ -1,0 +1,54 @@
+"""Grades from a sequence-classification model in vLLM: raw outputs, five of them, by name."""
+
+from __future__ import annotations
+
+from promptmill.core.engines.base import GradeRequest, GraderInfo
+from promptmill.core.engines.heads import Heads, read_heads
+from promptmill.core.engines.vllm_model import VllmModel
+from promptmill.core.engines.vllm_options import VllmOptions
+from promptmill_schemas import AttributeScores, Message
+
+CANARY = GradeRequest(
+    "canary", (Message(role="user", content="Are you there?"),), answer="Yes, I am."
+)
+
+
+class VllmGrader:
+    """A grader; answers are separate requests, batched by vLLM."""
+
+    def __init__(self, options: VllmOptions) -> None:
+        self._model = VllmModel(options, "pooling")
+        self._heads: Heads | None = None
+
+    @property
+    def info(self) -> GraderInfo:
+        """What grades."""
+        return GraderInfo("vllm", self._model.name, self._model.revision)
+
+    @property
+    def context_tokens(self) -> int:
+        """Longest conversation with its answer."""
+        return self._model.context_tokens
+
+    async def start(self) -> None:
+        """Load the model; returns when it has graded once."""
+        await self._model.start(lambda: self.grade(CANARY))
+
+    async def grade(self, request: GradeRequest) -> AttributeScores:
+        """Raw scores; see :class:`~promptmill.core.engines.base.GraderEngine`."""
+        from vllm.pooling_params import PoolingParams
+
+        token_ids = await self._model.renderer.render(request.messages, request.answer)
+        params = PoolingParams(task="classify", use_activation=False)
+        output = await self._model.run(request.request_id, token_ids, params, None)
+        return self._read().scores(output.outputs.data.tolist())
+
+    async def close(self) -> None:
+        """Free the model and its processes."""
+        await self._model.close()
+
+    def _read(self) -> Heads:
+        if self._heads is None:
+            labels = self._model.core.config.model_config.hf_config.id2label
+            self._heads = read_heads([labels[index] for index in sorted(labels)])
+        return self._heads

@@ -1,0 +1,122 @@
+"""A model in vLLM from its start to its end: steps, canary, watchdog, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
+from promptmill.core.engines.conversation import Renderer
+from promptmill.core.engines.progress import Progress
+from promptmill.core.engines.revision import folder_digest
+from promptmill.core.engines.vllm_core import Core, make_core
+from promptmill.core.engines.vllm_options import Runner, VllmOptions
+from promptmill.core.errors import EngineDead
+
+log = structlog.get_logger(__name__)
+
+WATCH_INTERVAL_S = 1.0
+
+
+class VllmModel:
+    """What generator and grader share."""
+
+    def __init__(self, options: VllmOptions, runner: Runner) -> None:
+        self.options = options
+        self.watchdog_s = options.watchdog_s
+        self.progress = Progress()
+        self.revision = ""
+        self._runner = runner
+        self._core: Core | None = None
+        self._renderer: Renderer | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+
+    @property
+    def core(self) -> Core:
+        """The engine; raises ``EngineDead`` before the start."""
+        if self._core is None:
+            raise EngineDead("the engine is not started")
+        return self._core
+
+    @property
+    def renderer(self) -> Renderer:
+        """From conversations to token ids."""
+        if self._renderer is None:
+            raise EngineDead("the engine is not started")
+        return self._renderer
+
+    @property
+    def name(self) -> str:
+        """The folder's name, or the model's name at the hub."""
+        folder = self.options.folder
+        return self.options.model if folder is None else folder.name
+
+    @property
+    def context_tokens(self) -> int:
+        """Longest conversation."""
+        return int(self.core.config.model_config.max_model_len)
+
+    async def start(self, canary: Callable[[], Awaitable[object]]) -> None:
+        """Load the model and let it answer once.
+
+        Args:
+            canary: a first request; the model counts as started when it has succeeded.
+        """
+        with _step("import", self.name):
+            self._core = await asyncio.to_thread(
+                make_core, self.options, self._runner, self.progress
+            )
+        with _step("load", self.name):
+            await self._core.start()
+        self.revision = await asyncio.to_thread(self._find_revision)
+        answers = self._runner == "generate"
+        self._renderer = Renderer(self._core.tokenizer, self.context_tokens, answers=answers)
+        self._watchdog = asyncio.create_task(self._watch())
+        with _step("canary", self.name):
+            await canary()
+
+    async def run(self, request_id: str, token_ids: list[int], params: Any, lora: Any) -> Any:
+        """One finished output."""
+        with self.progress.request():
+            return await self.core.run(request_id, token_ids, params, lora)
+
+    async def close(self) -> None:
+        """End the engine and everything that belongs to it."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._core is not None:
+            await self._core.close()
+        if self._renderer is not None:
+            self._renderer.close()
+
+    async def _watch(self) -> None:
+        """End an engine that owes answers and computes nothing."""
+        silent = 0.0
+        while silent < self.watchdog_s:
+            await asyncio.sleep(min(WATCH_INTERVAL_S, self.watchdog_s / 4))
+            self.core.check()
+            silent = self.progress.silent_s()
+        self.core.kill(
+            f"{self.progress.outstanding} requests outstanding and nothing computed for "
+            f"{silent:.0f} s (limit {self.watchdog_s:.0f} s): the engine hangs"
+        )
+
+    def _find_revision(self) -> str:
+        folder = self.options.folder
+        if folder is not None:
+            return folder_digest(folder)
+        commit = getattr(self.core.config.model_config.hf_config, "_commit_hash", None)
+        return str(commit or self.options.revision or "")
+
+
+@contextmanager
+def _step(step: str, model: str) -> Iterator[None]:
+    """Tell of one step of the start, before and after."""
+    log.info("engine_step", step=step, model=model)
+    start = time.monotonic()
+    yield
+    log.info("engine_step_done", step=step, model=model, seconds=round(time.monotonic() - start, 1))

@@ -1,0 +1,1 @@
+"""Ports to shared state: decisions (de-duplication) and backpressure."""

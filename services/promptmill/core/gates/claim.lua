@@ -1,0 +1,120 @@
+-- Decides a batch of claims, atomically.
+--
+-- KEYS  the state, then for each claim the bucket of its prompt, and for each option the bucket of
+--       its content and, with a sketch, those of its bands and of its signature.
+-- ARGV  the epoch that the caller relies on; "1" if it relies on sketches; bits of the layout; all
+--       claims packed one after the other: prompt (10 bytes), decision (8), policy (4), limit (1),
+--       bits in which nearly equal signatures agree (1; 0: not asked for), number of options (1),
+--       then for each option its content (10), record id (16), "\0" without a sketch, "\2" if it
+--       needs none, or "\1", bands (5 each) and signature (56).
+--
+-- Returns nothing when the claims are incomplete, else one string for each claim: "V" for a
+-- variant; "N" (new) or "S" (decided before, the same), policy (4), number of accepted records
+-- (1), their tokens (4 each), then for each option whose content is taken its number (1), the
+-- owner (16), and in how many bits they agree (1; 255: the same content).
+
+local state = call('HMGET', KEYS[1], 'epoch', 'unsketched', 'sketched')
+if state[1] ~= ARGV[1] or (ARGV[2] == '1' and not (state[2] and state[2] == state[3])) then
+  return {}
+end
+
+local EQUAL = {} -- bits in which two bytes agree, by their exclusive or
+
+local function signature_bucket(ref)
+  local b1, b2, b3, b4 = byte(ref, 1, 4)
+  local number = math.floor((((b1 * 256 + b2) * 256 + b3) * 256 + b4) / 2 ^ (32 - ARGV[3]))
+  return sub(KEYS[1], 1, -6) .. 's:' .. string.format('%x', number)
+end
+
+local function agreement(one, other, first, last)
+  local bits = 0
+  for place = first, last do
+    bits = bits + EQUAL[bit.bxor(byte(one, place), byte(other, place))]
+  end
+  return bits
+end
+
+-- The known record whose signature agrees most, if it does in at least so many bits.
+local function nearest(record, least)
+  local own, seen, found, most = sub(record.id, 1, 8), {}, nil, least - 1
+  for number = 1, BANDS do
+    local refs = refs_of(record.sketch[number])
+    for start = 1, #refs, 8 do
+      local ref = sub(refs, start, start + 7)
+      local known = ref ~= own and not seen[ref] and
+        call('HGET', signature_bucket(ref), sub(ref, 3, 8))
+      seen[ref] = true
+      if known then
+        local other, one = sub(known, 9), record.sketch.signature
+        local bits = math.min(agreement(one, other, 1, 28), agreement(one, other, 29, 56))
+        if bits > most then
+          found, most = ref .. sub(known, 1, 8), bits
+        end
+      end
+    end
+  end
+  return found, most
+end
+
+local function owner_of(record, least)
+  local owner = call('HGET', record.bucket, record.content)
+  if owner then
+    return owner ~= record.id and owner, 255
+  end
+  if least > 0 and record.sketch then
+    return nearest(record, least)
+  end
+end
+
+-- A decision that was made is never changed, with one exception: of one that accepted, records
+-- may be missing after a rebuild (published in part). The same policy adds them again.
+local function may_add(made, by, policy)
+  return not made or (#made > 12 and by == policy)
+end
+
+local function decide()
+  local bucket, prompt, decision, policy = next_key(), take(10), take(8), take(4)
+  local limit, least, options = byte(take(1)), byte(take(1)), take_records()
+  local made = call('HGET', bucket, prompt)
+  if made and sub(made, 1, 8) ~= decision then
+    return 'V'
+  end
+  local by = made and sub(made, 9, 12) or policy
+  local before = made and sub(made, 13) or ''
+  local tokens, owners, open = before, '', may_add(made, by, policy)
+  for number, option in ipairs(options) do
+    local token = sub(option.id, 1, 4)
+    if not names(tokens, token) then
+      local room = open and #tokens < limit * 4
+      local owner, bits = owner_of(option, (room or tokens == '') and least or 0)
+      if owner then
+        owners = owners .. char(number - 1) .. owner .. char(bits)
+      elseif room then
+        tokens = tokens .. token
+        call('HSET', option.bucket, option.content, option.id)
+        index(option)
+      end
+    end
+  end
+  if not made or tokens ~= before then
+    call('HSET', bucket, prompt, decision .. by .. tokens)
+  end
+  return (made and 'S' or 'N') .. by .. char(#tokens / 4) .. tokens .. owners
+end
+
+if ARGV[2] == '1' then
+  for value = 0, 255 do
+    EQUAL[value] = 8
+    for place = 0, 7 do
+      EQUAL[value] = EQUAL[value] - bit.band(bit.rshift(value, place), 1)
+    end
+  end
+end
+
+read(ARGV[4])
+local verdicts = {}
+while at <= #data do
+  verdicts[#verdicts + 1] = decide()
+end
+count_unsketched(state[2])
+return verdicts

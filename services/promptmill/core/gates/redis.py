@@ -1,0 +1,191 @@
+"""Claims in Redis or Valkey; see ``layout.py`` for how they lie there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from typing import Final
+
+from promptmill.core.errors import Unavailable
+from promptmill.core.gates.base import (
+    Claim,
+    Claimed,
+    Decision,
+    Rebuilt,
+    StateLost,
+    Variant,
+    Verdict,
+    claimed_of,
+)
+from promptmill.core.gates.coalesce import Coalescer
+from promptmill.core.gates.layout import Layout
+from promptmill.core.gates.packing import Reply, pack_claims, unpack
+from promptmill.core.gates.redis_session import Script, Session
+from promptmill.core.gates.redis_state import BATCH, ClaimState, Complete, flag, lost
+
+CLAIM: Final = Script("records.lua", "claim.lua")
+
+RECENT: Final = 16_384
+"""Verdicts that a gate remembers: more than a filter has on its way to the broker at a time."""
+
+
+class RedisGate:
+    """The claims of one namespace; nothing is decided while they are incomplete.
+
+    Args:
+        url: ``redis://[user:password@]host:port/db``, ``rediss://`` or ``unix://``.
+        namespace: names the data set; one for each store, so that claims never outlive it.
+        expected_records: how many the data set will have, roughly; chooses the layout when the
+            claims are built for the first time.
+        sketches: whether nearly equal content is looked for; then every record that is loaded or
+            accepted must have a sketch, and claims that hold others count as incomplete.
+        timeout_s: how long one answer of the server may take.
+        settle_s: how long a rebuild waits, before it reads what was published, for what other
+            filters had decided to reach the broker.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        namespace: str,
+        *,
+        expected_records: int = 10_000_000,
+        sketches: bool = False,
+        timeout_s: float = 2.0,
+        settle_s: float = 2.0,
+    ) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._settle_s = settle_s
+        self._state = ClaimState(namespace, expected_records, sketches=sketches)
+        self._session: Session | None = None
+        self._connecting = asyncio.Lock()
+        self._rebuilding = asyncio.Lock()
+        self._complete: Complete | None = None
+        self._recent: deque[Claimed] = deque(maxlen=RECENT)
+        self._queue: Coalescer[Claim, Decision] = Coalescer(self._decide, self._state.batch)
+
+    @property
+    def conflicts(self) -> int:
+        """Decisions and contents that this gate found twice when it loaded them."""
+        return self._state.conflicts
+
+    async def start(self) -> None:
+        """Connect; see :class:`~promptmill.core.gates.base.Gate` for this and what follows."""
+        await self._connected()
+
+    async def stop(self) -> None:
+        """Disconnect; claims in flight are cancelled."""
+        await self._queue.stop()
+        if self._session is not None:
+            await self._session.close()
+
+    async def is_complete(self) -> bool:
+        """Whether the claims hold every published decision."""
+        try:
+            await self._find(await self._connected())
+        except StateLost:
+            return False
+        return True
+
+    async def claim(self, claim: Claim) -> Decision:
+        """Decide, atomically among all filters."""
+        claim.require(sketches=self._state.sketches)
+        return await self._queue.submit(claim)
+
+    async def rebuild(self, published: AsyncIterable[Claimed]) -> Rebuilt:
+        """Load all published decisions and declare the claims complete."""
+        async with self._rebuilding:
+            session, before = await self._connected(), self.conflicts
+            layout = await self._state.begin(session)
+            if layout is None:
+                await self._find(session)
+                return Rebuilt(claims=0, conflicts=self.conflicts - before)
+            claims = await self._load(session, layout, published)
+            self._complete = await self._state.find(session)
+            return Rebuilt(claims, self.conflicts - before)
+
+    async def _load(
+        self, session: Session, layout: Layout, published: AsyncIterable[Claimed]
+    ) -> int:
+        claims = 0
+        await self._state.load(session, layout, list(self._recent))
+        await asyncio.sleep(self._settle_s)
+        async for batch in _batches(published):
+            claims += len(batch)
+            if await self._state.load(session, layout, batch):
+                break  # another filter was faster
+        await self._state.finish(session)
+        return claims
+
+    async def _find(self, session: Session) -> Complete:
+        """The complete claims, with this gate's recent ones added."""
+        self._complete = None
+        found = await self._state.find(session)
+        await self._state.load(session, found.layout, list(self._recent))
+        self._complete = found
+        return found
+
+    async def _decide(self, claims: Sequence[Claim]) -> list[Decision]:
+        try:
+            return await self._decide_once(claims)
+        except StateLost:
+            raise
+        except Unavailable:  # the server closes idle connections: once more, on a new one
+            return await self._decide_once(claims)
+
+    async def _decide_once(self, claims: Sequence[Claim]) -> list[Decision]:
+        session = await self._connected()
+        found = self._complete
+        if found is None or found.server != session.server:
+            found = await self._find(session)
+        replies = await self._ask(session, found, claims)
+        if not replies:  # lost, unless another filter has rebuilt the claims since
+            replies = await self._ask(session, await self._find(session), claims)
+        if not replies:
+            raise lost("are not there")
+        return [
+            await self._decision(session, claim, unpack(reply))
+            for claim, reply in zip(claims, replies, strict=True)
+        ]
+
+    async def _ask(self, session: Session, found: Complete, claims: Sequence[Claim]) -> list[bytes]:
+        await self._state.name_policies(session, {claim.policy for claim in claims})
+        packed = pack_claims(found.layout, claims)
+        keys = [self._state.key, *packed.keys]
+        bits = str(found.layout.bits).encode()
+        replies: list[bytes] = await session.run(
+            CLAIM, keys, found.epoch, flag(self._state.sketches), bits, packed.data
+        )
+        return replies
+
+    async def _decision(self, session: Session, claim: Claim, reply: Reply | None) -> Decision:
+        if reply is None:
+            return Variant()
+        verdict = Verdict(
+            accepted=reply.accepted,
+            policy=await self._state.policy(session, reply.policy),
+            owners={claim.options[at].record_id: owner for at, owner in reply.owners.items()},
+            replayed=reply.replayed,
+        )
+        if made := claimed_of(claim, verdict):
+            self._recent.append(made)
+        return verdict
+
+    async def _connected(self) -> Session:
+        async with self._connecting:
+            if self._session is None or not self._session.is_open:
+                self._session = await Session.open(self._url, self._timeout_s)
+            return self._session
+
+
+async def _batches(published: AsyncIterable[Claimed]) -> AsyncIterator[list[Claimed]]:
+    batch: list[Claimed] = []
+    async for claimed in published:
+        batch.append(claimed)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,188 @@
+"""One connection to one Redis or Valkey process: the only importer of ``redis`` for claims.
+
+A session never reconnects by itself, so every command is known to reach the process whose
+identity was read when the session began. When it ends, the next one may meet another process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Final, Protocol, Self
+
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+
+from promptmill.core.errors import Fatal, Misconfigured, Unavailable
+
+_REFUSED: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
+_NOT_NOW: Final = ("READONLY", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+_REMEDIES: Final = {
+    "OOM": "raise maxmemory or free memory",
+    "READONLY": "point PROMPTMILL_REDIS at the primary",
+    "MISCONF": "make room on the server's disk",
+}
+_RETRY_S: Final = 0.5
+
+
+class Script:
+    """A Lua script that ships with this package; of several files, each reads on."""
+
+    def __init__(self, *names: str) -> None:
+        self.source = b"".join(files(__package__).joinpath(name).read_bytes() for name in names)
+        self.digest = sha1(self.source, usedforsecurity=False).hexdigest()
+
+
+class _Connection(Protocol):
+    """What is used of redis-py's connection, whose methods are not annotated."""
+
+    async def connect(self) -> None: ...
+    async def disconnect(self, nowait: bool = ...) -> None: ...
+    async def send_command(self, *args: object) -> None: ...
+    async def read_response(self) -> Any: ...
+    @property
+    def is_connected(self) -> bool: ...
+
+
+class Session:
+    """A connection, and who is at its other end.
+
+    Attributes:
+        server: identity of the process and of its data's history; another one after a restart
+            or a failover.
+    """
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        self._turn = asyncio.Lock()
+        self.server = b""
+
+    @classmethod
+    async def open(cls, url: str, timeout_s: float) -> Self:
+        """Connect, and see that the server keeps what it is told.
+
+        Raises:
+            Misconfigured: wrong URL or credentials, or the server may evict claims.
+            Unavailable: no answer in time.
+        """
+        session = cls(_connection(url, timeout_s))
+        try:
+            async with asyncio.timeout(2 * timeout_s):
+                await session._connection.connect()
+        except _REFUSED as error:
+            raise _refused(error) from error
+        except (RedisError, OSError, TimeoutError) as error:
+            raise _away(error) from error
+        try:
+            await session._identify()
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection stands, as far as is known."""
+        return self._connection.is_connected
+
+    async def close(self) -> None:
+        """Disconnect; the answer to a command under way is lost."""
+        await self._connection.disconnect(nowait=True)
+
+    async def call(self, *command: object) -> Any:
+        """The answer to one command, with strings as bytes.
+
+        Raises:
+            Unavailable: no answer in time, or the server cannot do it now; the session is over.
+            Misconfigured: the user may not do this.
+            Fatal: the server does not understand; a fault in promptmill.
+        """
+        async with self._turn:
+            try:
+                return await self._exchange(command)
+            except NoScriptError:
+                raise
+            except _REFUSED as error:
+                raise _refused(error) from error
+            except ResponseError as error:
+                await self.close()
+                raise _classified(error) from error
+            except (RedisError, OSError, TimeoutError) as error:
+                await self.close()
+                raise _away(error) from error
+
+    async def run(self, script: Script, keys: Sequence[bytes], *args: bytes) -> Any:
+        """The script's result, in one round trip unless the server does not know it yet."""
+        rest = (len(keys), *keys, *args)
+        try:
+            return await self.call("EVALSHA", script.digest, *rest)
+        except NoScriptError:
+            await self.call("SCRIPT LOAD", script.source)
+            return await self.call("EVALSHA", script.digest, *rest)
+
+    async def _exchange(self, command: tuple[object, ...]) -> Any:
+        if not self._connection.is_connected:  # redis-py would connect again, to whomever
+            raise ConnectionResetError("the connection was closed")
+        await self._connection.send_command(*command)
+        return await self._connection.read_response()
+
+    async def _identify(self) -> None:
+        info = _parsed(await self.call("INFO"))
+        policy = info.get("maxmemory_policy", "noeviction")
+        if policy.startswith("allkeys"):
+            raise Misconfigured(
+                f"Redis has maxmemory-policy {policy}, which evicts claims when memory is full; "
+                "set it to noeviction (CONFIG SET maxmemory-policy noeviction)"
+            )
+        # A primary that was a replica in between has the same run_id, but another history.
+        self.server = f"{info.get('run_id', '')}:{info.get('master_replid', '')}".encode()
+
+
+def _connection(url: str, timeout_s: float) -> _Connection:
+    try:
+        pool: Any = ConnectionPool.from_url(
+            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, protocol=2
+        )
+    except ValueError as error:
+        raise Misconfigured(
+            f"PROMPTMILL_REDIS is not a Redis URL ({error}); write redis://host:port/db"
+        ) from error
+    connection: _Connection = pool.make_connection()
+    return connection
+
+
+def _parsed(info: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in info.decode().splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
+def _refused(error: Exception) -> Misconfigured:
+    return Misconfigured(
+        f"Redis refuses: {error}; set user and password in PROMPTMILL_REDIS "
+        "(redis://user:password@host:port/db), and let the user run scripts and INFO"
+    )
+
+
+def _away(error: Exception) -> Unavailable:
+    reason = str(error) or "no answer in time"
+    return Unavailable(f"Redis does not answer: {reason}", retry_after_s=_RETRY_S)
+
+
+def _classified(error: ResponseError) -> Unavailable | Fatal:
+    """By the code, which older servers wrap into the text of a script's error."""
+    text = str(error)
+    status = getattr(error, "status_code", None)
+    for code in _NOT_NOW:
+        if code in (status, *text.replace("-", " ").replace(":", " ").split()):
+            remedy = _REMEDIES.get(code, "it is tried again")
+            return Unavailable(f"Redis cannot do it now: {text}; {remedy}", retry_after_s=_RETRY_S)
+    return Fatal(f"Redis does not understand: {text}")

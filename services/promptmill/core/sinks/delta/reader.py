@@ -1,0 +1,54 @@
+"""Reading tables while sinks write to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from pyarrow.dataset import Expression
+
+from promptmill.core.sinks.base import TableName
+from promptmill.core.sinks.delta.ledger import position_id
+from promptmill.core.sinks.delta.table import StorageOptions, TableHandle, scan
+from promptmill.core.sinks.identity import PARTITIONS, TOPIC
+
+
+class Snapshot:
+    """One table as it stood at one version; later commits do not change it."""
+
+    def __init__(self, table: DeltaTable) -> None:
+        self._table = table
+        self.version = table.version()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns."""
+        return pa.schema(self._table.schema().to_arrow())
+
+    def next_offsets(self) -> dict[int, int]:
+        """The next offset by shard; shards that have stored nothing are left out."""
+        properties = self._table.metadata().configuration
+        topic, shards = properties[TOPIC], range(int(properties[PARTITIONS]))
+        found = {s: self._table.transaction_version(position_id(topic, s)) for s in shards}
+        return {shard: offset for shard, offset in found.items() if offset is not None}
+
+    def scan(
+        self, columns: Sequence[str] | None = None, condition: Expression | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows as record batches, in no order."""
+        return scan(self._table, columns, condition)
+
+
+class DeltaReader:
+    """The tables under a folder, for readers."""
+
+    def __init__(self, folder: str, storage_options: StorageOptions = None) -> None:
+        self._handles = {
+            name: TableHandle(f"{folder.rstrip('/')}/{name}", storage_options) for name in TableName
+        }
+
+    def snapshot(self, name: TableName) -> Snapshot | None:
+        """The table now; ``None`` while no sink has made it."""
+        handle = self._handles[name]
+        return Snapshot(handle.open()) if handle.exists() else None

@@ -1,0 +1,91 @@
+"""Whose tables these are: the cluster and the topic that their offsets refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from promptmill.core.errors import Misconfigured
+
+CLUSTER_ID = "promptmill.cluster_id"
+TOPIC = "promptmill.topic"
+PARTITIONS = "promptmill.partitions"
+TOPIC_ID = "promptmill.topic_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The log whose offsets a table stores.
+
+    Attributes:
+        cluster_id: as the brokers report it.
+        topic: the full name on the broker.
+        partitions: how many; another number sends prompts to other partitions.
+        topic_id: the broker's own id, which a topic made anew does not share; not compared
+            where one side does not know it.
+    """
+
+    cluster_id: str
+    topic: str
+    partitions: int
+    topic_id: str | None = None
+
+    def as_properties(self) -> dict[str, str]:
+        """The form in which a table keeps it."""
+        properties = {
+            CLUSTER_ID: self.cluster_id,
+            TOPIC: self.topic,
+            PARTITIONS: str(self.partitions),
+        }
+        return properties if self.topic_id is None else properties | {TOPIC_ID: self.topic_id}
+
+    def check(self, table_uri: str, stored: Mapping[str, str]) -> None:
+        """Compare with the properties of an existing table.
+
+        Raises:
+            Misconfigured: the table's offsets belong to another log.
+        """
+        for name, value in self.as_properties().items():
+            found = stored.get(name)
+            if found == value or (name == TOPIC_ID and found is None):
+                continue
+            raise Misconfigured(
+                f"{table_uri}: {name} is {found!r}, the broker's is {value!r}: the table's "
+                "offsets belong to another log; connect to that cluster, or set "
+                "PROMPTMILL_STORE to a new folder"
+            )
+
+
+def check_partitions(identities: Iterable[Identity]) -> None:
+    """Check that all topics have equally many partitions.
+
+    Raises:
+        Misconfigured: what belongs to one prompt would stand in partitions of several numbers.
+    """
+    counts = {identity.topic: identity.partitions for identity in identities}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
+        raise Misconfigured(
+            f"the store's topics have different numbers of partitions ({found}): what belongs "
+            "to one prompt must stand in the same partition of each; make them anew alike"
+        )
+
+
+def check_range(table_uri: str, shard: int, stored: int, begin: int, end: int) -> None:
+    """Check that the log still holds what the table wants to read next.
+
+    Raises:
+        Misconfigured: ``stored`` lies outside ``begin`` … ``end``.
+    """
+    if begin <= stored <= end:
+        return
+    what = (
+        f"messages {stored} to {begin - 1} are gone from the log (retention) before they were "
+        "stored; restore them, or raise the topic's retention and"
+        if stored < begin
+        else "the log ends before it: the topic was made anew or truncated; restore it, or"
+    )
+    raise Misconfigured(
+        f"{table_uri}: partition {shard} stands at offset {stored}, the log holds {begin} to "
+        f"{end}: {what} set PROMPTMILL_STORE to a new folder"
+    )

@@ -1,0 +1,54 @@
+"""Ids as numbers: 32 hexadecimal digits are two unsigned 64-bit integers."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Words: TypeAlias = npt.NDArray[np.uint64]
+
+ID_CHARACTERS = 32
+WORD_BITS = 64
+WORD_MASK = (1 << WORD_BITS) - 1
+
+# A hexadecimal digit's value is its low nibble, and 9 more where bit 6 says that it is a letter.
+LOW_NIBBLE, LETTER_OFFSET, LETTER_BIT, NIBBLE_BITS = (np.uint8(n) for n in (0x0F, 9, 6, 4))
+
+
+def key_of(identity: str) -> int:
+    """The whole id, 128 bits."""
+    return int(identity, 16)
+
+
+def high_word(identity: str) -> int:
+    """The first 64 bits of an id."""
+    return int(identity[: ID_CHARACTERS // 2], 16)
+
+
+def words_of(ids: pa.Array) -> tuple[Words, Words]:
+    """The high and the low words of a string column of ids without nulls."""
+    words = octets_of(ids).view(">u8").astype(np.uint64)
+    return words[:, 0], words[:, 1]
+
+
+def octets_of(ids: pa.Array) -> npt.NDArray[np.uint8]:
+    """One row of 16 bytes for each id of a string column without nulls."""
+    if len(ids) == 0:
+        return np.empty((0, ID_CHARACTERS // 2), np.uint8)
+    digits = _characters(ids)
+    nibbles = (digits & LOW_NIBBLE) + LETTER_OFFSET * (digits >> LETTER_BIT)
+    return (nibbles[:, 0::2] << NIBBLE_BITS) | nibbles[:, 1::2]
+
+
+def _characters(ids: pa.Array) -> npt.NDArray[np.uint8]:
+    """One row of 32 characters for each id."""
+    offsets: Any
+    _validity, offsets, data = ids.buffers()
+    starts = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + len(ids) + 1]
+    if not (np.diff(starts) == ID_CHARACTERS).all():
+        raise ValueError("an id column holds something else than 32 hexadecimal digits")
+    characters = np.frombuffer(data, np.uint8)[starts[0] : starts[-1]]
+    return characters.reshape(-1, ID_CHARACTERS)

@@ -1,0 +1,104 @@
+"""Columns and structs that several tables share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from promptmill_schemas import (
+    ATTRIBUTES,
+    ContractError,
+    FailedCandidate,
+    Generator,
+    GradedCandidate,
+    Message,
+    Sampling,
+    Scorer,
+)
+
+TEXT = pa.string()
+INT = pa.int64()
+REAL = pa.float64()
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+TAGS = pa.map_(TEXT, TEXT)
+SCORES = pa.struct([(name, REAL) for name in ATTRIBUTES])
+MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
+
+GENERATOR = pa.struct(
+    [
+        ("engine", TEXT),
+        ("model", TEXT),
+        ("revision", TEXT),
+        ("tensor_parallel", INT),
+        ("template_digest", TEXT),
+        ("adapter", TEXT),
+    ]
+)
+
+SCORER = pa.struct(
+    [
+        ("engine", TEXT),
+        ("model", TEXT),
+        ("revision", TEXT),
+        ("weights", SCORES),
+        ("calibration", pa.map_(TEXT, pa.struct([("slope", REAL), ("intercept", REAL)]))),
+    ]
+)
+
+PROVENANCE = [
+    pa.field("shard", pa.int32(), nullable=False),
+    pa.field("shard_offset", INT, nullable=False),
+]
+"""Where a row's message stands: the partition and the offset in the table's own topic."""
+
+
+MAX_INT = 2**63 - 1
+
+
+def required(name: str, kind: pa.DataType) -> pa.Field:
+    """A column that is never null."""
+    return pa.field(name, kind, nullable=False)
+
+
+def check_fits(field: str, *values: int) -> None:
+    """Contracts bound no integer from above; columns hold 63 bits.
+
+    Raises:
+        ContractError: one of the values is larger.
+    """
+    if (largest := max(values, default=0)) > MAX_INT:
+        raise ContractError(field, largest, f"at most {MAX_INT}", "send a smaller number")
+
+
+def messages(turns: tuple[Message, ...]) -> list[dict[str, Any]]:
+    """A conversation in the form of :data:`MESSAGES`."""
+    return [vars(turn) for turn in turns]
+
+
+def sampling(settings: Sampling) -> str:
+    """The settings that differ from the defaults, as JSON: their number grows over time."""
+    return settings.model_dump_json(exclude_defaults=True)
+
+
+def generator(source: Generator) -> dict[str, Any]:
+    """A generator in the form of :data:`GENERATOR`."""
+    check_fits("generator.tensor_parallel", source.tensor_parallel)
+    return vars(source)
+
+
+def scorer(grader: Scorer) -> dict[str, Any]:
+    """A scorer in the form of :data:`SCORER`."""
+    return vars(grader) | {
+        "weights": vars(grader.weights),
+        "calibration": {
+            name: {"slope": slope, "intercept": intercept}
+            for name, (slope, intercept) in grader.calibration.items()
+        },
+    }
+
+
+def candidate(graded: GradedCandidate | FailedCandidate) -> dict[str, Any]:
+    """An answer, its scores in the form of :data:`SCORES`."""
+    check_fits(f"candidates.{graded.index}", graded.index, graded.completion_tokens)
+    return vars(graded) | {"scores": None if graded.scores is None else vars(graded.scores)}

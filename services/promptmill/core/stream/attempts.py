@@ -1,0 +1,190 @@
+"""One record from its bytes to its settled outcome: tried, retried in place, or buried."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeAlias
+
+import structlog
+
+from promptmill.core.errors import Fatal, Poison, Transient, Unavailable, reason_of
+from promptmill.core.stream.dead_letters import dead_letter
+from promptmill.core.stream.lanes import Job
+from promptmill.core.stream.outcome import Bury, Drop, Emit, Outcome, Outgoing, Retry
+from promptmill.core.stream.ports import Sender
+from promptmill.core.stream.settings import LoopSettings
+from promptmill_schemas import Contract, ContractError, Topic, decode, encode
+from promptmill_schemas.topics import DEAD_LETTERS
+
+log = structlog.get_logger(__name__)
+
+Work: TypeAlias = Callable[[Any], Awaitable[Outcome]]
+Final: TypeAlias = Emit | Drop | Bury
+
+
+class Probe(Protocol):
+    """What is told about records; see :mod:`promptmill.core.telemetry.metrics`."""
+
+    def settled(self, outcome: str, reason: str, seconds: float) -> None:
+        """One record is done: ``emit``, ``drop`` or ``bury``, with the reason of the latter."""
+
+    def retried(self, reason: str) -> None:
+        """One attempt failed and will be repeated."""
+
+
+class Attempts:
+    """Applies a stage's work to deliveries and publishes what comes of it."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        work: Work,
+        *,
+        stage: str,
+        topic: Topic,
+        settings: LoopSettings,
+        probe: Probe,
+        prefix: str = "",
+    ) -> None:
+        self._sender = sender
+        self._work = work
+        self._stage = stage
+        self._topic = topic
+        self._settings = settings
+        self._probe = probe
+        self._prefix = prefix
+
+    async def outcome_of(self, job: Job) -> Final:
+        """Work until there is an outcome other than a retry.
+
+        Raises:
+            Fatal: the process cannot go on.
+            asyncio.CancelledError: the job was aborted (not: its deadline has passed).
+        """
+        try:
+            contract = decode(self._topic.contract, job.delivery.value)
+        except ContractError as error:
+            job.attempts = 1
+            return Bury(reason_of(error), str(error))
+        try:
+            while True:
+                job.attempts += 1
+                outcome = await self._once(job, contract)
+                if not isinstance(outcome, Retry):
+                    return outcome
+                if job.attempts >= self._settings.attempts:
+                    return Bury(outcome.reason, f"failed {job.attempts} times: {outcome.detail}")
+                await self._pause(job, outcome)
+        except asyncio.CancelledError:
+            if not job.expired or job.task is None:
+                raise
+            job.task.uncancel()
+            limit = self._settings.deadline_s
+            return Bury("deadline", f"no outcome within {limit} s; raise deadline_s or replay it")
+
+    async def _pause(self, job: Job, outcome: Retry) -> None:
+        self._probe.retried(outcome.reason)
+        pause = outcome.after_s
+        await asyncio.sleep(self._settings.backoff_s(job.attempts) if pause is None else pause)
+
+    async def _once(self, job: Job, contract: Contract) -> Outcome:
+        waits = 0
+        while True:
+            try:
+                return await self._work(contract)
+            except Unavailable as error:
+                waits += 1
+                await self._wait_for_return(job, error, waits)
+            except Transient as error:
+                return Retry(reason_of(error), str(error), error.retry_after_s)
+            except (Poison, ContractError) as error:
+                return Bury(reason_of(error), str(error))
+            except Fatal:
+                raise
+            except Exception as error:
+                log.exception("work_failed", stage=self._stage, offset=job.delivery.offset)
+                return Retry(reason_of(error), repr(error))
+
+    async def _wait_for_return(self, job: Job, error: Unavailable, waits: int) -> None:
+        """Pause without counting the attempt or the time: the record is not at fault."""
+        self._probe.retried(reason_of(error))
+        if waits == 1:
+            log.warning("dependency_away", stage=self._stage, error=str(error))
+        asked = error.retry_after_s
+        pause = self._settings.backoff_s(waits) if asked is None else asked
+        job.since = time.monotonic() + pause  # the deadline does not run while it waits
+        await asyncio.sleep(pause)
+
+    async def settle(self, job: Job, outcome: Final) -> None:
+        """Publish what the outcome asks for; returns when all of it is acknowledged."""
+        if isinstance(outcome, Emit):
+            try:
+                await self._publish_all(outcome)
+            except Poison as error:
+                outcome = Bury(reason_of(error), str(error))
+        if isinstance(outcome, Bury):
+            await self._publish(_encoded(self._letter(job, outcome)))
+            log.warning(
+                "record_buried",
+                stage=self._stage,
+                partition=str(job.delivery.partition),
+                offset=job.delivery.offset,
+                reason=outcome.reason,
+                detail=outcome.detail[:300],
+            )
+        self._probe.settled(*_label(outcome), time.monotonic() - job.since)
+
+    def _letter(self, job: Job, outcome: Bury) -> Outgoing:
+        letter = dead_letter(
+            job.delivery,
+            stage=self._stage,
+            topic=self._topic.name,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            attempts=job.attempts,
+        )
+        return Outgoing(DEAD_LETTERS, letter)
+
+    async def _publish_all(self, outcome: Emit) -> None:
+        """Nothing is sent unless all of it can be: a record beside a dead letter is two fates."""
+        messages = [_encoded(message) for message in outcome.messages]
+        if len(messages) == 1:
+            await self._publish(messages[0])
+        else:
+            await asyncio.gather(*map(self._publish, messages))
+
+    async def _publish(self, message: tuple[str, bytes, bytes]) -> None:
+        topic, key, value = message
+        attempt = 0
+        while True:
+            try:
+                await self._sender.send(self._prefix + topic, key, value)
+            except Transient as error:
+                attempt += 1
+                self._probe.retried(reason_of(error))
+                await asyncio.sleep(self._settings.backoff_s(attempt))
+            else:
+                return
+
+
+def _encoded(message: Outgoing) -> tuple[str, bytes, bytes]:
+    """Topic, key and value.
+
+    Raises:
+        Poison: it is larger than its topic takes.
+    """
+    topic, value = message.topic, encode(message.contract)
+    if len(value) > topic.max_message_bytes:
+        raise Poison(
+            f"a message of {len(value)} bytes is larger than the topic {topic.name} takes "
+            f"({topic.max_message_bytes} bytes): ask for fewer candidates or shorter answers"
+        )
+    return topic.name, topic.key(message.contract).encode(), value
+
+
+def _label(outcome: Final) -> tuple[str, str]:
+    if isinstance(outcome, Emit):
+        return "emit", ""
+    return ("drop" if isinstance(outcome, Drop) else "bury"), outcome.reason

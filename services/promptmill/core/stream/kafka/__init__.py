@@ -1,0 +1,1 @@
+"""Apache Kafka behind the ports: the only importer of faststream and aiokafka."""

@@ -1,0 +1,196 @@
+"""Reads topics as logs, outside of any consumer group: nothing is committed, nobody rebalances."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+
+from promptmill.core.errors import Misconfigured, Unavailable
+from promptmill.core.stream.ports import Delivery, Partition
+
+Answer = TypeVar("Answer")
+
+POLL_MS = 200
+MAX_RECORDS = 2_000
+
+
+class LogReader:
+    """Reads partitions from given offsets, and says where logs and groups stand.
+
+    Args:
+        bootstrap: ``host:port[,host:port…]``.
+        client_id: name in the broker's logs and metrics.
+    """
+
+    def __init__(self, bootstrap: str, *, client_id: str) -> None:
+        self._bootstrap = bootstrap
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
+        self._consumer = _consumer(bootstrap, client_id)
+        # The broker answers a connection's requests in order: behind a fetch that waits for
+        # messages, a question about offsets would wait too.
+        self._asker = _consumer(bootstrap, client_id)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._answer(self._admin.start())
+            await self._answer(self._consumer.start())
+            await self._answer(self._asker.start())
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        await self._consumer.stop()
+        await self._asker.stop()
+        await self._admin.close()
+
+    async def partitions(self, topics: Collection[str]) -> list[Partition]:
+        """All partitions of these topics.
+
+        Raises:
+            Misconfigured: a topic does not exist.
+        """
+        described = await self._answer(self._admin.describe_topics(sorted(topics)))
+        found = {topic["topic"]: topic["partitions"] for topic in described}
+        if missing := sorted(name for name in topics if not found.get(name)):
+            raise Misconfigured(
+                f"Kafka at {self._bootstrap} has no topic {', '.join(missing)}: create the topics "
+                f"with 'promptmill up', or point PROMPTMILL_KAFKA at the right cluster"
+            )
+        return [
+            Partition(name, number)
+            for name in sorted(found)
+            for number in sorted(partition["partition"] for partition in found[name])
+        ]
+
+    async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
+        """First offset and the one after the last, by partition."""
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        first = await self._answer(self._asker.beginning_offsets(wanted))
+        end = await self._answer(self._asker.end_offsets(wanted))
+        return {Partition(*p): (first[p], end[p]) for p in wanted}
+
+    async def committed(
+        self, group: str, partitions: Collection[Partition]
+    ) -> dict[Partition, int]:
+        """Next offset of the group, by partition; those without a commit are left out."""
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        offsets = self._admin.list_consumer_group_offsets(group, partitions=wanted)
+        try:
+            found = await self._answer(offsets)
+        except GroupCoordinatorNotAvailableError:  # no group has ever joined: nothing to ask
+            return {}
+        if missing := [str(Partition(*p)) for p in wanted if p not in found]:
+            raise Unavailable(f"the coordinator did not answer for {', '.join(missing)}")
+        return {Partition(*p): at.offset for p, at in found.items() if at.offset >= 0}
+
+    async def lags(self, groups: Mapping[str, Collection[str]]) -> dict[str, int]:
+        """Messages that each group has not committed, on the topics that belong to it.
+
+        Args:
+            groups: full names of topics by full name of the group.
+        """
+        everything = {topic for topics in groups.values() for topic in topics}
+        bounds = await self.bounds(await self.partitions(everything))
+        return {group: await self._lag(group, topics, bounds) for group, topics in groups.items()}
+
+    async def _lag(
+        self, group: str, topics: Collection[str], bounds: Mapping[Partition, tuple[int, int]]
+    ) -> int:
+        own = {partition: at for partition, at in bounds.items() if partition.topic in topics}
+        committed = await self.committed(group, own)
+        return sum(max(0, end - committed.get(p, first)) for p, (first, end) in own.items())
+
+    async def read(self, topic: str, starts: Mapping[int, int]) -> AsyncIterator[list[Delivery]]:
+        """Batches from ``starts`` to where the log ends now.
+
+        Args:
+            topic: full name.
+            starts: first offset wanted, by partition; the others are read from their beginning.
+
+        Raises:
+            Misconfigured: a start is outside the log.
+        """
+        bounds = await self.bounds(await self.partitions([topic]))
+        ends = {partition: end for partition, (_, end) in bounds.items()}
+        positions = {
+            partition: _start(partition, starts.get(partition.number, first), first, end)
+            for partition, (first, end) in bounds.items()
+        }
+        open_ = {p: at for p, at in positions.items() if at < ends[p]}
+        self._seek(open_)
+        while open_:
+            batch = await self._poll()
+            if batch:
+                yield [d for d in batch if d.offset < ends[d.partition]]
+            for partition in list(open_):
+                if await self._position(partition) >= ends[partition]:
+                    del open_[partition]
+
+    async def follow(self, positions: Mapping[Partition, int]) -> AsyncIterator[list[Delivery]]:
+        """Batches from ``positions`` on, for ever; an empty one when nothing came for a while."""
+        self._seek(positions)
+        while True:
+            yield await self._poll()
+
+    def _seek(self, positions: Mapping[Partition, int]) -> None:
+        self._consumer.assign([TopicPartition(*p) for p in positions])
+        for partition, offset in positions.items():
+            self._consumer.seek(TopicPartition(*partition), offset)
+
+    async def _position(self, partition: Partition) -> int:
+        return int(await self._answer(self._consumer.position(TopicPartition(*partition))))
+
+    async def _poll(self) -> list[Delivery]:
+        fetched: dict[TopicPartition, list[Any]] = await self._answer(
+            self._consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_RECORDS)
+        )
+        return [
+            Delivery(Partition(*p), r.offset, r.key, r.value, r.timestamp)
+            for p, records in fetched.items()
+            for r in records
+        ]
+
+    async def _answer(self, call: Awaitable[Answer]) -> Answer:
+        try:
+            return await call
+        except GroupCoordinatorNotAvailableError:
+            raise
+        except KafkaError as error:
+            raise Unavailable(
+                f"Kafka at {self._bootstrap} does not answer ({error}): start the local stack "
+                f"with 'promptmill up', or correct PROMPTMILL_KAFKA"
+            ) from error
+
+
+def _consumer(bootstrap: str, client_id: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        client_id=client_id,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        fetch_max_wait_ms=POLL_MS,
+    )
+
+
+def _start(partition: Partition, offset: int, first: int, end: int) -> int:
+    if first <= offset <= end:
+        return offset
+    raise Misconfigured(
+        f"{partition} is known up to offset {offset}, but its log holds {first} to {end}: the "
+        f"topic was made anew or lost messages; use the store that belongs to this cluster"
+    )

@@ -1,0 +1,253 @@
+"""A consumer-group member on FastStream and aiokafka.
+
+FastStream polls in a task of its own and hands over batches; its handler must return at once
+and must not raise (it swallows what a handler raises), and it restarts a crashed poll task
+without a word, so both are watched here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+
+from promptmill.core.errors import Fatal, Stale, Unavailable
+from promptmill.core.stream.ports import Delivery, Listener, Partition, Position
+
+log = structlog.get_logger(__name__)
+Answer = TypeVar("Answer")
+
+SESSION_TIMEOUT_MS = 45_000
+HEARTBEAT_MS = 3_000
+REBALANCE_TIMEOUT_MS = 60_000
+MAX_POLL_INTERVAL_MS = 600_000
+POLL_MS = 50
+
+
+class KafkaSource:
+    """One member of a consumer group.
+
+    Args:
+        bootstrap: ``host:port[,host:port…]``.
+        group: the consumer group.
+        topics: full names of the topics to consume.
+        client_id: name in the broker's logs and metrics.
+        instance_id: static membership: a member that returns under the same id within the
+            session time-out gets its partitions back without a rebalance.
+        max_records: most records handed over at once.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        topics: Sequence[str],
+        *,
+        client_id: str,
+        instance_id: str | None = None,
+        max_records: int = 500,
+        session_timeout_ms: int = SESSION_TIMEOUT_MS,
+    ) -> None:
+        self._group = group
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
+        self._broker = KafkaBroker(
+            bootstrap.split(","),  # FastStream takes a string for one address
+            client_id=client_id,
+            consumer_only=True,
+            allow_auto_create_topics=False,
+            apply_types=False,
+            logger=None,
+            graceful_timeout=None,
+        )
+        self._subscriber = self._broker.subscriber(
+            *topics,
+            batch=True,
+            max_records=max_records,
+            batch_timeout_ms=POLL_MS,
+            group_id=group,
+            group_instance_id=instance_id,
+            ack_policy=AckPolicy.MANUAL,
+            auto_offset_reset="earliest",
+            partition_assignment_strategy=[RangePartitionAssignor],
+            session_timeout_ms=session_timeout_ms,
+            heartbeat_interval_ms=min(HEARTBEAT_MS, session_timeout_ms // 3),
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+            fetch_max_wait_ms=200,
+            listener=_Rebalances(self),
+            parser=self._parse,
+            decoder=_undecoded,
+        )
+        self._subscriber(self._on_batch)
+        self._listener: Listener | None = None
+        self._stopping = False
+
+    @property
+    def listener(self) -> Listener:
+        """Who is told; set by :meth:`start`."""
+        if self._listener is None:
+            raise Fatal("the Kafka source was not started")
+        return self._listener
+
+    @property
+    def _consumer(self) -> AIOKafkaConsumer:
+        consumer = self._subscriber.consumer
+        if consumer is None:
+            raise Stale("the Kafka consumer is stopped")
+        return consumer
+
+    async def start(self, listener: Listener) -> None:
+        """Join the group and begin to poll."""
+        self._listener = listener
+        await _translated(self._admin.start())
+        await _translated(self._broker.start())
+        for task in self._subscriber.tasks:
+            task.add_done_callback(self._on_poll_task_done)
+
+    async def stop(self) -> None:
+        """Stop polling and leave the group; commits nothing."""
+        self._stopping = True
+        await self._broker.stop()
+        await self._admin.close()
+
+    def _on_poll_task_done(self, task: asyncio.Task[Any]) -> None:
+        if self._stopping or task.cancelled():
+            return
+        error = task.exception() or RuntimeError("the poll loop returned")
+        self.listener.on_lost(error)
+
+    async def _parse(self, batch: tuple[Any, ...]) -> KafkaMessage:
+        return KafkaMessage(
+            body=b"", raw_message=batch, message_id="", correlation_id="", consumer=self._consumer
+        )
+
+    async def _on_batch(self, records: Sequence[Any]) -> None:
+        try:
+            await self.listener.on_records(self._current(records))
+        except Exception as error:  # noqa: BLE001 - FastStream would swallow it
+            self.listener.on_lost(error)
+
+    def _current(self, records: Sequence[Any]) -> list[Delivery]:
+        """The records as deliveries, without those of a fetch that a seek has overtaken.
+
+        A batch may have been taken before a rebalance and handed over after it. Had the
+        position been moved back meanwhile, the batch would look like a gap in the log.
+        """
+        deliveries, stale = [], self._overtaken(records)
+        for record in records:
+            partition = Partition(record.topic, record.partition)
+            if partition not in stale:
+                deliveries.append(
+                    Delivery(partition, record.offset, record.key, record.value, record.timestamp)
+                )
+        return deliveries
+
+    def _overtaken(self, records: Sequence[Any]) -> set[Partition]:
+        last = {(record.topic, record.partition): record.offset for record in records}
+        subscription = self._consumer._subscription.subscription  # noqa: SLF001 - no public, synchronous view of it
+        assignment = subscription.assignment if subscription else None
+        stale = set()
+        for (topic, number), offset in last.items():
+            key = TopicPartition(topic, number)
+            state = assignment.state_value(key) if assignment else None
+            if state is None or not state.has_valid_position or state.position <= offset:
+                stale.add(Partition(topic, number))
+        return stale
+
+    async def commit(self, positions: Mapping[Partition, Position]) -> None:
+        """Commit; returns when the coordinator has acknowledged."""
+        offsets = {
+            TopicPartition(*partition): OffsetAndMetadata(position.offset, position.metadata)
+            for partition, position in positions.items()
+        }
+        try:
+            await self._consumer.commit(offsets)
+        except (CommitFailedError, IllegalStateError) as error:
+            raise Stale(f"the commit was refused: {error!r}") from error
+        except KafkaError as error:
+            raise Unavailable(f"the commit was not acknowledged: {error!r}") from error
+
+    async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position]:
+        """What the group has committed, with metadata."""
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        answer = await _translated(
+            self._admin.list_consumer_group_offsets(self._group, partitions=wanted)
+        )
+        if missing := [str(Partition(*p)) for p in wanted if p not in answer]:
+            # The client drops the error of a coordinator that is moving or still loading.
+            raise Unavailable(f"the coordinator did not answer for {', '.join(missing)}")
+        return {
+            Partition(*partition): Position(found.offset, found.metadata or "")
+            for partition, found in answer.items()
+            if found.offset >= 0
+        }
+
+    async def bounds(
+        self, partitions: Collection[Partition]
+    ) -> Mapping[Partition, tuple[int, int]]:
+        """First offset and the one after the last, by partition."""
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        first = await _translated(self._consumer.beginning_offsets(wanted))
+        end = await _translated(self._consumer.end_offsets(wanted))
+        return {Partition(*p): (first[p], end[p]) for p in wanted}
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Deliver nothing from these until resumed."""
+        self._consumer.pause(*self._owned(partitions))
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Deliver again."""
+        self._consumer.resume(*self._owned(partitions))
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """The next delivery of this partition is the one at ``offset``."""
+        for owned in self._owned([partition]):
+            self._consumer.seek(owned, offset)
+
+    def _owned(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+        owned = self._consumer.assignment()
+        return [p for partition in partitions if (p := TopicPartition(*partition)) in owned]
+
+
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Passes rebalances on; what goes wrong there must end the process, not be logged away."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._tell(self._source.listener.on_revoked, revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        await self._tell(self._source.listener.on_assigned, assigned)
+
+    async def _tell(
+        self,
+        call: Callable[[Collection[Partition]], Awaitable[None]],
+        partitions: Iterable[TopicPartition],
+    ) -> None:
+        try:
+            await call([Partition(p.topic, p.partition) for p in partitions])
+        except Exception as error:  # noqa: BLE001 - aiokafka would only log it
+            self._source.listener.on_lost(error)
+
+
+async def _undecoded(message: KafkaMessage) -> Any:
+    """FastStream's handler gets the raw records; contracts are decoded record by record."""
+    return message.raw_message
+
+
+async def _translated(call: Awaitable[Answer]) -> Answer:
+    try:
+        return await call
+    except KafkaError as error:
+        raise Unavailable(f"Kafka does not answer: {error!r}") from error

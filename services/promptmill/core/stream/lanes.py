@@ -1,0 +1,179 @@
+"""Partitions at work: their trackers, what waits in each, and which turn is next.
+
+A lane lives for one assignment of its partition. When the partition leaves, the lane is
+closed for good; a job that is still running then is an orphan until the partition returns
+(a new lane adopts it) or goes to another member (it is aborted).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from promptmill.core.stream.offsets import OffsetTracker
+from promptmill.core.stream.ports import Delivery, Partition, Position
+
+
+class Phase(Enum):
+    """How far a job has come."""
+
+    WORKING = "working"
+    SETTLING = "settling"
+    FINISHED = "finished"
+
+
+class Job:
+    """One delivery at work: in a slot from its dispatch until its outcome has settled."""
+
+    __slots__ = (
+        "_adopted", "attempts", "delivery", "expired", "lane", "phase", "since", "task",
+    )  # fmt: skip
+
+    def __init__(self, lane: Lane, delivery: Delivery, since: float) -> None:
+        self.lane = lane
+        self.delivery = delivery
+        self.since = since
+        self.attempts = 0
+        self.phase = Phase.WORKING
+        self.expired = False
+        self.task: asyncio.Task[None] | None = None
+        self._adopted: asyncio.Future[None] | None = None
+
+    async def home(self) -> Lane:
+        """The open lane of this job; waits while the partition is nobody's."""
+        while self.lane.closed:
+            self._adopted = asyncio.get_running_loop().create_future()
+            await self._adopted
+        return self.lane
+
+    def adopt(self, lane: Lane) -> None:
+        """The partition is back: go on under its new lane."""
+        self.lane = lane
+        lane.jobs[self.delivery.offset] = self
+        if self._adopted is not None and not self._adopted.done():
+            self._adopted.set_result(None)
+
+    def abort(self) -> None:
+        """Another member has this work, or it is done."""
+        if self.task is not None:
+            self.task.cancel()
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One partition in one assignment epoch."""
+
+    partition: Partition
+    epoch: int
+    tracker: OffsetTracker
+    backlog: deque[Delivery] = field(default_factory=deque)
+    backlog_bytes: int = 0
+    jobs: dict[int, Job] = field(default_factory=dict)
+    paused: bool = False
+    closed: bool = False
+    queued: bool = False
+
+
+class Lanes:
+    """All lanes of one member, and the orphans of those that were closed."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Partition, Lane] = {}
+        self._turns: deque[Lane] = deque()
+        self._orphans: dict[tuple[Partition, int], Job] = {}
+        self._epoch = 0
+        self.waiting = 0
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes.values())
+
+    def get(self, partition: Partition) -> Lane | None:
+        """The open lane of this partition."""
+        return self._lanes.get(partition)
+
+    def open(self, partition: Partition, start: Position) -> Lane:
+        """A lane in a new epoch; deliveries before ``start`` are ignored."""
+        self._epoch += 1
+        lane = Lane(partition, self._epoch, OffsetTracker(str(partition), start))
+        self._lanes[partition] = lane
+        return lane
+
+    def close(self, partitions: Collection[Partition]) -> list[Lane]:
+        """Fence these: what waits is forgotten, what runs is orphaned."""
+        closed = [lane for p in partitions if (lane := self._lanes.pop(p, None))]
+        for lane in closed:
+            lane.closed = True
+            self.forget_backlog(lane)
+            for offset, job in lane.jobs.items():
+                self._orphans[lane.partition, offset] = job
+        return closed
+
+    def forget_backlog(self, lane: Lane) -> None:
+        """What waits will be delivered again, here or elsewhere."""
+        self.waiting -= len(lane.backlog)
+        lane.backlog.clear()
+        lane.backlog_bytes = 0
+
+    def abort_abandoned(self) -> int:
+        """Abort the orphans whose partition did not return, or returned without their work.
+
+        Returns:
+            how many were aborted.
+        """
+        gone = [key for key in self._orphans if self._is_elsewhere(*key)]
+        for key in gone:
+            self._orphans.pop(key).abort()
+        return len(gone)
+
+    def _is_elsewhere(self, partition: Partition, offset: int) -> bool:
+        lane = self._lanes.get(partition)
+        return lane is None or offset < lane.tracker.next
+
+    def awaits_orphans(self, partition: Partition) -> bool:
+        """Whether work of an earlier lane still runs, not adopted yet."""
+        return any(key[0] == partition for key in self._orphans)
+
+    def deliver(self, lane: Lane, delivery: Delivery) -> None:
+        """Queue a delivery, unless it is done, known, or still at work as an orphan."""
+        orphan = self._orphans.pop((lane.partition, delivery.offset), None)
+        if not lane.tracker.deliver(delivery.offset):
+            if orphan is not None:
+                orphan.abort()
+            return
+        if orphan is not None:
+            orphan.adopt(lane)
+            return
+        lane.backlog.append(delivery)
+        lane.backlog_bytes += delivery.size
+        self.waiting += 1
+        if not lane.queued:
+            lane.queued = True
+            self._turns.append(lane)
+
+    def take(self) -> tuple[Lane, Delivery] | None:
+        """The next delivery to work on, one from each lane in turn."""
+        while self._turns:
+            lane = self._turns.popleft()
+            if not lane.backlog:
+                lane.queued = False
+                continue
+            self._turns.append(lane)
+            delivery = lane.backlog.popleft()
+            lane.backlog_bytes -= delivery.size
+            self.waiting -= 1
+            return lane, delivery
+        return None
+
+    def jobs(self) -> list[Job]:
+        """Everything at work, orphans included."""
+        return [job for lane in self for job in lane.jobs.values()] + list(self._orphans.values())
+
+    def release(self, job: Job) -> None:
+        """The job has ended, in whatever way."""
+        job.lane.jobs.pop(job.delivery.offset, None)
+        key = (job.delivery.partition, job.delivery.offset)
+        if self._orphans.get(key) is job:
+            del self._orphans[key]

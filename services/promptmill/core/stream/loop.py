@@ -1,0 +1,289 @@
+"""The loop under every worker: deliveries in, outcomes out, offsets in order.
+
+One :class:`StreamLoop` is one member of a consumer group. Polling never stops: deliveries
+queue in lanes, and a lane that is full pauses its partition. A record takes a slot before
+its work and gives it back after its outcome has settled, that is, when everything it
+publishes is acknowledged. Only then is its offset finished, and only the contiguous finished
+prefix of a partition is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+
+import structlog
+
+from promptmill.core.errors import Fatal, Transient, reason_of
+from promptmill.core.faults import reach
+from promptmill.core.stream.attempts import Attempts, Probe, Work
+from promptmill.core.stream.commits import Committer
+from promptmill.core.stream.lanes import Job, Lane, Lanes, Phase
+from promptmill.core.stream.pauses import Pauses
+from promptmill.core.stream.ports import Delivery, Partition, Sender, Source
+from promptmill.core.stream.settings import LoopSettings
+from promptmill.core.stream.starts import check_gap, read_starts
+from promptmill_schemas import Topic
+
+log = structlog.get_logger(__name__)
+
+
+class StreamLoop:
+    """Consume → work → produce, at least once, with out-of-order completion."""
+
+    def __init__(
+        self,
+        source: Source,
+        sender: Sender,
+        work: Work,
+        *,
+        stage: str,
+        topic: Topic,
+        settings: LoopSettings,
+        probe: Probe,
+        prefix: str = "",
+    ) -> None:
+        self._source = source
+        self._sender = sender
+        self._settings = settings
+        self._lanes = Lanes()
+        self._pauses = Pauses(source, self._lanes, settings)
+        self._committer = Committer(source, self._lanes, settings)
+        self._attempts = Attempts(
+            sender, work, stage=stage, topic=topic, settings=settings, probe=probe, prefix=prefix
+        )
+        self._free = settings.slots
+        self.joined = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._checks: dict[Partition, asyncio.Task[None]] = {}
+
+    # What others see
+
+    @property
+    def in_flight(self) -> int:
+        """Records in a slot now."""
+        return self._settings.slots - self._free
+
+    @property
+    def waiting(self) -> int:
+        """Records delivered and not yet in a slot."""
+        return self._lanes.waiting
+
+    @property
+    def assigned(self) -> list[Partition]:
+        """Partitions of this member."""
+        return [lane.partition for lane in self._lanes]
+
+    def stop(self) -> None:
+        """Begin to drain; :meth:`run` returns when that is done."""
+        self._stop.set()
+
+    def fail(self, error: BaseException) -> None:
+        """End :meth:`run` with this error, without another commit. The first one wins."""
+        self._failure = self._failure or error
+        self._stop.set()
+
+    def hold(self) -> None:
+        """Pull nothing more (backpressure); what is at work goes on."""
+        self._pauses.hold()
+
+    def release(self) -> None:
+        """Pull again."""
+        self._pauses.release()
+        self._pump()
+
+    # Lifetime
+
+    async def run(self) -> None:
+        """Work until :meth:`stop`, then drain within the grace period.
+
+        Raises:
+            Fatal: the process cannot go on; nothing that was in flight is committed.
+        """
+        await self._sender.start()
+        helpers: list[asyncio.Task[None]] = []
+        try:
+            await self._source.start(self)
+            helpers = [self._guard(self._committer.run()), self._guard(self._sweep())]
+            await self._stop.wait()
+            if self._failure is None:
+                await self._drain()
+        finally:
+            await _cancel([*helpers, *self._checks.values()])
+            await _cancel(job.task for job in self._lanes.jobs() if job.task)
+            await self._source.stop()
+            await self._sender.stop()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _drain(self) -> None:
+        """Dispatch nothing more, keep polling paused, finish what runs, commit."""
+        log.info("draining", in_flight=self.in_flight, grace_s=self._settings.grace_s)
+        self._pauses.hold()
+        for lane in self._lanes:
+            self._lanes.forget_backlog(lane)
+        await self._wait_until(lambda: self.in_flight == 0, self._settings.grace_s)
+        left = self.in_flight
+        await self._abort_working()
+        await self._committer.commit(list(self._lanes))
+        log.info("drained", left=left)
+
+    async def _abort_working(self) -> None:
+        """What would be published during the last commit, or after it, would be done twice."""
+        for job in self._lanes.jobs():
+            if job.phase is Phase.WORKING:
+                job.abort()
+        await self._wait_until(lambda: not _settling(self._lanes), self._settings.revoke_budget_s)
+
+    def _guard(self, helper: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """A helper task whose end, before the loop's own, ends the loop."""
+        task = asyncio.create_task(helper)
+        task.add_done_callback(self._on_helper_done)
+        return task
+
+    def _on_helper_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self.on_lost(task.exception() or RuntimeError("a helper task returned"))
+
+    # What the source says
+
+    async def on_assigned(self, partitions: Collection[Partition]) -> None:
+        """Open a lane for each at its committed position; adopt or abort what still runs."""
+        reach("assign.begin")
+        try:
+            starts = await read_starts(self._source, partitions, self._settings)
+        except Fatal as error:
+            self.fail(error)
+            return
+        for partition, start in starts.items():
+            self._source.seek(partition, start.offset)
+            self._lanes.open(partition, start)
+        aborted = self._lanes.abort_abandoned()
+        self._pauses.apply()
+        self.joined.set()
+        log.info("assigned", partitions=len(starts), aborted=aborted)
+
+    async def on_revoked(self, partitions: Collection[Partition]) -> None:
+        """Stop dispatching, let what is being published settle, commit, then fence."""
+        reach("revoke.begin")
+        lanes = [lane for p in partitions if (lane := self._lanes.get(p))]
+        for lane in lanes:
+            self._lanes.forget_backlog(lane)
+        await self._wait_until(lambda: not _settling(lanes), self._settings.revoke_budget_s)
+        await self._committer.commit(lanes, self._settings.revoke_budget_s)
+        reach("revoke.committed")
+        self._lanes.close(partitions)
+        log.info("revoked", partitions=len(lanes), running=self.in_flight)
+
+    def on_lost(self, error: BaseException) -> None:
+        """The source has failed for good: a process that polls nothing must end."""
+        self.fail(error if isinstance(error, Fatal) else _surprise(error))
+
+    async def on_records(self, batch: Sequence[Delivery]) -> None:
+        """Queue deliveries; those of partitions without a lane come again after its seek."""
+        for delivery in batch:
+            lane = self._lanes.get(delivery.partition)
+            if lane is None:
+                continue
+            if delivery.offset != lane.tracker.next:
+                self._check_gap(lane, lane.tracker.next)
+            self._lanes.deliver(lane, delivery)
+        self._pauses.apply()
+        self._pump()
+
+    def _check_gap(self, lane: Lane, expected: int) -> None:
+        if lane.partition not in self._checks:
+            task = asyncio.create_task(check_gap(self._source, lane.partition, expected))
+            self._checks[lane.partition] = task
+            task.add_done_callback(partial(self._on_gap_checked, lane.partition))
+
+    def _on_gap_checked(self, partition: Partition, task: asyncio.Task[None]) -> None:
+        del self._checks[partition]
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Transient):
+            log.warning("gap_not_checked", partition=str(partition), error=str(error))
+        elif error is not None:
+            self.on_lost(error)
+
+    # Records at work
+
+    def _pump(self) -> None:
+        """Fill the free slots, one record of each partition in turn."""
+        if self._pauses.held or self._failure is not None:
+            return
+        now = time.monotonic()
+        while self._free > 0 and (turn := self._lanes.take()):
+            job = Job(*turn, now)
+            job.lane.jobs[job.delivery.offset] = job
+            self._free -= 1
+            job.task = asyncio.create_task(self._carry(job))
+            self._pauses.relax(job.lane)
+
+    async def _carry(self, job: Job) -> None:
+        """One record from its slot to its finished offset."""
+        try:
+            reach("work.begin")
+            outcome = await self._attempts.outcome_of(job)
+            job.phase = Phase.SETTLING
+            await job.home()
+            reach("publish.begin")
+            await self._attempts.settle(job, outcome)
+            reach("publish.acknowledged")
+            lane = await job.home()
+            lane.tracker.finish(job.delivery.offset)
+            self._committer.note_finished()
+            job.phase = Phase.FINISHED
+        except Exception as error:  # noqa: BLE001 - it ends the process, with its cause
+            self.on_lost(error)
+        finally:
+            self._end(job)
+
+    def _end(self, job: Job) -> None:
+        if job.phase is not Phase.FINISHED and not job.lane.closed and not self._stop.is_set():
+            self.fail(Fatal(f"{job.delivery.partition} at {job.delivery.offset} was left undone"))
+        self._lanes.release(job)
+        self._free += 1
+        self._settled.set()
+        self._pauses.relax(job.lane)
+        self._pump()
+
+    async def _sweep(self) -> None:
+        """Bury the records whose deadline has passed."""
+        limit = self._settings.deadline_s
+        while True:
+            await asyncio.sleep(min(1.0, limit / 4))
+            oldest = time.monotonic() - limit
+            for job in self._lanes.jobs():
+                if job.since < oldest and job.phase is Phase.WORKING and not job.expired:
+                    job.expired = True
+                    job.abort()
+
+    async def _wait_until(self, done: Callable[[], bool], limit_s: float) -> None:
+        deadline = time.monotonic() + limit_s
+        while not done() and (left := deadline - time.monotonic()) > 0:
+            self._settled.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._settled.wait()
+
+
+def _settling(lanes: Iterable[Lane]) -> bool:
+    return any(job.phase is Phase.SETTLING for lane in lanes for job in lane.jobs.values())
+
+
+def _surprise(error: BaseException) -> Fatal:
+    fatal = Fatal(f"the stream loop failed ({reason_of(error)}): {error!r}")
+    fatal.__cause__ = error
+    return fatal
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    pending = [task for task in tasks if not task.done()]
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)

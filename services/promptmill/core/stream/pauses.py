@@ -1,0 +1,65 @@
+"""Which partitions are paused, and why: a full backlog, a full window, or a held stage."""
+
+from __future__ import annotations
+
+from promptmill.core.stream.lanes import Lane, Lanes
+from promptmill.core.stream.ports import Source
+from promptmill.core.stream.settings import LoopSettings
+
+
+class Pauses:
+    """Keeps the source's pauses equal to what the lanes need.
+
+    A lane is paused when its backlog reaches the high-water mark and resumed below half of
+    it, so that a pause (which throws away what the client has prefetched) is worth its cost.
+    The source forgets pauses at a rebalance; new lanes start as not paused, so
+    :meth:`apply` pauses them again.
+    """
+
+    def __init__(self, source: Source, lanes: Lanes, settings: LoopSettings) -> None:
+        self._source = source
+        self._lanes = lanes
+        self._high = settings.prefetch
+        self._high_bytes = settings.prefetch_bytes
+        self.held = False
+
+    def hold(self) -> None:
+        """Pause everything until :meth:`release`.
+
+        But for lanes whose orphans wait to be adopted: that happens when their records are
+        delivered again, and a drain would wait for them in vain.
+        """
+        self.held = True
+        self.apply()
+
+    def release(self) -> None:
+        """Pause only what is full."""
+        self.held = False
+        self.apply()
+
+    def apply(self) -> None:
+        """Pause and resume whatever differs from what is needed."""
+        for lane in self._lanes:
+            self._set(lane, needed=self._is_needed(lane))
+
+    def relax(self, lane: Lane) -> None:
+        """Resume this lane if it no longer needs its pause."""
+        if lane.paused and not lane.closed:
+            self._set(lane, needed=self._is_needed(lane))
+
+    def _is_needed(self, lane: Lane) -> bool:
+        if lane.tracker.full:
+            return True
+        if self.held:
+            return not self._lanes.awaits_orphans(lane.partition)
+        share = 2 if lane.paused else 1
+        return (
+            len(lane.backlog) * share >= self._high
+            or lane.backlog_bytes * share >= self._high_bytes
+        )
+
+    def _set(self, lane: Lane, *, needed: bool) -> None:
+        if needed == lane.paused:
+            return
+        lane.paused = needed
+        (self._source.pause if needed else self._source.resume)([lane.partition])

@@ -1,0 +1,113 @@
+"""What the stream core needs from a broker, and what a broker adapter tells the core.
+
+``kafka.py`` and ``memory.py`` implement these ports; nothing else knows which one is at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class Partition(NamedTuple):
+    """A topic's partition, by the topic's full name on the broker."""
+
+    topic: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as the broker handed it over; ``value`` is not yet decoded."""
+
+    partition: Partition
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the value."""
+        return len(self.value) if self.value else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What a group has committed for a partition: the next offset, and its metadata."""
+
+    offset: int
+    metadata: str = ""
+
+
+class Listener(Protocol):
+    """What a source calls; all calls come from the event loop that started it."""
+
+    async def on_assigned(self, partitions: Collection[Partition]) -> None:
+        """These partitions are now ours, beside those that were; none is consumed before."""
+
+    async def on_revoked(self, partitions: Collection[Partition]) -> None:
+        """These partitions leave; what is done may be committed until this returns."""
+
+    def on_lost(self, error: BaseException) -> None:
+        """The source has failed for good and will deliver nothing more."""
+
+    async def on_records(self, batch: Sequence[Delivery]) -> None:
+        """Messages in offset order by partition; must return at once (polling waits for it)."""
+
+
+class Source(Protocol):
+    """One member of a consumer group."""
+
+    async def start(self, listener: Listener) -> None:
+        """Join the group and begin to poll."""
+
+    async def stop(self) -> None:
+        """Stop polling and leave the group. Commits nothing."""
+
+    async def commit(self, positions: Mapping[Partition, Position]) -> None:
+        """Commit; returns when the coordinator has acknowledged.
+
+        Raises:
+            Stale: this member no longer owns one of the partitions.
+            Transient: the coordinator cannot answer now.
+        """
+
+    async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position]:
+        """What the group has committed; partitions without a commit are left out."""
+
+    async def bounds(
+        self, partitions: Collection[Partition]
+    ) -> Mapping[Partition, tuple[int, int]]:
+        """First offset and the one after the last, by partition."""
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Deliver nothing from these until resumed; partitions not owned are ignored."""
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Deliver again."""
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """The next message delivered from this partition is the one at ``offset``."""
+
+
+class Sender(Protocol):
+    """Publishes messages."""
+
+    async def start(self) -> None:
+        """Connect."""
+
+    async def stop(self) -> None:
+        """Send what is buffered, then disconnect."""
+
+    async def send(self, topic: str, key: bytes, value: bytes) -> None:
+        """Publish; returns when all in-sync replicas have the message.
+
+        Raises:
+            Poison: the broker will never take it (too large).
+            Transient: not acknowledged in time; it may stand on the topic all the same.
+        """

@@ -1,0 +1,73 @@
+"""Where an assignment begins, and whether the log still holds what comes next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+import structlog
+
+from promptmill.core.errors import Misconfigured, Transient
+from promptmill.core.stream.ports import Partition, Position, Source
+from promptmill.core.stream.settings import LoopSettings
+
+log = structlog.get_logger(__name__)
+
+
+async def read_starts(
+    source: Source, partitions: Collection[Partition], settings: LoopSettings
+) -> dict[Partition, Position]:
+    """The committed position of each partition, or the start of its log.
+
+    Asks until the coordinator answers: without a position nothing can be consumed.
+
+    Raises:
+        Misconfigured: a committed offset is outside the log (topic made anew, or records
+            deleted before they were consumed). It is never reset silently.
+    """
+    if not partitions:
+        return {}
+    attempt = 0
+    while True:
+        try:
+            async with asyncio.timeout(settings.failover_s):
+                committed = await source.committed(partitions)
+                bounds = await source.bounds(partitions)
+        except (Transient, TimeoutError) as error:
+            attempt += 1
+            log.warning("positions_unknown", attempt=attempt, error=repr(error))
+            await asyncio.sleep(min(1.0, settings.backoff_s(attempt)))
+        else:
+            return {p: _start(p, committed.get(p), *bounds[p]) for p in partitions}
+
+
+def _start(partition: Partition, committed: Position | None, first: int, end: int) -> Position:
+    if committed is None:
+        return Position(first)
+    if first <= committed.offset <= end:
+        return committed
+    raise Misconfigured(
+        f"the committed offset of {partition} is {committed.offset}, but its log holds {first} "
+        f"to {end}: the topic was made anew or records were deleted before they were consumed; "
+        f"restore the topic, or delete the group's offsets to start from what is there"
+    )
+
+
+async def check_gap(source: Source, partition: Partition, expected: int) -> None:
+    """A delivery was not the expected one: harmless where offsets never existed.
+
+    Raises:
+        Misconfigured: the log no longer holds ``expected``: it was deleted before it was
+            consumed, or the topic was made anew.
+    """
+    first, end = (await source.bounds([partition]))[partition]
+    if first > expected:
+        raise Misconfigured(
+            f"{partition} lost the records from {expected} to {first - 1}: retention deleted "
+            f"them before they were consumed; raise retention.ms or add workers"
+        )
+    if end < expected:
+        raise Misconfigured(
+            f"{partition} ends at {end}, but {expected} was next: the topic was made anew; "
+            f"restore it, or delete the group's offsets to start from what is there"
+        )

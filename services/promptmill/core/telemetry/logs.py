@@ -1,0 +1,61 @@
+"""Logs as events with fields: one JSON object a line, or readable text on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+SECRET_WORDS = ("password", "secret", "token", "api_key", "authorization")
+_KEPT = {"completion_tokens", "prompt_tokens", "context_tokens", "max_tokens"}
+_NOISY = ("aiokafka", "faststream", "asyncio", "vllm")
+
+
+def set_up_logs(service: str, level: str = "INFO", *, as_json: bool | None = None) -> None:
+    """Logs of this process go to standard error, each event with the service's name.
+
+    Args:
+        service: stands in every event.
+        level: of promptmill's own events; libraries log warnings and worse.
+        as_json: ``None`` chooses text when standard error is a terminal.
+    """
+    as_json = not sys.stderr.isatty() if as_json is None else as_json
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        hide_secrets,
+        structlog.processors.format_exc_info if as_json else _unchanged,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.root.handlers = [handler]
+    logging.root.setLevel(level)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    structlog.contextvars.bind_contextvars(service=service)
+
+
+def hide_secrets(_logger: Any, _method: str, event: Any) -> Any:
+    """Replace the values of fields whose names say that they are secret."""
+    for name in event:
+        if name not in _KEPT and any(word in name.lower() for word in SECRET_WORDS):
+            event[name] = "***"
+    return event
+
+
+def _unchanged(_logger: Any, _method: str, event: Any) -> Any:
+    return event

@@ -1,0 +1,84 @@
+"""The one table of metrics. Units stand in the names, as Prometheus wants them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 30, 120, 600)
+
+RATE_WINDOW_S = 10.0
+
+
+class StageMetrics:
+    """What one worker of a stage measures; also the probe of its loop.
+
+    ================================  =========  ==========================================
+    promptmill_settled_total          counter    records done, by outcome and reason
+    promptmill_retries_total          counter    attempts that failed, by reason
+    promptmill_record_seconds         histogram  from the slot to the settled outcome
+    promptmill_in_flight              gauge      records in a slot
+    promptmill_waiting                gauge      records delivered, not yet in a slot
+    promptmill_partitions             gauge      partitions assigned
+    promptmill_tokens_total           counter    tokens, by direction (prompt, completion)
+    ================================  =========  ==========================================
+    """
+
+    def __init__(self, stage: str, clock: Callable[[], float]) -> None:
+        self.registry = CollectorRegistry()
+        self.stage = stage
+        self._clock = clock
+        self._recent: deque[tuple[float, int]] = deque()
+        self.done = 0
+        self._settled = self._counter("settled", "records done", "outcome", "reason")
+        self._retries = self._counter("retries", "attempts that failed", "reason")
+        self._tokens = self._counter("tokens", "tokens", "direction")
+        self._seconds = Histogram(
+            "promptmill_record_seconds",
+            "from the slot to the settled outcome",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        ).labels(stage)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"promptmill_{name}", text, ["stage", *labels], registry=self.registry)
+
+    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A gauge that is read when it is asked for."""
+        gauge = Gauge(f"promptmill_{name}", text, ["stage"], registry=self.registry)
+        gauge.labels(self.stage).set_function(read)
+
+    def settled(self, outcome: str, reason: str, seconds: float) -> None:
+        """One record is done."""
+        self._settled.labels(self.stage, outcome, reason).inc()
+        self._seconds.observe(seconds)
+        self.count_done(1)
+
+    def count_done(self, records: int) -> None:
+        """Records done, for the rate."""
+        now = self._clock()
+        self.done += records
+        self._recent.append((now, records))
+        while self._recent and self._recent[0][0] < now - RATE_WINDOW_S:
+            self._recent.popleft()
+
+    def retried(self, reason: str) -> None:
+        """One attempt failed and will be repeated."""
+        self._retries.labels(self.stage, reason).inc()
+
+    def tokens(self, *, prompt: int, completion: int) -> None:
+        """Tokens that went through the model."""
+        self._tokens.labels(self.stage, "prompt").inc(prompt)
+        self._tokens.labels(self.stage, "completion").inc(completion)
+
+    def rate(self) -> float:
+        """Records done a second, over the last ten seconds."""
+        since = self._clock() - RATE_WINDOW_S
+        return sum(count for at, count in self._recent if at >= since) / RATE_WINDOW_S
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self.registry)

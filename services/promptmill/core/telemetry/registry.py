@@ -1,0 +1,125 @@
+"""Which workers are alive and what they do, in Redis, each under a key that expires.
+
+The registry is a convenience for people (``promptmill status``) and for the publisher's check
+of the model's context. Nothing depends on it: without Redis it is silent and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Self
+
+import orjson
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from promptmill.core.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_S = 2.0
+EXPIRES_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One worker process.
+
+    Attributes:
+        stage: ``instruct``, ``reward``, ``filter`` or ``store``.
+        id: host, process id and stage.
+        rate: records settled a second.
+        context_tokens: longest conversation of its model, 0 where it has none.
+        tokenizer: folder of its tokenizer, as that host sees it.
+        url: of its health endpoint.
+    """
+
+    stage: str
+    id: str
+    in_flight: int = 0
+    done: int = 0
+    rate: float = 0.0
+    ready: bool = False
+    model: str = ""
+    context_tokens: int = 0
+    tokenizer: str = ""
+    url: str = ""
+
+
+def worker_id(stage: str) -> str:
+    """An id that no other live worker has."""
+    return f"{stage}-{socket.gethostname()}-{os.getpid()}"
+
+
+def registry_key(prefix: str, identity: str) -> str:
+    """The key of one worker; the prefix is the topics' own."""
+    return f"promptmill:{prefix}worker:{identity}"
+
+
+class Registration:
+    """Keeps one worker's entry alive while the context is open."""
+
+    def __init__(
+        self, redis_url: str, prefix: str, info: WorkerInfo, refresh: Callable[[], WorkerInfo]
+    ) -> None:
+        self._redis: Redis = Redis.from_url(
+            redis_url, socket_timeout=2.0, socket_connect_timeout=2.0
+        )
+        self._key = registry_key(prefix, info.id)
+        self._refresh = refresh
+        self._task: asyncio.Task[None] | None = None
+        self._silent = False
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._try(self._forget)
+        await self._redis.aclose()
+
+    async def _keep(self) -> None:
+        while True:
+            await self._try(self._write)
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _write(self) -> None:
+        await self._redis.set(self._key, orjson.dumps(asdict(self._refresh())), ex=EXPIRES_S)
+
+    async def _forget(self) -> None:
+        await self._redis.delete(self._key)
+
+    async def _try(self, call: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await call()
+        except (RedisError, OSError) as error:
+            if not self._silent:
+                log.warning("registry_away", error=repr(error))
+            self._silent = True
+        else:
+            self._silent = False
+
+
+async def read_workers(redis_url: str, prefix: str = "") -> list[WorkerInfo]:
+    """The workers that are alive now.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    redis: Redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    try:
+        keys = [key async for key in redis.scan_iter(match=registry_key(prefix, "*"), count=500)]
+        values = await redis.mget(keys) if keys else []
+    except (RedisError, OSError) as error:
+        raise Unavailable(f"the registry of workers in Redis is away: {error!r}") from error
+    finally:
+        await redis.aclose()
+    return [WorkerInfo(**orjson.loads(value)) for value in values if value]

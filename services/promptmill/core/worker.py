@@ -1,0 +1,53 @@
+"""A stage's work on Kafka: source, sender and loop put together from its settings."""
+
+from __future__ import annotations
+
+from promptmill.core.stage_settings import StageSettings
+from promptmill.core.stream.attempts import Work
+from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.core.stream.kafka.source import KafkaSource
+from promptmill.core.stream.loop import StreamLoop
+from promptmill.core.telemetry.metrics import StageMetrics
+from promptmill_schemas import Topic
+
+
+def group_of(settings: StageSettings) -> str:
+    """The stage's consumer group."""
+    return f"{settings.topic_prefix}promptmill.{settings.stage}"
+
+
+def make_source(settings: StageSettings, *topics: Topic) -> KafkaSource:
+    """This worker's membership in its stage's group."""
+    return KafkaSource(
+        settings.require_kafka(),
+        group_of(settings),
+        [settings.topic_prefix + topic.name for topic in topics],
+        client_id=f"promptmill-{settings.stage}",
+        instance_id=settings.instance_id or None,
+        session_timeout_ms=int(settings.session_timeout_s * 1000),
+    )
+
+
+def make_sender(settings: StageSettings) -> KafkaSender:
+    """This worker's producer."""
+    return KafkaSender(
+        settings.require_kafka(),
+        client_id=f"promptmill-{settings.stage}",
+        compression=None if settings.compression == "none" else settings.compression,
+    )
+
+
+def make_loop(
+    settings: StageSettings, topic: Topic, work: Work, metrics: StageMetrics
+) -> StreamLoop:
+    """The loop that applies ``work`` to everything on ``topic``."""
+    return StreamLoop(
+        make_source(settings, topic),
+        make_sender(settings),
+        work,
+        stage=settings.stage,
+        topic=topic,
+        settings=settings.loop_settings(),
+        probe=metrics,
+        prefix=settings.topic_prefix,
+    )

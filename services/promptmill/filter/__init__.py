@@ -1,0 +1,1 @@
+"""Decides: scored completion in, training records or one reject out."""

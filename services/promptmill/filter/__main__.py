@@ -1,0 +1,12 @@
+"""``python -m promptmill.filter``: one filter worker process."""
+
+from __future__ import annotations
+
+import sys
+
+from promptmill.core.lifecycle import run_main
+from promptmill.filter.service import serve
+from promptmill.filter.settings import EXAMPLES, FilterSettings
+
+if __name__ == "__main__":
+    sys.exit(run_main(FilterSettings, EXAMPLES, serve))

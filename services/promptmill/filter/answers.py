@@ -1,0 +1,109 @@
+"""The graded answers to one prompt, and the records that can be made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from promptmill.filter.content import normalised
+from promptmill.filter.policy import Policy
+from promptmill_schemas import AttributeScores, GradedCandidate, ids
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A candidate that has grades.
+
+    Attributes:
+        digest: of its text.
+    """
+
+    candidate: GradedCandidate
+    scores: AttributeScores
+    reward: float
+    digest: str
+
+    @property
+    def index(self) -> int:
+        """Its place among the prompt's candidates."""
+        return self.candidate.index
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Sorts by falling reward; equal ones by index."""
+        return -self.reward, self.index
+
+    @property
+    def text(self) -> str:
+        """What the model wrote."""
+        return self.candidate.text
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A record to be: one answer, or one that is better than another."""
+
+    record_id: str
+    chosen: Answer
+    rejected: Answer | None = None
+
+    @classmethod
+    def of(cls, prompt_id: str, chosen: Answer, rejected: Answer | None = None) -> Self:
+        """With the id of the record; equal texts make the same record."""
+        if rejected is None:
+            return cls(ids.record_id(prompt_id, "sft", chosen.digest), chosen)
+        record_id = ids.record_id(prompt_id, "preference", chosen.digest, rejected.digest)
+        return cls(record_id, chosen, rejected)
+
+    @property
+    def kind(self) -> Literal["sft", "preference"]:
+        """The kind of record."""
+        return "sft" if self.rejected is None else "preference"
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The answers in it, the chosen one first."""
+        return (self.chosen.text, *(() if self.rejected is None else (self.rejected.text,)))
+
+
+def ranked(candidates: Iterable[GradedCandidate]) -> list[Answer]:
+    """The answers that have grades, by falling reward; equal ones by index."""
+    answers = [
+        Answer(candidate, candidate.scores, candidate.reward, ids.text_digest(candidate.text))
+        for candidate in candidates
+        if candidate.scores is not None and candidate.reward is not None
+    ]
+    return sorted(answers, key=lambda answer: answer.rank)
+
+
+def selections(policy: Policy, answers: Sequence[Answer], prompt_id: str) -> dict[str, Selection]:
+    """The records that the policy would let through, by id, best first."""
+    passing = [answer for answer in answers if not policy.failed(answer.candidate, None)]
+    found: dict[str, Selection] = {}
+    for chosen in passing:
+        rejected = worst_beside(chosen, answers) if policy.mode == "preference" else None
+        if policy.mode == "preference" and not _far_enough(chosen, rejected, policy):
+            continue
+        selection = Selection.of(prompt_id, chosen, rejected)
+        found.setdefault(selection.record_id, selection)
+    return found
+
+
+def worst_beside(chosen: Answer, answers: Sequence[Answer]) -> Answer | None:
+    """The answer of least reward that has a text, and another one than ``chosen``."""
+    text = normalised(chosen.text)
+    others = (answer for answer in reversed(answers) if normalised(answer.text) not in ("", text))
+    return next(others, None)
+
+
+def possible(answers: Sequence[Answer], prompt_id: str) -> Iterator[Selection]:
+    """Every record that any policy could make of these answers."""
+    yield from (Selection.of(prompt_id, answer) for answer in answers)
+    for chosen in answers:
+        others = (answer for answer in answers if answer is not chosen)
+        yield from (Selection.of(prompt_id, chosen, other) for other in others)
+
+
+def _far_enough(chosen: Answer, rejected: Answer | None, policy: Policy) -> bool:
+    return rejected is not None and chosen.reward - rejected.reward >= policy.margin

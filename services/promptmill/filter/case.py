@@ -1,0 +1,107 @@
+"""One scored message under one policy: all that its decision needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from promptmill.core.errors import Poison
+from promptmill.core.gates.base import TOKEN_DIGITS, Claim
+from promptmill.filter.answers import Answer, Selection, possible, ranked, selections
+from promptmill.filter.content import Conversation, decision_id
+from promptmill.filter.policy import Policy
+from promptmill_schemas import GradedCandidate, Prompt, Scored
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is decided on, and what could come of it.
+
+    Attributes:
+        candidates: all answers with their grades, in order of index.
+        answers: those that have grades, best first.
+        options: the records that the policy would let through, by id, best first.
+    """
+
+    scored: Scored
+    policy: Policy
+    decision_id: str
+    candidates: tuple[GradedCandidate, ...]
+    answers: list[Answer]
+    options: dict[str, Selection]
+
+    @classmethod
+    def of(cls, scored: Scored, policy: Policy) -> Self:
+        """The case of this message."""
+        candidates = scored.graded_candidates()
+        answers = ranked(candidates)
+        options = selections(policy, answers, scored.completion.prompt.prompt_id)
+        return cls(scored, policy, decision_id(scored), candidates, answers, options)
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt that was answered."""
+        return self.scored.completion.prompt
+
+    def claim(self) -> Claim:
+        """What to ask the gate."""
+        conversation = Conversation.of(self.prompt.messages if self.options else ())
+        similarity = self.policy.duplicate_similarity
+        options = tuple(
+            conversation.key(each.record_id, each.kind, each.texts, sketched=similarity is not None)
+            for each in self.options.values()
+        )
+        return Claim(
+            prompt_id=self.prompt.prompt_id,
+            decision_id=self.decision_id,
+            policy=self.policy.version,
+            options=options,
+            limit=self.policy.wanted(len(options)),
+            similarity=similarity,
+        )
+
+    def accepted(self, tokens: Iterable[str]) -> list[Selection]:
+        """The records that a verdict names, best first.
+
+        A verdict may have been made under another policy; then all that these answers could
+        make is searched.
+
+        Raises:
+            Poison: the answers cannot make a record that the verdict names.
+        """
+        wanted = set(tokens)
+        found = _named(wanted, self.options.values())
+        if len(found) < len(wanted):
+            found = _named(wanted, possible(self.answers, self.prompt.prompt_id))
+        if len(found) < len(wanted):
+            missing = ", ".join(sorted(wanted - found.keys()))
+            raise Poison(
+                f"prompt {self.prompt.prompt_id} was accepted before with records {missing}…, "
+                "which its answers cannot make: its id was used by another version of promptmill"
+            )
+        return sorted(found.values(), key=lambda each: each.chosen.rank)
+
+    def provenance(self, policy_version: str, at: datetime) -> dict[str, Any]:
+        """The fields that records and rejects share."""
+        return {
+            "prompt_id": self.prompt.prompt_id,
+            "decision_id": self.decision_id,
+            "run": self.prompt.run,
+            "sampling": self.prompt.sampling,
+            "tags": self.prompt.tags,
+            "generator": self.scored.completion.generator,
+            "scorer": self.scored.scorer,
+            "policy_version": policy_version,
+            "replays": self.prompt.replays,
+            "created_at": at,
+        }
+
+
+def _named(tokens: set[str], selections: Iterable[Selection]) -> dict[str, Selection]:
+    found: dict[str, Selection] = {}
+    for selection in selections:
+        if (token := selection.record_id[:TOKEN_DIGITS]) in tokens:
+            found.setdefault(token, selection)
+    return found

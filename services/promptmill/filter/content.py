@@ -1,0 +1,111 @@
+"""What makes two records the same content, and two scored messages the same decision.
+
+The keys can be computed from a stored record alone, so claims can be rebuilt from the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+from unicodedata import normalize
+
+from promptmill.core.gates.base import Claimed, RecordKey
+from promptmill.core.gates.sketch import Sketch
+from promptmill.filter.minhash import sketch
+from promptmill_schemas import Message, Record, Reject, Scored, ids
+
+
+def normalised(text: str) -> str:
+    """The text without differences that mean nothing to a reader.
+
+    Compatibility forms, case and white space are folded (Unicode NFKC, full case folding, runs
+    of white space as one space); folding can undo the normal form, so it is restored.
+    """
+    if not text.isascii():
+        text = normalize("NFKC", normalize("NFKC", text).casefold())
+    return " ".join(text.casefold().split())
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a record continues, in its normal form, for the keys of several records.
+
+    Attributes:
+        turns: ``[[role, text], …]``.
+    """
+
+    turns: list[list[str]]
+
+    @classmethod
+    def of(cls, messages: Sequence[Message]) -> Self:
+        """The conversation of these messages."""
+        return cls([[message.role, normalised(message.content)] for message in messages])
+
+    def key(
+        self, record_id: str, kind: str, answers: Sequence[str], *, sketched: bool
+    ) -> RecordKey:
+        """The record as it is claimed.
+
+        Args:
+            answers: the chosen one, and for a pair the rejected one.
+            sketched: whether nearly equal content shall be found.
+        """
+        texts = list(map(normalised, answers))
+        content = ids.digest("content", kind, self.turns, texts)
+        return RecordKey(record_id, content, self._sketch(texts) if sketched else None)
+
+    def _sketch(self, texts: list[str]) -> Sketch:
+        """System turns are left out: they are often the same for a whole corpus."""
+        asked = " ".join(text for role, text in self.turns if role != "system")
+        return sketch(asked, " ".join(texts))
+
+
+def record_key(
+    record_id: str,
+    kind: str,
+    prompt: Sequence[Message],
+    chosen: str,
+    rejected: str | None = None,
+    *,
+    sketched: bool = False,
+) -> RecordKey:
+    """A record as it is claimed: its id, its content, and its sketch if that is wanted.
+
+    Content is the normalised conversation with its answers, and the kind. The same answer to
+    another prompt is other content, and so is a pair whose rejected side differs.
+    """
+    answers = (chosen,) if rejected is None else (chosen, rejected)
+    return Conversation.of(prompt).key(record_id, kind, answers, sketched=sketched)
+
+
+def content_key(
+    kind: str, prompt: Sequence[Message], chosen: str, rejected: str | None = None
+) -> str:
+    """The id of a record's content; see :func:`record_key`."""
+    return record_key("", kind, prompt, chosen, rejected).content
+
+
+def decision_id(scored: Scored) -> str:
+    """The id of what is decided on: the answers, their grades, and who gave these."""
+    answers = [
+        [answer.index, ids.text_digest(answer.text), answer.finish_reason]
+        for answer in scored.completion.candidates
+    ]
+    grades = [grade.model_dump(mode="json", exclude_none=True) for grade in scored.grades]
+    scorer = scored.scorer.model_dump(mode="json", exclude_none=True)
+    return ids.digest("decision", scored.completion.prompt.prompt_id, answers, grades, scorer)
+
+
+def claimed_from_record(record: Record, *, sketched: bool = False) -> Claimed:
+    """The claim that let this record through."""
+    prompt = record.messages[:-1] if record.kind == "sft" else record.messages
+    key = record_key(
+        record.record_id, record.kind, prompt, record.chosen, record.rejected, sketched=sketched
+    )
+    return Claimed(record.prompt_id, record.decision_id, record.policy_version, (key,))
+
+
+def claimed_from_reject(reject: Reject) -> Claimed:
+    """The claim that kept this prompt out."""
+    return Claimed(reject.prompt_id, reject.decision_id, reject.policy_version)

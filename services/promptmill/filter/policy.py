@@ -1,0 +1,148 @@
+"""What counts as training data: limits by attribute and reward, and how many answers to keep.
+
+A policy is pure data. Its version, name and digest of its content, is stamped on every record
+and reject, so that two policies never look alike.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from promptmill.core.gates.sketch import LEAST_SIMILARITY
+from promptmill_schemas import ATTRIBUTES, Check, ContractError, GradedCandidate, ids
+
+Mode = Literal["best", "top-k", "all", "preference"]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Measure = Literal["helpfulness", "correctness", "coherence", "complexity", "verbosity", "reward"]
+
+MEASURES: Final[tuple[Measure, ...]] = get_args(Measure)
+
+DEFAULT_MIN_HELPFULNESS: Final = 3.0
+"""No limit was published with the Nemotron-4 models; public notebooks drop what is below."""
+
+DEFAULT_MIN_MARGIN: Final = 0.5
+VERSION_DIGITS: Final = 12
+
+
+class Bounds(BaseModel):
+    """Least and greatest value that pass; both ends belong to what passes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    min: float | None = None
+    max: float | None = None
+
+
+def default_limits() -> dict[Measure, Bounds]:
+    """Helpfulness of at least 3.0, nothing else."""
+    return {"helpfulness": Bounds(min=DEFAULT_MIN_HELPFULNESS)}
+
+
+class Policy(BaseModel):
+    """Which answers become training records.
+
+    Attributes:
+        mode: ``best``: one record of the best answer that passes; ``top-k`` and ``all``: one
+            for each of several; ``preference``: the best against the worst answer.
+        limits: by attribute, and for the weighted ``reward``.
+        top_k: number of records at most; mode ``top-k`` only.
+        min_margin: least reward that the chosen answer is ahead; mode ``preference`` only.
+        allow_truncated: take answers that ended because their tokens ran out
+            (finish reason ``length``).
+        duplicate_similarity: Jaccard similarity from which on content counts as a duplicate;
+            ``None``: only equal content does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: Name = "default"
+    mode: Mode = "best"
+    limits: dict[Measure, Bounds] = Field(default_factory=default_limits)
+    top_k: int | None = Field(default=None, ge=1)
+    min_margin: float | None = Field(default=None, gt=0)
+    allow_truncated: bool = False
+    duplicate_similarity: float | None = Field(default=None, ge=LEAST_SIMILARITY, le=1)
+
+    @model_validator(mode="after")
+    def _bounds_leave_room(self) -> Self:
+        for measure, bounds in self.limits.items():
+            if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
+                limit = f"at most max_{measure}, which is {bounds.max}"
+                raise ContractError(f"min_{measure}", bounds.min, limit, "lower it or raise that")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_fit_the_mode(self) -> Self:
+        if self.mode == "top-k" and self.top_k is None:
+            raise ContractError("top_k", None, "set in mode top-k", "set it, or use mode all")
+        for name, mode in (("top_k", "top-k"), ("min_margin", "preference")):
+            if (value := getattr(self, name)) is not None and self.mode != mode:
+                remedy = f"remove it, or use mode {mode}"
+                limit = f"without effect in mode {self.mode}"
+                raise ContractError(name, value, limit, remedy)
+        return self
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A policy that differs in what is given; checked, and with a version of its own."""
+        del deep  # there is nothing in a policy that could be changed
+        return type(self).model_validate({**self.model_dump(), **(update or {})})
+
+    @cached_property
+    def version(self) -> str:
+        """``name@digest`` of all that decides."""
+        content = self.model_dump(mode="json", exclude={"name"}, exclude_none=True)
+        if self.mode == "preference":
+            content["min_margin"] = self.margin
+        return f"{self.name}@{ids.digest('policy', content)[:VERSION_DIGITS]}"
+
+    @property
+    def margin(self) -> float:
+        """The least lead in reward of a chosen answer."""
+        return DEFAULT_MIN_MARGIN if self.min_margin is None else self.min_margin
+
+    def wanted(self, options: int) -> int:
+        """How many of so many options become records."""
+        if self.mode == "all":
+            return options
+        return self.top_k if self.top_k is not None else 1
+
+    def failed(self, answer: GradedCandidate, refusal: str | None) -> tuple[Check, ...]:
+        """The checks that the answer fails; none: it may become a record."""
+        if answer.scores is None or answer.reward is None:
+            return (Check(name="graded", detail=refusal or "the answer has no grades"),)
+        values = {name: getattr(answer.scores, name) for name in ATTRIBUTES}
+        values["reward"] = answer.reward
+        return (*self._failed_form(answer), *self._failed_limits(values))
+
+    def _failed_form(self, answer: GradedCandidate) -> list[Check]:
+        failed = []
+        if not answer.text.strip():
+            failed.append(Check(name="text", detail="the answer has no text"))
+        if answer.finish_reason == "length" and not self.allow_truncated:
+            detail = f"the answer was cut off after {answer.completion_tokens} tokens"
+            failed.append(Check(name="finish_reason", detail=detail))
+        return failed
+
+    def _failed_limits(self, values: dict[str, Any]) -> list[Check]:
+        failed = []
+        for measure, bounds in self.limits.items():
+            value = values[measure]
+            if bounds.min is not None and value < bounds.min:
+                failed.append(_off(f"min_{measure}", value, bounds.min))
+            if bounds.max is not None and value > bounds.max:
+                failed.append(_off(f"max_{measure}", value, bounds.max))
+        return failed
+
+
+def _off(name: str, value: float, limit: float) -> Check:
+    return Check(name=name, value=value, limit=limit, margin=distance(value, limit))
+
+
+def distance(value: float, other: float) -> float:
+    """How far apart two finite numbers are; finite too, as contracts demand."""
+    return min(abs(value - other), sys.float_info.max)

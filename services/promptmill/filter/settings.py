@@ -1,0 +1,119 @@
+"""Settings of a filter worker: the policy in flat names, and where the claims are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from promptmill.core.errors import Misconfigured
+from promptmill.core.stage_settings import StageSettings
+from promptmill.filter.policy import (
+    DEFAULT_MIN_HELPFULNESS,
+    MEASURES,
+    Bounds,
+    Measure,
+    Mode,
+    Policy,
+)
+from promptmill_schemas.base import contract_error
+
+EXAMPLES = """examples:
+  promptmill run filter --min-helpfulness 3.5 --max-verbosity 2.5
+  promptmill run filter --min-helpfulness none --min-reward 4
+  promptmill run filter --mode top-k --top-k 2
+  promptmill run filter --mode preference --min-margin 1.0
+  promptmill run filter --duplicate-similarity 0.8
+"""
+
+
+def _given(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() in ("", "none") else value
+
+
+Limit = Annotated[float | None, Field(allow_inf_nan=False), BeforeValidator(_given)]
+Count = Annotated[int | None, BeforeValidator(_given)]
+
+
+class FilterSettings(StageSettings):
+    """Let the good answers through, each content once; ``none`` switches a limit off."""
+
+    stage: ClassVar[str] = "filter"
+
+    policy_name: str = Field(default="default", description="stamped on records, with a digest")
+    mode: Mode = Field(
+        default="best", description="best, top-k or all answers; preference: best against worst"
+    )
+    top_k: Count = Field(default=None, description="records of one prompt; mode top-k")
+    min_margin: Limit = Field(
+        default=None, description="least lead in reward of the chosen answer; mode preference"
+    )
+    allow_truncated: bool = Field(
+        default=False, description="take answers that were cut off (finish reason length)"
+    )
+    duplicate_similarity: Limit = Field(
+        default=None,
+        description="from which on (0.5 to 1) answers count as duplicates; none: equal ones only",
+    )
+    min_helpfulness: Limit = DEFAULT_MIN_HELPFULNESS
+    max_helpfulness: Limit = None
+    min_correctness: Limit = None
+    max_correctness: Limit = None
+    min_coherence: Limit = None
+    max_coherence: Limit = None
+    min_complexity: Limit = None
+    max_complexity: Limit = None
+    min_verbosity: Limit = None
+    max_verbosity: Limit = None
+    min_reward: Limit = Field(default=None, description="of the weighted reward")
+    max_reward: Limit = None
+
+    namespace: str = Field(
+        default="",
+        description="of the claims in Redis; one for each store, named after it if empty",
+    )
+    expected_records: int = Field(
+        default=10_000_000, ge=1, description="size of the data set, roughly: lays out the claims"
+    )
+    redis_timeout_s: float = Field(default=2.0, gt=0, description="time for one answer of Redis")
+    settle_s: float = Field(
+        default=2.0,
+        ge=0,
+        description="wait before a rebuild reads what was published: what is on its way lands",
+    )
+    slots: int = Field(default=256, ge=1, description="records at work at once")
+
+    @model_validator(mode="after")
+    def _policy_holds(self) -> Self:
+        """Contradictions end the start, not the first record."""
+        _ = self.policy
+        return self
+
+    @property
+    def policy(self) -> Policy:
+        """The policy; raises ``Misconfigured`` when settings contradict each other."""
+        try:
+            return Policy(
+                name=self.policy_name,
+                mode=self.mode,
+                limits=self._limits(),
+                top_k=self.top_k,
+                min_margin=self.min_margin,
+                allow_truncated=self.allow_truncated,
+                duplicate_similarity=self.duplicate_similarity,
+            )
+        except ValidationError as error:
+            finding = contract_error(error)
+            flag = "policy_name" if finding.field == "name" else finding.field
+            raise Misconfigured(
+                f"filter setting {flag} is {finding.value}: {finding.limit}; {finding.remedy}"
+            ) from error
+
+    def _limits(self) -> dict[Measure, Bounds]:
+        bounds = {
+            measure: Bounds(
+                min=getattr(self, f"min_{measure}"), max=getattr(self, f"max_{measure}")
+            )
+            for measure in MEASURES
+        }
+        return {measure: each for measure, each in bounds.items() if each != Bounds()}

@@ -1,0 +1,60 @@
+"""Scored completion in, training records or one reject out; every prompt is decided once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from promptmill.core.faults import reach
+from promptmill.core.gates.base import Claim, Decision, Variant
+from promptmill.core.stream.outcome import Drop, Emit, Outcome, Outgoing
+from promptmill.filter.case import Case
+from promptmill.filter.policy import Policy
+from promptmill.filter.records import records_of
+from promptmill.filter.refusal import reject_of
+from promptmill_schemas import Scored
+from promptmill_schemas.topics import RECORDS, REJECTS
+
+
+class Claims(Protocol):
+    """The part of a gate that a decision needs."""
+
+    async def claim(self, claim: Claim) -> Decision:
+        """Decide, atomically among all filters; see ``promptmill.core.gates.base.Gate``."""
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Limits first, then the claim; what is published follows from the verdict alone.
+
+    So a message that is delivered again, after a crash between claim and publication, leads to
+    the same records or the same reject.
+    """
+
+    policy: Policy
+    claims: Claims
+    clock: Callable[[], datetime] = utc_now
+
+    async def __call__(self, scored: Scored) -> Outcome:
+        """At least one record, or exactly one reject; nothing for a variant.
+
+        Raises:
+            Unavailable: the claims cannot answer now, or are incomplete.
+            Poison: the claims name a record that this message cannot make.
+        """
+        case = Case.of(scored, self.policy)
+        verdict = await self.claims.claim(case.claim())
+        reach("filter.claimed")
+        if isinstance(verdict, Variant):
+            return Drop("variant")
+        if verdict.accepted:
+            records = records_of(case, verdict, self.clock())
+            return Emit(tuple(Outgoing(RECORDS, record) for record in records))
+        return Emit((Outgoing(REJECTS, reject_of(case, verdict, self.clock())),))

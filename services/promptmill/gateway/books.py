@@ -1,0 +1,33 @@
+"""What the store's tables say about a run, as far as commands need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How many prompts of a run have each outcome; no prompt has two."""
+
+    accepted: int = 0
+    rejected: int = 0
+    dead: int = 0
+
+    @property
+    def total(self) -> int:
+        """All settled prompts."""
+        return self.accepted + self.rejected + self.dead
+
+
+class Books(Protocol):
+    """The tables ``prompts``, ``records``, ``rejects`` and ``dead_letters``; calls block."""
+
+    def next_prompt_offsets(self) -> dict[int, int]:
+        """By partition of the topic ``prompts``: the first offset that is not in the table."""
+
+    def prompt_ids(self, run: str) -> set[str]:
+        """The prompts of the run that are in the table."""
+
+    def settled(self, run: str) -> Settled:
+        """The outcomes of the run's prompts."""

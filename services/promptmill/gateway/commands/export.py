@@ -1,0 +1,54 @@
+"""``promptmill export``: records from the table into one file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = """Write the records of one table version to a file, as JSON lines or Parquet.
+
+The file appears complete or not at all. Kafka need not run.
+
+Examples:
+
+\b
+  promptmill export --format jsonl --out records.jsonl
+  promptmill export --format parquet --out first.parquet --run first
+  promptmill export --format jsonl --out pairs.jsonl --kind preference --json
+"""
+
+
+class Format(StrEnum):
+    """Of the file."""
+
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+class Kind(StrEnum):
+    """Of the records."""
+
+    SFT = "sft"
+    PREFERENCE = "preference"
+
+
+def export(
+    out: Annotated[Path, typer.Option(dir_okay=False, help="File to write.")],
+    form: Annotated[Format, typer.Option("--format", help="Of the file.")] = Format.JSONL,
+    run: Annotated[str | None, typer.Option(help="Only of this run.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Only of this kind.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    from promptmill.gateway.exporting import export_records
+    from promptmill.gateway.output import print_bytes, print_json
+    from promptmill.gateway.settings import load
+
+    chosen = None if kind is None else kind.value
+    done = export_records(load().store_uri, out, form.value, run=run, kind=chosen)
+    if as_json:
+        print_json(done.as_json())
+        return
+    print_bytes(f"{done.rows:,} records of table version {done.version} in {out}".encode())

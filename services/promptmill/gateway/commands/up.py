@@ -1,0 +1,59 @@
+"""``promptmill up``: start Kafka and Redis on this machine, and create the topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from promptmill.local.servers import StackInfo
+
+HELP = """Start a real Kafka and Redis on free ports of 127.0.0.1, and create the topics.
+
+A stack that already runs is found, not started twice; one that was killed is started again on
+its data.
+
+Examples:
+
+\b
+  promptmill up
+  promptmill up --brokers 3    a cluster: replication 3, two replicas in step
+  promptmill up --json         {"kafka": …, "redis": …, "home": …}
+"""
+
+
+def up(
+    brokers: Annotated[
+        int | None, typer.Option(help="1 or 3; the default is what the home has, or 1.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    from promptmill.gateway.output import print_bytes, print_json
+    from promptmill.gateway.progress import stack_progress
+    from promptmill.gateway.settings import load
+    from promptmill.local import stack
+
+    settings = load()
+    with stack_progress() as on_progress:
+        info = stack.up(settings.home, brokers, on_progress)
+    _ensure_topics(info, settings.topic_prefix)
+    if as_json:
+        print_json(info.as_json())
+        return
+    print_bytes(f"Kafka  {info.kafka}\nRedis  {info.redis}\nhome   {info.home}".encode())
+
+
+def _ensure_topics(info: StackInfo, prefix: str) -> None:
+    """Create what is missing; topics with other settings are reported and left alone."""
+    import asyncio
+
+    from promptmill.gateway.output import note
+    from promptmill.gateway.quiet import quiet_logs
+    from promptmill.gateway.topics import topic_specs
+    from promptmill.local.topics import ensure_topics
+
+    quiet_logs()
+    specs = topic_specs(prefix, brokers=len(info.kafka.split(",")))
+    for difference in asyncio.run(ensure_topics(info.kafka, specs)):
+        note(f"note: {difference}; it was left as it is")

@@ -1,0 +1,125 @@
+"""What the demo tells the person who watches, line by line."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from promptmill.gateway.demo.report import Outcome, histogram
+from promptmill.gateway.run_status import RunStatus
+
+WIDTH = 96
+
+
+class Screen:
+    """Lines on standard error (results and ``--json`` go to standard output)."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._last = ""
+
+    def say(self, text: str) -> None:
+        """One line, with the seconds since the start."""
+        sys.stderr.write(f"[{time.monotonic() - self._begin:5.0f} s] {text}\n")
+        sys.stderr.flush()
+
+    def worker(self, event: str, worker: str, fields: dict[str, object]) -> None:
+        """What the supervisor reports."""
+        details = ", ".join(f"{name} {value}" for name, value in fields.items())
+        self.say(f"{event.replace('_', ' ')}: {worker} ({details})")
+
+    def progress(self, status: RunStatus) -> None:
+        """The books, when they have changed."""
+        settled = status.published - status.pending
+        line = (
+            f"{settled:,} of {status.published:,} prompts settled: {status.accepted:,} accepted, "
+            f"{status.rejected:,} rejected, {status.dead:,} dead"
+        )
+        if line != self._last:
+            self._last = line
+            self.say(line)
+
+    def record(self, question: str, answer: str, reward: float) -> None:
+        """One record as it lands."""
+        ask, reply = _short(question, 40), _short(answer, 44)
+        self.say(f"  record  reward {reward:5.2f}  {ask!r} -> {reply!r}")
+
+
+def _short(text: str, width: int) -> str:
+    return textwrap.shorten(text, width, placeholder="…") or text[:width]
+
+
+def summary(outcome: Outcome, store: str, *, trained: bool) -> str:
+    """The end of the demo in words."""
+    report, seconds = outcome.report, outcome.seconds
+    settled = (
+        f"Run {report.run}: {report.settled:,} prompts settled; {report.accepted:,} accepted, "
+        f"{report.rejected:,} rejected, {report.dead:,} dead."
+    )
+    speed = f", {report.tokens / seconds:,.0f} tokens/s." if seconds else " (in an earlier demo)."
+    answered = f"{report.answers:,} answers with {report.tokens:,} tokens were generated and graded"
+    lines = [
+        "",
+        settled,
+        answered + speed,
+        "",
+        "Why prompts were not accepted:",
+        *(f"  {count:5,}  {reason}" for reason, count in report.reasons.most_common()),
+        "",
+        "Rewards of all answers (# accepted, . not accepted):",
+        *histogram(report.rewards, report.accepted_rewards),
+        "",
+        *accuracy_lines(outcome.accuracy),
+        "Three of the records:",
+        *(_sample(*sample) for sample in report.samples),
+        "",
+        f"The training store is {store} (Delta tables: records, rejects, dead_letters, prompts).",
+    ]
+    if not trained:
+        lines.append(
+            "The demo's models are small and untrained: real architectures on the real path, but "
+            "their answers are word soup and their grades say nothing about them."
+        )
+    return "\n".join([*lines, "", _next_steps()])
+
+
+def accuracy_lines(accuracy: Mapping[str, Any]) -> list[str]:
+    """What the filter is worth, by ground truth; nothing where the prompts carry none."""
+    if not accuracy["answers"] or accuracy["accuracy_accepted"] is None:
+        return []
+    head = f"  {'':12} {'all answers':>12} {'accepted':>10} {'gain':>8} {'kept':>6}"
+    rows = [("all prompts", accuracy), *accuracy["by_family"].items()]
+    return [
+        "Right answers, by ground truth (the demo's tasks can be checked by a program):",
+        head,
+        *(_accuracy_row(name, figures) for name, figures in rows),
+        "",
+    ]
+
+
+def _accuracy_row(name: str, figures: Mapping[str, Any]) -> str:
+    before, after = figures["accuracy_all"], figures["accuracy_accepted"]
+    if before is None or after is None:
+        return f"  {name:12} {'-':>12}"
+    gain = f"{100 * (after - before):+.0f} pts"
+    return f"  {name:12} {before:12.0%} {after:10.0%} {gain:>8} {figures['kept']:6.0%}"
+
+
+def _sample(question: str, answer: str, reward: float) -> str:
+    wrap = textwrap.TextWrapper(WIDTH, initial_indent="  ", subsequent_indent="      ")
+    text = f"reward {reward:.2f}: {_short(question, 120)} -> {_short(answer, 200)}"
+    return "\n".join(wrap.wrap(text))
+
+
+def _next_steps() -> str:
+    return (
+        "What to try next (in the clone, with PROMPTMILL_HOME as in the demo):\n"
+        "  .venv/bin/promptmill up                        start Kafka and Redis again\n"
+        "  .venv/bin/promptmill run --all --model … --reward-model …\n"
+        "  .venv/bin/promptmill publish my-prompts.jsonl --run mine\n"
+        "  .venv/bin/promptmill status --run mine --wait 600\n"
+        "  .venv/bin/promptmill export --run demo --format jsonl --out records.jsonl"
+    )

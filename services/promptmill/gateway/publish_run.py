@@ -1,0 +1,178 @@
+"""The wiring of ``publish``: input, known ids, context check, Kafka, receipts, summary."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptmill.core.errors import Unavailable
+from promptmill.core.stream.kafka.reader import LogReader
+from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.gateway.addresses import Addresses, find_addresses
+from promptmill.gateway.context import ContextCheck, check_for
+from promptmill.gateway.input import read_lines
+from promptmill.gateway.lines import Defaults
+from promptmill.gateway.output import note, print_bytes, print_json
+from promptmill.gateway.progress import line_progress
+from promptmill.gateway.published import PublishedPrompts
+from promptmill.gateway.publishing import LineResult, Publisher
+from promptmill.gateway.quiet import quiet_logs
+from promptmill.gateway.receipts import Receipts
+from promptmill.gateway.settings import GatewaySettings, load
+from promptmill.gateway.splitting import RawLine
+from promptmill.gateway.store_books import open_books
+from promptmill.gateway.summary import Summary
+from promptmill.gateway.workers import alive_workers
+from promptmill_schemas.topics import PROMPTS
+
+CLIENT = "promptmill-publish"
+SOME_INVALID = 3
+INTERRUPTED = 130
+DRAIN_S = 5.0
+
+
+@dataclass(slots=True)
+class _Read:
+    """How far the input is read."""
+
+    size: int = 0
+
+
+def publish_file(file: Path, defaults: Defaults, receipts: Path | None, *, as_json: bool) -> int:
+    """Publish the lines of ``file`` (``-`` is standard input); returns the exit code.
+
+    Raises:
+        Misconfigured: no Kafka is known, a topic is missing, or receipts cannot be written.
+        Unavailable: Kafka is away; what was published before is printed.
+    """
+    quiet_logs()
+    settings = load()
+    summary = Summary(defaults.run)
+    with _opened(file) as descriptor, Receipts(receipts) as out:
+        job = _Job(settings, find_addresses(settings), defaults, summary, out)
+        return asyncio.run(job.run(descriptor, as_json=as_json))
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[int]:
+    if str(file) == "-":
+        yield sys.stdin.fileno()
+        return
+    with file.open("rb", buffering=0) as stream:
+        yield stream.fileno()
+
+
+@contextmanager
+def _shown(summary: Summary, as_json: bool) -> Iterator[None]:
+    """Prints the summary, also of a run that ends early."""
+    try:
+        yield
+    finally:
+        for line in summary.error_lines():
+            note(line)
+        if as_json:
+            print_json(summary.as_json())
+        else:
+            print_bytes(f"run {summary.run}: {summary.counts()}".encode())
+
+
+class _Job:
+    """One ``publish``."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        addresses: Addresses,
+        defaults: Defaults,
+        summary: Summary,
+        receipts: Receipts,
+    ) -> None:
+        self._settings = settings
+        self._addresses = addresses
+        self._defaults = defaults
+        self._summary = summary
+        self._receipts = receipts
+
+    async def run(self, descriptor: int, *, as_json: bool) -> int:
+        """Publish what can be read; returns the exit code."""
+        known = await self._known()
+        check = await self._context_check()
+        sender = KafkaSender(self._addresses.kafka, client_id=CLIENT, delivery_timeout_s=15.0)
+        await sender.start()
+        try:
+            with _shown(self._summary, as_json):
+                return await self._publish(descriptor, sender, known, check)
+        finally:
+            await sender.stop()
+
+    async def _known(self) -> set[str]:
+        topic = self._settings.topic(PROMPTS)
+        books = open_books(self._addresses.store)
+        async with LogReader(self._addresses.kafka, client_id=CLIENT) as reader:
+            return await PublishedPrompts(books, reader, topic, self._defaults.run).refresh()
+
+    async def _context_check(self) -> ContextCheck:
+        """Without the registry nothing is refused; the workers will see it themselves."""
+        prefix = self._settings.topic_prefix
+        return check_for(await alive_workers(self._addresses.redis, prefix) or ())
+
+    async def _publish(
+        self, descriptor: int, sender: KafkaSender, known: set[str], check: ContextCheck
+    ) -> int:
+        read = _Read()
+        with line_progress(_size(descriptor)) as show:
+            publisher = Publisher(
+                sender,
+                self._settings.topic(PROMPTS),
+                self._defaults,
+                known,
+                self._reporter(read, show),
+                check=check,
+            )
+            try:
+                async with aclosing(_measured(read_lines(descriptor), read)) as lines:
+                    await publisher.publish(lines)
+            except asyncio.CancelledError:
+                return await self._interrupted(publisher)
+            except Unavailable:
+                await _tell_unconfirmed(publisher)
+                raise
+        return SOME_INVALID if self._summary.invalid else 0
+
+    def _reporter(
+        self, read: _Read, show: Callable[[int, str], None]
+    ) -> Callable[[LineResult], None]:
+        def report(result: LineResult) -> None:
+            self._summary.add(result)
+            self._receipts.write(result)
+            show(read.size, self._summary.counts())
+
+        return report
+
+    async def _interrupted(self, publisher: Publisher) -> int:
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        note("interrupted; what is published stays so, and the same file can be published again")
+        await _tell_unconfirmed(publisher)
+        return INTERRUPTED
+
+
+async def _tell_unconfirmed(publisher: Publisher) -> None:
+    if unconfirmed := await publisher.drain(DRAIN_S):
+        note(f"{unconfirmed:,} prompts were sent and not acknowledged: publish the file again")
+
+
+async def _measured(lines: AsyncIterator[RawLine], read: _Read) -> AsyncGenerator[RawLine]:
+    async for line in lines:
+        read.size += line.size + 1
+        yield line
+
+
+def _size(descriptor: int) -> int | None:
+    return os.fstat(descriptor).st_size or None

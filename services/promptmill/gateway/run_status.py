@@ -1,0 +1,125 @@
+"""The state of a run, counted by prompt, and of the stages that work on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from promptmill.core.stream.kafka.reader import LogReader
+from promptmill.core.telemetry.registry import WorkerInfo
+from promptmill.gateway.addresses import Addresses
+from promptmill.gateway.books import Books
+from promptmill.gateway.published import PublishedPrompts
+from promptmill.gateway.settings import GatewaySettings
+from promptmill.gateway.workers import alive_workers
+from promptmill_schemas.documents import FLOW
+from promptmill_schemas.topics import PROMPTS
+
+STAGES: Final = tuple(part for part, (receives, _) in FLOW.items() if receives)
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """One kind of worker.
+
+    Attributes:
+        lag: messages that its group has not finished.
+        workers: how many are alive; ``None``, as the next two, when the registry is away.
+        in_flight: messages at work.
+        rate: messages finished a second.
+    """
+
+    lag: int
+    workers: int | None = None
+    in_flight: int | None = None
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """A run's books: ``published`` is the sum of the four after it."""
+
+    run: str
+    published: int
+    accepted: int
+    rejected: int
+    dead: int
+    pending: int
+    stages: dict[str, StageStatus]
+
+    @property
+    def settled(self) -> bool:
+        """Whether every prompt has its outcome; a run without prompts is not settled."""
+        return self.published > 0 and self.pending == 0
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``status --json`` prints."""
+        counts = asdict(self)
+        stages = counts.pop("stages")
+        return {**counts, "settled": self.settled, "stages": stages}
+
+
+class StatusReader:
+    """Reads the state of one run, again and again.
+
+    Args:
+        reader: started.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        addresses: Addresses,
+        books: Books,
+        reader: LogReader,
+        run: str,
+    ) -> None:
+        self._settings = settings
+        self._addresses = addresses
+        self._books = books
+        self._reader = reader
+        self._run = run
+        self._published = PublishedPrompts(books, reader, settings.topic(PROMPTS), run)
+
+    async def read(self) -> RunStatus:
+        """The state now.
+
+        Raises:
+            Unavailable: Kafka or the store is away.
+        """
+        # Outcomes first: a prompt that is settled by then is published by the next line.
+        settled = await asyncio.to_thread(self._books.settled, self._run)
+        published = len(await self._published.refresh())
+        return RunStatus(
+            run=self._run,
+            published=published,
+            accepted=settled.accepted,
+            rejected=settled.rejected,
+            dead=settled.dead,
+            pending=published - settled.total,
+            stages=await self._stages(),
+        )
+
+    async def _stages(self) -> dict[str, StageStatus]:
+        prefix = self._settings.topic_prefix
+        workers = await alive_workers(self._addresses.redis, prefix)
+        groups = {
+            self._settings.group(stage): [self._settings.topic(topic) for topic in FLOW[stage][0]]
+            for stage in STAGES
+        }
+        lags = await self._reader.lags(groups)
+        return {s: _stage(s, lags[self._settings.group(s)], workers) for s in STAGES}
+
+
+def _stage(stage: str, lag: int, workers: Sequence[WorkerInfo] | None) -> StageStatus:
+    if workers is None:
+        return StageStatus(lag)
+    own = [worker for worker in workers if worker.stage == stage]
+    return StageStatus(
+        lag,
+        workers=len(own),
+        in_flight=sum(worker.in_flight for worker in own),
+        rate=round(sum(worker.rate for worker in own), 3),
+    )

@@ -1,0 +1,96 @@
+"""The wiring of ``status``, and its table for people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from promptmill.core.stream.kafka.reader import LogReader
+from promptmill.gateway.addresses import find_addresses
+from promptmill.gateway.output import is_watched, print_bytes, print_json
+from promptmill.gateway.quiet import quiet_logs
+from promptmill.gateway.run_status import RunStatus, StageStatus, StatusReader
+from promptmill.gateway.settings import load
+from promptmill.gateway.store_books import open_books
+from promptmill.gateway.waiting import wait_until_settled
+
+CLIENT = "promptmill-status"
+NOT_SETTLED = 4
+
+
+def show_status(run: str, wait_s: float | None, *, as_json: bool) -> int:
+    """Print the state of ``run``; returns the exit code.
+
+    Raises:
+        Misconfigured: no Kafka is known, or a topic is missing.
+        Unavailable: Kafka or the store is away.
+    """
+    quiet_logs()
+    status = asyncio.run(_read(run, wait_s))
+    if as_json:
+        print_json(status.as_json())
+    else:
+        print_bytes(verdict(status).encode())
+        Console().print(as_table(status))
+    return NOT_SETTLED if wait_s is not None and not status.settled else 0
+
+
+async def _read(run: str, wait_s: float | None) -> RunStatus:
+    settings = load()
+    addresses = find_addresses(settings)
+    books = open_books(addresses.store)
+    async with LogReader(addresses.kafka, client_id=CLIENT) as reader:
+        status = StatusReader(settings, addresses, books, reader, run)
+        if wait_s is None:
+            return await status.read()
+        with _progress(run) as show:
+            return await wait_until_settled(status.read, wait_s, show)
+
+
+@contextmanager
+def _progress(run: str) -> Iterator[Callable[[RunStatus], None]]:
+    if not is_watched():
+        yield lambda _status: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} settled"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(run, total=0)
+        yield lambda status: bar.update(
+            task, total=status.published, completed=status.published - status.pending
+        )
+
+
+def as_table(status: RunStatus) -> Table:
+    """The stages, one a row."""
+    table = Table()
+    for name in ("", "lag", "workers", "in flight", "rate /s"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, stage in status.stages.items():
+        table.add_row(name, *_cells(stage))
+    return table
+
+
+def _cells(stage: StageStatus) -> list[str]:
+    values = (stage.lag, stage.workers, stage.in_flight, stage.rate)
+    return ["?" if value is None else f"{value:,}" for value in values]
+
+
+def verdict(status: RunStatus) -> str:
+    """The books in words."""
+    if not status.published:
+        return f"run {status.run} has no prompts: promptmill publish FILE --run {status.run}"
+    return (
+        f"run {status.run} is {'settled' if status.settled else 'not settled yet'}: "
+        f"{status.published:,} published, {status.accepted:,} accepted, "
+        f"{status.rejected:,} rejected, {status.dead:,} dead, {status.pending:,} pending"
+    )

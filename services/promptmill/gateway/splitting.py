@@ -1,0 +1,75 @@
+"""Chunks of bytes become numbered lines; no line is ever held beyond the limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from promptmill_schemas.limits import MAX_PROMPT_BYTES
+
+UTF8_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class RawLine:
+    """A line as it was read.
+
+    Attributes:
+        number: counted from 1, empty lines included.
+        content: without its line break; cut where it is longer than the limit.
+        size: bytes of the whole line.
+    """
+
+    number: int
+    content: bytes
+    size: int
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the line was longer than the limit."""
+        return self.size > len(self.content)
+
+
+class LineSplitter:
+    """Feed it chunks in order; it gives back the lines that have ended.
+
+    Args:
+        limit: most bytes of a line that are kept.
+    """
+
+    def __init__(self, limit: int = MAX_PROMPT_BYTES) -> None:
+        self._limit = limit
+        self._number = 0
+        self._head = bytearray()
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[RawLine]:
+        """The lines that end in this chunk, without the blank ones."""
+        *ended, rest = chunk.split(b"\n")
+        lines = []
+        for piece in ended:
+            self._take(piece)
+            lines.append(self._cut_line())
+        self._take(rest)
+        return [line for line in lines if not _is_blank(line)]
+
+    def end(self) -> list[RawLine]:
+        """The last line, if the input did not end with a line break."""
+        line = self._cut_line()
+        return [] if _is_blank(line) else [line]
+
+    def _take(self, piece: bytes) -> None:
+        self._head += piece[: max(0, self._limit - len(self._head))]
+        self._size += len(piece)
+
+    def _cut_line(self) -> RawLine:
+        self._number += 1
+        content, size = bytes(self._head), self._size
+        if self._number == 1 and content.startswith(UTF8_BOM):
+            content, size = content[len(UTF8_BOM) :], size - len(UTF8_BOM)
+        self._head.clear()
+        self._size = 0
+        return RawLine(self._number, content, size)
+
+
+def _is_blank(line: RawLine) -> bool:
+    return not line.is_cut and not line.content.strip()

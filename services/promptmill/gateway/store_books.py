@@ -1,0 +1,51 @@
+"""The books of the Delta store, for the commands that count prompts."""
+
+from __future__ import annotations
+
+import pyarrow.dataset as ds
+
+from promptmill.core.sinks.base import TableName
+from promptmill.core.sinks.delta.reader import DeltaReader
+from promptmill.core.sinks.tables.dead_letters import DEAD
+from promptmill.gateway.books import Books, Settled
+
+
+def open_books(store: str) -> Books:
+    """The books of the store under this URI; tables that do not exist yet are empty."""
+    return StoreBooks(DeltaReader(store))
+
+
+class StoreBooks:
+    """Counts by prompt, each from the newest version of its table."""
+
+    def __init__(self, reader: DeltaReader) -> None:
+        self._reader = reader
+
+    def next_prompt_offsets(self) -> dict[int, int]:
+        """By partition: the first offset of the topic of prompts that is not in the table."""
+        snapshot = self._reader.snapshot(TableName.PROMPTS)
+        return {} if snapshot is None else snapshot.next_offsets()
+
+    def prompt_ids(self, run: str) -> set[str]:
+        """The prompts of the run that are in the table."""
+        return self._ids(TableName.PROMPTS, ds.field("run") == run)
+
+    def settled(self, run: str) -> Settled:
+        """The outcomes of the run's prompts.
+
+        Dead letters are read first: a prompt that is replayed and accepted meanwhile is found
+        again among the accepted, and counts there.
+        """
+        of_run = ds.field("run") == run
+        dead = self._ids(TableName.DEAD_LETTERS, of_run & (ds.field("state") == DEAD))
+        rejected = self._ids(TableName.REJECTS, of_run)
+        accepted = self._ids(TableName.RECORDS, of_run)
+        rejected -= accepted
+        return Settled(len(accepted), len(rejected), len(dead - accepted - rejected))
+
+    def _ids(self, table: TableName, condition: ds.Expression) -> set[str]:
+        snapshot = self._reader.snapshot(table)
+        if snapshot is None:
+            return set()
+        batches = snapshot.scan(["prompt_id"], condition)
+        return {found for batch in batches for found in batch.column(0).to_pylist() if found}

@@ -1,0 +1,187 @@
+"""Worker processes of one machine: started, watched, started again, stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from promptmill.core.errors import Misconfigured
+
+RESTART_AFTER_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+STEADY_AFTER_S = 60.0
+OUTER_GRACE_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One worker to keep alive.
+
+    Attributes:
+        name: of its log file and in reports, ``instruct-0``.
+        stage: the module ``promptmill.<stage>`` is what runs.
+        arguments: of its command line.
+    """
+
+    name: str
+    stage: str
+    arguments: Sequence[str] = ()
+
+    @property
+    def command(self) -> list[str]:
+        """The process to start."""
+        return [sys.executable, "-m", f"promptmill.{self.stage}", *self.arguments]
+
+
+@dataclass(slots=True)
+class _Child:
+    spec: Spec
+    process: asyncio.subprocess.Process | None = None
+    starts: int = 0
+    failures: int = 0
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+Report = Callable[[str, str, dict[str, object]], None]
+
+
+class Supervisor:
+    """Keeps workers alive until told to stop.
+
+    A worker that ends by itself is started again after a growing pause; one that says that it
+    is misconfigured (exit code 78) ends all of them, since another start would say the same.
+
+    Args:
+        environment: of the workers.
+        logs: folder of their log files, ``<name>.log``.
+        report: called with an event, a worker's name and fields.
+        grace_s: time that workers take to drain.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[Spec],
+        environment: Mapping[str, str],
+        logs: Path,
+        report: Report,
+        grace_s: float = 30.0,
+    ) -> None:
+        self._children = [_Child(spec) for spec in specs]
+        self._environment = dict(environment)
+        self._logs = logs
+        self._report = report
+        self._grace_s = grace_s
+        self._stopping = asyncio.Event()
+        self._failed: Misconfigured | None = None
+
+    def stop(self) -> None:
+        """Begin to stop all workers."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Keep the workers alive until :meth:`stop`, then drain them.
+
+        Raises:
+            Misconfigured: a worker cannot run as it is configured, or another supervisor keeps
+                the workers of these logs alive.
+        """
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with only_one(self._logs / "workers.lock"):
+            await self._run()
+
+    async def _run(self) -> None:
+        for child in self._children:
+            child.task = asyncio.create_task(self._keep(child))
+        await self._stopping.wait()
+        await asyncio.gather(*(self._end(child) for child in self._children))
+        await asyncio.gather(*(child.task for child in self._children if child.task))
+        if self._failed is not None:
+            raise self._failed
+
+    async def _keep(self, child: _Child) -> None:
+        while not self._stopping.is_set():
+            since = time.monotonic()
+            code = await self._run_once(child)
+            if self._stopping.is_set():
+                return
+            if code == Misconfigured.exit_code:
+                self._give_up(child)
+                return
+            steady = time.monotonic() - since > STEADY_AFTER_S
+            child.failures = 0 if steady else child.failures + 1
+            pause = RESTART_AFTER_S[min(child.failures, len(RESTART_AFTER_S) - 1)]
+            self._report("worker_ended", child.spec.name, {"code": code, "again_in_s": pause})
+            await self._pause(pause)
+
+    def _give_up(self, child: _Child) -> None:
+        log = self._logs / f"{child.spec.name}.log"
+        self._failed = Misconfigured(
+            f"{child.spec.name} cannot run as it is configured: {last_line(log)} (see {log})"
+        )
+        self._stopping.set()
+
+    async def _run_once(self, child: _Child) -> int:
+        with (self._logs / f"{child.spec.name}.log").open("ab") as log:
+            child.process = await asyncio.create_subprocess_exec(
+                *child.spec.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C reaches the supervisor only, which drains them
+            )
+        child.starts += 1
+        fields: dict[str, object] = {"pid": child.process.pid, "starts": child.starts}
+        self._report("worker_started", child.spec.name, fields)
+        return await child.process.wait()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _end(self, child: _Child) -> None:
+        process = child.process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(self._grace_s + OUTER_GRACE_S):
+                code = await process.wait()
+        except TimeoutError:
+            self._report("worker_killed", child.spec.name, {"after_s": self._grace_s})
+            process.kill()
+            code = await process.wait()
+        self._report("worker_stopped", child.spec.name, {"code": code})
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Two supervisors of one home would start workers of the same names, which fence each other.
+
+    Raises:
+        Misconfigured: another one holds the lock. It ends with its process, however that ends.
+    """
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Misconfigured(
+                f"workers are kept alive by another `promptmill run --all` ({lock} is locked): "
+                f"stop it first, or add single workers with `promptmill run instruct` and so on"
+            ) from error
+        yield
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log file, for the error that points to it."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:500] if lines else "its log is empty"

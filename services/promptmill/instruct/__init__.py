@@ -1,0 +1,1 @@
+"""Answers prompts: prompt in, completion out."""

@@ -1,0 +1,38 @@
+"""The wiring of an instruct worker; the only place where its parts meet."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from promptmill.core.engines.build import build_generator
+from promptmill.core.lifecycle import Worker, run_worker
+from promptmill.core.telemetry.metrics import StageMetrics
+from promptmill.core.worker import make_loop
+from promptmill.instruct.settings import InstructSettings
+from promptmill.instruct.work import Instruct
+from promptmill_schemas.topics import PROMPTS
+
+
+async def serve(settings: InstructSettings) -> None:
+    """Run until told to stop."""
+
+    async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
+        engine = build_generator(
+            settings.engine,
+            settings.model,
+            tensor_parallel=settings.tensor_parallel,
+            watchdog_s=settings.watchdog_s,
+            http=settings.http_options() if settings.engine == "openai" else None,
+            api=settings.api,
+        )
+        stack.push_async_callback(engine.close)
+        await engine.start()
+        work = Instruct(engine, metrics)
+        return Worker(
+            make_loop(settings, PROMPTS, work, metrics),
+            model=engine.info.model,
+            context_tokens=engine.context_tokens,
+            tokenizer=engine.tokenizer,
+        )
+
+    await run_worker(settings, build)

@@ -1,0 +1,100 @@
+"""Prompt in, completion out: every candidate is a request of its own, with its own seed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from promptmill.core.engines.base import Answer, GenerateRequest, GeneratorEngine
+from promptmill.core.stream.outcome import Emit, Outcome, Outgoing
+from promptmill.core.together import all_outcomes, gravest
+from promptmill_schemas import Candidate, Completion, Prompt, Timings
+from promptmill_schemas.ids import candidate_seed, text_digest
+from promptmill_schemas.topics import COMPLETIONS
+
+KEPT_PROMPTS = 1_024
+"""Prompts whose finished answers are kept while another of their candidates is tried again."""
+
+
+class TokenCounter(Protocol):
+    """What is told about tokens."""
+
+    def tokens(self, *, prompt: int, completion: int) -> None:
+        """Tokens that went through the model."""
+
+
+class Instruct:
+    """The work of an instruct worker."""
+
+    def __init__(
+        self,
+        engine: GeneratorEngine,
+        counter: TokenCounter,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._engine = engine
+        self._counter = counter
+        self._now = now
+        self._kept: dict[str, dict[int, Answer]] = {}
+
+    async def __call__(self, prompt: Prompt) -> Outcome:
+        """The prompt with all of its answers; one that fails fails the prompt."""
+        started_at, start = self._now(), time.monotonic()
+        answers = await self._answers(prompt)
+        candidates = tuple(_candidate(prompt, i, answer) for i, answer in enumerate(answers))
+        self._counter.tokens(
+            prompt=candidates[0].prompt_tokens,
+            completion=sum(candidate.completion_tokens for candidate in candidates),
+        )
+        completion = Completion(
+            prompt=prompt,
+            candidates=candidates,
+            generator=self._engine.info.model_copy(update={"adapter": prompt.adapter}),
+            timings=Timings(started_at=started_at, work_s=time.monotonic() - start),
+        )
+        return Emit((Outgoing(COMPLETIONS, completion),))
+
+    async def _answers(self, prompt: Prompt) -> list[Answer]:
+        """All candidates at once; a second attempt draws only those that failed in the first."""
+        kept = self._kept.pop(prompt.prompt_id, {})
+        wanted = [index for index in range(prompt.n) if index not in kept]
+        outcomes = await all_outcomes(
+            [self._engine.generate(_request(prompt, index)) for index in wanted]
+        )
+        for index, outcome in zip(wanted, outcomes, strict=True):
+            if isinstance(outcome, Answer):
+                kept[index] = outcome
+        if failure := gravest(outcomes):
+            self._keep(prompt.prompt_id, kept)
+            raise failure
+        return [kept[index] for index in range(prompt.n)]
+
+    def _keep(self, prompt_id: str, answers: dict[int, Answer]) -> None:
+        self._kept[prompt_id] = answers
+        while len(self._kept) > KEPT_PROMPTS:
+            del self._kept[next(iter(self._kept))]
+
+
+def _request(prompt: Prompt, index: int) -> GenerateRequest:
+    return GenerateRequest(
+        request_id=f"{prompt.prompt_id}-{index}",
+        messages=prompt.messages,
+        sampling=prompt.sampling,
+        seed=candidate_seed(prompt.prompt_id, index),
+        adapter=prompt.adapter,
+    )
+
+
+def _candidate(prompt: Prompt, index: int, answer: Answer) -> Candidate:
+    return Candidate(
+        index=index,
+        text=answer.text,
+        finish_reason=answer.finish_reason,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        seed=candidate_seed(prompt.prompt_id, index),
+        digest=text_digest(answer.text),
+        logprob=answer.logprob,
+    )

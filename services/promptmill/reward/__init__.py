@@ -1,0 +1,1 @@
+"""Grades answers: completion in, scored completion out."""

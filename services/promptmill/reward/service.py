@@ -1,0 +1,37 @@
+"""The wiring of a reward worker; the only place where its parts meet."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from promptmill.core.engines.build import build_grader
+from promptmill.core.lifecycle import Worker, run_worker
+from promptmill.core.telemetry.metrics import StageMetrics
+from promptmill.core.worker import make_loop
+from promptmill.reward.settings import RewardSettings
+from promptmill.reward.work import Reward
+from promptmill_schemas.topics import COMPLETIONS
+
+
+async def serve(settings: RewardSettings) -> None:
+    """Run until told to stop."""
+
+    async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
+        engine = build_grader(
+            settings.engine,
+            settings.model,
+            tensor_parallel=settings.tensor_parallel,
+            watchdog_s=settings.watchdog_s,
+            http=settings.http_options() if settings.engine == "openai" else None,
+            grading=settings.grading(),
+        )
+        stack.push_async_callback(engine.close)
+        await engine.start()
+        work = Reward(engine, settings.weights.as_scores(), settings.calibrated())
+        return Worker(
+            make_loop(settings, COMPLETIONS, work, metrics),
+            model=engine.info.model,
+            context_tokens=engine.context_tokens,
+        )
+
+    await run_worker(settings, build)

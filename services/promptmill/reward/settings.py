@@ -1,0 +1,116 @@
+"""Settings of a reward worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, Field
+
+from promptmill.core.engines.calibration import Calibration, from_range
+from promptmill.core.engines.openai.options import GraderKind, GradingOptions
+from promptmill.core.engines.openai.settings import ServerSettings
+from promptmill.core.errors import Misconfigured
+from promptmill_schemas import AttributeScores
+from promptmill_schemas.grading import NEMOTRON_WEIGHTS
+
+EXAMPLES = """examples:
+  promptmill run reward --model ~/models/reward
+  promptmill run reward --model ~/models/reward --weights.verbosity -0.1
+  promptmill run reward --engine openai --base-url https://HOST/v1 --model NAME
+  promptmill run reward --engine openai --base-url URL --grader judge
+  promptmill run reward --engine openai --base-url URL --heads.helpfulness reward \
+    --score-range=-30,10
+  promptmill run reward --engine scripted
+"""
+
+
+class Weights(BaseModel):
+    """The reward is the sum of score x weight; those of Nemotron-4-340B-Reward's card."""
+
+    helpfulness: float = NEMOTRON_WEIGHTS.helpfulness
+    correctness: float = NEMOTRON_WEIGHTS.correctness
+    coherence: float = NEMOTRON_WEIGHTS.coherence
+    complexity: float = NEMOTRON_WEIGHTS.complexity
+    verbosity: float = NEMOTRON_WEIGHTS.verbosity
+
+    def as_scores(self) -> AttributeScores:
+        """The form that is stamped on records."""
+        return AttributeScores(**self.model_dump())
+
+
+class HeadNames(BaseModel):
+    """The model's label, or its index, for each attribute; empty goes by the labels' names."""
+
+    helpfulness: str = ""
+    correctness: str = ""
+    coherence: str = ""
+    complexity: str = ""
+    verbosity: str = ""
+
+    def named(self) -> dict[str, str]:
+        """The attributes that have one."""
+        return {name: label for name, label in self.model_dump().items() if label}
+
+
+class CalibrationLines(BaseModel):
+    """Slope,intercept by attribute, applied to raw scores; they win over the score range."""
+
+    helpfulness: tuple[float, float] | None = None
+    correctness: tuple[float, float] | None = None
+    coherence: tuple[float, float] | None = None
+    complexity: tuple[float, float] | None = None
+    verbosity: tuple[float, float] | None = None
+
+
+class RewardSettings(ServerSettings):
+    """Grade every answer on helpfulness, correctness, coherence, complexity and verbosity."""
+
+    stage: ClassVar[str] = "reward"
+
+    engine: Literal["vllm", "openai", "scripted"] = Field(
+        default="vllm", description="what grades; scripted is for tests and load runs only"
+    )
+    tensor_parallel: int = Field(default=1, ge=1, description="ranks that share the model")
+    grader: GraderKind = Field(
+        default="nim",
+        description="openai: a reward model in NVIDIA's format (nim), vLLM's pooling endpoint "
+        "(classify), or a chat model with a rubric (judge)",
+    )
+    rubric: Path | None = Field(default=None, description="judge: a file with another rubric")
+    judge_tokens: int = Field(default=512, ge=16, description="judge: tokens of a verdict")
+    heads: HeadNames = HeadNames()
+    score_range: tuple[float, float] | None = Field(
+        default=None, description="the model's own range, low,high, to be spread over 0 to 4"
+    )
+    calibration: CalibrationLines = CalibrationLines()
+    weights: Weights = Weights()
+    watchdog_s: float = Field(
+        default=120.0, gt=0, description="work outstanding and nothing done for so long: the end"
+    )
+
+    def grading(self) -> GradingOptions:
+        """How a server is asked; raises ``Misconfigured`` when the rubric cannot be read."""
+        return GradingOptions(
+            kind=self.grader,
+            heads=self.heads.named(),
+            rubric=None if self.rubric is None else _read_rubric(self.rubric),
+            judge_tokens=self.judge_tokens,
+        )
+
+    def calibrated(self) -> Calibration:
+        """What is done to raw scores; raises ``Misconfigured`` for numbers that make no line."""
+        lines = {name: line for name, line in self.calibration if line is not None}
+        if self.score_range is not None:
+            lines = {**from_range(*self.score_range).lines, **lines}
+        return Calibration(lines)
+
+
+def _read_rubric(path: Path) -> str:
+    try:
+        rubric = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"rubric {path} cannot be read: {error}; give a text file") from error
+    if not rubric:
+        raise Misconfigured(f"rubric {path} is empty: say what each attribute means")
+    return rubric

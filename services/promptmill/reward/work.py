@@ -1,0 +1,96 @@
+"""Completion in, scored completion out: one grade for each candidate, or its refusal."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from promptmill.core.engines.base import GraderEngine, GradeRequest
+from promptmill.core.engines.calibration import Calibration
+from promptmill.core.errors import Poison
+from promptmill.core.stream.outcome import Emit, Outcome, Outgoing
+from promptmill.core.together import all_outcomes, gravest
+from promptmill_schemas import (
+    ATTRIBUTES,
+    AttributeScores,
+    Candidate,
+    Completion,
+    Grade,
+    Scored,
+    Scorer,
+    Timings,
+)
+from promptmill_schemas.topics import SCORED
+
+
+class Reward:
+    """The work of a reward worker.
+
+    Args:
+        weights: the reward is the sum of score × weight.
+        calibration: what is done to the raw scores before; stamped on the record.
+    """
+
+    def __init__(
+        self,
+        engine: GraderEngine,
+        weights: AttributeScores,
+        calibration: Calibration = Calibration(),  # noqa: B008 - frozen
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._engine = engine
+        self._weights = weights
+        self._calibration = calibration
+        self._now = now
+
+    async def __call__(self, completion: Completion) -> Outcome:
+        """The completion with a grade for each candidate, in order."""
+        started_at, start = self._now(), time.monotonic()
+        info = self._engine.info
+        scored = Scored(
+            completion=completion,
+            grades=tuple(await self._grades(completion)),
+            scorer=Scorer(
+                engine=info.engine,
+                model=info.model,
+                revision=info.revision,
+                weights=self._weights,
+                calibration=dict(self._calibration.lines),
+            ),
+            timings=Timings(started_at=started_at, work_s=time.monotonic() - start),
+        )
+        return Emit((Outgoing(SCORED, scored),))
+
+    async def _grades(self, completion: Completion) -> list[Grade]:
+        outcomes = await all_outcomes(
+            [self._grade(completion, candidate) for candidate in completion.candidates]
+        )
+        if failure := gravest(outcomes):
+            raise failure
+        return [outcome for outcome in outcomes if isinstance(outcome, Grade)]
+
+    async def _grade(self, completion: Completion, candidate: Candidate) -> Grade:
+        """The grade, or the refusal of an answer that this grader can never grade."""
+        request = GradeRequest(
+            request_id=f"{completion.prompt.prompt_id}-{candidate.index}",
+            messages=completion.prompt.messages,
+            answer=candidate.text,
+        )
+        try:
+            raw = await self._engine.grade(request)
+            _require_finite(raw)
+        except Poison as error:
+            return Grade(index=candidate.index, refusal=str(error))
+        scores = self._calibration.apply(raw)
+        reward = scores.weighted(self._weights)
+        return Grade(index=candidate.index, scores=scores, reward=reward)
+
+
+def _require_finite(scores: AttributeScores) -> None:
+    for name in ATTRIBUTES:
+        if not math.isfinite(value := getattr(scores, name)):
+            raise Poison(
+                f"{name} is {value}: a score is a finite number; check the grader's weights"
+            )

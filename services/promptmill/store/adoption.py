@@ -1,0 +1,90 @@
+"""Taking shards over: claim them in every table, read what they hold, go on where they stand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import structlog
+
+from promptmill.core.sinks.base import Adoption, Sink
+from promptmill.core.sinks.identity import check_range
+from promptmill.core.stream.ports import Partition, Source
+from promptmill.store.flushing import advise
+from promptmill.store.intake import Intake
+from promptmill.store.loading import load_indexes
+from promptmill.store.shards import Shards
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopter:
+    """Opens partitions at the positions of their tables."""
+
+    source: Source
+    sink: Sink
+    shards: Shards
+    intake: Intake
+
+    async def adopt(self) -> bool:
+        """Become the owner of the shards that are whole and wait for it; whether any opened.
+
+        The index is read after the last claim: from then on no earlier owner can add a row.
+
+        Raises:
+            Misconfigured: a table stands outside the log's range.
+            Transient: the storage or the broker does not answer.
+        """
+        wanted, generation = self.shards.ready, self.shards.generation
+        if not wanted:
+            return False
+        adoption = await asyncio.to_thread(self.sink.adopt, wanted)
+        unread = wanted - (adoption.kept & self.shards.indexes.keys())
+        # Kept even if the assignment changes meanwhile: the claims say whether it still holds.
+        self.shards.indexes |= await asyncio.to_thread(load_indexes, self.sink, unread)
+        starts = await self._starts(adoption, wanted)
+        if generation != self.shards.generation:
+            return False  # once more, with what is ours now
+        self.shards.settle(wanted, adoption.next_offsets)
+        for partition, offset in starts.items():
+            self.source.seek(partition, offset)
+            self.intake.expect(partition, offset)
+        # An earlier owner may have died between its commit and telling Kafka.
+        await advise(self.source, {p: at for p in starts if (at := self.shards.stored[p])})
+        log.info("adopted", shards=sorted(wanted), read=len(unread))
+        return True
+
+    async def _starts(self, adoption: Adoption, wanted: Collection[int]) -> dict[Partition, int]:
+        bounds = await self.source.bounds(self.shards.partitions(wanted))
+        starts = {}
+        for partition, (begin, end) in bounds.items():
+            table = self.shards.tables[partition.topic]
+            stored = adoption.next_offsets[table][partition.number]
+            starts[partition] = begin if stored is None else stored
+            check_range(table, partition.number, starts[partition], begin, end)
+        return starts
+
+    async def recheck(self) -> None:
+        """Look at the log where something unexpected was delivered, and ask for it again.
+
+        Raises:
+            Misconfigured: the log no longer holds what was expected (retention, truncation,
+                or a topic made anew).
+            Transient: the broker does not answer.
+        """
+        suspects, generation = dict(self.intake.suspects), self.shards.generation
+        if not suspects:
+            return
+        expected = {partition: self.intake.expected(partition) for partition in suspects}
+        bounds = await self.source.bounds(suspects)
+        for partition, offset in expected.items():
+            table = self.shards.tables[partition.topic]
+            check_range(table, partition.number, offset, *bounds[partition])
+        if generation != self.shards.generation:
+            return
+        for partition, seen in suspects.items():
+            log.warning("out_of_order", partition=str(partition), seen=seen)
+            self.source.seek(partition, expected[partition])
+            self.intake.expect(partition, expected[partition], gap_to=seen)

@@ -1,0 +1,56 @@
+"""Merging small files now and then, beside the flushes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from promptmill.core.errors import Transient
+from promptmill.core.sinks.base import Sink, TableName
+
+log = structlog.get_logger(__name__)
+
+
+class Compaction:
+    """Counts flushes and merges the files of every table after so many of them.
+
+    Args:
+        every: flushes between two rounds; 0 never.
+        on_error: told what should end the process.
+    """
+
+    def __init__(self, sink: Sink, every: int, on_error: Callable[[BaseException], None]) -> None:
+        self._sink = sink
+        self._every = every
+        self._on_error = on_error
+        self._flushes = 0
+        self._round: asyncio.Task[None] | None = None
+
+    def count_flush(self, *, is_elected: bool) -> None:
+        """One more flush; of the sinks of a store only the elected one merges files."""
+        self._flushes += 1
+        if self._every == 0 or self._flushes < self._every or not is_elected:
+            return
+        if self._round is None or self._round.done():
+            self._flushes = 0
+            self._round = asyncio.create_task(self._run())
+            self._round.add_done_callback(self._on_done)
+
+    async def _run(self) -> None:
+        for table in TableName:
+            try:
+                await asyncio.to_thread(self._sink.compact, table)
+            except Transient as error:
+                log.warning("not_compacted", table=table, error=str(error))
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_error(error)
+
+    async def end(self) -> None:
+        """Begin no further table; one that is at work is left to its thread."""
+        if self._round is not None:
+            self._round.cancel()
+            await asyncio.gather(self._round, return_exceptions=True)

@@ -1,0 +1,119 @@
+"""One flush at a time, from deliveries to stored rows, tried again where it stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import structlog
+
+from promptmill.core.errors import Stale, Transient
+from promptmill.core.sinks.base import Batch, Sink, TableName
+from promptmill.core.stream.ports import Delivery, Partition, Position, Source
+from promptmill.store.plan import Plan, draw_up
+from promptmill.store.shards import Shards
+from promptmill_schemas import ContractError
+
+log = structlog.get_logger(__name__)
+
+Bury: TypeAlias = Callable[[Delivery, ContractError], Awaitable[None]]
+"""Publishes a dead letter; returns when it is acknowledged, raises ``Transient`` otherwise."""
+
+
+class Flusher:
+    """Draws up plans and carries them out.
+
+    A call that raises ``Transient`` or ``Fenced`` leaves what remains of the plan in place;
+    :meth:`carry_out` goes on with it. Order of safety: the tables first, then Kafka, whose
+    offsets are advice and only show the lag.
+    """
+
+    def __init__(self, source: Source, sink: Sink, shards: Shards, bury: Bury) -> None:
+        self._source = source
+        self._sink = sink
+        self._shards = shards
+        self._bury = bury
+        self._topics = {table: topic for topic, table in shards.tables.items()}
+        self._taken: Sequence[Delivery] = ()
+        self._plan: Plan | None = None
+        self._lost: set[int] = set()
+
+    @property
+    def size(self) -> int:
+        """Messages in the flush under way; 0 when there is none."""
+        return len(self._taken)
+
+    def touches(self, shards: Collection[int]) -> bool:
+        """Whether the flush under way has messages of these shards."""
+        return any(delivery.partition.number in shards for delivery in self._taken)
+
+    def lose(self, shards: Collection[int]) -> None:
+        """These shards belong to somebody else: what remains of them is left to the owner."""
+        self._lost |= set(shards)
+
+    async def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Begin a flush; the last one must be done."""
+        self._taken = deliveries
+        stored, indexes = dict(self._shards.stored), dict(self._shards.indexes)
+        self._plan = await asyncio.to_thread(
+            draw_up, deliveries, self._shards.tables, indexes, stored
+        )
+
+    async def carry_out(self) -> Counter[tuple[TableName, str]]:
+        """Do what remains; messages by table and outcome.
+
+        Raises:
+            Fenced: somebody has claimed shards; :meth:`lose` them and call again.
+            Transient: the storage or the broker fails; call again.
+        """
+        counts: Counter[tuple[TableName, str]] = Counter()
+        while self._plan is not None:
+            self.shed()
+            counts = self._plan.counts
+            self._plan = await self._step(self._plan)
+        self._taken = ()
+        return counts
+
+    def shed(self) -> None:
+        """Drop the part of lost shards from the plan.
+
+        Their indexes know rows that may never be stored, so they are read anew if the shards
+        come back.
+        """
+        lost, self._lost = self._lost, set()
+        if self._plan is not None and (part := self._plan.shards & lost):
+            self._shards.forget(part)
+            self._plan = self._plan.without(part)
+
+    async def _step(self, plan: Plan) -> Plan | None:
+        """The next thing to do, done; what remains."""
+        if plan.burials:
+            for burial in plan.burials:
+                await self._bury(burial.delivery, burial.error)
+            return replace(plan, burials=())
+        if plan.marks:
+            await asyncio.to_thread(self._sink.mark, plan.marks)
+            return replace(plan, marks=())
+        for table, batch in plan.batches.items():
+            await asyncio.to_thread(self._sink.commit, table, batch)
+            self._note_stored(table, batch)
+            return plan.without_batch(table)
+        await advise(self._source, plan.positions)
+        return None
+
+    def _note_stored(self, table: TableName, batch: Batch) -> None:
+        for shard, step in batch.advances.items():
+            self._shards.stored[Partition(self._topics[table], shard)] = step.next
+
+
+async def advise(source: Source, positions: Mapping[Partition, int]) -> None:
+    """Tell Kafka what is stored, so that its tools show the lag; nobody reads it back."""
+    if not positions:
+        return
+    try:
+        await source.commit({p: Position(offset) for p, offset in positions.items()})
+    except (Stale, Transient) as error:
+        log.info("advice_not_taken", partitions=len(positions), error=str(error))

@@ -1,0 +1,53 @@
+"""How a sink buffers, flushes and retries. Units stand in the names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from promptmill.core.errors import Misconfigured
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SinkLimits:
+    """Limits of one sink's loop.
+
+    Attributes:
+        flush_delay_s: the longest time that a message waits for its flush.
+        flush_rows: messages after which a flush does not wait any longer, and its most.
+        flush_bytes: the same, in bytes of messages.
+        buffer_rows: messages that may wait; more pause every partition.
+        buffer_bytes: the same, in bytes of messages.
+        backoff_initial_s: pause after the first failure of the storage; doubles each time.
+        backoff_max_s: the longest such pause.
+        revoke_budget_s: how long leaving partitions wait for their last flush.
+        grace_s: how long a stopping sink waits for its last flush.
+        compact_commits: flushes after which small files are merged; 0 never.
+    """
+
+    flush_delay_s: float = 1.0
+    flush_rows: int = 10_000
+    flush_bytes: int = 32 * MIB
+    buffer_rows: int = 30_000
+    buffer_bytes: int = 96 * MIB
+    backoff_initial_s: float = 0.2
+    backoff_max_s: float = 10.0
+    revoke_budget_s: float = 3.0
+    grace_s: float = 30.0
+    compact_commits: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("flush_rows", "flush_bytes", "flush_delay_s", "backoff_initial_s"):
+            if getattr(self, name) <= 0:
+                raise Misconfigured(f"{name} is {getattr(self, name)}: it must be above 0")
+        for waiting, taken in (("buffer_rows", "flush_rows"), ("buffer_bytes", "flush_bytes")):
+            if getattr(self, waiting) < getattr(self, taken):
+                raise Misconfigured(
+                    f"{waiting} is {getattr(self, waiting)}, below {taken} "
+                    f"({getattr(self, taken)}): raise it"
+                )
+
+    def backoff_s(self, failures: int) -> float:
+        """Pause after this many failures in a row (from 1)."""
+        return float(min(self.backoff_max_s, self.backoff_initial_s * 2 ** min(failures - 1, 30)))

@@ -1,0 +1,40 @@
+"""Which partitions are paused, and why: not adopted, suspect, or everything is full."""
+
+from __future__ import annotations
+
+from promptmill.core.stream.ports import Partition, Source
+from promptmill.store.intake import Intake
+from promptmill.store.shards import Shards
+
+
+class Pauses:
+    """Keeps the source's pauses equal to what is needed."""
+
+    def __init__(self, source: Source, shards: Shards, intake: Intake) -> None:
+        self._source = source
+        self._shards = shards
+        self._intake = intake
+        self._paused: set[Partition] = set()
+        self._is_full = False
+        self.held = False
+
+    def hold(self) -> None:
+        """Pause everything from now on."""
+        self.held = True
+        self.apply()
+
+    def forget(self) -> None:
+        """The source has forgotten them: it does so at every rebalance."""
+        self._paused.clear()
+
+    def apply(self) -> None:
+        """Pause and resume whatever differs from what is needed."""
+        self._is_full = self._intake.is_full(was_full=self._is_full)
+        all_held = self.held or self._is_full
+        assigned = self._shards.assigned
+        needed = {p for p in assigned if all_held or not self._intake.is_open(p)}
+        if more := needed - self._paused:
+            self._source.pause(more)
+        if fewer := (self._paused - needed) & assigned:
+            self._source.resume(fewer)
+        self._paused = needed

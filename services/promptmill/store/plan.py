@@ -1,0 +1,200 @@
+"""What one flush does, as data: drawn up from deliveries, then carried out piece by piece."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from promptmill.core.sinks.base import Advance, Batch, Mark, TableName
+from promptmill.core.sinks.tables import TABLES, dead_letters
+from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.store.index import SettledIndex
+from promptmill.store.work import rule_letter, rule_prompt, rule_record, rule_reject
+from promptmill_schemas import ContractError, decode
+
+CHUNK_ROWS = 1000
+"""Rows are turned into Arrow in chunks, so that their Python objects die young."""
+
+UNDECODABLE: Final = dead_letters.UNDECODABLE
+
+COMMIT_ORDER: Final = (
+    TableName.PROMPTS,
+    TableName.DEAD_LETTERS,
+    TableName.RECORDS,
+    TableName.REJECTS,
+)
+"""Admissions first, so that a reader never finds a settled prompt that was not published."""
+
+_RULES: Final[dict[TableName, Any]] = {
+    TableName.PROMPTS: rule_prompt,
+    TableName.RECORDS: rule_record,
+    TableName.REJECTS: rule_reject,
+    TableName.DEAD_LETTERS: rule_letter,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Burial:
+    """A message that is no contract and must not be lost."""
+
+    delivery: Delivery
+    error: ContractError
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What remains to be done, in this order: burials, marks, commits, then advice to Kafka.
+
+    Attributes:
+        batches: in the order of their commits: dead letters before what their replays became.
+        positions: the next offset of every partition, to be told to Kafka at the end.
+        counts: messages by table and outcome (``kept`` or why not).
+    """
+
+    burials: tuple[Burial, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    batches: Mapping[TableName, Batch] = field(default_factory=dict)
+    positions: Mapping[Partition, int] = field(default_factory=dict)
+    counts: Counter[tuple[TableName, str]] = field(default_factory=Counter)
+
+    @property
+    def shards(self) -> frozenset[int]:
+        """The shards that have a part in it."""
+        return frozenset(partition.number for partition in self.positions)
+
+    def without(self, shards: Collection[int]) -> Plan:
+        """What remains when these shards belong to somebody else."""
+        if self.shards.isdisjoint(shards):
+            return self
+        return replace(
+            self,
+            burials=tuple(b for b in self.burials if b.delivery.partition.number not in shards),
+            marks=tuple(mark for mark in self.marks if mark.shard not in shards),
+            batches={name: _batch_without(b, shards) for name, b in self.batches.items()},
+            positions={p: at for p, at in self.positions.items() if p.number not in shards},
+        )
+
+    def without_batch(self, table: TableName) -> Plan:
+        """What remains when this table's commit is done."""
+        return replace(self, batches={n: b for n, b in self.batches.items() if n != table})
+
+
+def _batch_without(batch: Batch, shards: Collection[int]) -> Batch:
+    mine = pc.invert(pc.is_in(batch.rows["shard"], pa.array(sorted(shards), pa.int32())))
+    advances = {shard: step for shard, step in batch.advances.items() if shard not in shards}
+    return Batch(batch.rows.filter(mine), advances)
+
+
+def draw_up(
+    deliveries: Iterable[Delivery],
+    tables: Mapping[str, TableName],
+    indexes: Mapping[int, SettledIndex],
+    stored: Mapping[Partition, int | None],
+) -> Plan:
+    """The plan for these deliveries; the indexes are told what is kept.
+
+    Args:
+        deliveries: in offset order by partition.
+        tables: by full topic name.
+        indexes: by shard.
+        stored: the next offset that each partition's table holds.
+    """
+    draft = _Draft(tables, indexes)
+    for delivery in deliveries:
+        draft.add(delivery)
+    return draft.finish(stored)
+
+
+class _Draft:
+    def __init__(
+        self, tables: Mapping[str, TableName], indexes: Mapping[int, SettledIndex]
+    ) -> None:
+        self._tables = tables
+        self._indexes = indexes
+        self._rows: dict[TableName, list[dict[str, Any]]] = {name: [] for name in TableName}
+        self._chunks: dict[TableName, list[pa.Table]] = {name: [] for name in TableName}
+        self._positions: dict[Partition, int] = {}
+        self._marks: dict[Mark, None] = {}
+        self._letters: dict[str | None, list[dict[str, Any]]] = defaultdict(list)
+        self._burials: list[Burial] = []
+        self._counts: Counter[tuple[TableName, str]] = Counter()
+
+    def add(self, delivery: Delivery) -> None:
+        """Decode and judge one message."""
+        table = self._tables[delivery.partition.topic]
+        self._positions[delivery.partition] = delivery.offset + 1
+        try:
+            outcome = self._judge(table, delivery)
+        except ContractError as error:
+            outcome = self._undecodable(table, delivery, error)
+        self._counts[table, outcome] += 1
+
+    def _judge(self, table: TableName, delivery: Delivery) -> str:
+        spec, shard = TABLES[table], delivery.partition.number
+        contract = decode(spec.topic.contract, delivery.value)
+        row = spec.row(contract)
+        ruling = _RULES[table](contract, self._indexes[shard], shard)
+        if ruling.mark is not None:
+            self._mark(ruling.mark)
+        if ruling.dropped is not None:
+            return str(ruling.dropped)
+        self._keep(table, row, delivery)
+        return "kept"
+
+    def _undecodable(self, table: TableName, delivery: Delivery, error: ContractError) -> str:
+        """Instruct buries what is no prompt; a dead letter has nowhere else to go."""
+        if table is TableName.DEAD_LETTERS:
+            row = dead_letters.undecodable(delivery, str(error))
+            self._indexes[delivery.partition.number].add_letter(row["letter_id"])
+            self._keep(table, row, delivery)
+        elif table is not TableName.PROMPTS:
+            self._burials.append(Burial(delivery, error))
+        return UNDECODABLE
+
+    def _mark(self, mark: Mark) -> None:
+        """Letters of this plan are not in the table yet: they are changed here."""
+        for row in self._letters.get(mark.letter_id or mark.prompt_id, ()):
+            if mark.covers(row["letter_id"], row.get("prompt_id"), row["replays"]):
+                row["state"] = dead_letters.REPLAYED
+        self._marks[mark] = None
+
+    def _keep(self, table: TableName, row: dict[str, Any], delivery: Delivery) -> None:
+        rows = self._rows[table]
+        row["shard"], row["shard_offset"] = delivery.partition.number, delivery.offset
+        rows.append(row)
+        if table is TableName.DEAD_LETTERS:
+            self._letters[row["letter_id"]].append(row)
+            self._letters[row.get("prompt_id")].append(row)
+        elif len(rows) >= CHUNK_ROWS:
+            self._convert(table)
+
+    def _convert(self, table: TableName) -> None:
+        self._chunks[table].append(
+            pa.Table.from_pylist(self._rows[table], schema=TABLES[table].schema)
+        )
+        self._rows[table] = []
+
+    def finish(self, stored: Mapping[Partition, int | None]) -> Plan:
+        """The plan; ``stored`` as in :func:`draw_up`."""
+        advances: dict[TableName, dict[int, Advance]] = {name: {} for name in COMMIT_ORDER}
+        for partition, position in self._positions.items():
+            table = self._tables[partition.topic]
+            advances[table][partition.number] = Advance(stored[partition], position)
+        for table in TableName:
+            self._convert(table)
+        return Plan(
+            burials=tuple(self._burials),
+            marks=tuple(self._marks),
+            batches={
+                table: Batch(pa.concat_tables(self._chunks[table]), steps)
+                for table, steps in advances.items()
+                if steps
+            },
+            positions=self._positions,
+            counts=self._counts,
+        )

@@ -1,0 +1,85 @@
+"""The wiring of a store worker; the only place where its parts meet."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import structlog
+
+from promptmill.core.faults import reach
+from promptmill.core.lifecycle import Worker, run_worker
+from promptmill.core.sinks.base import TableName
+from promptmill.core.sinks.delta.sink import DeltaSink
+from promptmill.core.sinks.identity import Identity
+from promptmill.core.stream.dead_letters import dead_letter
+from promptmill.core.stream.kafka.cluster import describe_log
+from promptmill.core.stream.ports import Delivery, Sender
+from promptmill.core.telemetry.metrics import StageMetrics
+from promptmill.core.worker import make_sender, make_source
+from promptmill.store.settings import StoreSettings
+from promptmill.store.sink_loop import Bury, SinkLoop
+from promptmill_schemas import ContractError, encode
+from promptmill_schemas.topics import DEAD_LETTERS, PROMPTS, RECORDS, REJECTS
+
+log = structlog.get_logger(__name__)
+
+TABLES = {
+    PROMPTS: TableName.PROMPTS,
+    RECORDS: TableName.RECORDS,
+    REJECTS: TableName.REJECTS,
+    DEAD_LETTERS: TableName.DEAD_LETTERS,
+}
+
+
+async def serve(settings: StoreSettings) -> None:
+    """Run until told to stop."""
+
+    async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
+        sender = make_sender(settings)
+        await sender.start()
+        stack.push_async_callback(sender.stop)
+        sink = DeltaSink(
+            settings.store_uri,
+            await _identities(settings),
+            step=lambda step: reach(f"store.{step.replace(':', '.')}"),
+        )
+        loop = SinkLoop(
+            make_source(settings, *TABLES),
+            sink,
+            {settings.topic_prefix + topic.name: table for topic, table in TABLES.items()},
+            burier(sender, settings.topic_prefix),
+            limits=settings.sink_limits(),
+            probe=metrics,
+        )
+        return Worker(loop)
+
+    await run_worker(settings, build)
+
+
+async def _identities(settings: StoreSettings) -> dict[TableName, Identity]:
+    """Whose offsets the tables hold: this cluster's, of these topics."""
+    names = {topic: settings.topic_prefix + topic.name for topic in TABLES}
+    cluster, partitions = await describe_log(settings.require_kafka(), list(names.values()))
+    return {
+        table: Identity(cluster, names[topic], partitions[names[topic]])
+        for topic, table in TABLES.items()
+    }
+
+
+def burier(sender: Sender, prefix: str) -> Bury:
+    """Publishes what stands on a topic of decisions and is none."""
+
+    async def bury(delivery: Delivery, error: ContractError) -> None:
+        letter = dead_letter(
+            delivery,
+            stage=StoreSettings.stage,
+            topic=delivery.partition.topic.removeprefix(prefix),
+            reason="contract_error",
+            detail=str(error),
+            attempts=1,
+        )
+        key = DEAD_LETTERS.key(letter).encode()
+        await sender.send(prefix + DEAD_LETTERS.name, key, encode(letter))
+        log.warning("record_buried", partition=str(delivery.partition), offset=delivery.offset)
+
+    return bury

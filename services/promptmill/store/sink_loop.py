@@ -1,0 +1,265 @@
+"""The loop of a sink: four topics in, four tables out, the tables' own positions in charge.
+
+Polling never stops: messages queue in an :class:`Intake` while one task adopts shards, draws
+up plans and carries them out. Storage that fails is tried again with the same plan for as long
+as it takes; meanwhile the intake fills up and the partitions are paused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from promptmill.core.errors import Transient, reason_of
+from promptmill.core.sinks.base import Fenced, Sink, TableName
+from promptmill.core.stream.ports import Delivery, Partition, Source
+from promptmill.store.adoption import Adopter
+from promptmill.store.backoff import Backoff
+from promptmill.store.compaction import Compaction
+from promptmill.store.flushing import Bury, Flusher
+from promptmill.store.intake import Intake
+from promptmill.store.limits import SinkLimits
+from promptmill.store.pauses import Pauses
+from promptmill.store.shards import Shards
+
+__all__ = ["Bury", "Probe", "SinkLoop"]
+
+log = structlog.get_logger(__name__)
+
+
+class Probe(Protocol):
+    """What is told of a sink's work; ``StageMetrics`` has these methods."""
+
+    def count_done(self, records: int) -> None:
+        """So many messages are settled."""
+
+    def retried(self, reason: str) -> None:
+        """The storage or the broker failed and will be asked again."""
+
+
+class SinkLoop:
+    """One member of the store's consumer group.
+
+    Args:
+        source: consumes every topic of ``tables``; partitions of one number in all topics
+            must go to one member (range assignment over equally many partitions).
+        sink: this member's writer.
+        tables: by full topic name.
+        bury: takes messages on ``records`` and ``rejects`` that are no contract.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        tables: Mapping[str, TableName],
+        bury: Bury,
+        *,
+        probe: Probe,
+        limits: SinkLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._limits = limits or SinkLimits()
+        self._probe = probe
+        self._clock = clock
+        self._shards = Shards(tables)
+        self._intake = Intake(self._limits, clock)
+        self._flusher = Flusher(source, sink, self._shards, bury)
+        self._adopter = Adopter(source, sink, self._shards, self._intake)
+        self._pauses = Pauses(source, self._shards, self._intake)
+        self._backoff = Backoff(self._limits, clock)
+        self._compaction = Compaction(sink, self._limits.compact_commits, self.on_lost)
+        self._leaving = 0
+        self._stop_at: float | None = None
+        self._failure: BaseException | None = None
+        self._wake = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._is_open = False
+        self.joined = asyncio.Event()
+        self.counts: Counter[tuple[TableName, str]] = Counter()
+
+    # What others see
+
+    @property
+    def in_flight(self) -> int:
+        """Messages in the flush that is under way."""
+        return self._flusher.size
+
+    @property
+    def waiting(self) -> int:
+        """Messages delivered that wait for a flush."""
+        return self._intake.rows
+
+    @property
+    def assigned(self) -> Sequence[Partition]:
+        """Partitions of this member."""
+        return sorted(self._shards.assigned)
+
+    def stop(self) -> None:
+        """Begin to drain; :meth:`run` returns when what has arrived is stored."""
+        if self._stop_at is None:
+            self._stop_at = self._clock() + self._limits.grace_s
+            self._pauses.hold()
+        self._wake.set()
+
+    # Lifetime
+
+    async def run(self) -> None:
+        """Store until :meth:`stop`.
+
+        Raises:
+            Fatal: the process cannot go on; what is not stored stays on the topics.
+        """
+        await self._repeat(self._open, lambda: self._is_open or self._is_over())
+        if not self._is_over():
+            try:
+                await self._source.start(self)
+                await self._repeat(self._turn, self._is_over)
+            finally:
+                await self._compaction.end()
+                await self._source.stop()
+        if self._failure is not None:
+            raise self._failure
+        log.info("drained", left=self.waiting + self.in_flight)
+
+    async def _repeat(
+        self, act: Callable[[], Awaitable[None]], is_done: Callable[[], bool]
+    ) -> None:
+        while not is_done():
+            await self._attempt(act)
+            if not is_done():
+                await self._sleep()
+
+    async def _open(self) -> None:
+        await asyncio.to_thread(self._sink.open)
+        self._is_open = True
+
+    def _is_over(self) -> bool:
+        if self._failure is not None:
+            return True
+        if self._stop_at is None:
+            return False
+        idle = self._flusher.size == 0 and self._intake.rows == 0
+        return idle or self._clock() >= self._stop_at
+
+    async def _attempt(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Do it; if storage or broker fail, not again before a pause has passed."""
+        try:
+            await act()
+        except Fenced as error:
+            self._on_fenced(error)
+        except Transient as error:
+            pause = self._backoff.failed()
+            self._probe.retried(reason_of(error))
+            log.warning("storage_failed", error=str(error), again_in_s=round(pause, 1))
+
+    async def _sleep(self) -> None:
+        """Until something may be due; woken by what the source says."""
+        self._wake.clear()
+        due = self._due_in_s()
+        if self._stop_at is not None:
+            due = min(due, self._stop_at - self._clock())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if due == math.inf else max(0.0, due)):
+                await self._wake.wait()
+
+    def _due_in_s(self) -> float:
+        pause = self._backoff.left_s
+        if not self._is_open or self._flusher.size or self._shards.ready or self._intake.suspects:
+            return pause
+        if self._intake.rows and (self._leaving or self._stop_at is not None):
+            return pause
+        return max(pause, self._intake.due_in_s())
+
+    # The one task
+
+    async def _turn(self) -> None:
+        if self._due_in_s() > 0:
+            return
+        self._flusher.shed()
+        if await self._adopter.adopt():
+            self.joined.set()
+        await self._adopter.recheck()
+        self._pauses.apply()
+        await self._flush()
+        self._backoff.succeeded()
+
+    async def _flush(self) -> None:
+        """Finish the flush under way; begin one if it is due."""
+        if not self._flusher.size:
+            if self._intake.rows == 0 or self._due_in_s() > 0:
+                return
+            await self._flusher.take(self._intake.take_out())
+            self._pauses.apply()
+        size, counts = self._flusher.size, await self._flusher.carry_out()
+        self.counts += counts
+        self._probe.count_done(size)
+        self._progress.set()
+        is_elected = any(partition.number == 0 for partition in self._shards.assigned)
+        self._compaction.count_flush(is_elected=is_elected)
+
+    def _on_fenced(self, error: Fenced) -> None:
+        """Another sink has claimed shards. If they are still ours, they are claimed back."""
+        log.warning("fenced", table=error.table, shards=sorted(error.shards))
+        self._backoff.failed()
+        self._flusher.lose(error.shards)
+        self._flusher.shed()
+        self._shards.await_adoption(error.shards)
+        self._intake.close(self._shards.partitions(error.shards))
+        self._pauses.apply()
+
+    # What the source says
+
+    async def on_assigned(self, partitions: Collection[Partition]) -> None:
+        """Hold these until their shards are adopted; nothing is read here, so it is quick."""
+        self._shards.assign(partitions)
+        self._intake.close(partitions)
+        self._pauses.forget()
+        self._pauses.apply()
+        if not self._shards.assigned:
+            self.joined.set()
+        if parts := self._shards.incomplete:
+            log.warning("shards_incomplete", shards=sorted(parts))
+        self._wake.set()
+
+    async def on_revoked(self, partitions: Collection[Partition]) -> None:
+        """Store what has arrived, as far as the budget goes; then it is somebody else's."""
+        shards = {partition.number for partition in partitions}
+        self._intake.shut(partitions)
+        self._leaving += 1
+        self._wake.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.revoke_budget_s):
+                while not self._is_over() and self._is_busy_with(partitions, shards):
+                    self._progress.clear()
+                    await self._progress.wait()
+        self._leaving -= 1
+        self._shards.release(partitions)
+        self._intake.close(self._shards.partitions(shards))
+        self._flusher.lose(shards)
+        self._pauses.apply()
+
+    def _is_busy_with(self, partitions: Collection[Partition], shards: set[int]) -> bool:
+        return self._intake.holds(partitions) or self._flusher.touches(shards)
+
+    async def on_records(self, batch: Sequence[Delivery]) -> None:
+        """Queue what is expected; pause when there is too much of it."""
+        if self._stop_at is not None:
+            return
+        self._intake.take_in(batch)
+        self._pauses.apply()
+        self._wake.set()
+
+    def on_lost(self, error: BaseException) -> None:
+        """The source has failed for good: a process that polls nothing must end."""
+        self._failure = self._failure or error
+        self._wake.set()

@@ -1,0 +1,196 @@
+"""Claims a second and bytes a claim, beside what the same Redis does with plain pipelined SETs.
+
+A claim decides about a prompt and its content, atomically, in one round trip; the ceiling is two
+``SET key value NX`` for each, in pipelines of the same depth, which decide nothing. They take
+turns in one run, because machines are noisy.
+
+    python tests/bench/bench_claims.py --claims 200000 --json
+    python tests/bench/bench_claims.py --claims 50000 --sketches
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import redis.asyncio
+import uvloop
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from promptmill.core.gates.base import Claim, Claimed, RecordKey
+from promptmill.core.gates.redis import RedisGate
+from promptmill.core.gates.redis_state import BATCH
+from promptmill.core.gates.sketch import BAND_BYTES, BANDS, SIGNATURE_BYTES, Sketch
+from promptmill.core.lifecycle import tune_garbage_collection
+from promptmill.local.ports import free_port
+from promptmill.local.redis import RedisServer
+from promptmill_schemas.ids import digest
+from support.claims import Published
+
+POLICY = "bench@1"
+SIMILARITY = 0.8
+
+
+def make_claims(count: int, *, sketches: bool) -> list[Claim]:
+    return [
+        Claim(
+            digest("prompt", number),
+            digest("decision", number),
+            POLICY,
+            (_record(number, sketches=sketches),),
+            similarity=SIMILARITY if sketches else None,
+        )
+        for number in range(count)
+    ]
+
+
+def _record(number: int, *, sketches: bool) -> RecordKey:
+    """A record; its sketch is random bytes, so that no two are nearly equal."""
+    chance = random.Random(number)
+    return RecordKey(
+        digest("record", number),
+        digest("content", number),
+        Sketch(chance.randbytes(BANDS * BAND_BYTES), chance.randbytes(SIGNATURE_BYTES))
+        if sketches
+        else None,
+    )
+
+
+async def claim_all(gate: RedisGate, claims: list[Claim], in_flight: int) -> float:
+    """Claims a second with so many callers."""
+    waiting = iter(claims)
+
+    async def caller() -> None:
+        for claim in waiting:
+            await gate.claim(claim)
+
+    return await _rate(len(claims), lambda: asyncio.gather(*(caller() for _ in range(in_flight))))
+
+
+async def set_all(client: redis.asyncio.Redis, claims: list[Claim]) -> float:
+    """Pairs of SETs a second, in pipelines as deep as a batch of claims."""
+
+    async def write() -> None:
+        for start in range(0, len(claims), BATCH):
+            async with client.pipeline(transaction=False) as pipe:
+                for claim in claims[start : start + BATCH]:
+                    pipe.set(f"p:{claim.prompt_id}", bytes.fromhex(claim.decision_id), nx=True)
+                    record = claim.options[0]
+                    pipe.set(f"c:{record.content}", bytes.fromhex(record.record_id), nx=True)
+                await pipe.execute()
+
+    return await _rate(len(claims), write)
+
+
+async def _rate(count: int, run: Callable[[], Awaitable[object]]) -> float:
+    begun = time.perf_counter()
+    await run()
+    return count / (time.perf_counter() - begun)
+
+
+def open_gate(url: str, claims: list[Claim]) -> RedisGate:
+    return RedisGate(
+        url,
+        uuid.uuid4().hex,
+        expected_records=len(claims),
+        sketches=claims[0].similarity is not None,
+        settle_s=0.0,
+    )
+
+
+async def one_round(url: str, claims: list[Claim], in_flight: int) -> dict[str, float]:
+    async with redis.asyncio.Redis.from_url(url) as client:
+        await client.flushall()
+        empty = (await client.info("memory"))["used_memory"]
+        sets = await set_all(client, claims)
+        set_bytes = ((await client.info("memory"))["used_memory"] - empty) / len(claims)
+        await client.flushall()
+        await client.config_resetstat()
+
+        gate = open_gate(url, claims)
+        await gate.start()
+        await gate.rebuild(Published())
+        first = await claim_all(gate, claims, in_flight)
+        used = (await client.info("memory"))["used_memory"] - empty
+        calls = (await client.info("commandstats"))["cmdstat_evalsha"]
+        again = await claim_all(gate, claims, in_flight)
+        await gate.stop()
+
+        await client.flushall()
+        gate = open_gate(url, claims)
+        published = Published(tuple(_published(claim) for claim in claims))
+        load = await _rate(len(claims), lambda: gate.rebuild(published))
+        await gate.stop()
+    return {
+        "claims_per_s": first,
+        "replays_per_s": again,
+        "rebuild_per_s": load,
+        "set_pairs_per_s": sets,
+        "ratio_to_sets": first / sets,
+        "server_us_per_claim": calls["usec"] / len(claims),
+        "bytes_per_claim": used / len(claims),
+        "bytes_per_set_pair": set_bytes,
+    }
+
+
+def _published(claim: Claim) -> Claimed:
+    return Claimed(claim.prompt_id, claim.decision_id, claim.policy, claim.options)
+
+
+async def measure(url: str, args: argparse.Namespace) -> dict[str, Any]:
+    claims = make_claims(args.claims, sketches=args.sketches)
+    rounds = []
+    for number in range(args.rounds):
+        rounds.append(await one_round(url, claims, args.in_flight))
+        print(f"round {number + 1}: {rounds[-1]}", file=sys.stderr)
+    medians = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+    return {"claims": args.claims, "in_flight": args.in_flight} | medians
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--redis", help="URL of a Redis that may be EMPTIED; one is started if not")
+    parser.add_argument("--claims", type=int, default=100_000)
+    parser.add_argument("--in-flight", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sketches", action="store_true", help="find near-duplicates too")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    tune_garbage_collection()
+    result = run(args)
+    if args.json:
+        print(json.dumps(result))
+    else:
+        for name, figure in result.items():
+            print(f"{name:22} {figure:12,.2f}")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    if args.redis:
+        return uvloop.run(measure(args.redis, args))
+    with tempfile.TemporaryDirectory() as home:
+        server = RedisServer(Path(home), free_port())
+        server.start()
+        try:
+            server.wait_ready()
+            return uvloop.run(measure(server.url, args))
+        finally:
+            server.kill()
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Rows 15 and 17: three brokers, of which one is missing or is bounced after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from support.chaos.plant import Plant
+from support.chaos.site import Site
+from support.chaos.topic_log import TOPICS
+from support.stack import running_servers, unique_name
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.chaos,
+    pytest.mark.real,
+    pytest.mark.timeout(240),
+]
+
+
+@pytest.fixture(scope="module")
+def three_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Replication 3, two of them in step."""
+    with running_servers(tmp_path_factory.mktemp("three"), brokers=3) as servers:
+        yield Site(servers, tmp_path_factory.mktemp("plants"))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def plant(three_brokers: Site) -> AsyncIterator[Plant]:
+    """A whole pipeline on three brokers."""
+    plant = Plant(three_brokers, f"{unique_name('c')}.")
+    async with plant.running():
+        await plant.hire_crew()
+        plant.hire("instruct", model="latency_s=0.05,sigma=1.0,tokens=20")
+        await plant.ready()
+        yield plant
+
+
+async def test_15_not_enough_replicas_for_a_while(plant: Plant) -> None:
+    """Every write is refused while one of three required copies is missing; nothing is done."""
+    cluster = plant.site.servers.kafka
+    async with plant.flow("row-15", per_s=25):
+        await plant.advance("instruct", 20)
+        await require_replicas(plant, 3)
+        await asyncio.to_thread(cluster.kill, 3)
+        await asyncio.sleep(8)
+        await asyncio.to_thread(cluster.restart, 3)
+        await plant.advance("filter", 20, within_s=60)
+        await require_replicas(plant, 2)
+    await plant.books(within_s=120)
+
+
+async def require_replicas(plant: Plant, number: int) -> None:
+    """Set min.insync.replicas of the plant's topics."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=plant.site.kafka)
+    await admin.start()
+    try:
+        resources = [
+            ConfigResource(
+                ConfigResourceType.TOPIC,
+                plant.prefix + topic,
+                {
+                    "min.insync.replicas": str(number),
+                    "message.timestamp.type": "LogAppendTime",
+                },
+            )
+            for topic in TOPICS
+        ]
+        await admin.alter_configs(resources)
+    finally:
+        await admin.close()
+
+
+@pytest.mark.parametrize("how", ["hard", "clean"])
+async def test_17_every_broker_bounced_in_turn(plant: Plant, how: str) -> None:
+    """Each group's coordinator moves at least once, in the middle of its commits."""
+    cluster = plant.site.servers.kafka
+    async with plant.flow(f"row-17-{how}", per_s=15):
+        await plant.advance("instruct", 20)
+        for node in cluster.brokers:
+            if how == "hard":
+                await asyncio.to_thread(cluster.kill, node)
+            await asyncio.to_thread(cluster.restart, node)
+            for stage in ("instruct", "filter"):
+                await plant.advance(stage, 5, within_s=60)
+    await plant.books(within_s=120)

@@ -1,0 +1,107 @@
+"""Workers that join and leave in an orderly way, while records flow."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from dataclasses import replace
+from itertools import count, pairwise
+
+import pytest
+
+from promptmill.core.stream.outcome import Outcome
+from support.chaos.plant import Plant
+from support.chaos.rigs import OnKafka
+from support.chaos.site import Site
+from support.chaos.topic_log import COMPLETIONS, SCORED
+from support.kafka_topics import make_topics
+from support.stack import unique_name
+from support.streams import ECHOES, ITEMS, QUICK, Item, Rig, echo
+from support.waiting import eventually
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.chaos,
+    pytest.mark.real,
+    pytest.mark.timeout(240),
+]
+
+MEMBERS = 12
+LONGEST_STOP_S = 5.0
+STAGES = ("instruct", "reward", "filter", "store")
+
+
+async def test_every_kind_of_worker_is_scaled_up_and_down_without_redoing_anything(
+    plant: Plant,
+) -> None:
+    plant.hire("instruct")
+    await plant.ready()
+    async with plant.flow("scale", per_s=30):
+        await plant.advance("filter", 20)
+        guests = [guest for stage in STAGES for guest in plant.hire(stage)]
+        await plant.ready()
+        await plant.advance("filter", 40)
+        codes = await asyncio.gather(*(guest.dismiss(signal.SIGTERM) for guest in guests))
+        await plant.advance("filter", 40)
+    assert codes == [0] * len(STAGES)
+    audit = await plant.books()
+    assert audit.redone == {COMPLETIONS: 0, SCORED: 0}
+
+
+async def test_a_static_member_gets_its_partitions_back_without_a_rebalance(plant: Plant) -> None:
+    (fixed,) = plant.hire("instruct", instance_id="fixed")
+    (other,) = plant.hire("instruct", instance_id="other")
+    await plant.ready()
+    async with plant.flow("static", per_s=30):
+        await plant.advance("instruct", 20)
+        rebalances = len(other.events("revoked"))
+        fixed.kill()
+        await fixed.ended()
+        await fixed.ready()
+        await plant.advance("instruct", 40)
+        assert len(other.events("revoked")) == rebalances
+    await plant.books()
+
+
+async def test_a_rebalance_of_twelve_members_stops_the_flow_for_at_most_five_seconds(
+    site: Site,
+) -> None:
+    prefix = f"{unique_name('c')}."
+    names = [prefix + topic for topic in (ITEMS.name, ECHOES.name, "dead-letters")]
+    await make_topics(site.kafka, names, 2 * MEMBERS)
+    rig = Rig(OnKafka(site.kafka, prefix, 2 * MEMBERS))
+    settled: list[float] = []
+
+    async def work(item: Item) -> Outcome:
+        await asyncio.sleep(0.05)
+        settled.append(time.monotonic())
+        return await echo(item)
+
+    members = [await rig.member(work, replace(QUICK, grace_s=10)) for _ in range(MEMBERS)]
+    await eventually(lambda: [len(m.loop.assigned) for m in members] == [2] * MEMBERS, 60)
+    flowing = asyncio.create_task(flow(rig))
+    await eventually(lambda: len(settled) > 100, 30)
+    begin = len(settled)
+    newcomer = await rig.member(work)
+    await eventually(lambda: len(newcomer.loop.assigned) > 0, 30)
+    await eventually(lambda: len(settled) > begin + 200, 30)
+    await members[0].stop()
+    await eventually(lambda: len(settled) > begin + 400, 30)
+    flowing.cancel()
+    await rig.close()
+    longest = max(later - earlier for earlier, later in pairwise(settled[begin:]))
+    assert longest <= LONGEST_STOP_S
+
+
+async def flow(rig: Rig) -> None:
+    """Items without end, 50 in a second."""
+    sender = rig.broker.sender()
+    await sender.start()
+    try:
+        for number in count():
+            value = Item(number=number).model_dump_json().encode()
+            await sender.send(rig.broker.prefix + ITEMS.name, str(number).encode(), value)
+            await asyncio.sleep(0.02)
+    finally:
+        await sender.stop()

@@ -1,0 +1,78 @@
+"""A worker whose network goes away: nothing is refused, nothing answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from support.chaos.network import Cable, cable, listen_at_cable, why_not
+from support.chaos.plant import Plant
+from support.chaos.site import Site
+from support.chaos.worker import Terms, Worker
+from support.stack import running_servers, unique_name
+from support.waiting import eventually
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.chaos,
+    pytest.mark.real,
+    pytest.mark.timeout(300),
+]
+
+CUTS_S = (10, 30)
+BACK_WITHIN_S = 60
+MODEL = "latency_s=0.05,sigma=1.0,tokens=20"
+
+
+@pytest.fixture(scope="module")
+def wire() -> Iterator[Cable]:
+    """A cable to a network of its own."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with cable() as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def plant(wire: Cable, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Plant]:
+    """A pipeline with one instruct worker here and one at the other end of the cable."""
+    with running_servers(tmp_path_factory.mktemp("cut")) as servers:
+        there = await asyncio.to_thread(listen_at_cable, servers.kafka)
+        plant = Plant(Site(servers, tmp_path_factory.mktemp("plants")), f"{unique_name('c')}.")
+        async with plant.running():
+            await plant.hire_crew()
+            plant.hire("instruct", model=MODEL)
+            terms = Terms(before=wire.inside)
+            plant.hire("instruct", terms=terms, model=MODEL, kafka=there, redis="")
+            await plant.ready()
+            yield plant
+
+
+async def test_a_worker_is_cut_off_for_a_while(plant: Plant, wire: Cable) -> None:
+    """The others take over; it comes back by itself; what it did meanwhile harms nobody."""
+    far = plant.of("instruct")[-1]
+    async with plant.flow("cut", per_s=20):
+        for seconds in CUTS_S:
+            await plant.advance("instruct", 20)
+            before = len(far.events("assigned"))
+            wire.cut()
+            try:
+                await asyncio.sleep(seconds)
+                await plant.advance("instruct", 20)
+            finally:
+                wire.mend()
+            await returned(far, before)
+    await plant.books(within_s=120)
+    assert far.lives == 1
+
+
+async def returned(worker: Worker, assignments: int) -> None:
+    """Wait until the worker has got partitions more often than that."""
+    await eventually(
+        lambda: len(worker.events("assigned")) > assignments,
+        BACK_WITHIN_S,
+        f"{worker.name} is back",
+    )

@@ -1,0 +1,36 @@
+"""Fixtures for tests on real servers; a test that names none of them starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from promptmill.local.stack import StackInfo
+from support.stack import flush, running_stack, unique_name
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackInfo]:
+    """One broker and one Redis, shared by all tests of the session."""
+    with running_stack(tmp_path_factory.mktemp("stack")) as info:
+        yield info
+
+
+@pytest.fixture(scope="session")
+def kafka(stack: StackInfo) -> str:
+    """Bootstrap servers; topics and groups stay, so use ``unique`` names."""
+    return stack.kafka
+
+
+@pytest.fixture
+def redis_url(stack: StackInfo) -> str:
+    """The URL of an empty Redis."""
+    flush(stack.redis)
+    return stack.redis
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name for this test's topic, group or run; ``unique_name`` gives more of them."""
+    return unique_name()

@@ -1,0 +1,254 @@
+"""What a Redis can do to its claims: restart, fail over, hang, fill up, refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+
+from promptmill.core.errors import Misconfigured, Unavailable
+from promptmill.core.gates.base import StateLost
+from promptmill.core.gates.redis import RedisGate
+from promptmill.local.ports import LOOPBACK, free_port
+from promptmill.local.redis import RedisServer
+from support.claims import Published, accepted, claim, claimed, key, token
+from support.stack import unique_name
+from support.waiting import eventually
+
+pytestmark = pytest.mark.real
+
+IMPATIENT_S = 0.3
+
+
+@asynccontextmanager
+async def gate_on(
+    url: str, namespace: str = "", timeout_s: float = 2.0
+) -> AsyncIterator[RedisGate]:
+    gate = RedisGate(url, namespace or unique_name(), timeout_s=timeout_s, settle_s=0.0)
+    await gate.start()
+    try:
+        yield gate
+    finally:
+        await gate.stop()
+
+
+def admin(server: RedisServer) -> redis.Redis:
+    return redis.Redis.from_url(server.url)
+
+
+async def test_a_forgotten_script_is_loaded_again(shared: RedisServer) -> None:
+    async with gate_on(shared.url) as gate:
+        await gate.rebuild(Published())
+        with admin(shared) as client:
+            client.script_flush()
+        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+
+
+async def test_a_connection_that_the_server_closed_is_replaced(shared: RedisServer) -> None:
+    async with gate_on(shared.url) as gate:
+        await gate.rebuild(Published())
+        with admin(shared) as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+
+
+async def test_a_restarted_server_is_rebuilt_although_it_kept_its_data(
+    own_server: RedisServer,
+) -> None:
+    async with gate_on(own_server.url) as gate:
+        await gate.rebuild(Published())
+        await gate.claim(claim("p", key("a", "shared")))
+        own_server.restart()
+        with pytest.raises(StateLost, match="restarted or failed over"):
+            await gate.claim(claim("q", key("b")))
+        await gate.rebuild(Published((claimed("lagging", key("c", "late")),)))
+        assert accepted(await gate.claim(claim("twin", key("t", "late")))) == ()
+        assert accepted(await gate.claim(claim("twin of p", key("u", "shared")))) == ()
+
+
+async def test_nobody_trusts_a_restarted_server_while_it_is_being_rebuilt(
+    own_server: RedisServer,
+) -> None:
+    async with gate_on(own_server.url, "data") as gate:
+        await gate.rebuild(Published())
+    own_server.restart()
+    async with gate_on(own_server.url, "data") as one, gate_on(own_server.url, "data") as other:
+
+        async def ask(_: int) -> None:
+            assert not await other.is_complete()
+            with pytest.raises(StateLost, match="being rebuilt"):
+                await other.claim(claim("p", key("a")))
+
+        assert (await one.rebuild(Published((claimed("q", key("b")),), ask))).claims == 1
+        assert accepted(await other.claim(claim("p", key("a")))) == (token("a"),)
+
+
+async def test_a_new_gate_does_not_trust_a_restarted_server(own_server: RedisServer) -> None:
+    async with gate_on(own_server.url, "data") as gate:
+        await gate.rebuild(Published())
+    own_server.restart()
+    async with gate_on(own_server.url, "data") as gate:
+        assert not await gate.is_complete()
+
+
+async def test_a_replica_that_took_over_is_rebuilt(
+    own_server: RedisServer, replica: RedisServer
+) -> None:
+    async with gate_on(own_server.url, "data") as gate:
+        await gate.rebuild(Published())
+        await gate.claim(claim("p", key("a")))
+        with admin(own_server) as client:
+            client.config_set("repl-diskless-sync-delay", "0")
+        with admin(replica) as client:
+            client.replicaof(LOOPBACK, str(own_server.port))
+            await eventually(lambda: client.exists("{data}:state"))
+            client.replicaof("NO", "ONE")
+    async with gate_on(replica.url, "data") as gate:
+        with pytest.raises(StateLost, match="restarted or failed over"):
+            await gate.claim(claim("q", key("b")))
+        await gate.rebuild(Published())
+        assert accepted(await gate.claim(claim("twin", key("t", "a")))) == ()
+
+
+async def test_a_primary_that_became_a_replica_decides_nothing(
+    own_server: RedisServer, replica: RedisServer
+) -> None:
+    async with gate_on(own_server.url) as gate:
+        await gate.rebuild(Published())
+        with admin(own_server) as client:
+            client.replicaof(LOOPBACK, str(replica.port))
+        with pytest.raises(Unavailable):
+            await gate.claim(claim("p", key("a")))
+
+
+async def test_a_primary_that_was_a_replica_in_between_is_rebuilt(
+    own_server: RedisServer, replica: RedisServer
+) -> None:
+    async with gate_on(own_server.url) as gate:
+        await gate.rebuild(Published())
+        with admin(own_server) as client:
+            client.replicaof(LOOPBACK, str(replica.port))
+            with pytest.raises(Unavailable):
+                await gate.claim(claim("p", key("a")))
+            client.replicaof("NO", "ONE")
+        with pytest.raises(StateLost):
+            await gate.claim(claim("p", key("a")))
+
+
+async def test_a_server_that_is_down_is_unavailable_and_then_back(own_server: RedisServer) -> None:
+    async with gate_on(own_server.url) as gate:
+        await gate.rebuild(Published())
+        own_server.kill()
+        with pytest.raises(Unavailable) as raised:
+            await gate.claim(claim("p", key("a")))
+        assert raised.value.retry_after_s is not None
+        own_server.restart()
+        await gate.rebuild(Published())
+        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+
+
+async def test_a_frozen_server_is_unavailable_in_bounded_time(own_server: RedisServer) -> None:
+    async with gate_on(own_server.url, timeout_s=IMPATIENT_S) as gate:
+        await gate.rebuild(Published())
+        own_server.pause()
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match="does not answer"):
+            await gate.claim(claim("p", key("a")))
+        assert time.monotonic() - started < 4 * IMPATIENT_S
+        own_server.resume()
+        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+
+
+async def test_a_claim_whose_answer_was_lost_is_asked_again_safely(own_server: RedisServer) -> None:
+    async with gate_on(own_server.url, timeout_s=IMPATIENT_S) as gate:
+        await gate.rebuild(Published())
+        asked = claim("p", key("a"), key("b"))
+        own_server.pause()
+        with pytest.raises(Unavailable):
+            await gate.claim(asked)
+        own_server.resume()  # the frozen server had received the claim, and decides it now
+        verdicts = [await gate.claim(asked) for _ in range(2)]
+        assert [accepted(verdict) for verdict in verdicts] == [(token("a"),)] * 2
+
+
+async def test_no_server_is_unavailable_at_the_start() -> None:
+    with pytest.raises(Unavailable, match="does not answer"):
+        async with gate_on(f"redis://{LOOPBACK}:{free_port()}/0"):
+            pass
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
+async def test_a_server_that_may_evict_claims_is_refused_with_a_remedy(
+    own_server: RedisServer, policy: str
+) -> None:
+    with admin(own_server) as client:
+        client.config_set("maxmemory-policy", policy)
+    with pytest.raises(Misconfigured, match=rf"{policy}.*set it to noeviction"):
+        async with gate_on(own_server.url):
+            pass
+
+
+async def test_a_full_server_decides_nothing_and_goes_on_when_there_is_room(
+    own_server: RedisServer,
+) -> None:
+    async with gate_on(own_server.url) as gate:
+        await gate.rebuild(Published())
+        with admin(own_server) as client:
+            client.config_set("maxmemory", "1kb")
+            with pytest.raises(Unavailable, match="raise maxmemory"):
+                await gate.claim(claim("p", key("a")))
+            client.config_set("maxmemory", "0")
+        assert accepted(await gate.claim(claim("p", key("b")))) == (token("b"),)
+
+
+async def test_a_wrong_password_is_a_wrong_setting(own_server: RedisServer) -> None:
+    with admin(own_server) as client:
+        client.config_set("requirepass", "secret")
+    with pytest.raises(Misconfigured, match="set user and password") as raised:
+        async with gate_on(own_server.url.replace("//", "//:wrong@")):
+            pass
+    assert "wrong@" not in str(raised.value)
+    async with gate_on(own_server.url.replace("//", "//:secret@")) as gate:
+        await gate.rebuild(Published())
+
+
+@pytest.mark.parametrize("url", ["http://localhost", "localhost:6379"])
+async def test_a_wrong_url_is_a_wrong_setting(url: str) -> None:
+    with pytest.raises(Misconfigured, match="redis://host:port/db"):
+        async with gate_on(url):
+            pass
+
+
+async def test_a_namespace_that_would_break_the_hash_tag_is_refused() -> None:
+    with pytest.raises(Misconfigured, match="namespace"):
+        RedisGate("redis://localhost", "a}b")
+
+
+async def test_namespaces_on_one_server_do_not_meet(shared: RedisServer) -> None:
+    async with gate_on(shared.url, "one") as one, gate_on(shared.url, "two") as two:
+        await asyncio.gather(one.rebuild(Published()), two.rebuild(Published()))
+        verdicts = [await gate.claim(claim("p", key("a", "same"))) for gate in (one, two)]
+        assert [accepted(verdict) for verdict in verdicts] == [(token("a"),)] * 2
+
+
+async def test_claims_stay_compact(shared: RedisServer) -> None:
+    """About 60 bytes for an accepted prompt: its decision and the owner of its content."""
+    size = 20_000
+    gate = RedisGate(shared.url, "compact", expected_records=size, settle_s=0.0)
+    try:
+        await gate.rebuild(Published())
+        with admin(shared) as client:
+            for start in range(0, size, 500):
+                asked = [claim(f"p{n}", key(f"r{n}")) for n in range(start, start + 500)]
+                await asyncio.gather(*map(gate.claim, asked))
+            buckets = client.keys("{compact}:[cd]:*")
+            sizes = [client.memory_usage(bucket, samples=0) for bucket in buckets]
+            kinds = {client.object("encoding", bucket) for bucket in buckets}
+    finally:
+        await gate.stop()
+    assert kinds <= {b"listpack", b"ziplist"}
+    assert 50 < sum(sizes) / size < 70

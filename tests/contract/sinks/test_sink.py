@@ -1,0 +1,176 @@
+"""What every sink promises: rows and positions together, one writer for a shard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from promptmill.core.errors import Misconfigured
+from promptmill.core.sinks.base import Fenced, Mark, TableName
+from promptmill.core.sinks.identity import Identity
+from support.store import AnyStore, batch, identities, letter, pid, record
+
+RECORDS, LETTERS = TableName.RECORDS, TableName.DEAD_LETTERS
+
+
+def stored(store: AnyStore) -> list[str]:
+    """The prompts of all records, sorted; duplicates show."""
+    return sorted(row["prompt_id"] for row in store.rows(RECORDS))
+
+
+def test_a_new_store_has_taken_nothing(store: AnyStore) -> None:
+    adoption = store.sink().adopt([0, 3])
+    assert adoption.kept == frozenset()
+    assert adoption.next_offsets == {name: {0: None, 3: None} for name in TableName}
+
+
+def test_rows_and_positions_are_found_by_the_next_owner(store: AnyStore) -> None:
+    first = store.sink()
+    first.adopt([0, 1])
+    first.commit(
+        RECORDS, batch([(0, 4, record("a")), (1, 9, record("b"))], {0: (None, 5), 1: (None, 10)})
+    )
+    second = store.sink()
+    assert second.adopt([0, 1]).next_offsets[RECORDS] == {0: 5, 1: 10}
+    assert stored(store) == sorted([pid("a"), pid("b")])
+
+
+def test_a_position_moves_on_without_a_row(store: AnyStore) -> None:
+    sink = store.sink()
+    sink.adopt([2])
+    sink.commit(RECORDS, batch([], {2: (None, 7)}))
+    sink.commit(RECORDS, batch([(2, 7, record("a"))], {2: (7, 8)}))
+    assert sink.adopt([2]).next_offsets[RECORDS] == {2: 8}
+
+
+def test_only_the_ids_of_the_asked_shards_are_read(store: AnyStore) -> None:
+    sink = store.sink()
+    sink.adopt([0, 1])
+    sink.commit(
+        RECORDS, batch([(0, 0, record("a")), (1, 0, record("b"))], {0: (None, 1), 1: (None, 1)})
+    )
+    found = [part.to_pylist() for part in sink.ids(RECORDS, [1])]
+    (row,) = [row for part in found for row in part]
+    assert (row["shard"], row["prompt_id"]) == (1, pid("b"))
+
+
+def test_an_earlier_owner_can_no_longer_write(store: AnyStore) -> None:
+    zombie, owner = store.sink(), store.sink()
+    zombie.adopt([0, 1])
+    owner.adopt([1])
+    with pytest.raises(Fenced) as fenced:
+        zombie.commit(
+            RECORDS, batch([(0, 0, record("a")), (1, 0, record("b"))], {0: (None, 1), 1: (None, 1)})
+        )
+    assert fenced.value.shards == {1}
+    zombie.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
+    owner.commit(RECORDS, batch([(1, 0, record("b"))], {1: (None, 1)}))
+    assert stored(store) == sorted([pid("a"), pid("b")])
+
+
+def test_a_claim_fences_every_table(store: AnyStore) -> None:
+    zombie, owner = store.sink(), store.sink()
+    zombie.adopt([0])
+    zombie.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
+    owner.adopt([0])
+    for table in TableName:
+        with pytest.raises(Fenced):
+            zombie.commit(table, batch([], {0: (None, 1)}, table))
+
+
+def test_a_shard_is_kept_when_nobody_else_has_claimed_it(store: AnyStore) -> None:
+    sink, other = store.sink(), store.sink()
+    assert sink.adopt([0, 1]).kept == frozenset()
+    sink.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
+    assert sink.adopt([0, 1]).kept == {0, 1}
+    other.adopt([1])
+    again = sink.adopt([0, 1])
+    assert again.kept == {0}
+    assert again.next_offsets[RECORDS] == {0: 1, 1: None}
+    with pytest.raises(Fenced):
+        other.commit(RECORDS, batch([], {1: (None, 1)}))
+
+
+def test_the_same_batch_twice_is_stored_once(store: AnyStore) -> None:
+    sink = store.sink()
+    sink.adopt([0])
+    sink.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
+    sink.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
+    assert stored(store) == [pid("a")]
+
+
+def test_a_batch_from_another_position_is_refused(store: AnyStore) -> None:
+    sink = store.sink()
+    sink.adopt([0])
+    sink.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
+    with pytest.raises(Fenced):
+        sink.commit(RECORDS, batch([(0, 5, record("b"))], {0: (5, 6)}))
+    assert stored(store) == [pid("a")]
+
+
+def test_letters_are_marked_by_id_and_by_prompt(store: AnyStore) -> None:
+    sink = store.sink()
+    sink.adopt([0, 1])
+    letters = [
+        letter("a"),
+        letter("b", offset=1),
+        letter("b", offset=1, replays=1),
+        letter(None, offset=2),
+    ]
+    sink.commit(
+        LETTERS, batch([(0, i, each) for i, each in enumerate(letters)], {0: (None, 4)}, LETTERS)
+    )
+    marks = [
+        Mark(0, letter_id=letters[3].letter_id),
+        Mark(0, prompt_id=pid("b"), below=1),
+        Mark(0, letter_id="0" * 32),
+    ]
+    for _ in range(2):
+        sink.mark(marks)
+    assert {row["letter_id"]: row["state"] for row in store.rows(LETTERS)} == {
+        letters[0].letter_id: "dead",
+        letters[1].letter_id: "replayed",
+        letters[2].letter_id: "dead",
+        letters[3].letter_id: "replayed",
+    }
+
+
+def test_an_earlier_owner_cannot_mark(store: AnyStore) -> None:
+    zombie, owner = store.sink(), store.sink()
+    zombie.adopt([0])
+    zombie.commit(LETTERS, batch([(0, 0, letter("a"))], {0: (None, 1)}, LETTERS))
+    owner.adopt([0])
+    with pytest.raises(Fenced):
+        zombie.mark([Mark(0, letter_id=letter("a").letter_id)])
+
+
+def test_compaction_changes_no_row(store: AnyStore) -> None:
+    sink = store.sink()
+    sink.adopt([0])
+    for offset in range(5):
+        step = {0: (offset or None, offset + 1)}
+        sink.commit(RECORDS, batch([(0, offset, record(str(offset)))], step))
+    sink.compact(RECORDS)
+    expected = sorted(pid(str(offset)) for offset in range(5))
+    assert stored(store) == expected
+    sink.commit(RECORDS, batch([(0, 5, record("5"))], {0: (5, 6)}))
+    assert len(stored(store)) == 6
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [(identities(cluster="other"), "cluster_id"), (identities(partitions=5), "partitions")],
+)
+def test_tables_of_another_log_are_refused(
+    store: AnyStore, changed: Mapping[TableName, Identity], named: str
+) -> None:
+    store.sink()
+    with pytest.raises(Misconfigured, match=named):
+        store.sink(changed)
+
+
+def test_topics_with_different_numbers_of_partitions_are_refused(store: AnyStore) -> None:
+    mixed = identities() | {RECORDS: identities(partitions=5)[RECORDS]}
+    with pytest.raises(Misconfigured, match="records has 5"):
+        store.sink(mixed)

@@ -1,0 +1,76 @@
+"""The same suite over the broker in memory and over Apache Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.core.stream.kafka.source import KafkaSource
+from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
+from promptmill.core.stream.ports import Delivery, Sender, Source
+from support.kafka_topics import TopicReader, make_topics
+from support.streams import ECHOES, ITEMS, Rig
+
+PARTITIONS = 4
+
+
+class InMemory:
+    """The fake."""
+
+    prefix = ""
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker(PARTITIONS)
+
+    def source(self, group: str, topic: str) -> Source:
+        return MemorySource(self.broker, group, [topic])
+
+    def sender(self) -> Sender:
+        return MemorySender(self.broker)
+
+    async def read(self, topic: str) -> list[Delivery]:
+        return self.broker.topic(topic)
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        offsets = self.broker.offsets[group]
+        return {p.number: at.offset for p, at in offsets.items() if p.topic == topic}
+
+
+class RealKafka:
+    """Apache Kafka on loopback, with topics and groups of this test's own."""
+
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self.bootstrap = bootstrap
+        self.prefix = prefix
+        self.reader = TopicReader(bootstrap, PARTITIONS)
+
+    def source(self, group: str, topic: str) -> Source:
+        name = f"{self.prefix}{group}"
+        return KafkaSource(self.bootstrap, name, [topic], client_id="t", session_timeout_ms=6_000)
+
+    def sender(self) -> Sender:
+        return KafkaSender(self.bootstrap, client_id="test", delivery_timeout_s=10.0)
+
+    async def read(self, topic: str) -> list[Delivery]:
+        return await self.reader.read(topic)
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        return await self.reader.committed(f"{self.prefix}{group}", topic)
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.real)])
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    """A rig over each broker in turn."""
+    if request.param == "memory":
+        rig = Rig(InMemory())
+    else:
+        name = f"t{uuid4().hex[:8]}."
+        bootstrap = request.getfixturevalue("kafka")
+        names = [name + topic for topic in (ITEMS.name, ECHOES.name, "dead-letters")]
+        await make_topics(bootstrap, names, PARTITIONS)
+        rig = Rig(RealKafka(bootstrap, name))
+    yield rig
+    await rig.close()

@@ -1,0 +1,311 @@
+"""What every stage relies on: each record once at least, offsets only when done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from promptmill.core.errors import EngineDead, Poison, Transient, Unavailable
+from promptmill.core.stream.outcome import Drop, Emit, Outcome, Outgoing
+from support.streams import ECHOES, QUICK, Item, Rig, echo
+from support.waiting import eventually
+
+ITEMS_IN_A_TEST = 60
+
+
+def items(count: int = ITEMS_IN_A_TEST) -> list[Item]:
+    return [Item(number=number) for number in range(count)]
+
+
+async def settled(rig: Rig, count: int = ITEMS_IN_A_TEST) -> bool:
+    return await rig.committed() == count
+
+
+async def test_every_item_is_echoed_once_and_committed(rig: Rig) -> None:
+    await rig.publish(*items())
+    member = await rig.member()
+    await eventually(lambda: settled(rig))
+    await member.stop()
+    assert sorted(await rig.echoes()) == list(range(ITEMS_IN_A_TEST))
+
+
+async def test_items_published_while_it_runs_are_echoed_too(rig: Rig) -> None:
+    await rig.member()
+    await rig.publish(*items(10))
+    await eventually(lambda: settled(rig, 10))
+    await rig.publish(*items(20)[10:])
+    await eventually(lambda: settled(rig, 20))
+
+
+async def test_a_transient_failure_is_tried_again_in_place(rig: Rig) -> None:
+    tries: Counter[int] = Counter()
+
+    async def work(item: Item) -> Outcome:
+        tries[item.number] += 1
+        if item.number == 3 and tries[3] < 3:
+            raise Transient("not yet")
+        return await echo(item)
+
+    await rig.publish(*items(6))
+    await rig.member(work)
+    await eventually(lambda: settled(rig, 6))
+    assert sorted(await rig.echoes()) == list(range(6))
+    assert tries[3] == 3
+    assert await rig.letters() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "attempts"),
+    [
+        (Transient("always"), "transient", QUICK.attempts),
+        (Poison("never"), "poison", 1),
+        (RuntimeError("a bug"), "runtime_error", QUICK.attempts),
+    ],
+)
+async def test_what_cannot_succeed_is_buried_and_the_partition_goes_on(
+    rig: Rig, error: Exception, reason: str, attempts: int
+) -> None:
+    async def work(item: Item) -> Outcome:
+        if item.number == 2:
+            raise error
+        return await echo(item)
+
+    await rig.publish(*items(8))
+    await rig.member(work)
+    await eventually(lambda: settled(rig, 8))
+    (letter,) = await rig.letters()
+    assert (letter.reason, letter.attempts, letter.stage) == (reason, attempts, "echo")
+    assert letter.original_value == items(8)[2].model_dump_json().encode()
+    assert sorted(await rig.echoes()) == [0, 1, 3, 4, 5, 6, 7]
+
+
+async def test_bytes_that_are_no_contract_are_buried_with_the_reason(rig: Rig) -> None:
+    bad = [b"not json", b'{"number": "x"}', b"\xff\xfe", b'{"number": 1, "other": 2}']
+    await rig.publish_raw(*bad, b'{"number": 5}')
+    await rig.member()
+    await eventually(lambda: settled(rig, 5))
+    letters = await rig.letters()
+    assert sorted(letter.original_value or b"" for letter in letters) == sorted(bad)
+    assert {letter.reason for letter in letters} == {"contract_error"}
+    assert await rig.echoes() == [5]
+
+
+async def test_an_absent_dependency_is_waited_for_and_never_counted(rig: Rig) -> None:
+    away = True
+
+    async def work(item: Item) -> Outcome:
+        if away:
+            raise Unavailable("Redis is down", retry_after_s=0.01)
+        return await echo(item)
+
+    await rig.publish(*items(4))
+    member = await rig.member(work)
+    await eventually(lambda: member.probe.retries["unavailable"] > 40)
+    away = False
+    await eventually(lambda: settled(rig, 4))
+    assert await rig.letters() == []
+
+
+async def test_a_wait_for_a_dependency_is_no_time_at_work(rig: Rig) -> None:
+    tries: Counter[int] = Counter()
+
+    async def work(item: Item) -> Outcome:
+        tries[item.number] += 1
+        if tries[item.number] == 1:
+            raise Unavailable("the server asks to come back later", retry_after_s=1.0)
+        return await echo(item)
+
+    await rig.publish(*items(2))
+    await rig.member(work, replace(QUICK, deadline_s=0.3))
+    await eventually(lambda: settled(rig, 2))
+    assert await rig.letters() == []
+    assert sorted(await rig.echoes()) == [0, 1]
+
+
+async def test_a_record_that_hangs_is_buried_at_its_deadline(rig: Rig) -> None:
+    async def work(item: Item) -> Outcome:
+        if item.number == 1:
+            await asyncio.Event().wait()
+        return await echo(item)
+
+    await rig.publish(*items(30))
+    await rig.member(work, replace(QUICK, deadline_s=0.4))
+    await eventually(lambda: settled(rig, 30))
+    (letter,) = await rig.letters()
+    assert letter.reason == "deadline"
+    assert sorted(await rig.echoes()) == [n for n in range(30) if n != 1]
+
+
+async def test_a_fatal_error_ends_the_loop_and_commits_nothing_of_it(rig: Rig) -> None:
+    async def work(item: Item) -> Outcome:
+        raise EngineDead("the engine's process is gone")
+
+    await rig.publish(*items(5))
+    member = await rig.member(work)
+    with pytest.raises(EngineDead):
+        await member.task
+    assert await rig.committed() == 0
+    await rig.member()
+    await eventually(lambda: settled(rig, 5))
+    assert sorted(await rig.echoes()) == list(range(5))
+
+
+async def test_after_a_crash_only_what_was_in_flight_is_done_again(rig: Rig) -> None:
+    gate = asyncio.Event()
+    started: Counter[int] = Counter()
+
+    async def work(item: Item) -> Outcome:
+        started[item.number] += 1
+        if item.number % 10 == 0:
+            await gate.wait()
+        return await echo(item)
+
+    settings = replace(QUICK, slots=16)
+    await rig.publish(*items())
+    member = await rig.member(work, settings)
+    stuck = {n for n in range(ITEMS_IN_A_TEST) if n % 10 == 0}
+    await eventually(lambda: len(started) == ITEMS_IN_A_TEST)
+    await eventually(lambda: member.loop.in_flight == len(stuck))
+    before = await rig.committed()
+    await asyncio.sleep(settings.commit_interval_s * 6)  # the maps of what is done are committed
+    await member.crash()
+    assert before < ITEMS_IN_A_TEST
+    gate.set()
+    await rig.member(work, settings)
+    await eventually(lambda: settled(rig), timeout_s=20)
+    assert {n for n, count in started.items() if count > 1} == stuck
+    assert sorted(await rig.echoes()) == list(range(ITEMS_IN_A_TEST))
+
+
+async def test_stopping_drains_what_is_at_work(rig: Rig) -> None:
+    gate = asyncio.Event()
+    started = asyncio.Event()
+
+    async def work(item: Item) -> Outcome:
+        started.set()
+        await gate.wait()
+        return await echo(item)
+
+    await rig.publish(*items(3))
+    member = await rig.member(work)
+    await eventually(lambda: member.loop.in_flight == 3)
+    member.loop.stop()
+    await asyncio.sleep(0.1)
+    assert not member.task.done()
+    gate.set()
+    await member.task
+    assert await rig.committed() == 3
+    assert sorted(await rig.echoes()) == [0, 1, 2]
+
+
+async def test_a_drain_ends_at_the_grace_period(rig: Rig) -> None:
+    async def work(item: Item) -> Outcome:
+        if item.number == 0:
+            await asyncio.Event().wait()
+        return await echo(item)
+
+    await rig.publish(*items(3))
+    member = await rig.member(work, replace(QUICK, grace_s=0.3))
+    await eventually(lambda: member.loop.in_flight == 1 and member.probe.outcomes["emit"] == 2)
+    await member.stop()
+    assert sorted(await rig.echoes()) == [1, 2]
+    await rig.member()
+    await eventually(lambda: settled(rig, 3))
+    assert Counter(await rig.echoes()) == {0: 1, 1: 1, 2: 1}
+
+
+async def test_members_share_the_work_and_hand_it_over(rig: Rig) -> None:
+    async def slow(item: Item) -> Outcome:
+        await asyncio.sleep(0.02)
+        return await echo(item)
+
+    await rig.publish(*items(1_000))
+    first = await rig.member(slow)
+    await eventually(lambda: first.probe.outcomes["emit"] > 10)
+    second = await rig.member(slow)
+    await eventually(lambda: second.probe.outcomes["emit"] > 10, timeout_s=20)
+    await first.stop()
+    await eventually(lambda: settled(rig, 1_000), timeout_s=30)
+    counts = Counter(await rig.echoes())
+    assert set(counts) == set(range(1_000))
+    assert sum(counts.values()) - 1_000 <= 2 * QUICK.slots
+
+
+async def test_a_dropped_record_is_done(rig: Rig) -> None:
+    async def work(item: Item) -> Outcome:
+        return Drop("variant")
+
+    await rig.publish(*items(5))
+    member = await rig.member(work)
+    await eventually(lambda: settled(rig, 5))
+    assert member.probe.outcomes == {"drop:variant": 5}
+    assert await rig.echoes() == []
+
+
+async def test_a_held_loop_pulls_nothing_until_released(rig: Rig) -> None:
+    member = await rig.member()
+    await eventually(lambda: len(member.loop.assigned) == 4)
+    member.loop.hold()
+    await rig.publish(*items(10))
+    await asyncio.sleep(0.3)
+    assert member.probe.outcomes == {}
+    second = await rig.member()  # a rebalance forgets pauses; the held member re-applies them
+    second.loop.hold()
+    await eventually(lambda: len(second.loop.assigned) == 2)
+    await asyncio.sleep(0.3)
+    assert member.probe.outcomes == second.probe.outcomes == {}
+    member.loop.release()
+    second.loop.release()
+    await eventually(lambda: settled(rig, 10))
+
+
+async def test_waiting_records_are_bounded_by_pausing(rig: Rig) -> None:
+    gate = asyncio.Event()
+
+    async def work(item: Item) -> Outcome:
+        await gate.wait()
+        return await echo(item)
+
+    settings = replace(QUICK, slots=2, prefetch=50, grace_s=0.1)
+    await rig.publish(*items(2_500))
+    member = await rig.member(work, settings)
+    await eventually(lambda: len([1 for lane in member.loop._lanes if lane.paused]) == 4)
+    await asyncio.sleep(0.3)
+    one_poll = 500
+    assert member.loop.waiting <= 4 * (one_poll + settings.prefetch)
+    gate.set()
+    await eventually(lambda: settled(rig, 2_500), timeout_s=30)
+    assert sorted(await rig.echoes()) == list(range(2_500))
+
+
+async def test_a_message_larger_than_the_broker_takes_is_buried(rig: Rig) -> None:
+    async def work(item: Item) -> Outcome:
+        if item.number == 1:
+            return await echo(Item(number=1, text="x" * 17_000_000))
+        return await echo(item)
+
+    await rig.publish(*items(3))
+    await rig.member(work)
+    await eventually(lambda: settled(rig, 3), timeout_s=20)
+    (letter,) = await rig.letters()
+    assert letter.reason == "poison"
+    assert "larger than the broker takes" in letter.detail
+    assert sorted(await rig.echoes()) == [0, 2]
+
+
+async def test_of_an_outcome_that_is_partly_too_large_nothing_is_sent(rig: Rig) -> None:
+    """A record beside a dead letter would be two fates of one prompt."""
+    small = replace(ECHOES, max_message_bytes=100)
+
+    async def work(item: Item) -> Outcome:
+        large = Item(number=100 + item.number, text="x" * 200)
+        return Emit((Outgoing(small, item), Outgoing(small, large)))
+
+    await rig.publish(*items(3))
+    await rig.member(work)
+    await eventually(lambda: settled(rig, 3))
+    assert {letter.reason for letter in await rig.letters()} == {"poison"}
+    assert await rig.echoes() == []

@@ -1,0 +1,60 @@
+"""Real models in real vLLM. One engine at a time lives inside the test's process."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from promptmill.core.engines.vllm_generate import VllmGenerator
+from promptmill.core.engines.vllm_grade import VllmGrader
+from promptmill.core.engines.vllm_options import VllmOptions
+from promptmill.models.demo import DemoModels
+from promptmill.models.untrained import make_untrained_models
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home of these tests' own, so that vLLM's cache goes nowhere else."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMPTMILL_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """vLLM leaves its ZeroMQ context to the garbage collector, which warns: not in other tests."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(scope="session")
+def demo_models(tmp_path_factory: pytest.TempPathFactory) -> DemoModels:
+    """The demo's models with random weights, whose answers are long and varied; made once."""
+    return make_untrained_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def generator(demo_models: DemoModels) -> AsyncIterator[VllmGenerator]:
+    """A started generator inside this process."""
+    engine = VllmGenerator(VllmOptions(str(demo_models.instruct), dtype="float32"))
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def grader(demo_models: DemoModels) -> AsyncIterator[VllmGrader]:
+    """A started grader inside this process."""
+    engine = VllmGrader(VllmOptions(str(demo_models.reward), dtype="float32"))
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.close()

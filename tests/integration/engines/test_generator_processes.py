@@ -1,0 +1,119 @@
+"""A generator in real vLLM in processes of its own: tensor parallel, and what kills it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from promptmill.core.engines import process_group
+from promptmill.core.engines.base import GenerateRequest
+from promptmill.core.engines.vllm_generate import VllmGenerator
+from promptmill.core.engines.vllm_options import VllmOptions
+from promptmill.core.errors import EngineDead, Misconfigured
+from promptmill.models.demo import DemoModels
+from promptmill_schemas import Message, Sampling
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from promptmill.core.engines.vllm_process import ProcessCore
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.timeout(600),  # four processes import vLLM, perhaps on a busy machine
+]
+
+
+@asynccontextmanager
+async def started(options: VllmOptions) -> AsyncIterator[VllmGenerator]:
+    engine = VllmGenerator(options)
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.close()
+
+
+def asked(seed: int, max_tokens: int = 24) -> GenerateRequest:
+    sampling = Sampling(max_tokens=max_tokens)
+    return GenerateRequest(f"r{seed}", (Message(role="user", content="Go on."),), sampling, seed)
+
+
+def core_of(engine: VllmGenerator) -> ProcessCore:
+    from promptmill.core.engines.vllm_process import ProcessCore
+
+    core = engine._model.core
+    assert isinstance(core, ProcessCore)
+    return core
+
+
+def named(engine: VllmGenerator, part: str) -> int:
+    """The first process of the group whose name has this part."""
+    names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in core_of(engine).pids}
+    return next(pid for pid, name in sorted(names.items()) if part in name)
+
+
+async def all_die(engine: VllmGenerator, requests: list[asyncio.Task[object]]) -> None:
+    """Every request fails, later ones too, and no process of the group is left."""
+    for result in await asyncio.gather(*requests, return_exceptions=True):
+        assert isinstance(result, EngineDead), result
+    with pytest.raises(EngineDead):
+        await engine.generate(asked(1))
+    assert process_group.members(core_of(engine)._mark) == []
+    assert not any(segment.exists() for segment in core_of(engine)._segments)
+
+
+def begin(engine: VllmGenerator) -> list[asyncio.Task[object]]:
+    """Work without an end, many requests at a time."""
+    return [asyncio.create_task(_keep_asking(engine, first)) for first in range(100, 164)]
+
+
+async def _keep_asking(engine: VllmGenerator, seed: int) -> object:
+    while True:
+        await engine.generate(asked(seed, max_tokens=2000))
+        seed += 1000
+
+
+async def test_two_ranks_answer_and_a_killed_rank_ends_the_group(demo_models: DemoModels) -> None:
+    options = VllmOptions(str(demo_models.instruct), tensor_parallel=2, dtype="float32")
+    async with started(options) as engine:
+        assert engine.info.tensor_parallel == 2
+        assert len(core_of(engine).pids) == 3
+        first = await engine.generate(asked(5))
+        assert await engine.generate(asked(5)) == first
+        assert (await engine.generate(asked(6))).text != first.text
+        answers = await asyncio.gather(*(engine.generate(asked(seed)) for seed in range(32)))
+        assert len({answer.text for answer in answers}) == 32
+
+        requests = begin(engine)
+        await eventually(lambda: core_of(engine)._progress.running > 0)
+        os.kill(named(engine, "Worker"), signal.SIGKILL)
+        await asyncio.wait_for(all_die(engine, requests), 10)
+
+
+async def test_an_engine_that_hangs_without_an_error_is_ended_by_the_watchdog(
+    demo_models: DemoModels,
+) -> None:
+    options = VllmOptions(str(demo_models.instruct), own_process=True)
+    async with started(options) as engine:
+        assert (await engine.generate(asked(5))).text
+        engine._model.watchdog_s = 3.0  # from now on: a start on a busy machine is slow
+        requests = begin(engine)
+        await eventually(lambda: core_of(engine)._progress.running > 0)
+        os.kill(named(engine, "EngineCor"), signal.SIGSTOP)
+        await asyncio.wait_for(all_die(engine, requests), 20)
+
+
+async def test_a_model_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["NoSuchModel"]}')
+    engine = VllmGenerator(VllmOptions(str(tmp_path)))
+    with pytest.raises(Misconfigured, match="vLLM cannot load"):
+        await engine.start()
+    await engine.close()

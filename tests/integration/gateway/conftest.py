@@ -1,0 +1,133 @@
+"""The command line on a real stack, with topics, tables and a run of each test's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from promptmill.core.sinks.base import Advance, Batch, TableName
+from promptmill.core.sinks.delta.sink import DeltaSink
+from promptmill.core.sinks.identity import Identity
+from promptmill.core.sinks.tables import TABLES
+from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.core.stream.ports import Delivery
+from promptmill.gateway.topics import topic_specs
+from promptmill.local.stack import StackInfo
+from promptmill.local.topics import ensure_topics
+from promptmill_schemas import Contract, Topic, decode, encode
+from promptmill_schemas.topics import PARTITIONS, PROMPTS
+from support.commands import Promptmill, command_line
+from support.kafka_topics import TopicReader
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a test's topics and tables are."""
+
+    stack: StackInfo
+    prefix: str
+    store: str
+
+    def topic(self, topic: Topic) -> str:
+        """Its full name."""
+        return f"{self.prefix}{topic.name}"
+
+    def read(self, topic: Topic) -> list[Delivery]:
+        """Everything on the topic."""
+        reader = TopicReader(self.stack.kafka, PARTITIONS)
+        return asyncio.run(reader.read(self.topic(topic)))
+
+    def send(self, topic: Topic, *contracts: Contract) -> None:
+        """Put these on the topic."""
+        values = [(topic.key(contract).encode(), encode(contract)) for contract in contracts]
+        asyncio.run(self._send(self.topic(topic), values))
+
+    def send_bytes(self, topic: Topic, *values: bytes) -> None:
+        """Put these bytes on the topic, whatever they are."""
+        asyncio.run(self._send(self.topic(topic), [(b"key", value) for value in values]))
+
+    async def _send(self, topic: str, values: Iterable[tuple[bytes, bytes]]) -> None:
+        sender = KafkaSender(self.stack.kafka, client_id="test")
+        await sender.start()
+        try:
+            for key, value in values:
+                await sender.send(topic, key, value)
+        finally:
+            await sender.stop()
+
+
+class Tables:
+    """The store's tables, written as the store writes them."""
+
+    def __init__(self, place: Place) -> None:
+        self._sink = DeltaSink(
+            place.store,
+            {
+                name: Identity("test", place.topic(spec.topic), PARTITIONS)
+                for name, spec in TABLES.items()
+            },
+        )
+        self._sink.open()
+        self._next: Mapping[TableName, Mapping[int, int | None]] = self._sink.adopt(
+            range(PARTITIONS)
+        ).next_offsets
+        self._places: Counter[TableName] = Counter()
+
+    def take_prompts(self, deliveries: Iterable[Delivery]) -> None:
+        """Ingest these messages of the topic of prompts."""
+        rows, ends = [], dict[int, int]()
+        for delivery in deliveries:
+            row = TABLES[TableName.PROMPTS].row(decode(PROMPTS.contract, delivery.value))
+            shard = delivery.partition.number
+            rows.append(row | {"shard": shard, "shard_offset": delivery.offset})
+            ends[shard] = delivery.offset + 1
+        self._commit(TableName.PROMPTS, rows, ends)
+
+    def take(self, name: TableName, *contracts: Contract) -> None:
+        """Ingest these outcomes, as if they stood in partition 0."""
+        rows = []
+        for contract in contracts:
+            rows.append(
+                TABLES[name].row(contract) | {"shard": 0, "shard_offset": self._places[name]}
+            )
+            self._places[name] += 1
+        self._commit(name, rows, {0: self._places[name]})
+
+    def _commit(self, name: TableName, rows: list[dict[str, object]], ends: dict[int, int]) -> None:
+        table = pa.Table.from_pylist(rows, schema=TABLES[name].schema)
+        before = self._next[name]
+        steps = {shard: Advance(before.get(shard), end) for shard, end in ends.items()}
+        self._sink.commit(name, Batch(table, steps))
+        self._next = {**self._next, name: {**before, **ends}}
+
+
+@pytest.fixture
+def place(stack: StackInfo, unique: str, tmp_path: Path) -> Place:
+    """Topics under a prefix of their own, and an empty store."""
+    found = Place(stack, f"{unique}.", str(tmp_path / "store"))
+    asyncio.run(ensure_topics(stack.kafka, topic_specs(found.prefix, brokers=1)))
+    return found
+
+
+@pytest.fixture
+def tables(place: Place) -> Tables:
+    """The store's tables, empty at first."""
+    return Tables(place)
+
+
+@pytest.fixture
+def promptmill(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: Place
+) -> Iterator[Promptmill]:
+    """Commands on this test's topics and tables."""
+    home = str(place.stack.home)
+    with command_line(
+        monkeypatch, capsys, home=home, topic_prefix=place.prefix, store=place.store
+    ) as run:
+        yield run

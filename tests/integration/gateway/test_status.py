@@ -1,0 +1,138 @@
+"""The books of a run, exact wherever its prompts and outcomes stand."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+import pytest
+from redis import Redis
+
+from integration.gateway.conftest import Place, Tables
+from promptmill.core.sinks.base import TableName
+from promptmill_schemas.topics import PROMPTS
+from support.commands import Promptmill
+from support.store import letter, prompt, record, reject
+
+pytestmark = pytest.mark.real
+COUNTS = ("published", "accepted", "rejected", "dead", "pending", "settled")
+
+
+def books(promptmill: Promptmill, *arguments: str) -> tuple[Any, ...]:
+    """The counts of the run, in the order of ``COUNTS``."""
+    done = promptmill("status", "--run", "test", "--json", *arguments)
+    assert done.code == 0, done.err
+    return tuple(done.json[name] for name in COUNTS)
+
+
+def test_a_run_that_nobody_published_is_empty_and_not_settled(promptmill: Promptmill) -> None:
+    assert books(promptmill) == (0, 0, 0, 0, 0, False)
+
+
+def test_prompts_are_pending_until_each_has_its_outcome(
+    promptmill: Promptmill, place: Place, tables: Tables
+) -> None:
+    place.send(PROMPTS, *(prompt(text) for text in "abcd"), prompt("a", run="other"))
+    assert books(promptmill) == (4, 0, 0, 0, 4, False)
+    tables.take(TableName.RECORDS, record("a"))
+    tables.take(TableName.REJECTS, reject("b"))
+    assert books(promptmill) == (4, 1, 1, 0, 2, False)
+    tables.take(TableName.DEAD_LETTERS, letter("c"))
+    tables.take(TableName.RECORDS, record("d"))
+    assert books(promptmill) == (4, 2, 1, 1, 0, True)
+
+
+def test_a_prompt_counts_once_in_table_and_topic_and_with_many_records(
+    promptmill: Promptmill, place: Place, tables: Tables
+) -> None:
+    place.send(PROMPTS, prompt("a"), prompt("b"), prompt("a"))
+    tables.take_prompts(place.read(PROMPTS)[:2])
+    tables.take(TableName.RECORDS, record("a"), record("a", ordinal=1))
+    assert books(promptmill) == (2, 1, 0, 0, 1, False)
+
+
+def test_what_the_table_holds_needs_no_topic(
+    promptmill: Promptmill, place: Place, tables: Tables
+) -> None:
+    place.send(PROMPTS, *(prompt(text) for text in "abc"))
+    tables.take_prompts(place.read(PROMPTS))
+    place.send(PROMPTS, prompt("d"), prompt("e"))
+    assert books(promptmill)[0] == 5
+
+
+def test_a_replayed_prompt_is_pending_again_and_then_accepted(
+    promptmill: Promptmill, place: Place, tables: Tables
+) -> None:
+    place.send(PROMPTS, prompt("a"))
+    tables.take(TableName.DEAD_LETTERS, letter("a", state="replayed"))
+    assert books(promptmill) == (1, 0, 0, 0, 1, False)
+    tables.take(TableName.RECORDS, record("a", replays=1))
+    assert books(promptmill) == (1, 1, 0, 0, 0, True)
+
+
+def test_dead_letters_without_a_prompt_belong_to_no_run(
+    promptmill: Promptmill, place: Place, tables: Tables
+) -> None:
+    place.send(PROMPTS, prompt("a"))
+    place.send_bytes(PROMPTS, b"garbage")
+    tables.take(TableName.DEAD_LETTERS, letter(None, offset=7))
+    assert books(promptmill) == (1, 0, 0, 0, 1, False)
+
+
+def test_lag_counts_what_the_group_has_not_committed(promptmill: Promptmill, place: Place) -> None:
+    place.send(PROMPTS, *(prompt(text) for text in "abc"))
+    stages = promptmill("status", "--run", "test", "--json").json["stages"]
+    assert {name: stage["lag"] for name, stage in stages.items()} == {
+        "instruct": 3,
+        "reward": 0,
+        "filter": 0,
+        "store": 3,
+    }
+
+
+def test_in_flight_and_rate_are_those_of_the_living_workers(
+    promptmill: Promptmill, place: Place
+) -> None:
+    with Redis.from_url(place.stack.redis) as redis:
+        for number in (1, 2):
+            worker = {"stage": "reward", "id": f"w{number}", "in_flight": number, "rate": 1.5}
+            key = f"promptmill:{place.prefix}worker:w{number}"
+            redis.set(key, orjson.dumps(worker), ex=60)
+        stages = promptmill("status", "--run", "test", "--json").json["stages"]
+    assert stages["reward"] == {"lag": 0, "workers": 2, "in_flight": 3, "rate": 3.0}
+    assert stages["instruct"] == {"lag": 0, "workers": 0, "in_flight": 0, "rate": 0}
+
+
+def test_without_redis_the_books_are_still_exact(
+    promptmill: Promptmill, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTMILL_REDIS", "redis://127.0.0.1:1/0")
+    place.send(PROMPTS, prompt("a"))
+    assert books(promptmill) == (1, 0, 0, 0, 1, False)
+    stages = promptmill("status", "--run", "test", "--json").json["stages"]
+    assert stages["instruct"] == {"lag": 1, "workers": None, "in_flight": None, "rate": None}
+
+
+def test_wait_ends_at_once_when_all_is_settled(
+    promptmill: Promptmill, place: Place, tables: Tables
+) -> None:
+    place.send(PROMPTS, prompt("a"))
+    tables.take(TableName.RECORDS, record("a"))
+    begin = time.monotonic()
+    assert books(promptmill, "--wait", "120")[-1] is True
+    assert time.monotonic() - begin < 60
+
+
+def test_wait_ends_at_its_limit_with_code_4(promptmill: Promptmill, place: Place) -> None:
+    place.send(PROMPTS, prompt("a"))
+    done = promptmill("status", "--run", "test", "--json", "--wait", "1")
+    assert (done.code, done.json["pending"]) == (4, 1)
+
+
+def test_people_see_the_counts_and_the_stages(promptmill: Promptmill, place: Place) -> None:
+    place.send(PROMPTS, prompt("a"))
+    shown = promptmill("status", "--run", "test").out
+    assert "not settled yet: 1 published, 0 accepted, 0 rejected, 0 dead, 1 pending" in shown
+    assert all(stage in shown for stage in ("instruct", "reward", "filter", "store"))
+    assert "promptmill publish" in promptmill("status", "--run", "nobody").out

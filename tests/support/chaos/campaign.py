@@ -1,0 +1,214 @@
+"""A long run: records flow, faults strike, and at the end the books are audited. Resumable."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from pathlib import Path
+from random import Random
+
+from promptmill.local.stack import attach, down, up
+from support.chaos.audit import Audit
+from support.chaos.commits import CommitWatch
+from support.chaos.journal import Journal
+from support.chaos.network import Cable, cable, listen_at_cable, why_not
+from support.chaos.plant import Plant
+from support.chaos.prompts import prompt
+from support.chaos.recovery import recovery, times_of_stages
+from support.chaos.saboteur import Saboteur, armed_life
+from support.chaos.sending import Send, publish, sending
+from support.chaos.site import Site
+from support.chaos.worker import Terms
+
+PARTITIONS = 12
+BACKLOG = 3_000
+BATCH = 50
+IDLE_PER_S = 20.0
+LOOK_EVERY_S = 1.0
+SETTLED_WITHIN_S = 900.0
+CREW: Mapping[str, int] = {"instruct": 3, "reward": 2, "filter": 2, "store": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do.
+
+    Attributes:
+        records: prompts to publish, at least.
+        kills: worker processes to kill, at least.
+        seed: of prompts, faults and their order.
+        minutes: stop earlier; the same command goes on later.
+        pause_s: mean time between two faults.
+        home: servers' data, store, logs and journal.
+        crew: workers by stage.
+    """
+
+    records: int
+    kills: int
+    seed: int
+    minutes: float
+    pause_s: float
+    brokers: int
+    home: Path
+    crew: Mapping[str, int] = field(default_factory=lambda: CREW)
+
+
+class Campaign:
+    """One run, or its continuation.
+
+    Args:
+        say: told about the progress, in lines.
+    """
+
+    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._say = say
+        self._journal = Journal.open(plan.home / "journal.json", plan.seed)
+        self._started = time.monotonic()
+        self._over = asyncio.Event()
+
+    async def run(self) -> tuple[Journal, Audit]:
+        """Until there were enough records and kills, or the time is over; then settle and audit.
+
+        Raises:
+            AssertionError: the books do not balance.
+        """
+        async with self._plant() as (plant, wire):
+            watch = CommitWatch(plant.store, plant.prefix)
+            self._admit_those_before(plant)
+            await self._hire(plant, wire)
+            saboteur = Saboteur(plant, self._plan.seed, wire)
+            watching = asyncio.create_task(self._look(plant, watch))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._publish(plant))
+                group.create_task(self._disturb(plant, saboteur))
+            self._say("settling")
+            audit = await plant.books(SETTLED_WITHIN_S)
+            watching.cancel()
+            watch.look()
+            self._close(plant, watch)
+        return self._journal, audit
+
+    # The pipeline
+
+    @asynccontextmanager
+    async def _plant(self) -> AsyncIterator[tuple[Plant, Cable | None]]:
+        home = self._plan.home
+        with self._servers(home) as site, self._cable() as wire:
+            plant = Plant(site, f"chaos{self._plan.seed}.", PARTITIONS)
+            async with plant.running(keep=True):
+                yield plant, wire
+
+    @contextmanager
+    def _servers(self, home: Path) -> Iterator[Site]:
+        up(home, self._plan.brokers)
+        try:
+            servers = attach(home)
+            assert servers is not None
+            yield Site(servers, home)
+        finally:
+            down(home)
+
+    @contextmanager
+    def _cable(self) -> Iterator[Cable | None]:
+        if self._plan.brokers > 1:
+            self._say("no network cuts: the cable reaches one broker only")
+            yield None
+        elif reason := why_not():
+            self._say(f"no network cuts: {reason}")
+            yield None
+        else:
+            with cable() as made:
+                yield made
+
+    async def _hire(self, plant: Plant, wire: Cable | None) -> None:
+        """Some keep their membership over restarts, some do not; one is behind the cable."""
+        if wire is not None:
+            there = await asyncio.to_thread(listen_at_cable, plant.site.servers.kafka)
+            plant.hire("instruct", 1, Terms(before=wire.inside), kafka=there, redis="")
+        draw = Random(f"{self._plan.seed}.lives.{len(self._journal.sessions)}")
+        for stage, number in self._plan.crew.items():
+            terms = Terms(following=partial(armed_life, stage, draw))
+            plant.hire(stage, 1, terms, instance_id=f"{stage}-static")
+            plant.hire(stage, number - 1, terms)
+        await plant.ready()
+
+    # Records
+
+    def _admit_those_before(self, plant: Plant) -> None:
+        """What an earlier session published must be settled too."""
+        for number in range(self._journal.published):
+            plant.admit(self._prompt_id(number))
+
+    def _prompt_id(self, number: int) -> str:
+        return prompt(self._run_name, number).prompt_id
+
+    @property
+    def _run_name(self) -> str:
+        return f"chaos-{self._plan.seed}"
+
+    async def _publish(self, plant: Plant) -> None:
+        """Keep a backlog; when there were enough records, a trickle for the faults that remain."""
+        async with sending(plant.site.kafka, plant.prefix) as send:
+            while not self._over.is_set():
+                await self._publish_some(plant, send)
+
+    async def _publish_some(self, plant: Plant, send: Send) -> None:
+        if self._backlog(plant) > BACKLOG:
+            await asyncio.sleep(0.1)
+            return
+        first = self._journal.published
+        if first >= self._plan.records:
+            await asyncio.sleep(BATCH / IDLE_PER_S)
+        batch = [prompt(self._run_name, number) for number in range(first, first + BATCH)]
+        await publish(send, batch, plant.admit)
+        self._journal.published = first + BATCH
+
+    def _backlog(self, plant: Plant) -> int:
+        return len(plant.published) - len(plant.log.settled)
+
+    # Faults
+
+    async def _disturb(self, plant: Plant, saboteur: Saboteur) -> None:
+        draw = Random(f"{self._plan.seed}.pauses")
+        while not self._is_enough(plant):
+            await asyncio.sleep(draw.expovariate(1 / self._plan.pause_s))
+            await saboteur.strike(self._journal.strikes)
+            self._journal.strikes += 1
+            self._journal.note(plant.faults.faults)
+            self._journal.save()
+        self._over.set()
+        await saboteur.rest()
+
+    def _is_enough(self, plant: Plant) -> bool:
+        if time.monotonic() - self._started > self._plan.minutes * 60:
+            return True
+        journal, plan = self._journal, self._plan
+        return journal.published >= plan.records and journal.kills >= plan.kills
+
+    async def _look(self, plant: Plant, watch: CommitWatch) -> None:
+        for second in count():
+            watch.look()
+            if second % 10 == 0:
+                self._say(self._progress(plant))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _progress(self, plant: Plant) -> str:
+        elapsed = time.monotonic() - self._started
+        self._journal.note(plant.faults.faults)
+        return (
+            f"{elapsed:6.0f} s  {len(plant.published):,} published, "
+            f"{len(plant.log.settled):,} settled, {self._journal.strikes} faults, "
+            f"{self._journal.kills} kills"
+        )
+
+    def _close(self, plant: Plant, watch: CommitWatch) -> None:
+        """Write down what this session did and how long each recovery took."""
+        times = times_of_stages(plant.log.messages, watch.stored_at)
+        found = [(fault, recovery(fault, times)) for fault in plant.faults.faults]
+        self._journal.close_session(found, time.monotonic() - self._started)

@@ -1,0 +1,213 @@
+"""Known bugs of delivery, as changes of the source text, each with the tests that must notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+STREAM = "promptmill/core/stream"
+GATES = "promptmill/core/gates"
+SINKS = "promptmill/core/sinks"
+LOOP_CONTRACT = "tests/contract/stream/test_loop.py"
+CRASH = f"{LOOP_CONTRACT}::test_after_a_crash_only_what_was_in_flight_is_done_again"
+OFFSETS = "tests/property/stream/test_offsets.py"
+REBALANCE = "tests/unit/stream/test_rebalance.py"
+CLAIMS = "tests/contract/gates/test_claims.py"
+REBUILD = "tests/contract/gates/test_rebuild.py"
+SINK_LOOP = "tests/unit/store/test_sink_loop.py"
+ROWS = "tests/chaos"
+
+
+class Change(NamedTuple):
+    """A text that stands exactly once in a file below ``services``, and what replaces it."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One known bug.
+
+    Attributes:
+        name: for people.
+        changes: that put it into the source.
+        tests: each of these must fail.
+        rows: rows of the fault matrix that must fail too; they take a minute each.
+    """
+
+    name: str
+    changes: tuple[Change, ...]
+    tests: tuple[str, ...]
+    rows: tuple[str, ...] = ()
+
+
+MUTANTS = (
+    Mutant(
+        "commit of the highest offset seen",
+        (
+            Change(
+                f"{STREAM}/offsets.py",
+                "        prefix = self.prefix\n",
+                "        prefix = self._next\n",
+            ),
+            Change(
+                f"{STREAM}/offsets.py",
+                "if not self._committed <= position.offset <= self.prefix:",
+                "if position.offset < self._committed:",
+            ),
+        ),
+        (OFFSETS, f"{CRASH}[memory]"),
+        (f"{ROWS}/test_instruct.py::test_01_sigkill_instruct_during_generation",),
+    ),
+    Mutant(
+        "bare ack(): commit of positions at delivery",
+        (
+            Change(
+                f"{STREAM}/kafka/source.py",
+                "            await self._consumer.commit(offsets)\n",
+                "            await self._consumer.commit()\n",
+            ),
+        ),
+        (f"{CRASH}[kafka]",),
+        (f"{ROWS}/test_instruct.py::test_01_sigkill_instruct_during_generation",),
+    ),
+    Mutant(
+        "commit that can go back",
+        (
+            Change(
+                f"{STREAM}/offsets.py",
+                "        if offset < self._next:\n            return False\n",
+                "",
+            ),
+            Change(
+                f"{STREAM}/offsets.py",
+                "if not self._committed <= position.offset <= self.prefix:",
+                "if position.offset > self.prefix:",
+            ),
+        ),
+        (OFFSETS,),
+    ),
+    Mutant(
+        "map not checked",
+        (
+            Change(
+                f"{STREAM}/offset_map.py",
+                "if version != _VERSION or checksum != _checksum(partition, base, payload):",
+                "if version != _VERSION:",
+            ),
+        ),
+        ("tests/property/stream/test_offset_map.py",),
+    ),
+    Mutant(
+        "map ignored",
+        (
+            Change(
+                f"{STREAM}/offset_map.py",
+                "    return frozenset(_from_bitmap(base, bitmap))\n",
+                "    return _NO_OFFSETS\n",
+            ),
+        ),
+        (f"{CRASH}[memory]",),
+        (f"{ROWS}/test_instruct.py::test_01_sigkill_instruct_during_generation",),
+    ),
+    Mutant(
+        "claim owner ignored: taken content is accepted again",
+        (
+            Change(
+                f"{GATES}/claim.lua",
+                "    return owner ~= record.id and owner, 255\n",
+                "    return false, 255\n",
+            ),
+        ),
+        (f"{CLAIMS}::test_taken_content_is_refused_with_the_id_of_its_owner",),
+        (f"{ROWS}/test_filter.py::test_22_identical_twins_at_two_filters_at_once",),
+    ),
+    Mutant(
+        "claim owner ignored: a replay is its own duplicate",
+        (
+            Change(
+                f"{GATES}/claim.lua",
+                "  local made = call('HGET', bucket, prompt)\n",
+                "  local made = false\n",
+            ),
+            Change(
+                f"{GATES}/claim.lua",
+                "    return owner ~= record.id and owner, 255\n",
+                "    return owner, 255\n",
+            ),
+        ),
+        (f"{CLAIMS}::test_a_replay_gets_the_verdict_that_it_had",),
+        (f"{ROWS}/test_filter.py::test_21_sigkill_filter_between_claim_and_publish",),
+    ),
+    Mutant(
+        "store version not read on assignment",
+        (
+            Change(
+                "promptmill/store/adoption.py",
+                "starts[partition] = begin if stored is None else stored",
+                "starts[partition] = begin",
+            ),
+        ),
+        (f"{SINK_LOOP}::test_a_new_sink_goes_on_where_the_table_stands_whatever_kafka_says",),
+        (f"{ROWS}/test_store.py::test_25_sigkill_store_at_every_step_of_a_commit",),
+    ),
+    Mutant(
+        "pause not re-applied after a rebalance",
+        (
+            Change(
+                f"{STREAM}/loop.py",
+                "        aborted = self._lanes.abort_abandoned()\n        self._pauses.apply()\n",
+                "        aborted = self._lanes.abort_abandoned()\n",
+            ),
+        ),
+        (f"{ROWS}/test_loop.py::test_08_a_rebalance_while_paused",),
+    ),
+    Mutant(
+        "done before the acknowledgement",
+        (
+            Change(
+                f"{STREAM}/loop.py",
+                "            await self._attempts.settle(job, outcome)\n"
+                '            reach("publish.acknowledged")\n'
+                "            lane = await job.home()\n"
+                "            lane.tracker.finish(job.delivery.offset)\n",
+                "            lane = await job.home()\n"
+                "            lane.tracker.finish(job.delivery.offset)\n"
+                "            await self._attempts.settle(job, outcome)\n"
+                '            reach("publish.acknowledged")\n',
+            ),
+        ),
+        (f"{ROWS}/test_loop.py::test_16_nothing_is_committed_before_its_output_is_acknowledged",),
+    ),
+    Mutant(
+        "results of an assignment that has ended are committed",
+        (
+            Change(
+                f"{STREAM}/lanes.py",
+                "            lane.closed = True\n",
+                "",
+            ),
+        ),
+        (REBALANCE,),
+    ),
+    Mutant(
+        "lost claims not noticed",
+        (Change(f"{GATES}/claim.lua", "if state[1] ~= ARGV[1] or (", "if not state or ("),),
+        (f"{REBUILD}::test_emptied_claims_are_noticed_between_two_claims",),
+        (f"{ROWS}/test_filter.py::test_23_redis_emptied",),
+    ),
+    Mutant(
+        "rows without their position",
+        (
+            Change(
+                f"{SINKS}/delta/ledger.py",
+                "        numbers |= {position_id(self._topic, shard): at "
+                "for shard, at in positions.items()}\n",
+                "",
+            ),
+        ),
+        ("tests/contract/sinks/test_sink.py",),
+    ),
+)

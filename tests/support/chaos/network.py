@@ -1,0 +1,104 @@
+"""A network of its own for a worker, joined to this machine by a cable that can be pulled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from promptmill.local.kafka import KafkaCluster
+from promptmill.local.ports import free_port
+
+HOST, GUEST, MASK = "10.213.77.1", "10.213.77.2", 30
+"""A private network of two addresses, which no other machine can reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cable:
+    """A pair of virtual network cards, one of them inside a network namespace.
+
+    Attributes:
+        namespace: its name for ``ip netns``.
+        card: this machine's end.
+    """
+
+    namespace: str
+    card: str
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """What a command begins with to run at the other end."""
+        return (_ip(), "netns", "exec", self.namespace)
+
+    def cut(self) -> None:
+        """Nothing gets through any more; nobody is told."""
+        _run("link", "set", self.card, "down")
+
+    def mend(self) -> None:
+        """Everything gets through again."""
+        _run("link", "set", self.card, "up")
+
+
+def why_not() -> str:
+    """Why this machine cannot do it; empty when it can."""
+    if os.name != "posix" or os.geteuid() != 0:
+        return "only root can make a network namespace"
+    if shutil.which("ip") is None:
+        return "there is no ip command (iproute2)"
+    probe = f"pm{uuid.uuid4().hex[:8]}"
+    made = subprocess.run([_ip(), "netns", "add", probe], capture_output=True, check=False)
+    if made.returncode:
+        return f"network namespaces cannot be made: {made.stderr.decode().strip()}"
+    _run("netns", "del", probe)
+    return ""
+
+
+@contextmanager
+def cable() -> Iterator[Cable]:
+    """A namespace with a cable to it; both are gone afterwards."""
+    name = f"pm{uuid.uuid4().hex[:8]}"
+    card, other = f"{name}h", f"{name}g"
+    _run("netns", "add", name)
+    try:
+        _run("link", "add", card, "type", "veth", "peer", "name", other)
+        _run("link", "set", other, "netns", name)
+        _run("addr", "add", f"{HOST}/{MASK}", "dev", card)
+        _run("-n", name, "addr", "add", f"{GUEST}/{MASK}", "dev", other)
+        for scope in (("link", "set", card), ("-n", name, "link", "set", other)):
+            _run(*scope, "up")
+        _run("-n", name, "link", "set", "lo", "up")
+        yield Cable(name, card)
+    finally:
+        _run("netns", "del", name)
+
+
+def listen_at_cable(cluster: KafkaCluster) -> str:
+    """Make the only broker listen at this machine's end too; the address for the other end.
+
+    Clients that connect there are told that address for everything else; all others are told
+    the loopback address, as before.
+    """
+    ((node, broker),) = cluster.brokers.items()
+    there = f"{HOST}:{free_port({broker.port, broker.controller_port})}"
+    file = cluster.daemon(node).marker
+    settings = dict(line.split("=", 1) for line in file.read_text("ascii").splitlines())
+    settings["listeners"] += f",CABLE://{there}"
+    settings["advertised.listeners"] = f"PLAINTEXT://{broker.address},CABLE://{there}"
+    protocols = (f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CABLE", "CONTROLLER"))
+    settings["listener.security.protocol.map"] = ",".join(protocols)
+    settings["inter.broker.listener.name"] = "PLAINTEXT"
+    file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), "ascii")
+    cluster.restart(node)
+    return there
+
+
+def _run(*arguments: str) -> None:
+    subprocess.run([_ip(), *arguments], check=True, capture_output=True)
+
+
+def _ip() -> str:
+    return shutil.which("ip") or "ip"

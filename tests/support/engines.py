@@ -1,0 +1,54 @@
+"""Engines of the tests: they say what they are told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from promptmill.core.engines.base import Answer, GenerateRequest, GradeRequest, GraderInfo
+from promptmill_schemas import AttributeScores, Generator
+
+
+@dataclass
+class FakeGenerator:
+    """Answers with ``reply``; remembers what it was asked."""
+
+    reply: Callable[[GenerateRequest], Answer] = lambda r: Answer(f"answer {r.seed}", "stop", 3, 2)
+    asked: list[GenerateRequest] = field(default_factory=list)
+    info: Generator = field(default=Generator(engine="fake", model="fake-1"))
+    context_tokens: int = 0
+    tokenizer: str = ""
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def generate(self, request: GenerateRequest) -> Answer:
+        self.asked.append(request)
+        return self.reply(request)
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+@dataclass
+class FakeGrader:
+    """Grades with ``reply``."""
+
+    reply: Callable[[GradeRequest], AttributeScores]
+    info: GraderInfo = field(default=GraderInfo("fake", "fake-reward"))
+    context_tokens: int = 0
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def grade(self, request: GradeRequest) -> AttributeScores:
+        return self.reply(request)
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+class NoCounter:
+    """Counts no tokens."""
+
+    def tokens(self, *, prompt: int, completion: int) -> None: ...

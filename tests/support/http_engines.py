@@ -1,0 +1,74 @@
+"""HTTP engines against a server of the tests, quick to try again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from promptmill.core.engines.base import GenerateRequest, GradeRequest
+from promptmill.core.engines.openai.form import GradeForm
+from promptmill.core.engines.openai.generate import HttpGenerator
+from promptmill.core.engines.openai.grade import HttpGrader
+from promptmill.core.engines.openai.grade_reward import RewardForm
+from promptmill.core.engines.openai.options import Api, HttpOptions
+from promptmill_schemas import Message, Sampling
+from support.bad_server import BadServer
+
+QUICK = HttpOptions(
+    "",
+    model="m",
+    request_timeout_s=1.0,
+    patience_s=20.0,
+    first_pause_s=0.01,
+    start_limit_s=10.0,
+)
+
+
+@asynccontextmanager
+async def generating(
+    at: BadServer | str, /, api: Api = "chat", **changes: Any
+) -> AsyncIterator[HttpGenerator]:
+    """A started generator; the calls of its start are forgotten."""
+    engine = HttpGenerator(_options(at, changes), api)
+    try:
+        await engine.start()
+        _forget(at)
+        yield engine
+    finally:
+        await engine.close()
+
+
+@asynccontextmanager
+async def grading(
+    at: BadServer | str, /, form: GradeForm | None = None, **changes: Any
+) -> AsyncIterator[HttpGrader]:
+    """A started grader; the calls of its start are forgotten."""
+    engine = HttpGrader(_options(at, changes), form or RewardForm())
+    try:
+        await engine.start()
+        _forget(at)
+        yield engine
+    finally:
+        await engine.close()
+
+
+def question(text: str = "Is 7 prime?", seed: int = 1, **sampling: Any) -> GenerateRequest:
+    """A request for one answer."""
+    return GenerateRequest(text, (Message(role="user", content=text),), Sampling(**sampling), seed)
+
+
+def answered(answer: str = "Yes.", text: str = "Is 7 prime?") -> GradeRequest:
+    """A request for one grade."""
+    return GradeRequest(text, (Message(role="user", content=text),), answer)
+
+
+def _options(server: BadServer | str, changes: dict[str, Any]) -> HttpOptions:
+    url = server if isinstance(server, str) else server.base_url
+    return replace(QUICK, base_url=url, **changes)
+
+
+def _forget(server: BadServer | str) -> None:
+    if isinstance(server, BadServer):
+        server.calls.clear()

@@ -1,0 +1,106 @@
+"""Answers as servers really send them, and as they should not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from promptmill.core.engines.openai.answer import read_answer, require_form
+from promptmill.core.engines.openai.failures import Malformed, NotFinite
+from promptmill_schemas import StructuredOutput
+from support.bad_answers import chat_body
+
+
+def test_a_plain_answer_is_read_with_its_counts() -> None:
+    answer = read_answer("chat", chat_body("Hello.", finish_reason="length"))
+    assert (answer.text, answer.finish_reason) == ("Hello.", "length")
+    assert (answer.prompt_tokens, answer.completion_tokens, answer.logprob) == (7, 3, None)
+
+
+def test_content_in_parts_is_joined_and_thoughts_are_left_out() -> None:
+    parts = [
+        {"type": "reasoning", "text": "Hm."},
+        {"type": "text", "text": "One, "},
+        {"type": "text", "text": "two."},
+    ]
+    assert read_answer("chat", chat_body(parts)).text == "One, two."
+
+
+def test_a_message_in_a_list_of_one_is_a_message() -> None:
+    body = chat_body("Hello.")
+    body["choices"][0]["message"] = [body["choices"][0]["message"]]
+    assert read_answer("chat", body).text == "Hello."
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_no_content_is_an_empty_answer_where_the_reason_says_why(reason: str) -> None:
+    assert read_answer("chat", chat_body(None, finish_reason=reason)).text == ""
+
+
+def test_no_content_is_an_empty_answer_where_only_the_end_was_generated() -> None:
+    body = chat_body(None) | {"usage": {"prompt_tokens": 3, "completion_tokens": 1}}
+    assert read_answer("chat", body).text == ""
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"completion_tokens": -1}, {"prompt_tokens": "7"}, 3])
+def test_a_server_that_does_not_count_leaves_zeros(usage: Any) -> None:
+    answer = read_answer("chat", chat_body("Hello.") | {"usage": usage})
+    assert (answer.prompt_tokens, answer.completion_tokens) == (0, 0)
+
+
+def test_a_missing_finish_reason_is_called_unknown() -> None:
+    assert read_answer("chat", chat_body("Hello.", finish_reason=None)).finish_reason == "unknown"
+
+
+def test_log_probabilities_are_summed_over_the_tokens() -> None:
+    entries = [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.25}]
+    body = chat_body("ab", logprobs={"content": entries})
+    assert read_answer("chat", body).logprob == -1.75
+
+
+def test_a_completion_has_its_text_beside_its_log_probabilities() -> None:
+    choice = {"text": "ab", "finish_reason": "stop", "logprobs": {"token_logprobs": [-1, -2.0]}}
+    answer = read_answer("completions", {"choices": [choice], "usage": None})
+    assert (answer.text, answer.logprob) == ("ab", -3.0)
+
+
+def test_log_probabilities_that_are_no_numbers_are_refused() -> None:
+    body = chat_body("a", logprobs={"content": [{"logprob": float("nan")}]})
+    with pytest.raises(NotFinite, match="logprobs"):
+        read_answer("chat", body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        "text",
+        {},
+        {"choices": None},
+        {"choices": []},
+        {"choices": [None]},
+        {"choices": [{}]},
+        {"choices": [{"message": None}]},
+        {"choices": [{"message": []}]},
+        {"choices": [{"message": {}}]},
+        chat_body(None),
+        chat_body(7),
+        chat_body([{"type": "image_url"}]),
+    ],
+)
+def test_a_reply_without_an_answer_is_malformed(body: Any) -> None:
+    with pytest.raises(Malformed):
+        read_answer("chat", body)
+
+
+def test_an_answer_outside_its_form_is_refused_with_the_remedy() -> None:
+    choice = StructuredOutput(choice=("yes", "no"))
+    require_form("yes", choice)
+    with pytest.raises(Malformed, match="--server"):
+        require_form("Yes!", choice)
+    schema = StructuredOutput(json_schema={"type": "object"})
+    require_form('{"a": 1}', schema)
+    with pytest.raises(Malformed, match="no JSON"):
+        require_form("Sure: {}", schema)

@@ -1,0 +1,61 @@
+"""An engine is silent only while it owes something."""
+
+from __future__ import annotations
+
+import pytest
+
+from promptmill.core.engines.progress import Progress
+
+
+class Clock:
+    """Time that passes when told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_idle_engine_is_never_silent() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    clock.now += 1000
+    assert progress.silent_s() == 0.0
+
+
+def test_silence_begins_with_the_first_request_after_a_pause() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    clock.now += 1000
+    with progress.request():
+        clock.now += 3
+        assert progress.silent_s() == 3.0
+    assert progress.silent_s() == 0.0
+
+
+def test_a_further_request_is_no_sign_of_work() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    with progress.request():
+        clock.now += 5
+        with progress.request():
+            assert progress.outstanding == 2
+            assert progress.silent_s() == 5.0
+
+
+def test_a_beat_ends_the_silence() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    with progress.request():
+        clock.now += 5
+        progress.beat()
+        clock.now += 1
+        assert progress.silent_s() == 1.0
+
+
+def test_a_request_that_fails_is_no_longer_outstanding() -> None:
+    progress = Progress(Clock())
+    with pytest.raises(LookupError), progress.request():
+        [].pop()
+    assert progress.outstanding == 0

@@ -1,0 +1,174 @@
+"""Lost claims: nothing is decided, they are rebuilt once, and the filter goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable
+
+import pytest
+
+from promptmill.core.errors import Fatal, Misconfigured, Unavailable
+from promptmill.core.gates.base import Claimed, Rebuilt, StateLost
+from promptmill.core.gates.memory import MemoryClaims, MemoryGate
+from promptmill.filter.recovery import RecoveringClaims
+from support.claims import Published, accepted, claim, claimed, key, token
+from support.waiting import eventually
+
+
+class TroubledGate(MemoryGate):
+    """A gate whose server fails as told, and that counts its rebuilds."""
+
+    def __init__(self, claims: MemoryClaims) -> None:
+        super().__init__(claims)
+        self.troubles: list[Exception] = []
+        self.rebuilds = 0
+        self.open = False
+
+    async def start(self) -> None:
+        self.open = True
+        if self.troubles:
+            raise self.troubles.pop(0)
+
+    async def stop(self) -> None:
+        self.open = False
+
+    async def rebuild(self, published: AsyncIterable[Claimed]) -> Rebuilt:
+        self.rebuilds += 1
+        return await super().rebuild(published)
+
+
+@pytest.fixture
+def claims() -> MemoryClaims:
+    return MemoryClaims()
+
+
+@pytest.fixture
+def gate(claims: MemoryClaims) -> TroubledGate:
+    return TroubledGate(claims)
+
+
+def nothing() -> Published:
+    return Published()
+
+
+def settled(recovering: RecoveringClaims) -> Callable[[], bool]:
+    return lambda: not recovering.recovering
+
+
+async def test_incomplete_claims_are_rebuilt_before_the_start_is_over(gate: TroubledGate) -> None:
+    published = Published((claimed("p", key("a")),))
+    async with RecoveringClaims(gate, lambda: published) as recovering:
+        assert gate.rebuilds == 1
+        assert accepted(await recovering.claim(claim("twin", key("t", "a")))) == ()
+    assert not gate.open
+
+
+async def test_complete_claims_are_taken_as_they_are(
+    claims: MemoryClaims, gate: TroubledGate
+) -> None:
+    claims.epoch = 1
+    async with RecoveringClaims(gate, nothing):
+        assert gate.rebuilds == 0
+
+
+async def test_the_start_waits_for_a_server_that_is_away(gate: TroubledGate) -> None:
+    gate.troubles = [Unavailable("no server", retry_after_s=0.001)] * 3
+    async with RecoveringClaims(gate, nothing) as recovering:
+        assert accepted(await recovering.claim(claim("p", key("a")))) == (token("a"),)
+
+
+async def test_a_wrong_setting_ends_the_start_and_leaves_nothing_open(gate: TroubledGate) -> None:
+    gate.troubles = [Misconfigured("it may evict")]
+    with pytest.raises(Misconfigured):
+        async with RecoveringClaims(gate, nothing):
+            pass
+    assert not gate.open
+
+
+async def test_lost_claims_are_rebuilt_once_for_all_who_noticed(
+    claims: MemoryClaims, gate: TroubledGate
+) -> None:
+    async with RecoveringClaims(gate, nothing) as recovering:
+        claims.empty()
+        asked = [recovering.claim(claim(f"p{number}", key("a"))) for number in range(20)]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(result, StateLost) for result in results)
+        await eventually(settled(recovering))
+        assert gate.rebuilds == 2
+        assert accepted(await recovering.claim(claim("p", key("a")))) == (token("a"),)
+
+
+async def test_a_claim_fails_at_once_while_claims_are_rebuilt(
+    claims: MemoryClaims, gate: TroubledGate
+) -> None:
+    reading = asyncio.Event()
+
+    async def wait(_: int) -> None:
+        await reading.wait()
+
+    slow = Published((claimed("p", key("a")),), wait)
+    reading.set()
+    async with RecoveringClaims(gate, lambda: slow) as recovering:
+        reading.clear()
+        claims.empty()
+        for _ in range(3):
+            with pytest.raises(StateLost) as raised:
+                await recovering.claim(claim("q", key("b")))
+        assert raised.value.retry_after_s is not None
+        assert recovering.recovering
+        reading.set()
+        await eventually(settled(recovering))
+        assert accepted(await recovering.claim(claim("q", key("b")))) == (token("b"),)
+
+
+async def test_a_rebuild_that_fails_is_tried_again(
+    claims: MemoryClaims, gate: TroubledGate
+) -> None:
+    async with RecoveringClaims(gate, nothing) as recovering:
+        claims.empty()
+        gate.troubles = [Unavailable("the store is away", retry_after_s=0.001)] * 2
+        with pytest.raises(StateLost):
+            await recovering.claim(claim("p", key("a")))
+        await eventually(settled(recovering))
+        assert accepted(await recovering.claim(claim("p", key("a")))) == (token("a"),)
+
+
+async def test_claims_that_cannot_be_rebuilt_end_the_process(
+    claims: MemoryClaims, gate: TroubledGate
+) -> None:
+    async with RecoveringClaims(gate, nothing) as recovering:
+        claims.empty()
+        gate.troubles = [Fatal("the table is another cluster's")]
+        with pytest.raises(StateLost):
+            await recovering.claim(claim("p", key("a")))
+        await eventually(settled(recovering))
+        for _ in range(2):
+            with pytest.raises(Fatal, match="another cluster"):
+                await recovering.claim(claim("p", key("a")))
+
+
+async def test_a_surprise_while_rebuilding_ends_the_process_and_buries_nothing(
+    claims: MemoryClaims, gate: TroubledGate
+) -> None:
+    async with RecoveringClaims(gate, nothing) as recovering:
+        claims.empty()
+        gate.troubles = [ZeroDivisionError("a fault in a reader")]
+        with pytest.raises(StateLost):
+            await recovering.claim(claim("p", key("a")))
+        await eventually(settled(recovering))
+        with pytest.raises(Fatal, match=r"cannot be rebuilt.*a fault in a reader"):
+            await recovering.claim(claim("p", key("a")))
+
+
+async def test_the_end_does_not_wait_for_a_rebuild(
+    claims: MemoryClaims, gate: TroubledGate
+) -> None:
+    async def forever(_: int) -> None:
+        await asyncio.Event().wait()
+
+    published = [Published(), Published((claimed("p"),), forever)]
+    async with asyncio.timeout(5), RecoveringClaims(gate, lambda: published.pop(0)) as recovering:
+        claims.empty()
+        with pytest.raises(StateLost):
+            await recovering.claim(claim("p", key("a")))
+    assert not gate.open

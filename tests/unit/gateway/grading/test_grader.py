@@ -1,0 +1,104 @@
+"""Answers through a grader: in order, bounded in number, refusals kept apart."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from promptmill.core.engines.base import GradeRequest, GraderInfo
+from promptmill.core.engines.calibration import Calibration
+from promptmill.core.errors import EngineDead, Poison
+from promptmill.gateway.grading.grader import IN_FLIGHT, grade_all
+from promptmill.gateway.grading.reward import Grader
+from promptmill.gateway.grading.run import grade_pairs, grade_rated
+from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
+from promptmill_schemas.grading import NEMOTRON_WEIGHTS
+
+DATA = Path(__file__).resolve().parents[4] / "data" / "examples"
+QUESTION = (Message(role="user", content="How long?"),)
+
+
+class LengthGrader:
+    """Scores the length of an answer; refuses and dies on demand."""
+
+    def __init__(self) -> None:
+        self.at_once = 0
+        self.most = 0
+        self.closed = False
+
+    @property
+    def info(self) -> GraderInfo:
+        return GraderInfo("test", "length")
+
+    @property
+    def context_tokens(self) -> int:
+        return 0
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def grade(self, request: GradeRequest) -> AttributeScores:
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        if request.answer == "refuse":
+            raise Poison("too long")
+        if request.answer == "die":
+            raise EngineDead("gone")
+        return AttributeScores(**dict.fromkeys(ATTRIBUTES, float(len(request.answer))))
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def grader(engine: LengthGrader, **lines: tuple[float, float]) -> Grader:
+    return Grader(engine, NEMOTRON_WEIGHTS, Calibration(lines))
+
+
+async def test_grades_come_in_the_order_of_the_answers() -> None:
+    engine, told = LengthGrader(), list[int]()
+    answers = ["a", "bbb", "refuse", "cc"]
+    grades = await grade_all(grader(engine), [(QUESTION, each) for each in answers], told.append)
+    assert [None if g is None else g.helpfulness for g in grades] == [1, 3, None, 2]
+    assert told == [1, 2, 3, 4]
+    assert engine.closed
+
+
+async def test_no_more_are_in_flight_than_allowed() -> None:
+    engine = LengthGrader()
+    await grade_all(grader(engine), [(QUESTION, "a")] * (2 * IN_FLIGHT), lambda _done: None)
+    assert engine.most == IN_FLIGHT
+
+
+async def test_a_dead_engine_ends_the_grading_and_is_closed() -> None:
+    engine = LengthGrader()
+    with pytest.raises(EngineDead):
+        await grade_all(grader(engine), [(QUESTION, "die"), (QUESTION, "a")], lambda _done: None)
+    assert engine.closed
+
+
+def test_the_shipped_pairs_are_graded() -> None:
+    file = DATA / "rewardbench.jsonl"
+    figures = grade_pairs(file, grader(LengthGrader()), lambda _done, _all: None)
+    assert figures["pairs"] == 120
+    assert figures["ungraded"] == 0
+    assert {name.partition("-")[0] for name in figures["subsets"]} == {
+        "open_qa", "rewrite", "closed_qa", "classify", "math",
+    }  # fmt: skip
+
+
+def test_the_shipped_rows_are_graded() -> None:
+    file = DATA / "helpsteer2.jsonl"
+    figures = grade_rated(file, grader(LengthGrader()), lambda _done, _all: None)
+    assert figures["rows"] == 120
+    assert figures["attributes"]["verbosity"]["spearman"] > 0.8
+
+
+async def test_scores_are_calibrated_as_the_worker_would() -> None:
+    engine = grader(LengthGrader(), verbosity=(0.5, 1.0))
+    (scores,) = await grade_all(engine, [(QUESTION, "four")], lambda _done: None)
+    assert scores is not None
+    assert (scores.verbosity, scores.helpfulness) == (3.0, 4.0)

@@ -1,0 +1,229 @@
+"""Each line is published once, reported once, and in order, whatever the broker does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+
+from promptmill.core.errors import Poison, Unavailable
+from promptmill.gateway import publishing
+from promptmill.gateway.lines import Defaults
+from promptmill.gateway.publishing import LineResult, Publisher
+from promptmill.gateway.splitting import RawLine
+from promptmill_schemas import ContractError, Prompt, decode
+from support.waiting import eventually
+
+
+@dataclass
+class FakeSender:
+    """A broker in memory: acknowledges when ``open`` is set, after failing as told."""
+
+    failures: dict[str, list[Exception]] = field(default_factory=dict)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    sent: list[Prompt] = field(default_factory=list)
+    waiting: int = 0
+    most_waiting: int = 0
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+    async def send(self, topic: str, key: bytes, value: bytes) -> None:
+        prompt = decode(Prompt, value)
+        assert (topic, key) == ("the-topic", prompt.prompt_id.encode())
+        self.waiting += 1
+        self.most_waiting = max(self.most_waiting, self.waiting)
+        try:
+            await self.open.wait()
+        finally:
+            self.waiting -= 1
+        if failures := self.failures.get(prompt.messages[0].content):
+            raise failures.pop(0)
+        self.sent.append(prompt)
+
+
+class Rig:
+    """A publisher on a fake broker, and what it reported."""
+
+    def __init__(self, known: set[str] | None = None, **options: Any) -> None:
+        self.sender = FakeSender()
+        self.sender.open.set()
+        self.results: list[LineResult] = []
+        self.publisher = Publisher(
+            self.sender,
+            "the-topic",
+            Defaults("run"),
+            set() if known is None else known,
+            self.results.append,
+            **options,
+        )
+
+    async def publish(self, *lines: dict[str, Any] | bytes) -> list[str]:
+        """The outcome of each line."""
+        await self.publisher.publish(numbered(*lines))
+        assert [result.number for result in self.results] == list(range(1, len(lines) + 1))
+        return [result.outcome for result in self.results]
+
+    @property
+    def texts(self) -> list[str]:
+        return [prompt.messages[0].content for prompt in self.sender.sent]
+
+
+async def numbered(*lines: dict[str, Any] | bytes) -> AsyncIterator[RawLine]:
+    for number, line in enumerate(lines, start=1):
+        raw = line if isinstance(line, bytes) else orjson.dumps(line)
+        yield RawLine(number, raw, len(raw))
+
+
+def asking(text: str, **fields: Any) -> dict[str, Any]:
+    return {"prompt": text, **fields}
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "PAUSES_S", (0.0,))
+
+
+async def test_every_good_line_is_sent_and_reported_with_its_id() -> None:
+    rig = Rig()
+    assert await rig.publish(asking("a"), asking("b")) == ["published", "published"]
+    assert [result.prompt_id for result in rig.results] == [p.prompt_id for p in rig.sender.sent]
+
+
+async def test_bad_lines_do_not_keep_the_good_ones_out() -> None:
+    rig = Rig()
+    outcomes = await rig.publish(asking("a"), b"{", asking("b"), asking("c", n=0))
+    assert outcomes == ["published", "invalid", "published", "invalid"]
+    assert rig.texts == ["a", "b"]
+    error = rig.results[3].error
+    assert error is not None
+    assert error.field == "n"
+
+
+async def test_the_same_line_twice_is_sent_once() -> None:
+    rig = Rig()
+    assert await rig.publish(asking("a"), asking("a")) == ["published", "duplicate"]
+    assert rig.texts == ["a"]
+    assert rig.results[0].prompt_id == rig.results[1].prompt_id
+
+
+async def test_what_was_published_before_is_not_sent_again() -> None:
+    first = Rig()
+    await first.publish(asking("a"), asking("b"))
+    again = Rig(known={prompt.prompt_id for prompt in first.sender.sent})
+    assert await again.publish(asking("a"), asking("b"), asking("c")) == [
+        "duplicate",
+        "duplicate",
+        "published",
+    ]
+    assert again.texts == ["c"]
+
+
+async def test_an_id_that_stands_for_two_contents_is_refused_at_the_second() -> None:
+    rig = Rig()
+    outcomes = await rig.publish(asking("a", id="q"), asking("b", id="q"), asking("a", id="q"))
+    assert outcomes == ["published", "invalid", "duplicate"]
+    error = rig.results[1].error
+    assert error is not None
+    assert (error.field, error.value) == ("custom_id", "'q'")
+    assert "line 1" in error.limit
+
+
+async def test_a_line_that_was_cut_is_refused_with_its_whole_size() -> None:
+    async def lines() -> AsyncIterator[RawLine]:
+        yield RawLine(7, b'{"prompt": "xxx', 5_000_000)
+
+    rig = Rig()
+    await rig.publisher.publish(lines())
+    (result,) = rig.results
+    assert result.error is not None
+    assert "5000000" in result.error.limit
+
+
+async def test_what_the_context_check_refuses_is_not_sent() -> None:
+    def refuse(prompt: Prompt) -> None:
+        if prompt.messages[0].content == "long":
+            raise ContractError("messages", "long", "4 tokens", "shorten it")
+
+    rig = Rig(check=refuse)
+    assert await rig.publish(asking("long"), asking("short")) == ["invalid", "published"]
+    assert rig.texts == ["short"]
+
+
+async def test_a_broker_that_is_away_for_a_while_is_tried_again() -> None:
+    rig = Rig()
+    rig.sender.failures["a"] = [Unavailable("no"), Unavailable("no")]
+    assert await rig.publish(asking("a"), asking("b")) == ["published", "published"]
+    assert sorted(rig.texts) == ["a", "b"]
+
+
+async def test_what_the_broker_never_takes_is_invalid() -> None:
+    rig = Rig()
+    rig.sender.failures["a"] = [Poison("larger than the broker takes")]
+    assert await rig.publish(asking("a"), asking("b")) == ["invalid", "published"]
+    error = rig.results[0].error
+    assert error is not None
+    assert "larger than the broker takes" in error.limit
+
+
+async def test_a_broker_that_stays_away_ends_the_publishing_with_honest_counts() -> None:
+    rig = Rig(patience_s=0.0)
+    rig.sender.failures["b"] = [Unavailable("no")]
+    with pytest.raises(Unavailable):
+        await rig.publisher.publish(numbered(asking("a"), asking("b"), asking("c")))
+    assert await rig.publisher.drain(1.0) == 1
+    reported = {result.prompt_id for result in rig.results}
+    assert reported == {prompt.prompt_id for prompt in rig.sender.sent}
+    assert len(reported) == 2
+
+
+async def test_an_interruption_reports_what_is_acknowledged_and_counts_the_rest() -> None:
+    rig = Rig()
+    rig.sender.open.clear()
+    task = asyncio.create_task(rig.publisher.publish(numbered(asking("a"), asking("b"))))
+    await eventually(lambda: rig.sender.waiting == 2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await rig.publisher.drain(0.01) == 2
+    assert rig.results == []
+    assert rig.sender.waiting == 0
+
+
+async def test_what_is_acknowledged_during_the_drain_is_published() -> None:
+    rig = Rig()
+    rig.sender.open.clear()
+    task = asyncio.create_task(rig.publisher.publish(numbered(asking("a"))))
+    await eventually(lambda: rig.sender.waiting == 1)
+    task.cancel()
+    rig.sender.open.set()
+    assert await rig.publisher.drain(1.0) == 0
+    assert [result.outcome for result in rig.results] == ["published"]
+
+
+async def test_only_so_many_prompts_are_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "MAX_IN_FLIGHT", 10)
+    assert await most_on_their_way([asking(str(number)) for number in range(100)]) == 10
+
+
+async def test_only_so_many_bytes_are_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "MAX_BYTES_IN_FLIGHT", 5_000)
+    lines = [asking(str(number) * 1000) for number in range(10, 40)]
+    assert await most_on_their_way(lines) == 3
+
+
+async def most_on_their_way(lines: list[dict[str, Any]]) -> int:
+    """How many prompts a broker that does not answer is sent; later it takes all of them."""
+    rig = Rig()
+    rig.sender.open.clear()
+    task = asyncio.create_task(rig.publish(*lines))
+    await eventually(rig.publisher._is_full)
+    await eventually(lambda: rig.sender.waiting == len(rig.publisher._pending))
+    rig.sender.open.set()
+    assert set(await task) == {"published"}
+    assert len(rig.texts) == len(lines)
+    return rig.sender.most_waiting

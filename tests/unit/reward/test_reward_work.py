@@ -1,0 +1,110 @@
+"""A reward worker's work: a finite grade or a refusal for every candidate."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+import pytest
+
+from promptmill.core.engines.base import GradeRequest
+from promptmill.core.engines.calibration import Calibration
+from promptmill.core.errors import Poison, Transient
+from promptmill.core.stream.outcome import Emit
+from promptmill.reward.work import Reward
+from promptmill_schemas import (
+    AttributeScores,
+    Candidate,
+    Completion,
+    Generator,
+    Message,
+    Prompt,
+    Scored,
+    Timings,
+)
+from promptmill_schemas.grading import NEMOTRON_WEIGHTS
+from promptmill_schemas.ids import text_digest
+from support.engines import FakeGrader
+
+
+def completion(*texts: str) -> Completion:
+    prompt = Prompt.create("run", (Message(role="user", content="Name a prime."),), n=len(texts))
+    return Completion(
+        prompt=prompt,
+        candidates=tuple(
+            Candidate(
+                index=index,
+                text=text,
+                finish_reason="stop",
+                prompt_tokens=4,
+                completion_tokens=1,
+                seed=index,
+                digest=text_digest(text),
+            )
+            for index, text in enumerate(texts)
+        ),
+        generator=Generator(engine="fake", model="fake-1"),
+        timings=Timings(started_at=datetime.now(UTC), work_s=0.1),
+    )
+
+
+def scores(value: float, verbosity: float = 1.0) -> AttributeScores:
+    return AttributeScores.model_construct(
+        helpfulness=value, correctness=value, coherence=2.0, complexity=1.0, verbosity=verbosity
+    )
+
+
+async def scored(grader: FakeGrader, *texts: str) -> Scored:
+    outcome = await Reward(grader, NEMOTRON_WEIGHTS)(completion(*texts))
+    assert isinstance(outcome, Emit)
+    contract = outcome.messages[0].contract
+    assert isinstance(contract, Scored)
+    return contract
+
+
+async def test_every_candidate_is_graded_in_order_and_rewarded_by_the_weights() -> None:
+    result = await scored(FakeGrader(lambda r: scores(float(r.answer))), "3", "1")
+    assert [g.scores and g.scores.helpfulness for g in result.grades] == [3.0, 1.0]
+    assert result.grades[0].reward == pytest.approx(0.3 * 3 + 0.74 * 3 + 0.46 * 2 + 0.47 - 0.33)
+    assert result.scorer.weights == NEMOTRON_WEIGHTS
+
+
+async def test_an_answer_that_cannot_be_graded_is_refused_and_the_others_are_graded() -> None:
+    def reply(request: GradeRequest) -> AttributeScores:
+        if request.answer == "long":
+            raise Poison("5,000 tokens, the context holds 4,096")
+        return scores(2.0)
+
+    result = await scored(FakeGrader(reply), "short", "long")
+    assert result.grades[0].scores is not None
+    assert result.grades[1].refusal == "5,000 tokens, the context holds 4,096"
+    assert result.grades[1].scores is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+async def test_a_score_that_is_not_finite_never_passes(value: float) -> None:
+    result = await scored(FakeGrader(lambda _r: scores(1.0, verbosity=value)), "a")
+    assert result.grades[0].scores is None
+    assert "verbosity" in (result.grades[0].refusal or "")
+
+
+async def test_a_grader_that_is_busy_is_asked_again_by_the_loop() -> None:
+    def reply(request: GradeRequest) -> AttributeScores:
+        raise Transient("busy")
+
+    with pytest.raises(Transient):
+        await scored(FakeGrader(reply), "a")
+
+
+async def test_calibrated_scores_are_rewarded_and_their_lines_are_stamped() -> None:
+    calibration = Calibration({"correctness": (2.0, -1.0)})
+    grader = FakeGrader(lambda _request: scores(1.5))
+    outcome = await Reward(grader, NEMOTRON_WEIGHTS, calibration)(completion("a"))
+    assert isinstance(outcome, Emit)
+    result = outcome.messages[0].contract
+    assert isinstance(result, Scored)
+    graded = result.grades[0].scores
+    assert graded is not None
+    assert (graded.correctness, graded.helpfulness) == (2.0, 1.5)
+    assert result.grades[0].reward == pytest.approx(graded.weighted(NEMOTRON_WEIGHTS))
+    assert result.scorer.calibration == {"correctness": (2.0, -1.0)}

@@ -1,0 +1,161 @@
+"""The queue before a flush: in order, gapless, bounded."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from promptmill.core.errors import Misconfigured
+from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.store.intake import Intake
+from promptmill.store.limits import SinkLimits
+
+A, B = Partition("records", 0), Partition("records", 1)
+LIMITS = SinkLimits(flush_rows=3, flush_bytes=100, buffer_rows=6, buffer_bytes=200)
+
+
+class Clock:
+    """Time that stands still until it is moved."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def deliver(partition: Partition, *offsets: int, size: int = 1) -> list[Delivery]:
+    """Messages of ``size`` bytes."""
+    return [Delivery(partition, offset, None, b"x" * size) for offset in offsets]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock at 0."""
+    return Clock()
+
+
+@pytest.fixture
+def intake(clock: Clock) -> Intake:
+    """Both partitions open at offset 5."""
+    made = Intake(LIMITS, clock)
+    made.expect(A, 5)
+    made.expect(B, 5)
+    return made
+
+
+def offsets(deliveries: list[Delivery]) -> list[tuple[int, int]]:
+    """Shard and offset of each."""
+    return [(delivery.partition.number, delivery.offset) for delivery in deliveries]
+
+
+def test_what_is_expected_is_taken_in_order_of_arrival(intake: Intake) -> None:
+    intake.take_in(deliver(B, 5))
+    intake.take_in(deliver(A, 5, 6))
+    assert offsets(intake.take_out()) == [(1, 5), (0, 5), (0, 6)]
+    assert (intake.rows, intake.bytes) == (0, 0)
+
+
+def test_what_arrives_for_a_partition_that_is_not_open_is_left(intake: Intake) -> None:
+    intake.take_in(deliver(Partition("records", 2), 0))
+    intake.close([B])
+    intake.take_in(deliver(B, 5))
+    assert intake.rows == 0
+
+
+@pytest.mark.parametrize("seen", [4, 7])
+def test_another_offset_than_the_expected_one_makes_the_partition_suspect(
+    intake: Intake, seen: int
+) -> None:
+    intake.take_in(deliver(A, seen, seen + 1))
+    assert intake.suspects == {A: seen}
+    assert not intake.is_open(A)
+    assert intake.rows == 0
+
+
+def test_a_gap_that_is_seen_twice_is_taken_for_real(intake: Intake) -> None:
+    intake.take_in(deliver(A, 9))
+    intake.expect(A, 5, gap_to=9)
+    intake.take_in(deliver(A, 9, 10))
+    assert offsets(intake.take_out()) == [(0, 9), (0, 10)]
+
+
+def test_a_gap_that_closes_was_none(intake: Intake) -> None:
+    intake.take_in(deliver(A, 9))
+    intake.expect(A, 5, gap_to=9)
+    intake.take_in(deliver(A, 5, 9))
+    assert offsets(intake.take_out()) == [(0, 5)]
+    assert intake.suspects == {A: 9}
+
+
+def test_an_earlier_offset_is_never_taken_again(intake: Intake) -> None:
+    intake.take_in(deliver(A, 4))
+    intake.expect(A, 5, gap_to=4)
+    intake.take_in(deliver(A, 4))
+    assert intake.suspects == {A: 4}
+
+
+def test_a_closed_partition_loses_what_waits_and_the_others_keep_theirs(intake: Intake) -> None:
+    intake.take_in([*deliver(A, 5, size=7), *deliver(B, 5, size=3)])
+    intake.close([A])
+    assert (intake.rows, intake.bytes, intake.holds([A])) == (1, 3, False)
+    assert offsets(intake.take_out()) == [(1, 5)]
+
+
+def test_a_shut_partition_takes_nothing_more_and_keeps_what_waits(intake: Intake) -> None:
+    intake.take_in(deliver(A, 5))
+    intake.shut([A])
+    intake.take_in(deliver(A, 6))
+    assert intake.holds([A])
+    assert offsets(intake.take_out()) == [(0, 5)]
+
+
+def test_a_flush_is_due_when_the_oldest_has_waited_long_enough(
+    intake: Intake, clock: Clock
+) -> None:
+    assert intake.due_in_s() == math.inf
+    intake.take_in(deliver(A, 5))
+    clock.now = 0.4
+    intake.take_in(deliver(A, 6))
+    assert intake.due_in_s() == pytest.approx(0.6)
+    clock.now = 2.0
+    assert intake.due_in_s() == 0.0
+
+
+def test_a_flush_is_due_at_once_when_it_is_large_enough(intake: Intake) -> None:
+    intake.take_in(deliver(A, 5, 6, 7))
+    assert intake.due_in_s() == 0.0
+    intake.take_out()
+    intake.take_in(deliver(B, 5, size=100))
+    assert intake.due_in_s() == 0.0
+
+
+def test_a_flush_takes_at_most_its_rows_and_bytes_but_at_least_one(intake: Intake) -> None:
+    intake.take_in(deliver(A, 5, 6, 7, 8))
+    assert offsets(intake.take_out()) == [(0, 5), (0, 6), (0, 7)]
+    intake.take_in(deliver(B, 5, size=500))
+    assert offsets(intake.take_out()) == [(0, 8)]
+    assert offsets(intake.take_out()) == [(1, 5)]
+
+
+def test_it_is_full_at_its_limit_and_until_half_of_it_is_free(intake: Intake) -> None:
+    intake.take_in(deliver(A, 5, 6, 7, 8, 9))
+    assert not intake.is_full(was_full=False)
+    intake.take_in(deliver(A, 10))
+    assert intake.is_full(was_full=False)
+    intake.take_out()
+    assert intake.is_full(was_full=True)
+    intake.take_out()
+    assert not intake.is_full(was_full=True)
+
+
+def test_it_is_full_by_bytes_too(intake: Intake) -> None:
+    intake.take_in(deliver(A, 5, size=200))
+    assert intake.is_full(was_full=False)
+
+
+def test_limits_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(Misconfigured, match="buffer_rows is 10, below flush_rows"):
+        SinkLimits(flush_rows=11, buffer_rows=10)
+    with pytest.raises(Misconfigured, match="flush_delay_s"):
+        SinkLimits(flush_delay_s=0)

@@ -1,0 +1,85 @@
+"""Every contract has a row that its table holds without loss of what the books need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+
+from promptmill.core.sinks.base import TableName
+from promptmill.core.sinks.tables import TABLES, dead_letters
+from promptmill.core.stream.ports import Delivery, Partition
+from promptmill_schemas import ContractError, DeadLetter, Prompt, Record, Reject
+from support import contracts
+
+
+def stored(table: TableName, contract: Any) -> dict[str, Any]:
+    """The row of ``contract`` after a round trip through Arrow."""
+    spec = TABLES[table]
+    row = spec.row(contract) | {"shard": 3, "shard_offset": 41}
+    (back,) = pa.Table.from_pylist([row], schema=spec.schema).to_pylist()
+    assert list(back) == spec.schema.names
+    assert (back["shard"], back["shard_offset"]) == (3, 41)
+    return dict(back)
+
+
+@settings(deadline=None)
+@given(contracts.prompts())
+def test_a_prompt_becomes_a_row_of_the_admissions(prompt: Prompt) -> None:
+    back = stored(TableName.PROMPTS, prompt)
+    assert back["prompt_id"] == prompt.prompt_id
+    assert dict(back["tags"]) == prompt.tags
+    assert back["created_at"] == prompt.created_at
+
+
+@settings(deadline=None)
+@given(contracts.records())
+def test_a_record_keeps_texts_scores_and_provenance(record: Record) -> None:
+    back = stored(TableName.RECORDS, record)
+    plain = record.model_dump(mode="python")
+    for name in ("record_id", "prompt_id", "run", "kind", "chosen", "rejected", "reward", "margin"):
+        assert back[name] == plain[name]
+    for name in ("messages", "scores", "generator", "rejected_scores"):
+        assert back[name] == (list(plain[name]) if name == "messages" else plain[name])
+    assert back["scorer"]["weights"] == plain["scorer"]["weights"]
+    assert len(back["candidates"]) == len(record.candidates)
+
+
+@settings(deadline=None)
+@given(contracts.rejects())
+def test_a_reject_keeps_every_failed_check(reject: Reject) -> None:
+    back = stored(TableName.REJECTS, reject)
+    checks = [answer["checks"] for answer in back["candidates"]]
+    assert checks == [
+        [check.model_dump() for check in answer.checks] for answer in reject.candidates
+    ]
+    assert back["reason"] == reject.reason
+
+
+@settings(deadline=None)
+@given(contracts.dead_letters())
+def test_a_dead_letter_keeps_the_bytes_of_the_original(letter: DeadLetter) -> None:
+    back = stored(TableName.DEAD_LETTERS, letter)
+    assert back["value"] == letter.value
+    assert (back["topic"], back["partition"], back["offset"]) == (
+        letter.topic,
+        letter.partition,
+        letter.offset,
+    )
+
+
+def test_bytes_that_are_no_dead_letter_keep_a_row() -> None:
+    row = dead_letters.undecodable(Delivery(Partition("dead-letters", 2), 7, None, b"\xff"), "no")
+    provenance = {"shard": 2, "shard_offset": 7}
+    (back,) = pa.Table.from_pylist([row | provenance], schema=dead_letters.SCHEMA).to_pylist()
+    assert (back["reason"], back["value"], back["prompt_id"]) == ("undecodable", "/w==", None)
+
+
+@settings(deadline=None)
+@given(contracts.records())
+def test_a_number_that_no_column_holds_is_refused_with_its_name(record: Record) -> None:
+    huge = record.model_copy(update={"replays": 2**63})
+    with pytest.raises(ContractError, match="replays"):
+        TABLES[TableName.RECORDS].row(huge)

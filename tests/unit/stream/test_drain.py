@@ -1,0 +1,62 @@
+"""What a stopping loop publishes is committed; what it cannot commit it does not publish."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
+from promptmill.core.stream.outcome import Outcome
+from promptmill.core.stream.ports import Delivery, Partition, Position, Sender, Source
+from support.streams import QUICK, Item, Rig, echo
+from support.waiting import eventually
+
+
+class SlowCoordinator(MemorySource):
+    """Each commit takes its time."""
+
+    async def commit(self, positions: Mapping[Partition, Position]) -> None:
+        await asyncio.sleep(0.2)
+        await super().commit(positions)
+
+
+class SlowToCommit:
+    """A broker in memory whose commits take longer than the last generations."""
+
+    prefix = ""
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker(partitions=1)
+
+    def source(self, group: str, topic: str) -> Source:
+        return SlowCoordinator(self.broker, group, [topic])
+
+    def sender(self) -> Sender:
+        return MemorySender(self.broker)
+
+    async def read(self, topic: str) -> list[Delivery]:
+        return self.broker.topic(topic)
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        return {p.number: at.offset for p, at in self.broker.offsets[group].items()}
+
+
+async def test_what_ends_while_the_last_commit_is_under_way_is_not_done_twice() -> None:
+    async def work(item: Item) -> Outcome:
+        await asyncio.sleep(0.01 if item.number else 0.3)
+        return await echo(item)
+
+    rig = Rig(SlowToCommit())
+    await rig.publish(*(Item(number=number) for number in range(3)))
+    member = await rig.member(work, replace(QUICK, grace_s=0.2, commit_interval_s=60))
+    await eventually(lambda: member.probe.outcomes["emit"] == 2)
+    await member.stop()
+    await rig.member()
+    await eventually(lambda: has_committed(rig, 3))
+    await rig.close()
+    assert sorted(await rig.echoes()) == [0, 1, 2]
+
+
+async def has_committed(rig: Rig, number: int) -> bool:
+    return await rig.committed() == number

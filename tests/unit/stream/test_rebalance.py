@@ -1,0 +1,161 @@
+"""Rebalances, step by step, over the broker in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
+from promptmill.core.stream.outcome import Outcome
+from promptmill.core.stream.ports import Delivery, Position, Sender, Source
+from support.streams import QUICK, Item, Member, Rig, echo
+from support.waiting import eventually
+
+COUNT = 24
+
+
+class InMemory:
+    """The broker in memory, as the rig wants it."""
+
+    prefix = ""
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker(partitions=4)
+
+    def source(self, group: str, topic: str) -> Source:
+        return MemorySource(self.broker, group, [topic])
+
+    def sender(self) -> Sender:
+        return MemorySender(self.broker)
+
+    async def read(self, topic: str) -> list[Delivery]:
+        return self.broker.topic(topic)
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        offsets = self.broker.offsets[group]
+        return {p.number: at.offset for p, at in offsets.items() if p.topic == topic}
+
+
+class Gated:
+    """Work that waits for a gate, and counts how often each item was begun."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[int] = Counter()
+        self.aborted: Counter[int] = Counter()
+        self.gate = asyncio.Event()
+
+    async def __call__(self, item: Item) -> Outcome:
+        self.begun[item.number] += 1
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.aborted[item.number] += 1
+            raise
+        return await echo(item)
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    rig = Rig(InMemory())
+    yield rig
+    await rig.close()
+
+
+def broker_of(rig: Rig) -> MemoryBroker:
+    assert isinstance(rig.broker, InMemory)
+    return rig.broker.broker
+
+
+async def started(rig: Rig, work: Gated) -> Member:
+    """A member that has begun all items."""
+    await rig.publish(*(Item(number=n) for n in range(COUNT)))
+    member = await rig.member(work, replace(QUICK, slots=COUNT, prefetch=COUNT))
+    await eventually(lambda: len(work.begun) == COUNT)
+    return member
+
+
+async def test_running_work_is_adopted_when_its_partition_returns(rig: Rig) -> None:
+    work = Gated()
+    member = await started(rig, work)
+    await broker_of(rig).rebalance("workers")
+    await broker_of(rig).rebalance("workers")
+    await eventually(lambda: len(member.loop.assigned) == 4)
+    work.gate.set()
+    await eventually(lambda: _settled(rig))
+    assert set(work.begun.values()) == {1}, "nothing is begun twice"
+    assert sorted(await rig.echoes()) == list(range(COUNT))
+
+
+async def test_work_whose_partition_goes_to_another_member_is_aborted(rig: Rig) -> None:
+    mine, theirs = Gated(), Gated()
+    await started(rig, mine)
+    await rig.member(theirs, replace(QUICK, slots=COUNT, prefetch=COUNT))
+    await eventually(lambda: len(theirs.begun) > 0)
+    await eventually(lambda: set(mine.aborted) == set(theirs.begun))
+    mine.gate.set()
+    theirs.gate.set()
+    await eventually(lambda: _settled(rig))
+    assert sorted(await rig.echoes()) == list(range(COUNT))
+
+
+async def test_what_finishes_while_the_partition_is_nobodys_waits_for_its_home(rig: Rig) -> None:
+    """It must not be published: another member may have the record by then."""
+    work = Gated()
+    member = await started(rig, work)
+    await member.loop.on_revoked(member.loop.assigned)
+    work.gate.set()
+    await asyncio.sleep(0.1)
+    assert await rig.echoes() == []
+    assert member.loop.in_flight == COUNT
+    await broker_of(rig).rebalance("workers")
+    await eventually(lambda: _settled(rig))
+    assert sorted(await rig.echoes()) == list(range(COUNT))
+
+
+async def test_what_another_member_has_committed_meanwhile_is_aborted_on_return(rig: Rig) -> None:
+    work = Gated()
+    member = await started(rig, work)
+    broker = broker_of(rig)
+    await member.loop.on_revoked(member.loop.assigned)
+    for partition, log in list(broker.logs.items()):
+        if partition.topic == "items":
+            broker.offsets["workers"][partition] = Position(log.end)
+    await broker.rebalance("workers")
+    await eventually(lambda: sum(work.aborted.values()) == COUNT)
+    await eventually(lambda: member.loop.in_flight == 0)
+    assert await rig.echoes() == []
+
+
+async def test_a_held_loop_stays_held_over_a_rebalance(rig: Rig) -> None:
+    member = await rig.member()
+    await eventually(lambda: len(member.loop.assigned) == 4)
+    member.loop.hold()
+    await broker_of(rig).rebalance("workers")
+    await rig.publish(Item(number=1))
+    await asyncio.sleep(0.1)
+    assert isinstance(member.source, MemorySource)
+    assert member.source.paused == set(member.loop.assigned)
+    assert await rig.echoes() == []
+    member.loop.release()
+    await eventually(lambda: _settled(rig, 1))
+
+
+async def _settled(rig: Rig, count: int = COUNT) -> bool:
+    return await rig.committed() == count
+
+
+async def test_a_rebalance_during_the_drain_does_not_strand_running_work(rig: Rig) -> None:
+    work = Gated()
+    member = await started(rig, work)
+    member.loop.stop()
+    await asyncio.sleep(0.05)
+    await broker_of(rig).rebalance("workers")
+    await asyncio.sleep(0.05)
+    work.gate.set()
+    await asyncio.wait_for(member.task, QUICK.grace_s - 1)
+    assert await rig.committed() == COUNT
+    assert sorted(await rig.echoes()) == list(range(COUNT))
