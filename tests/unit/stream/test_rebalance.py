@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from promptmill.core.errors import Misconfigured
 from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
 from promptmill.core.stream.outcome import Outcome
 from promptmill.core.stream.ports import Delivery, Position, Sender, Source
@@ -142,6 +143,21 @@ async def test_a_held_loop_stays_held_over_a_rebalance(rig: Rig) -> None:
     assert await rig.echoes() == []
     member.loop.release()
     await eventually(lambda: _settled(rig, 1))
+
+
+async def test_a_topic_made_anew_between_two_assignments_ends_the_member(rig: Rig) -> None:
+    """The broker forgets the group's offsets with the topic; that is no new beginning."""
+    work = Gated()
+    work.gate.set()
+    member = await started(rig, work)
+    await eventually(lambda: _settled(rig))
+    broker = broker_of(rig)
+    for partition in [p for p in broker.logs if p.topic == "items"]:
+        del broker.logs[partition]
+        broker.offsets["workers"].pop(partition, None)
+    await broker.rebalance("workers")
+    with pytest.raises(Misconfigured, match="the topic was made anew"):
+        await asyncio.wait_for(member.task, 5)
 
 
 async def _settled(rig: Rig, count: int = COUNT) -> bool:

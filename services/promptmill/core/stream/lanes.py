@@ -78,7 +78,12 @@ class Lane:
 
 
 class Lanes:
-    """All lanes of one member, and the orphans of those that were closed."""
+    """All lanes of one member, and the orphans of those that were closed.
+
+    Attributes:
+        waiting: records delivered and not yet at work.
+        left: where the group stood when a partition left this process.
+    """
 
     def __init__(self) -> None:
         self._lanes: dict[Partition, Lane] = {}
@@ -86,6 +91,7 @@ class Lanes:
         self._orphans: dict[tuple[Partition, int], Job] = {}
         self._epoch = 0
         self.waiting = 0
+        self.left: dict[Partition, int] = {}
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
@@ -106,6 +112,7 @@ class Lanes:
         closed = [lane for p in partitions if (lane := self._lanes.pop(p, None))]
         for lane in closed:
             lane.closed = True
+            self.left[lane.partition] = lane.tracker.acknowledged
             self.forget_backlog(lane)
             for offset, job in lane.jobs.items():
                 self._orphans[lane.partition, offset] = job

@@ -156,7 +156,7 @@ class StreamLoop:
         """Open a lane for each at its committed position; adopt or abort what still runs."""
         reach("assign.begin")
         try:
-            starts = await read_starts(self._source, partitions, self._settings)
+            starts = await read_starts(self._source, partitions, self._lanes.left, self._settings)
         except Fatal as error:
             self.fail(error)
             return

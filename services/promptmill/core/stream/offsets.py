@@ -40,6 +40,11 @@ class OffsetTracker:
         return self._pending[0] if self._pending else self._next
 
     @property
+    def acknowledged(self) -> int:
+        """The offset of the last acknowledged commit, at first where this epoch began."""
+        return self._committed
+
+    @property
     def next(self) -> int:
         """The offset after the last one delivered."""
         return self._next

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import structlog
 
@@ -15,15 +15,22 @@ log = structlog.get_logger(__name__)
 
 
 async def read_starts(
-    source: Source, partitions: Collection[Partition], settings: LoopSettings
+    source: Source,
+    partitions: Collection[Partition],
+    left: Mapping[Partition, int],
+    settings: LoopSettings,
 ) -> dict[Partition, Position]:
     """The committed position of each partition, or the start of its log.
 
     Asks until the coordinator answers: without a position nothing can be consumed.
 
+    Args:
+        left: where the group stood when a partition was last here. A broker forgets a group's
+            offsets together with the topic, so their absence later is no beginning.
+
     Raises:
-        Misconfigured: a committed offset is outside the log (topic made anew, or records
-            deleted before they were consumed). It is never reset silently.
+        Misconfigured: a committed offset is outside the log or has vanished (topic made anew,
+            or records deleted before they were consumed). It is never reset silently.
     """
     if not partitions:
         return {}
@@ -38,10 +45,18 @@ async def read_starts(
             log.warning("positions_unknown", attempt=attempt, error=repr(error))
             await asyncio.sleep(min(1.0, settings.backoff_s(attempt)))
         else:
-            return {p: _start(p, committed.get(p), *bounds[p]) for p in partitions}
+            return {p: _start(p, committed.get(p), left.get(p, 0), *bounds[p]) for p in partitions}
 
 
-def _start(partition: Partition, committed: Position | None, first: int, end: int) -> Position:
+def _start(
+    partition: Partition, committed: Position | None, left_at: int, first: int, end: int
+) -> Position:
+    if committed is None and left_at > first:
+        raise Misconfigured(
+            f"the group stood at {left_at} of {partition} and has no offset there any more; its "
+            f"log holds {first} to {end}: the topic was made anew, or the group's offsets were "
+            f"deleted; restore them, or start the worker again to begin with what is there"
+        )
     if committed is None:
         return Position(first)
     if first <= committed.offset <= end:
