@@ -57,11 +57,11 @@ def _present(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def replay(sender: Sender, letter: DeadLetter, prefix: str) -> bool:
-    """Send the original to the topic that it failed on, noting that first.
+    """Send the original to the topic that it failed on, and note that afterwards.
 
-    The note is acknowledged before the original is sent: a crash between leaves a letter that
-    is noted and not sent, which a second replay sends. The other order could let the prompt
-    settle while its letter still says dead.
+    A crash between leaves a letter that still says dead although its original is on its way:
+    sent again, it is absorbed, and what comes of the original marks the letter too. After a
+    note without an original nobody would ever send it.
 
     Returns:
         ``False`` when there is nothing to send: the letter is not dead, holds no bytes, or its
@@ -74,11 +74,11 @@ async def replay(sender: Sender, letter: DeadLetter, prefix: str) -> bool:
     topic = BY_NAME.get(letter.topic)
     if letter.state != DEAD or value is None or topic is None or topic is DEAD_LETTERS:
         return False
+    original_key = letter.original_key or (letter.prompt_id or letter.letter_id).encode()
+    await sender.send(prefix + topic.name, original_key, with_replays(value, letter.replays + 1))
     note = letter.model_copy(update={"state": REPLAYED, "created_at": datetime.now(UTC)})
     key = DEAD_LETTERS.key(letter).encode()
     await sender.send(prefix + DEAD_LETTERS.name, key, encode(note))
-    original_key = letter.original_key or (letter.prompt_id or letter.letter_id).encode()
-    await sender.send(prefix + topic.name, original_key, with_replays(value, letter.replays + 1))
     return True
 
 

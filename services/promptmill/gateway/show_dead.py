@@ -21,6 +21,8 @@ from promptmill_schemas import DeadLetter
 CLIENT = "promptmill-dead"
 DETAIL_WIDTH = 90
 NOTED_WITHIN_S = 30.0
+AT_ONCE = 256
+"""Letters on their way to the broker together."""
 
 
 def show_list(where: Sequence[str], *, as_json: bool) -> None:
@@ -90,8 +92,13 @@ async def _replay(kafka: str, prefix: str, letters: Sequence[DeadLetter]) -> set
     """The ids of those that were sent."""
     sender = KafkaSender(kafka, client_id=CLIENT, delivery_timeout_s=30.0)
     await sender.start()
+    sent: set[str] = set()
     try:
-        return {each.letter_id for each in letters if await replay(sender, each, prefix)}
+        for first in range(0, len(letters), AT_ONCE):
+            batch = letters[first : first + AT_ONCE]
+            done = await asyncio.gather(*(replay(sender, each, prefix) for each in batch))
+            sent |= {each.letter_id for each, was in zip(batch, done, strict=True) if was}
+        return sent
     finally:
         await sender.stop()
 

@@ -1,4 +1,4 @@
-"""Dead letters sent again: the same id, one more replay, the note before the original."""
+"""Dead letters sent again: the same id, one more replay, the original before the note."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.core.errors import Misconfigured
+from promptmill.core.errors import Misconfigured, Unavailable
 from promptmill.gateway.dead_letters import parse_where, replay, with_replays
 from promptmill_schemas import (
     Completion,
@@ -52,22 +52,34 @@ class Sent:
     """Remembers what is sent."""
 
     messages: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    takes: int = 1_000
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
 
     async def send(self, topic: str, key: bytes, value: bytes) -> None:
+        if len(self.messages) >= self.takes:
+            raise Unavailable("the broker is away")
         self.messages.append((topic, key, value))
 
 
-async def test_a_replay_is_noted_before_the_original_is_sent() -> None:
+async def test_a_replay_is_noted_once_the_original_is_sent() -> None:
     sent, original = Sent(), prompt()
     assert await replay(sent, letter(encode(original), replays=1), "p.")
-    (note_topic, _, note), (topic, key, value) = sent.messages
+    (topic, key, value), (note_topic, _, note) = sent.messages
     assert (note_topic, topic, key) == ("p.dead-letters", "p.prompts", b"the key")
     assert decode(DeadLetter, note).state == "replayed"
     assert decode(Prompt, value) == original.model_copy(update={"replays": 2})
+
+
+async def test_a_replay_that_is_cut_short_has_sent_the_original_or_can_be_made_again() -> None:
+    """A letter noted as sent again, and not sent, would be lost: nobody would look at it."""
+    for takes in (0, 1):
+        sent = Sent(takes=takes)
+        with pytest.raises(Unavailable):
+            await replay(sent, letter(encode(prompt())), "")
+        assert [topic for topic, _, _ in sent.messages] == ["prompts"][:takes]
 
 
 @pytest.mark.parametrize(
