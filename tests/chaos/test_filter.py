@@ -11,7 +11,6 @@ from promptmill_schemas import Scored, encode
 from support.chaos.plant import Plant
 from support.chaos.prompts import prompts
 from support.chaos.topic_log import SCORED
-from support.chaos.worker import always
 from support.scored import answer, scored
 
 pytestmark = [
@@ -26,7 +25,7 @@ QUICK = "latency_s=0.02,tokens=20"
 
 async def test_21_sigkill_filter_between_claim_and_publish(plant: Plant) -> None:
     """The claim belongs to the record, so the replay is accepted, and only once."""
-    plant.hire("filter", terms=always("filter.claimed=kill@0.03"))
+    plant.hire_mortal("filter", "filter.claimed=kill@0.03")
     plant.hire("instruct", model=QUICK)
     await plant.ready()
     await plant.publish(prompts("row-21", 200), per_s=60)

@@ -15,7 +15,7 @@ from support.chaos.plant import Plant
 from support.chaos.prompts import prompts
 from support.chaos.site import committed
 from support.chaos.topic_log import COMPLETIONS, PROMPTS, RECORDS, REJECTS, SCORED
-from support.chaos.worker import ONCE, always
+from support.chaos.worker import ONCE
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
@@ -59,7 +59,7 @@ async def damage_maps(plant: Plant) -> None:
 async def test_12_poison_at_each_stage(plant: Plant) -> None:
     """Dead-lettered by the stage that meets it; the partitions go on."""
     topics = (PROMPTS, COMPLETIONS, SCORED, RECORDS, REJECTS)
-    before = len(plant.tables().of("dead_letters"))
+    before = set(plant.tables().of("dead_letters"))
     plant.hire("instruct", model="latency_s=0.02")
     await plant.ready()
     for topic in topics:
@@ -68,7 +68,7 @@ async def test_12_poison_at_each_stage(plant: Plant) -> None:
     await plant.publish(prompts("row-12", 100))
     audit = await plant.books()
     assert audit.dead == 0
-    junk_rows = plant.tables().of("dead_letters")[before:]
+    junk_rows = set(plant.tables().of("dead_letters")) - before
     assert {row.reason for row in junk_rows} == {"contract_error"}
     assert len(junk_rows) == 8 * len(topics)
 
@@ -85,7 +85,7 @@ async def test_12_failures_that_never_end_are_buried_after_k_attempts(plant: Pla
 async def test_16_an_ack_lost_after_the_append(plant: Plant) -> None:
     """What reward and filter publish once more is absorbed behind them."""
     for stage in ("reward", "filter"):
-        plant.hire(stage, terms=always("publish.acknowledged=kill@0.03"))
+        plant.hire_mortal(stage, "publish.acknowledged=kill@0.03")
     plant.hire("instruct", model="latency_s=0.02")
     await plant.ready()
     await plant.publish(prompts("row-16", 200), per_s=60)
@@ -98,7 +98,7 @@ async def test_20_scores_that_are_no_numbers_and_a_reward_worker_that_crashes(
     plant: Plant,
 ) -> None:
     script = "latency_s=0.02,nan=0.5,transient=0.1"
-    plant.hire("reward", terms=always("publish.begin=kill@0.02"), model=script)
+    plant.hire_mortal("reward", "publish.begin=kill@0.02", model=script)
     plant.hire("instruct", model="latency_s=0.02")
     await plant.ready()
     await plant.publish(prompts("row-20", 200), per_s=60)

@@ -93,7 +93,7 @@ async def test_two_ranks_answer_and_a_killed_rank_ends_the_group(demo_models: De
         assert len({answer.text for answer in answers}) == 32
 
         requests = begin(engine)
-        await eventually(lambda: core_of(engine)._progress.running > 0)
+        await eventually(lambda: core_of(engine)._progress.load.running > 0)
         os.kill(named(engine, "Worker"), signal.SIGKILL)
         await asyncio.wait_for(all_die(engine, requests), 10)
 
@@ -106,7 +106,7 @@ async def test_an_engine_that_hangs_without_an_error_is_ended_by_the_watchdog(
         assert (await engine.generate(asked(5))).text
         engine._model.watchdog_s = 3.0  # from now on: a start on a busy machine is slow
         requests = begin(engine)
-        await eventually(lambda: core_of(engine)._progress.running > 0)
+        await eventually(lambda: core_of(engine)._progress.load.running > 0)
         os.kill(named(engine, "EngineCor"), signal.SIGSTOP)
         await asyncio.wait_for(all_die(engine, requests), 20)
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from itertools import count, takewhile
+from typing import Any
 
 from promptmill_schemas import Prompt
 from support.chaos.audit import Audit, audit
@@ -17,7 +18,7 @@ from support.chaos.sending import publish, sending
 from support.chaos.site import Site, committed, delete_topics, make_topics
 from support.chaos.tables import Tables, read_positions, read_tables
 from support.chaos.topic_log import INPUTS, OUTPUTS, Seen, TopicLog
-from support.chaos.worker import FOR_EVER, Terms, Worker
+from support.chaos.worker import FOR_EVER, Terms, Worker, always
 from support.waiting import eventually
 
 SESSION_S = 6
@@ -127,6 +128,14 @@ class Plant:
             worker.hire()
         self.workers += hired
         return hired
+
+    def hire_mortal(self, stage: str, faults: str, **settings: Any) -> None:
+        """Start a worker that dies at a passage of named points, in each of its lives.
+
+        It has little at work and commits at once, so that every life gets somewhere. With more
+        at work than a life lasts, nothing is ever committed, and the lives repeat each other.
+        """
+        self.hire(stage, terms=always(faults), slots=8, commit_interval_s=0.1, **settings)
 
     async def hire_crew(self) -> None:
         """One worker of each stage behind instruct, ready."""

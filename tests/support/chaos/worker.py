@@ -157,8 +157,11 @@ class Worker:
         return self.codes[-1]
 
     async def ended(self, within_s: float = START_WITHIN_S) -> int:
-        """Wait until its process ends by itself; the exit code."""
-        before = len(self.codes)
+        """Wait until its present process ends by itself; the exit code.
+
+        One that is started only once may have ended already.
+        """
+        before = 0 if self._terms.once else len(self.codes)
         await eventually(lambda: len(self.codes) > before, within_s, f"{self.name} ends")
         return self.codes[before]
 

@@ -37,7 +37,7 @@ def test_flags_then_the_stages_environment_then_the_shared_one_then_the_file(
 
 @pytest.mark.parametrize(
     ("argv", "told"),
-    [(("--slots", "0"), "slots"), (("--port", "70000"), "port"), (("--grace-s", "x"), "grace_s")],
+    [(("--slots", "-1"), "slots"), (("--port", "70000"), "port"), (("--grace-s", "x"), "grace_s")],
 )
 def test_a_wrong_value_is_named(argv: tuple[str, ...], told: str) -> None:
     with pytest.raises(Misconfigured, match=told):

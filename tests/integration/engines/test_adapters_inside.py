@@ -1,0 +1,80 @@
+"""LoRA adapters in real vLLM: chosen by name, and without effect on those who choose none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from promptmill.core.engines.adapters import check_adapters
+from promptmill.core.engines.base import GenerateRequest
+from promptmill.core.engines.vllm_generate import VllmGenerator
+from promptmill.core.engines.vllm_options import VllmOptions
+from promptmill.core.errors import Misconfigured, Poison
+from promptmill.models.demo import DemoModels
+from promptmill_schemas import Message, Sampling
+from support.adapters import write_adapter
+
+pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
+
+QUESTIONS = ("Tell me of the sea.", "Go on.", "What is 7 times 8?")
+
+
+@asynccontextmanager
+async def started(models: DemoModels, **adapters: Path) -> AsyncIterator[VllmGenerator]:
+    folders = check_adapters({name: str(folder) for name, folder in adapters.items()})
+    engine = VllmGenerator(VllmOptions(str(models.instruct), dtype="float32", adapters=folders))
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def answers(engine: VllmGenerator, adapter: str | None = None) -> list[str]:
+    """Greedy answers, so that only the weights decide."""
+    sampling = Sampling(temperature=0.0, max_tokens=24, repetition_penalty=1.5)
+    requests = [
+        GenerateRequest(text, (Message(role="user", content=text),), sampling, 1, adapter)
+        for text in QUESTIONS
+    ]
+    return [answer.text for answer in await asyncio.gather(*map(engine.generate, requests))]
+
+
+async def test_an_adapter_changes_the_answers_of_those_who_name_it_and_no_others(
+    demo_models: DemoModels, tmp_path: Path
+) -> None:
+    legal = write_adapter(tmp_path / "legal", rank=4, seed=1)
+    code = write_adapter(tmp_path / "code", rank=9, seed=2)
+    async with started(demo_models) as engine:
+        plain = await answers(engine)
+    async with started(demo_models, legal=legal, code=code) as engine:
+        together = await asyncio.gather(
+            answers(engine), answers(engine, "legal"), answers(engine, "code")
+        )
+        assert engine._model.core.config.lora_config.max_lora_rank == 16
+        with pytest.raises(Poison, match=r"'pirate' is not loaded here \(loaded: legal, code\)"):
+            await answers(engine, "pirate")
+    assert together[0] == plain
+    assert len({*map(tuple, together)}) == 3
+
+
+async def test_an_adapter_of_another_model_stops_the_start(
+    demo_models: DemoModels, tmp_path: Path
+) -> None:
+    other = write_adapter(tmp_path / "other", hidden=96)
+    with pytest.raises(Misconfigured, match=r"adapters\.other is .*does not fit demo-instruct"):
+        async with started(demo_models, other=other):
+            pass
+
+
+async def test_an_adapter_that_vllm_cannot_compute_stops_the_start(
+    demo_models: DemoModels, tmp_path: Path
+) -> None:
+    dora = write_adapter(tmp_path / "dora", use_dora=True)
+    with pytest.raises(Misconfigured, match=r"adapters\.dora is .*DoRA"):
+        async with started(demo_models, dora=dora):
+            pass
