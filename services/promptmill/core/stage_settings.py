@@ -76,10 +76,15 @@ class StageSettings(BaseSettings):
         file = InitSettingsSource(settings_cls, _from_file(cls.stage))
         return init_settings, own, env_settings, file
 
+    @property
+    def slots_at_work(self) -> int:
+        """Records at work at once; a worker with a model knows how many keep it busy."""
+        return self.slots
+
     def loop_settings(self) -> LoopSettings:
         """The part that the stream loop needs."""
         return LoopSettings(
-            slots=self.slots,
+            slots=self.slots_at_work,
             prefetch=self.prefetch,
             attempts=self.attempts,
             deadline_s=self.deadline_s,

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from promptmill.core.engines.build import build_generator
 from promptmill.core.lifecycle import Worker, run_worker
+from promptmill.core.telemetry.engine import watch_engine
 from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.core.worker import make_loop
 from promptmill.instruct.settings import InstructSettings
@@ -20,13 +21,13 @@ async def serve(settings: InstructSettings) -> None:
         engine = build_generator(
             settings.engine,
             settings.model,
-            tensor_parallel=settings.tensor_parallel,
-            watchdog_s=settings.watchdog_s,
+            vllm=settings.vllm_options(settings.loaded_adapters()),
             http=settings.http_options() if settings.engine == "openai" else None,
             api=settings.api,
         )
         stack.push_async_callback(engine.close)
         await engine.start()
+        watch_engine(metrics, engine)
         work = Instruct(engine, metrics)
         return Worker(
             make_loop(settings, PROMPTS, work, metrics),

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
+from promptmill.core.engines.adapters import check_adapters
+from promptmill.core.engines.engine_settings import EngineSettings
 from promptmill.core.engines.openai.options import Api
-from promptmill.core.engines.openai.settings import ServerSettings
+from promptmill.core.engines.pairs import read_pairs
+from promptmill.core.errors import Misconfigured
 
 EXAMPLES = """examples:
   promptmill run instruct --model ~/models/nemotron-mini
   promptmill run instruct --model ~/models/nemotron --tensor-parallel 2
+  promptmill run instruct --model ~/models/nemotron --adapters legal=~/lora/legal,code=~/lora/code
+  promptmill run instruct --model NAME --tensor-parallel 8 --pipeline-parallel 2 \
+    --nnodes 2 --node-rank 0 --master-addr HOST
+  promptmill run instruct --model NAME --dtype bfloat16 --vllm quantization=fp8
   promptmill run instruct --engine openai --base-url http://127.0.0.1:8000/v1 --model NAME
   promptmill run instruct --engine scripted
 """
 
 
-class InstructSettings(ServerSettings):
-    """Answer prompts with a language model; one worker is one tensor-parallel group."""
+class InstructSettings(EngineSettings):
+    """Answer prompts with a language model; one worker is one group of ranks."""
 
     stage: ClassVar[str] = "instruct"
 
-    engine: Literal["vllm", "openai", "scripted"] = Field(
-        default="vllm", description="what answers; scripted is for tests and load runs only"
+    adapters: Annotated[dict[str, str], NoDecode, BeforeValidator(read_pairs)] = Field(
+        default_factory=dict,
+        description="vllm: LoRA adapters that prompts may name, NAME=FOLDER, in peft's format",
     )
-    tensor_parallel: int = Field(default=1, ge=1, description="ranks that share the model")
     api: Api = Field(
         default="chat", description="openai: completions for base models, which know no turns"
     )
-    watchdog_s: float = Field(
-        default=120.0, gt=0, description="work outstanding and no token for so long: the end"
-    )
+
+    def loaded_adapters(self) -> dict[str, str]:
+        """The adapters, looked at; raises ``Misconfigured`` for one that cannot be loaded."""
+        if self.adapters and self.engine != "vllm":
+            raise Misconfigured(
+                f"adapters is {self.adapters} and engine is {self.engine!r}: only vllm loads them "
+                "here; a server's own are named by the prompts; leave --adapters out"
+            )
+        return check_adapters(self.adapters)

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from promptmill.core.engines.build import build_grader
 from promptmill.core.lifecycle import Worker, run_worker
+from promptmill.core.telemetry.engine import watch_engine
 from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.core.worker import make_loop
 from promptmill.reward.settings import RewardSettings
@@ -20,13 +21,13 @@ async def serve(settings: RewardSettings) -> None:
         engine = build_grader(
             settings.engine,
             settings.model,
-            tensor_parallel=settings.tensor_parallel,
-            watchdog_s=settings.watchdog_s,
+            vllm=settings.vllm_options(),
             http=settings.http_options() if settings.engine == "openai" else None,
             grading=settings.grading(),
         )
         stack.push_async_callback(engine.close)
         await engine.start()
+        watch_engine(metrics, engine)
         work = Reward(engine, settings.weights.as_scores(), settings.calibrated())
         return Worker(
             make_loop(settings, COMPLETIONS, work, metrics),

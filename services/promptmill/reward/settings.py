@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
 from promptmill.core.engines.calibration import Calibration, from_range
+from promptmill.core.engines.engine_settings import EngineSettings
 from promptmill.core.engines.openai.options import GraderKind, GradingOptions
-from promptmill.core.engines.openai.settings import ServerSettings
 from promptmill.core.errors import Misconfigured
 from promptmill_schemas import AttributeScores
 from promptmill_schemas.grading import NEMOTRON_WEIGHTS
@@ -17,6 +17,7 @@ from promptmill_schemas.grading import NEMOTRON_WEIGHTS
 EXAMPLES = """examples:
   promptmill run reward --model ~/models/reward
   promptmill run reward --model ~/models/reward --weights.verbosity -0.1
+  promptmill run reward --model ~/models/reward --heads.helpfulness good --heads.verbosity long
   promptmill run reward --engine openai --base-url https://HOST/v1 --model NAME
   promptmill run reward --engine openai --base-url URL --grader judge
   promptmill run reward --engine openai --base-url URL --heads.helpfulness reward \
@@ -63,15 +64,11 @@ class CalibrationLines(BaseModel):
     verbosity: tuple[float, float] | None = None
 
 
-class RewardSettings(ServerSettings):
+class RewardSettings(EngineSettings):
     """Grade every answer on helpfulness, correctness, coherence, complexity and verbosity."""
 
     stage: ClassVar[str] = "reward"
 
-    engine: Literal["vllm", "openai", "scripted"] = Field(
-        default="vllm", description="what grades; scripted is for tests and load runs only"
-    )
-    tensor_parallel: int = Field(default=1, ge=1, description="ranks that share the model")
     grader: GraderKind = Field(
         default="nim",
         description="openai: a reward model in NVIDIA's format (nim), vLLM's pooling endpoint "
@@ -85,9 +82,6 @@ class RewardSettings(ServerSettings):
     )
     calibration: CalibrationLines = CalibrationLines()
     weights: Weights = Weights()
-    watchdog_s: float = Field(
-        default=120.0, gt=0, description="work outstanding and nothing done for so long: the end"
-    )
 
     def grading(self) -> GradingOptions:
         """How a server is asked; raises ``Misconfigured`` when the rubric cannot be read."""

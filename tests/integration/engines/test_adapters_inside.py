@@ -66,7 +66,9 @@ async def test_an_adapter_of_another_model_stops_the_start(
     demo_models: DemoModels, tmp_path: Path
 ) -> None:
     other = write_adapter(tmp_path / "other", hidden=96)
-    with pytest.raises(Misconfigured, match=r"adapters\.other is .*does not fit demo-instruct"):
+    with pytest.raises(
+        Misconfigured, match=r"adapters\.other is .*has width 96, the model's is 192"
+    ):
         async with started(demo_models, other=other):
             pass
 

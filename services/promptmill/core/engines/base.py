@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from promptmill_schemas import AttributeScores, Generator, Message, Sampling
 
@@ -58,6 +58,29 @@ class GraderInfo:
     engine: str
     model: str
     revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What an engine has to do.
+
+    Attributes:
+        running: requests that it computes now.
+        waiting: requests that it has accepted and not begun; 0 for long means that the worker
+            does not keep it full.
+    """
+
+    running: int = 0
+    waiting: int = 0
+
+
+@runtime_checkable
+class Loaded(Protocol):
+    """An engine that knows its own queue."""
+
+    @property
+    def load(self) -> Load:
+        """What it has to do now."""
 
 
 class GeneratorEngine(Protocol):

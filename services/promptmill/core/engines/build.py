@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from promptmill.core.engines.base import GeneratorEngine, GraderEngine
 from promptmill.core.engines.openai.options import Api, GradingOptions, HttpOptions
+from promptmill.core.engines.vllm_options import VllmOptions
 from promptmill.core.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -16,8 +17,7 @@ def build_generator(
     engine: str,
     model: str,
     *,
-    tensor_parallel: int = 1,
-    watchdog_s: float = 120.0,
+    vllm: VllmOptions | None = None,
     http: HttpOptions | None = None,
     api: Api = "chat",
 ) -> GeneratorEngine:
@@ -27,8 +27,7 @@ def build_generator(
         engine: ``vllm``, ``openai``, or ``scripted`` for tests and load runs.
         model: folder or name; for ``scripted`` see
             :func:`~promptmill.core.engines.scripted.read_script`.
-        tensor_parallel: ranks that share the model.
-        watchdog_s: work outstanding and nothing computed for so long ends the engine.
+        vllm: what ``vllm`` is told beyond the model's name.
         http: the server of ``openai``.
         api: the endpoint of ``openai``.
 
@@ -44,10 +43,9 @@ def build_generator(
 
         return HttpGenerator(_require_http(http), api)
     from promptmill.core.engines.vllm_generate import VllmGenerator
-    from promptmill.core.engines.vllm_options import VllmOptions
 
     _require_vllm(engine, model)
-    return VllmGenerator(VllmOptions(model, tensor_parallel=tensor_parallel, watchdog_s=watchdog_s))
+    return VllmGenerator(vllm or VllmOptions(model))
 
 
 def build_grader(
@@ -56,10 +54,17 @@ def build_grader(
     *,
     tensor_parallel: int = 1,
     watchdog_s: float = 120.0,
+    vllm: VllmOptions | None = None,
     http: HttpOptions | None = None,
     grading: GradingOptions | None = None,
 ) -> GraderEngine:
-    """A grader that is not started yet; see :func:`build_generator`."""
+    """A grader that is not started yet; see :func:`build_generator`.
+
+    Args:
+        tensor_parallel: of a vLLM that is told nothing else.
+        watchdog_s: the same.
+        grading: names of the heads, and how a server is asked.
+    """
     if engine == "scripted":
         from promptmill.core.engines.scripted import ScriptedGrader, read_script
 
@@ -69,10 +74,10 @@ def build_grader(
 
         return HttpGrader(_require_http(http), _grade_form(grading or GradingOptions()))
     from promptmill.core.engines.vllm_grade import VllmGrader
-    from promptmill.core.engines.vllm_options import VllmOptions
 
     _require_vllm(engine, model)
-    return VllmGrader(VllmOptions(model, tensor_parallel=tensor_parallel, watchdog_s=watchdog_s))
+    simple = VllmOptions(model, tensor_parallel=tensor_parallel, watchdog_s=watchdog_s)
+    return VllmGrader(vllm or simple, (grading or GradingOptions()).heads)
 
 
 def _grade_form(grading: GradingOptions) -> GradeForm:

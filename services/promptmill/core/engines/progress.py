@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from promptmill.core.engines.base import Load
+
 
 class Progress:
     """Counts outstanding requests and remembers the last sign of work."""
@@ -14,8 +16,7 @@ class Progress:
         self._clock = clock
         self._last = clock()
         self.outstanding = 0
-        self.running = 0
-        self.waiting = 0
+        self._load = Load()
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -31,6 +32,16 @@ class Progress:
     def beat(self) -> None:
         """Something was computed."""
         self._last = self._clock()
+
+    def stepped(self, running: int, waiting: int) -> None:
+        """A step has ended, and this is what the engine's scheduler has left to do."""
+        self.beat()
+        self._load = Load(running, waiting)
+
+    @property
+    def load(self) -> Load:
+        """What the scheduler had left to do after its last step."""
+        return self._load if self.outstanding else Load()
 
     def silent_s(self) -> float:
         """Seconds without a sign of work while something is outstanding."""

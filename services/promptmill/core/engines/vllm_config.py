@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from promptmill.core.engines.vllm_adapters import adapter_arguments, check_adapters
 from promptmill.core.engines.vllm_environment import runs_on_cpu
 from promptmill.core.engines.vllm_options import Runner, VllmOptions
+from promptmill.core.engines.vllm_owned import ON_CPU, refuse_owned, refuse_unknown
 from promptmill.core.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -25,10 +28,15 @@ def make_config(options: VllmOptions, runner: Runner) -> VllmConfig:
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     on_cpu = runs_on_cpu()
+    refuse_unknown(options.extra, [field.name for field in fields(AsyncEngineArgs)])
     if on_cpu:
+        refuse_owned(options.extra, ON_CPU)
         _inspect_in_process(options)
+    follows = options.hosts.node_rank > 0
     try:
-        config = AsyncEngineArgs(**_arguments(options, runner, on_cpu)).create_engine_config()
+        arguments = AsyncEngineArgs(**_arguments(options, runner, on_cpu))
+        config = arguments.create_engine_config(headless=follows)
+        check_adapters(options, config)
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         raise Misconfigured(f"vLLM cannot load {options.model!r}: {error}") from error
     if on_cpu:
@@ -46,6 +54,7 @@ def _arguments(options: VllmOptions, runner: Runner, on_cpu: bool) -> dict[str, 
         "load_format": "safetensors",
         "trust_remote_code": False,
         "tensor_parallel_size": options.tensor_parallel,
+        "pipeline_parallel_size": options.pipeline_parallel,
         "max_model_len": options.context_tokens,
         "max_num_seqs": options.sequences,
         "disable_log_stats": True,
@@ -53,15 +62,19 @@ def _arguments(options: VllmOptions, runner: Runner, on_cpu: bool) -> dict[str, 
     }
     if runner == "generate":
         arguments["enable_prefix_caching"] = True
+    if options.hosts.nnodes > 1:
+        arguments |= asdict(options.hosts)
     if options.adapters:
-        arguments |= {"enable_lora": True, "max_loras": len(options.adapters)}
+        arguments |= adapter_arguments(options, on_cpu)
+    if options.gpu_memory_share is not None:
+        arguments["gpu_memory_utilization"] = options.gpu_memory_share
     if on_cpu:
         # No compiler is needed then. A seeded request whose prefill is chunked kills the
         # engine core ("CPU Generator does not use offset").
         arguments |= {"enforce_eager": True, "enable_chunked_prefill": False}
     elif options.kv_cache_bytes is not None:
         arguments["kv_cache_memory_bytes"] = options.kv_cache_bytes
-    return arguments
+    return {**arguments, **options.extra}
 
 
 def kv_cache_bytes(config: VllmConfig) -> int:

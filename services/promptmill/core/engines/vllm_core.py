@@ -37,7 +37,7 @@ class Core(Protocol):
 
 def make_core(options: VllmOptions, runner: Runner, progress: Progress) -> Core:
     """The engine inside this process for a single CPU rank, else in processes of its own."""
-    inside = options.tensor_parallel == 1 and options.own_process is not True
+    inside = options.ranks == 1 and options.own_process is not True
     prepare_environment(options, in_process=inside)
     if inside and (runs_on_cpu() or options.own_process is False):
         from promptmill.core.engines.vllm_thread import ThreadCore

@@ -45,7 +45,7 @@ def _defaults(options: VllmOptions) -> dict[str, str]:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": str(options.threads or _fair_threads(options.tensor_parallel)),
+        "OMP_NUM_THREADS": str(options.threads or _fair_threads(options.ranks_here)),
         "TOKENIZERS_PARALLELISM": "false",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "TORCH_LOGS": "-all",

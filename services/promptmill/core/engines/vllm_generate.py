@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from promptmill.core.engines.base import Answer, GenerateRequest
+from promptmill.core.engines.base import Answer, GenerateRequest, Load
 from promptmill.core.engines.vllm_model import VllmModel
 from promptmill.core.engines.vllm_options import VllmOptions
 from promptmill.core.engines.vllm_sampling import sampling_params
-from promptmill.core.errors import Poison, Transient
+from promptmill.core.errors import Misconfigured, Poison, PromptmillError, Transient
 from promptmill_schemas import Generator, Message, Sampling
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class VllmGenerator:
         return self._info
 
     @property
+    def load(self) -> Load:
+        """What the engine computes now, and what waits in it."""
+        return self._model.progress.load
+
+    @property
     def context_tokens(self) -> int:
         """Longest conversation with its answer."""
         return self._model.context_tokens
@@ -56,8 +62,15 @@ class VllmGenerator:
         return "" if folder is None else str(folder)
 
     async def start(self) -> None:
-        """Load the model; returns when it has answered once."""
+        """Load the model; returns when it has answered once, and once with each adapter.
+
+        Raises:
+            Misconfigured: the model or an adapter cannot be used.
+            EngineDead: the engine ended while it started.
+        """
         await self._model.start(lambda: self.generate(CANARY))
+        for name in self._adapters:
+            await self._try_adapter(name)
 
     async def generate(self, request: GenerateRequest) -> Answer:
         """One answer; see :class:`~promptmill.core.engines.base.GeneratorEngine`."""
@@ -73,6 +86,17 @@ class VllmGenerator:
     async def close(self) -> None:
         """Free the model and its processes."""
         await self._model.close()
+
+    async def _try_adapter(self, name: str) -> None:
+        """An adapter whose weights do not fit the model must not end the engine later."""
+        try:
+            await self.generate(replace(CANARY, request_id=f"canary-{name}", adapter=name))
+        except PromptmillError as error:
+            folder = self._model.options.adapters[name]
+            raise Misconfigured(
+                f"adapters.{name} is {folder}: it does not fit {self._model.name} ({error}); "
+                "give an adapter that was trained on this model"
+            ) from error
 
     def _lora(self, name: str | None) -> LoRARequest | None:
         if name is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from promptmill.core.engines.base import GradeRequest, GraderInfo
+from collections.abc import Mapping
+
+from promptmill.core.engines.base import GradeRequest, GraderInfo, Load
 from promptmill.core.engines.heads import Heads, read_heads
 from promptmill.core.engines.vllm_model import VllmModel
 from promptmill.core.engines.vllm_options import VllmOptions
@@ -14,16 +16,26 @@ CANARY = GradeRequest(
 
 
 class VllmGrader:
-    """A grader; answers are separate requests, batched by vLLM."""
+    """A grader; answers are separate requests, batched by vLLM.
 
-    def __init__(self, options: VllmOptions) -> None:
+    Args:
+        heads: label or index by attribute, empty to go by the labels' names.
+    """
+
+    def __init__(self, options: VllmOptions, heads: Mapping[str, str] | None = None) -> None:
         self._model = VllmModel(options, "pooling")
+        self._names = heads or {}
         self._heads: Heads | None = None
 
     @property
     def info(self) -> GraderInfo:
         """What grades."""
         return GraderInfo("vllm", self._model.name, self._model.revision)
+
+    @property
+    def load(self) -> Load:
+        """What the engine computes now, and what waits in it."""
+        return self._model.progress.load
 
     @property
     def context_tokens(self) -> int:
@@ -50,5 +62,5 @@ class VllmGrader:
     def _read(self) -> Heads:
         if self._heads is None:
             labels = self._model.core.config.model_config.hf_config.id2label
-            self._heads = read_heads([labels[index] for index in sorted(labels)])
+            self._heads = read_heads([labels[index] for index in sorted(labels)], self._names)
         return self._heads

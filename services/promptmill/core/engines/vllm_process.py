@@ -21,7 +21,7 @@ from promptmill.core.engines import process_group
 from promptmill.core.engines.progress import Progress
 from promptmill.core.engines.vllm_config import make_config
 from promptmill.core.engines.vllm_core import translate
-from promptmill.core.engines.vllm_environment import quiet_loggers
+from promptmill.core.engines.vllm_environment import quiet_loggers, runs_on_cpu
 from promptmill.core.engines.vllm_options import Runner, VllmOptions
 from promptmill.core.engines.vllm_stats import stat_logger
 from promptmill.core.errors import EngineDead, PromptmillError
@@ -61,6 +61,10 @@ class ProcessCore:
             raise
         except Exception as error:
             raise EngineDead(f"the engine did not start: {error}; see its log above") from error
+        if self._options.pipeline_parallel > 1 and runs_on_cpu():
+            # The buffers between the stages are made by the first dummy batch, which vLLM
+            # leaves out on a CPU when nothing is compiled.
+            await engine.collective_rpc("execute_dummy_batch")
         self.pids = process_group.members(self._mark)
         self._segments = process_group.segments(self._mark)
         self.tokenizer, self._engine = engine.renderer.tokenizer, engine

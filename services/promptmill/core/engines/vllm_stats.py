@@ -19,10 +19,10 @@ def stat_logger(progress: Progress) -> Any:
             """Nothing to set up."""
 
         def record(self, scheduler_stats: Any, *_others: Any, **_more: Any) -> None:
-            progress.beat()
-            if scheduler_stats is not None:
-                progress.running = scheduler_stats.num_running_reqs
-                progress.waiting = scheduler_stats.num_waiting_reqs
+            if scheduler_stats is None:
+                progress.beat()
+            else:
+                progress.stepped(scheduler_stats.num_running_reqs, scheduler_stats.num_waiting_reqs)
 
         def log_engine_initialized(self) -> None:
             """Nothing to say."""

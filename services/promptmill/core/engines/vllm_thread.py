@@ -131,6 +131,7 @@ class ThreadCore:
 
     def _serve(self, engine: LLMEngine) -> None:
         """Take commands and step, until told to stop; wait only when there is nothing to do."""
+        scheduler = engine.engine_core.engine_core.scheduler
         while True:
             busy = engine.has_unfinished_requests()
             while (command := self._next(wait=not busy)) is not _NOTHING:
@@ -140,7 +141,7 @@ class ThreadCore:
                 busy = engine.has_unfinished_requests()
             if busy:
                 finished = [output for output in engine.step() if output.finished]
-                self._progress.beat()
+                self._progress.stepped(*scheduler.get_request_counts())
                 if finished:
                     self._tell(self._settle, finished)
 

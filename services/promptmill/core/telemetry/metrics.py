@@ -23,6 +23,8 @@ class StageMetrics:
     promptmill_waiting                gauge      records delivered, not yet in a slot
     promptmill_partitions             gauge      partitions assigned
     promptmill_tokens_total           counter    tokens, by direction (prompt, completion)
+    promptmill_engine_running         gauge      requests that the model's engine computes
+    promptmill_engine_waiting         gauge      requests accepted by the engine, not yet begun
     ================================  =========  ==========================================
     """
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from promptmill.core.engines.base import Load
 from promptmill.core.engines.openai.address import Address
 from promptmill.core.engines.openai.breaker import REFUSALS, Breaker
 from promptmill.core.engines.openai.course import Course
@@ -43,6 +44,11 @@ class Client:
         self._canary = canary
         self.breaker = Breaker(canary, options.first_pause_s)
         self._stack = AsyncExitStack()
+
+    @property
+    def load(self) -> Load:
+        """Requests at the server, and those that wait for a slot there."""
+        return Load(self.limiter.in_flight, self.limiter.waiting)
 
     async def start(self, prepare: Callable[[], Awaitable[object]]) -> None:
         """Open the pool; returns when the server has answered the canary.

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
-from promptmill.core.engines.base import Answer, GenerateRequest
+from promptmill.core.engines.base import Answer, GenerateRequest, Load
 from promptmill.core.engines.openai.address import parse_base_url
 from promptmill.core.engines.openai.answer import read_answer, require_form
 from promptmill.core.engines.openai.client import Client
@@ -46,6 +46,11 @@ class HttpGenerator:
     def info(self) -> Generator:
         """What answers."""
         return Generator(engine="openai", model=self._served.name)
+
+    @property
+    def load(self) -> Load:
+        """Requests at the server, and those that wait for a slot there."""
+        return self._client.load
 
     @property
     def context_tokens(self) -> int:

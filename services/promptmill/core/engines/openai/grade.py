@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import structlog
 
-from promptmill.core.engines.base import GradeRequest, GraderInfo
+from promptmill.core.engines.base import GradeRequest, GraderInfo, Load
 from promptmill.core.engines.openai.address import parse_base_url
 from promptmill.core.engines.openai.client import Client
 from promptmill.core.engines.openai.form import GradeForm
@@ -35,6 +35,11 @@ class HttpGrader:
     def info(self) -> GraderInfo:
         """What grades."""
         return GraderInfo(self._form.engine, self._served.name, self._form.revision)
+
+    @property
+    def load(self) -> Load:
+        """Requests at the server, and those that wait for a slot there."""
+        return self._client.load
 
     @property
     def context_tokens(self) -> int:

@@ -6,19 +6,18 @@ from pathlib import Path
 
 from pydantic import Field
 
+from promptmill.core.engines.model_settings import ModelSettings
 from promptmill.core.engines.openai.key import read_api_key
 from promptmill.core.engines.openai.options import HttpOptions, Server
 from promptmill.core.errors import Misconfigured
-from promptmill.core.stage_settings import StageSettings
 
 PATIENCE_SHARE = 3
 """A record waits at most this part of its deadline for the server; then its time begins anew."""
 
 
-class ServerSettings(StageSettings):
+class ServerSettings(ModelSettings):
     """The part for ``--engine openai``; the key comes from PROMPTMILL_API_KEY alone."""
 
-    model: str = Field(default="", description="folder of the model, or its name at the server")
     base_url: str = Field(
         default="",
         description="openai: the server, http://HOST:PORT/v1; its key is taken from "
