@@ -18,6 +18,9 @@ from support.waiting import eventually
 
 RESTART_AFTER_S = 0.3
 START_WITHIN_S = 60.0
+_TAIL, _SHOWN = 12, 400
+"""Lines of a log, and characters of each, that an error shows."""
+
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
@@ -229,4 +232,11 @@ class Worker:
                 last = [] if event["event"] == "life" else [*last, event["event"]]
             return "ready" in last
 
-        await eventually(is_ready, START_WITHIN_S, f"{self.name} is ready (see {self.log_file})")
+        try:
+            await eventually(is_ready, START_WITHIN_S, f"{self.name} is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log ends:\n{self._log_tail()}") from error
+
+    def _log_tail(self) -> str:
+        lines = self.log_file.read_text(errors="replace").splitlines()
+        return "\n".join(line[:_SHOWN] for line in lines[-_TAIL:])
