@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from promptmill.local.stack import StackInfo
 from support.stack import flush, running_stack, unique_name
+
+
+def pytest_configure() -> None:
+    """Let tests that run in the background interrupt what they start.
+
+    Jobs in the background of a shell without job control ignore SIGINT, and so do their children.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

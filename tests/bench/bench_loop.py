@@ -1,7 +1,9 @@
 """Records a second through the stream loop, as a ratio to a bare aiokafka pass-through.
 
 Both read the same 1 KiB messages from one topic, write them to another with acks=all and
-commit what is done; they take turns in one run, because machines are noisy.
+commit what is done; they take turns in one run, because machines are noisy. Beside the rate
+stands the processor time of this process for each record, and, without any I/O, what the
+bookkeeping of offsets costs.
 
     python tests/bench/bench_loop.py --kafka 127.0.0.1:9092 --records 30000 --json
 """
@@ -16,9 +18,9 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Coroutine
-from functools import partial
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, NamedTuple
 
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -31,7 +33,9 @@ from promptmill.core.lifecycle import tune_garbage_collection
 from promptmill.core.stream.kafka.sender import LINGER_MS, MAX_BATCH_BYTES, KafkaSender
 from promptmill.core.stream.kafka.source import KafkaSource
 from promptmill.core.stream.loop import StreamLoop
+from promptmill.core.stream.offsets import OffsetTracker
 from promptmill.core.stream.outcome import Emit, Outcome, Outgoing
+from promptmill.core.stream.ports import Position
 from promptmill.core.stream.settings import LoopSettings
 from support.kafka_topics import make_topics
 from support.streams import ECHOES, ITEMS, CountingProbe, Item
@@ -39,6 +43,8 @@ from support.waiting import eventually
 
 PARTITIONS = 12
 TEXT = "x" * 990
+MOST_ROUND_TRIPS = 1_000
+"""A turn with few slots is bound by round trips; it ends after so many."""
 
 
 async def fill(kafka: str, topic: str, records: int) -> None:
@@ -56,7 +62,14 @@ async def fill(kafka: str, topic: str, records: int) -> None:
     await producer.stop()
 
 
-async def bare(kafka: str, prefix: str, records: int) -> float:
+class Turn(NamedTuple):
+    """One measurement: records a second, and microseconds of this process for each."""
+
+    rate: float
+    cost_us: float
+
+
+async def bare(kafka: str, prefix: str, records: int, compression: str | None) -> Turn:
     """The pass-through that one would write by hand: a batch, its acks, a commit."""
     consumer = AIOKafkaConsumer(
         prefix + ITEMS.name,
@@ -71,14 +84,14 @@ async def bare(kafka: str, prefix: str, records: int) -> float:
         enable_idempotence=True,
         linger_ms=LINGER_MS,
         max_batch_size=MAX_BATCH_BYTES,
-        compression_type="lz4",
+        compression_type=compression,
     )
     await producer.start()
     await consumer.start()
-    done, start = 0, 0.0
+    done, start, cpu = 0, 0.0, 0.0
     while done < records:
         batches = await consumer.getmany(timeout_ms=200, max_records=500)
-        start = start or time.perf_counter()
+        start, cpu = start or time.perf_counter(), cpu or time.process_time()
         futures, offsets = [], {}
         for partition, messages in batches.items():
             futures += [
@@ -90,24 +103,29 @@ async def bare(kafka: str, prefix: str, records: int) -> float:
         if offsets:
             await consumer.commit(offsets)
         done += len(futures)
-    seconds = time.perf_counter() - start
+    turn = _turn(done, start, cpu)
     await consumer.stop()
     await producer.stop()
-    return records / seconds
+    return turn
 
 
-async def ours(kafka: str, prefix: str, records: int, slots: int) -> float:
+def _turn(records: int, start: float, cpu: float) -> Turn:
+    spent = time.process_time() - cpu
+    return Turn(records / (time.perf_counter() - start), spent / records * 1e6)
+
+
+async def ours(kafka: str, prefix: str, records: int, compression: str | None, slots: int) -> Turn:
     """The stream loop with a worker that does nothing."""
-    begun = 0.0
+    start, cpu = 0.0, 0.0
 
     async def work(item: Item) -> Outcome:
-        nonlocal begun
-        begun = begun or time.perf_counter()
+        nonlocal start, cpu
+        start, cpu = start or time.perf_counter(), cpu or time.process_time()
         return Emit((Outgoing(ECHOES, item),))
 
     group = f"{prefix}ours{uuid.uuid4().hex[:6]}"
     source = KafkaSource(kafka, group, [prefix + ITEMS.name], client_id="bench", max_records=500)
-    sender = KafkaSender(kafka, client_id="bench")
+    sender = KafkaSender(kafka, client_id="bench", compression=compression)
     probe = CountingProbe()
     loop = StreamLoop(
         source,
@@ -120,31 +138,55 @@ async def ours(kafka: str, prefix: str, records: int, slots: int) -> float:
         prefix=prefix,
     )
     task = asyncio.create_task(loop.run())
-    await eventually(lambda: probe.outcomes["emit"] >= records, timeout_s=300)
-    seconds = time.perf_counter() - begun
+    wanted = min(records, slots * MOST_ROUND_TRIPS)
+    await eventually(lambda: probe.outcomes["emit"] >= wanted, timeout_s=300)
+    turn = _turn(probe.outcomes["emit"], start, cpu)
     loop.stop()
     await task
-    return records / seconds
+    return turn
+
+
+def bookkeeping(in_flight: int, records: int = 200_000) -> float:
+    """Microseconds for each record that offsets cost, finished at random among those in flight."""
+    tracker, draw = OffsetTracker("t-0", Position(0)), Random(in_flight)
+    at_work: list[int] = []
+    begin = time.process_time()
+    for offset in range(records):
+        tracker.deliver(offset)
+        at_work.append(offset)
+        if len(at_work) >= in_flight:
+            place = draw.randrange(len(at_work))
+            at_work[place], at_work[-1] = at_work[-1], at_work[place]
+            tracker.finish(at_work.pop())
+    return (time.process_time() - begin) / records * 1e6
 
 
 async def measure(args: argparse.Namespace) -> dict[str, Any]:
     prefix = f"bench{uuid.uuid4().hex[:6]}."
     await make_topics(args.kafka, [prefix + ITEMS.name, prefix + ECHOES.name], PARTITIONS)
     await fill(args.kafka, prefix + ITEMS.name, args.records)
-    runs: dict[str, list[float]] = {}
+    runs: dict[str, list[Turn]] = {}
+    codec = None if args.compression == "none" else args.compression
 
-    async def turn(name: str, run: Callable[[], Coroutine[Any, Any, float]]) -> None:
-        rate = await run()
-        runs.setdefault(name, []).append(rate)
-        print(f"{name:12} {rate:9,.0f} records/s", file=sys.stderr)
+    async def turn(name: str, run: Callable[..., Coroutine[Any, Any, Turn]], *more: int) -> None:
+        found = await run(args.kafka, prefix, args.records, codec, *more)
+        runs.setdefault(name, []).append(found)
+        print(f"{name:12} {found.rate:9,.0f} records/s {found.cost_us:7.0f} us", file=sys.stderr)
 
     for _ in range(args.rounds):
-        await turn("bare", lambda: bare(args.kafka, prefix, args.records))
+        await turn("bare", bare)
         for slots in args.slots:
-            await turn(f"slots {slots}", partial(ours, args.kafka, prefix, args.records, slots))
-    rates = {name: statistics.median(values) for name, values in runs.items()}
-    ratios = {name: rate / rates["bare"] for name, rate in rates.items() if name != "bare"}
-    return {"records": args.records, "records_per_s": rates, "ratio_to_bare": ratios}
+            await turn(f"slots {slots}", ours, slots)
+    rates = {name: statistics.median(t.rate for t in turns) for name, turns in runs.items()}
+    costs = {name: statistics.median(t.cost_us for t in turns) for name, turns in runs.items()}
+    return {
+        "records": args.records,
+        "compression": args.compression,
+        "records_per_s": rates,
+        "cost_us": costs,
+        "ratio_to_bare": {name: rate / rates["bare"] for name, rate in rates.items()},
+        "bookkeeping_us": {slots: bookkeeping(slots) for slots in args.slots},
+    }
 
 
 def main() -> None:
@@ -154,7 +196,8 @@ def main() -> None:
     parser.add_argument("--kafka", required=True, help="bootstrap servers")
     parser.add_argument("--records", type=int, default=30_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--slots", type=int, nargs="*", default=[100, 1_000, 10_000])
+    parser.add_argument("--slots", type=int, nargs="*", default=[1, 100, 1_000, 10_000])
+    parser.add_argument("--compression", default="lz4", help="lz4, zstd or none")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -164,7 +207,10 @@ def main() -> None:
         print(json.dumps(result))
     else:
         for name, ratio in result["ratio_to_bare"].items():
-            print(f"{name:12} {ratio:.2f} of bare aiokafka")
+            cost = result["cost_us"][name]
+            print(f"{name:12} {ratio:.2f} of bare aiokafka, {cost:.0f} us of processor a record")
+        for slots, cost in result["bookkeeping_us"].items():
+            print(f"offsets with {slots} in flight: {cost:.2f} us a record")
 
 
 if __name__ == "__main__":
