@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from promptmill.core.engines.build import build_generator
+from promptmill.core.engines.build import build_follower, build_generator
 from promptmill.core.lifecycle import Worker, run_worker
 from promptmill.core.telemetry.engine import watch_engine
 from promptmill.core.telemetry.metrics import StageMetrics
@@ -18,10 +18,13 @@ async def serve(settings: InstructSettings) -> None:
     """Run until told to stop."""
 
     async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
+        vllm = settings.vllm_options(settings.loaded_adapters())
+        if settings.follows:
+            return Worker(build_follower(vllm, "generate"), model=settings.model)
         engine = build_generator(
             settings.engine,
             settings.model,
-            vllm=settings.vllm_options(settings.loaded_adapters()),
+            vllm=vllm,
             http=settings.http_options() if settings.engine == "openai" else None,
             api=settings.api,
         )

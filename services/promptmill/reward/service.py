@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from promptmill.core.engines.build import build_grader
+from promptmill.core.engines.build import build_follower, build_grader
 from promptmill.core.lifecycle import Worker, run_worker
 from promptmill.core.telemetry.engine import watch_engine
 from promptmill.core.telemetry.metrics import StageMetrics
@@ -18,10 +18,13 @@ async def serve(settings: RewardSettings) -> None:
     """Run until told to stop."""
 
     async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
+        vllm = settings.vllm_options()
+        if settings.follows:
+            return Worker(build_follower(vllm, "pooling"), model=settings.model)
         engine = build_grader(
             settings.engine,
             settings.model,
-            vllm=settings.vllm_options(),
+            vllm=vllm,
             http=settings.http_options() if settings.engine == "openai" else None,
             grading=settings.grading(),
         )

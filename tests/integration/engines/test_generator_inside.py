@@ -11,6 +11,7 @@ import pytest
 
 from promptmill.core.engines.base import Answer, GenerateRequest
 from promptmill.core.engines.vllm_generate import VllmGenerator
+from promptmill.core.engines.vllm_sampling import sampling_params
 from promptmill.core.errors import Poison
 from promptmill.models.demo import DemoModels
 from promptmill_schemas import Message, Sampling, StructuredOutput
@@ -90,6 +91,38 @@ async def test_stop_words_end_the_answer(generator: VllmGenerator) -> None:
     answer = await generator.generate(request)
     assert answer.finish_reason == "stop"
     assert "e" not in answer.text
+
+
+async def test_all_of_a_prompts_sampling_reaches_the_engine() -> None:
+    names = {"temperature", "top_p", "min_p", "max_tokens"}
+    names |= {"presence_penalty", "frequency_penalty", "repetition_penalty", "top_k", "stop"}
+    sampling = Sampling(
+        temperature=0.5,
+        top_p=0.9,
+        top_k=7,
+        min_p=0.1,
+        max_tokens=11,
+        stop=("x", "y"),
+        presence_penalty=0.25,
+        frequency_penalty=-0.25,
+        repetition_penalty=1.25,
+        seed=3,
+    )
+    told = sampling_params(sampling, seed=5)
+    found = {name: getattr(told, name) for name in names}
+    assert found == sampling.model_dump(include=names) | {"stop": ["x", "y"]}
+    assert told.seed == 5
+
+
+async def test_of_the_likeliest_token_alone_every_seed_draws_the_same(
+    generator: VllmGenerator,
+) -> None:
+    drawn = [await generator.generate(asked("Go on.", seed=n, top_k=1)) for n in range(3)]
+    assert len({answer.text for answer in drawn}) == 1
+
+
+async def test_what_prompts_have_in_common_is_computed_once(generator: VllmGenerator) -> None:
+    assert generator._model.core.config.cache_config.enable_prefix_caching
 
 
 async def test_log_probabilities_are_summed_where_they_are_asked_for(

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from promptmill.core.engines.build import build_grader
+from promptmill.core.engines.vllm_grade import VllmGrader
 from promptmill.core.engines.vllm_options import Hosts
 from promptmill.core.engines.vllm_owned import OWNED, refuse_unknown
 from promptmill.core.errors import Misconfigured
@@ -95,6 +97,21 @@ def test_contradictions_are_refused(flags: str, told: str) -> None:
 def test_a_wrong_value_is_named(flags: str, told: str) -> None:
     with pytest.raises(Misconfigured, match=told):
         parsed(*flags.split())
+
+
+@STAGES
+def test_a_host_that_is_not_the_first_only_computes(stage: type[Any]) -> None:
+    flags = ("--nnodes", "2", "--tensor-parallel", "2", "--master-addr", "h", "--node-rank")
+    assert not parsed(*flags, "0", stage=stage).follows
+    assert parsed(*flags, "1", stage=stage).follows
+    assert not parsed(*flags, "1", "--engine", "scripted", stage=stage).follows
+
+
+def test_the_names_of_heads_reach_the_grader_in_vllm_too() -> None:
+    settings = parsed("--heads.helpfulness", "good", stage=RewardSettings)
+    grader = build_grader("vllm", "NAME", vllm=settings.vllm_options(), grading=settings.grading())
+    assert isinstance(grader, VllmGrader)
+    assert grader._names == {"helpfulness": "good"}
 
 
 def test_adapters_are_looked_at_and_belong_to_vllm(tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from promptmill.core.engines.base import Load
 from promptmill.core.engines.progress import Progress
+from promptmill.core.telemetry.engine import watch_engine
+from promptmill.core.telemetry.metrics import StageMetrics
 
 
 class Clock:
@@ -59,3 +62,23 @@ def test_a_request_that_fails_is_no_longer_outstanding() -> None:
     with pytest.raises(LookupError), progress.request():
         [].pop()
     assert progress.outstanding == 0
+
+
+def test_the_load_is_what_the_last_step_left_and_nothing_once_all_is_answered() -> None:
+    progress = Progress(Clock())
+    with progress.request():
+        progress.stepped(3, 5)
+        assert progress.load == Load(running=3, waiting=5)
+    assert progress.load == Load()
+
+
+def test_an_engine_that_knows_its_queue_is_on_the_metrics_and_another_is_not() -> None:
+    progress, metrics = Progress(Clock()), StageMetrics("instruct", Clock())
+    watch_engine(metrics, object())
+    assert b"promptmill_engine" not in metrics.exposition()
+    watch_engine(metrics, progress)
+    with progress.request():
+        progress.stepped(3, 5)
+        shown = metrics.exposition().decode()
+    assert 'promptmill_engine_running{stage="instruct"} 3.0' in shown
+    assert 'promptmill_engine_waiting{stage="instruct"} 5.0' in shown

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from promptmill.core.engines.base import GeneratorEngine, GraderEngine
 from promptmill.core.engines.openai.options import Api, GradingOptions, HttpOptions
-from promptmill.core.engines.vllm_options import VllmOptions
+from promptmill.core.engines.vllm_options import Runner, VllmOptions
 from promptmill.core.errors import Misconfigured
 
 if TYPE_CHECKING:
     from promptmill.core.engines.openai.form import GradeForm
+    from promptmill.core.engines.vllm_follower import Follower
 
 
 def build_generator(
@@ -78,6 +79,17 @@ def build_grader(
     _require_vllm(engine, model)
     simple = VllmOptions(model, tensor_parallel=tensor_parallel, watchdog_s=watchdog_s)
     return VllmGrader(vllm or simple, (grading or GradingOptions()).heads)
+
+
+def build_follower(vllm: VllmOptions, runner: Runner) -> Follower:
+    """The ranks of a further host of a group, see :class:`Hosts`."""
+    from promptmill.core.engines.vllm_environment import prepare_environment
+
+    _require_vllm("vllm", vllm.model)
+    prepare_environment(vllm, in_process=False)
+    from promptmill.core.engines.vllm_follower import Follower
+
+    return Follower(vllm, runner)
 
 
 def _grade_form(grading: GradingOptions) -> GradeForm:

@@ -51,6 +51,11 @@ class VllmSettings(ModelSettings):
         default=120.0, gt=0, description="vllm: work outstanding and nothing done so long: the end"
     )
 
+    @property
+    def follows(self) -> bool:
+        """Whether this host only computes for the worker on host number 0."""
+        return self.engine == "vllm" and self.node_rank > 0
+
     def vllm_options(self, adapters: Mapping[str, str] | None = None) -> VllmOptions:
         """What vLLM is told.
 

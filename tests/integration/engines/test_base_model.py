@@ -1,0 +1,34 @@
+"""A base model, which has no chat template, continues plain text."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from promptmill.core.engines.base import GenerateRequest
+from promptmill.core.engines.vllm_generate import VllmGenerator
+from promptmill.core.engines.vllm_options import VllmOptions
+from promptmill.models.demo import DemoModels
+from promptmill_schemas import Message, Sampling
+
+pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
+
+
+async def test_a_base_model_is_given_the_text_and_nothing_else(
+    demo_models: DemoModels, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(demo_models.instruct, tmp_path / "base")
+    (folder / "chat_template.jinja").unlink()
+    engine = VllmGenerator(VllmOptions(str(folder), dtype="float32"))
+    messages = (Message(role="user", content="one two three"),)
+    try:
+        await engine.start()
+        answer = await engine.generate(GenerateRequest("r", messages, Sampling(max_tokens=8), 1))
+        plain = engine._model.core.tokenizer("one two three")["input_ids"]
+    finally:
+        await engine.close()
+    assert engine.info.template_digest == ""
+    assert answer.prompt_tokens == len(plain)
+    assert answer.completion_tokens > 0
