@@ -8,6 +8,8 @@ import signal
 import socket
 import sys
 import time
+from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,7 +73,9 @@ def run(
         "instruct": _flags(engine=engine, model=model, tensor_parallel=tensor_parallel),
         "reward": _flags(engine=engine, model=reward_model),
     }
-    run_all(load(), specs(counts, flags), report_json if as_json else report_text)
+    settings = load()
+    workers = specs(counts, flags, settings.home)
+    run_all(settings, workers, report_json if as_json else report_text)
 
 
 def _add_worker(stage: str, summary: str) -> None:
@@ -119,14 +123,18 @@ async def _supervise(supervisor: Supervisor) -> None:
     await supervisor.run()
 
 
-def specs(counts: dict[str, int], flags: dict[str, list[str]]) -> list[Spec]:
-    """The workers by name; each keeps its group membership when it is started again."""
-    host = socket.gethostname()
+def specs(counts: dict[str, int], flags: dict[str, list[str]], home: Path) -> list[Spec]:
+    """The workers by name; each keeps its group membership when it is started again.
+
+    Membership is by host and home: workers of two homes may share a cluster, and members of one
+    name would fence each other.
+    """
+    place = f"{socket.gethostname()}-{blake2b(bytes(home), digest_size=4).hexdigest()}"
     return [
         Spec(
             name=f"{stage}-{index}",
             stage=stage,
-            arguments=["--instance-id", f"{host}-{stage}-{index}", *flags.get(stage, [])],
+            arguments=["--instance-id", f"{place}-{stage}-{index}", *flags.get(stage, [])],
         )
         for stage, count in counts.items()
         for index in range(count)

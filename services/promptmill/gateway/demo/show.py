@@ -113,7 +113,7 @@ async def _workers(demo: DemoSettings, screen: Screen) -> AsyncIterator[None]:
         "reward": ["--model", str(demo.reward)],
     }
     supervisor = Supervisor(
-        specs(dict.fromkeys(STAGES, 1), flags),
+        specs(dict.fromkeys(STAGES, 1), flags, demo.settings.home),
         worker_environment(demo.settings),
         demo.settings.logs,
         screen.worker,
