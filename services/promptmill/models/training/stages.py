@@ -45,11 +45,11 @@ class Plan:
 
 
 FULL: Final = Plan(
-    instruct_facts=Course(1_300, learning_rate=2e-3),
-    instruct_manner=Course(1_000, learning_rate=1e-3),
-    reward_facts=Course(1_800, learning_rate=2e-3),
-    reward_grading=Course(1_200, learning_rate=1e-3),
-    sampled=3_000,
+    instruct_facts=Course(4_000, learning_rate=2e-3),
+    instruct_manner=Course(2_200, learning_rate=1e-3),
+    reward_facts=Course(4_000, learning_rate=2e-3),
+    reward_grading=Course(2_000, learning_rate=1e-3),
+    sampled=4_000,
 )
 """What the shipped weights were made with."""
 
