@@ -53,8 +53,6 @@ def build_grader(
     engine: str,
     model: str,
     *,
-    tensor_parallel: int = 1,
-    watchdog_s: float = 120.0,
     vllm: VllmOptions | None = None,
     http: HttpOptions | None = None,
     grading: GradingOptions | None = None,
@@ -62,8 +60,6 @@ def build_grader(
     """A grader that is not started yet; see :func:`build_generator`.
 
     Args:
-        tensor_parallel: of a vLLM that is told nothing else.
-        watchdog_s: the same.
         grading: names of the heads, and how a server is asked.
     """
     if engine == "scripted":
@@ -77,8 +73,7 @@ def build_grader(
     from promptmill.core.engines.vllm_grade import VllmGrader
 
     _require_vllm(engine, model)
-    simple = VllmOptions(model, tensor_parallel=tensor_parallel, watchdog_s=watchdog_s)
-    return VllmGrader(vllm or simple, (grading or GradingOptions()).heads)
+    return VllmGrader(vllm or VllmOptions(model), (grading or GradingOptions()).heads)
 
 
 def build_follower(vllm: VllmOptions, runner: Runner) -> Follower:

@@ -42,8 +42,7 @@ def read_grader(flags: Sequence[str]) -> Grader:
     engine = build_grader(
         settings.engine,
         settings.model,
-        tensor_parallel=settings.tensor_parallel,
-        watchdog_s=settings.watchdog_s,
+        vllm=settings.vllm_options(),
         http=settings.http_options() if settings.engine == "openai" else None,
         grading=settings.grading(),
     )
