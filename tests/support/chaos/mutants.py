@@ -186,10 +186,15 @@ MUTANTS = (
         (
             Change(
                 f"{STREAM}/lanes.py",
-                "            lane.closed = True\n",
+                "            lane.leaving = lane.closed = True\n",
                 "",
             ),
         ),
+        (REBALANCE,),
+    ),
+    Mutant(
+        "publishing goes on during the last commit of an assignment",
+        (Change(f"{STREAM}/loop.py", "            lane.leaving = True\n", ""),),
         (REBALANCE,),
     ),
     Mutant(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from promptmill.core.errors import Misconfigured
 from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
 from promptmill.core.stream.outcome import Outcome
-from promptmill.core.stream.ports import Delivery, Position, Sender, Source
+from promptmill.core.stream.ports import Delivery, Partition, Position, Sender, Source
 from support.streams import QUICK, Item, Member, Rig, echo
 from support.waiting import eventually
 
@@ -42,17 +42,19 @@ class InMemory:
 
 
 class Gated:
-    """Work that waits for a gate, and counts how often each item was begun."""
+    """Work that waits for a gate, unless it is free; counts how often each item was begun."""
 
     def __init__(self) -> None:
         self.begun: Counter[int] = Counter()
         self.aborted: Counter[int] = Counter()
         self.gate = asyncio.Event()
+        self.free: set[int] = set()
 
     async def __call__(self, item: Item) -> Outcome:
         self.begun[item.number] += 1
         try:
-            await self.gate.wait()
+            if item.number not in self.free:
+                await self.gate.wait()
         except asyncio.CancelledError:
             self.aborted[item.number] += 1
             raise
@@ -114,6 +116,63 @@ async def test_what_finishes_while_the_partition_is_nobodys_waits_for_its_home(r
     assert member.loop.in_flight == COUNT
     await broker_of(rig).rebalance("workers")
     await eventually(lambda: _settled(rig))
+    assert sorted(await rig.echoes()) == list(range(COUNT))
+
+
+async def test_what_finishes_during_the_last_commit_of_an_assignment_is_not_published(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That commit does not say it any more, so the next owner would do it again."""
+    work = Gated()
+    work.free = {0}
+    await rig.publish(*(Item(number=n) for n in range(COUNT)))
+    settings = replace(QUICK, slots=COUNT, prefetch=COUNT, commit_interval_s=60)
+    member = await rig.member(work, settings)
+    await eventually(rig.echoes)
+    acknowledged, commit = asyncio.Event(), member.source.commit
+
+    async def late(positions: Mapping[Partition, Position]) -> None:
+        await acknowledged.wait()
+        await commit(positions)
+
+    monkeypatch.setattr(member.source, "commit", late)
+    leaving = asyncio.create_task(member.loop.on_revoked(member.loop.assigned))
+    await asyncio.sleep(0.05)
+    work.gate.set()
+    await asyncio.sleep(0.1)
+    assert await rig.echoes() == [0]
+    acknowledged.set()
+    await leaving
+    await broker_of(rig).rebalance("workers")
+    await eventually(lambda: member.loop.in_flight == 0)
+    assert sorted(await rig.echoes()) == list(range(COUNT))
+    assert set(work.begun.values()) == {1}, "what waited for its home is not begun again"
+
+
+async def test_what_is_being_published_when_its_partition_leaves_is_done_once_it_returns(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its acknowledgement comes after the last commit: only the next assignment can say it."""
+    acknowledged, send = asyncio.Event(), MemorySender.send
+
+    async def late(sender: MemorySender, topic: str, key: bytes, value: bytes) -> None:
+        if topic == "echoes":
+            await acknowledged.wait()
+        await send(sender, topic, key, value)
+
+    monkeypatch.setattr(MemorySender, "send", late)
+    work = Gated()
+    work.gate.set()
+    await rig.publish(*(Item(number=n) for n in range(COUNT)))
+    settings = replace(QUICK, slots=COUNT, prefetch=COUNT, revoke_budget_s=0.1)
+    member = await rig.member(work, settings)
+    await eventually(lambda: len(work.begun) == COUNT)
+    await member.loop.on_revoked(member.loop.assigned)
+    acknowledged.set()
+    await asyncio.sleep(0.1)
+    await broker_of(rig).rebalance("workers")
+    await eventually(lambda: _settled(rig))
+    assert set(work.begun.values()) == {1}
     assert sorted(await rig.echoes()) == list(range(COUNT))
 
 

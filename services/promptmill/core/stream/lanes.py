@@ -18,9 +18,10 @@ from promptmill.core.stream.ports import Delivery, Partition, Position
 
 
 class Phase(Enum):
-    """How far a job has come."""
+    """How far a job has come; one that waits has its outcome and may not publish it yet."""
 
     WORKING = "working"
+    WAITING = "waiting"
     SETTLING = "settling"
     FINISHED = "finished"
 
@@ -45,9 +46,23 @@ class Job:
     async def home(self) -> Lane:
         """The open lane of this job; waits while the partition is nobody's."""
         while self.lane.closed:
-            self._adopted = asyncio.get_running_loop().create_future()
-            await self._adopted
+            await self._adoption()
         return self.lane
+
+    async def admission(self) -> None:
+        """Begin to settle, as soon as the partition is here and stays.
+
+        What was published during the last commit of an assignment, or after it, would be done
+        once more by the next owner.
+        """
+        self.phase = Phase.WAITING
+        while self.lane.leaving:
+            await self._adoption()
+        self.phase = Phase.SETTLING
+
+    async def _adoption(self) -> None:
+        self._adopted = asyncio.get_running_loop().create_future()
+        await self._adopted
 
     def adopt(self, lane: Lane) -> None:
         """The partition is back: go on under its new lane."""
@@ -64,7 +79,12 @@ class Job:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One partition in one assignment epoch."""
+    """One partition in one assignment epoch.
+
+    Attributes:
+        leaving: its last commit is being made; nothing more may begin to settle.
+        closed: it has left.
+    """
 
     partition: Partition
     epoch: int
@@ -73,6 +93,7 @@ class Lane:
     backlog_bytes: int = 0
     jobs: dict[int, Job] = field(default_factory=dict)
     paused: bool = False
+    leaving: bool = False
     closed: bool = False
     queued: bool = False
 
@@ -111,7 +132,7 @@ class Lanes:
         """Fence these: what waits is forgotten, what runs is orphaned."""
         closed = [lane for p in partitions if (lane := self._lanes.pop(p, None))]
         for lane in closed:
-            lane.closed = True
+            lane.leaving = lane.closed = True
             self.left[lane.partition] = lane.tracker.acknowledged
             self.forget_backlog(lane)
             for offset, job in lane.jobs.items():

@@ -136,7 +136,7 @@ class StreamLoop:
     async def _abort_working(self) -> None:
         """What would be published during the last commit, or after it, would be done twice."""
         for job in self._lanes.jobs():
-            if job.phase is Phase.WORKING:
+            if job.phase in (Phase.WORKING, Phase.WAITING):
                 job.abort()
         await self._wait_until(lambda: not _settling(self._lanes), self._settings.revoke_budget_s)
 
@@ -173,6 +173,7 @@ class StreamLoop:
         reach("revoke.begin")
         lanes = [lane for p in partitions if (lane := self._lanes.get(p))]
         for lane in lanes:
+            lane.leaving = True
             self._lanes.forget_backlog(lane)
         await self._wait_until(lambda: not _settling(lanes), self._settings.revoke_budget_s)
         await self._committer.commit(lanes, self._settings.revoke_budget_s)
@@ -229,8 +230,7 @@ class StreamLoop:
         try:
             reach("work.begin")
             outcome = await self._attempts.outcome_of(job)
-            job.phase = Phase.SETTLING
-            await job.home()
+            await job.admission()
             reach("publish.begin")
             await self._attempts.settle(job, outcome)
             reach("publish.acknowledged")
@@ -244,7 +244,7 @@ class StreamLoop:
             self._end(job)
 
     def _end(self, job: Job) -> None:
-        if job.phase is not Phase.FINISHED and not job.lane.closed and not self._stop.is_set():
+        if job.phase is not Phase.FINISHED and not job.lane.leaving and not self._stop.is_set():
             self.fail(Fatal(f"{job.delivery.partition} at {job.delivery.offset} was left undone"))
         self._lanes.release(job)
         self._free += 1
