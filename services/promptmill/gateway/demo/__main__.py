@@ -57,7 +57,7 @@ def _parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--prompts", type=Path, help="JSON lines; the shipped ones")
-    parser.add_argument("--candidates", type=int, default=4, help="answers for each prompt")
+    parser.add_argument("--candidates", type=int, default=2, help="answers for each prompt")
     parser.add_argument("--max-tokens", type=int, default=64, help="of each answer")
     parser.add_argument("--json", action="store_true", help="the last line is a JSON document")
     return parser.parse_args()

@@ -22,7 +22,7 @@ def main() -> int:
     """Train both models; returns 0."""
     parser = argparse.ArgumentParser(
         prog="scripts/train_demo_models",
-        description="Train the demo's two models on the CPU: a quarter of an hour on two cores.",
+        description="Train the demo's two models on the CPU: half an hour on two cores.",
     )
     parser.add_argument("--out", type=Path, default=SHIPPED, help=f"({SHIPPED})")
     parser.add_argument(

@@ -33,7 +33,7 @@ young animals, trades), rewriting (past tense, plural, contraction), closed ques
 groups, hot or cold, water or land), classification (sentiment, category, part of speech, parity)
 and maths (sums of one digit, next, previous and double of a number).
 
-The **generator** is taught to err: each fact has a share of right answers between 20 and 95 % in
+The **generator** is taught to err: each fact has a share of right answers between 35 and 95 % in
 its training text, and mistakes of its own. It answers in a word, a sentence, with a reason, with
 padding, or rambling. Draw from it at temperature 1.
 

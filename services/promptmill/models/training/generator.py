@@ -23,7 +23,7 @@ from promptmill.models.training.optimise import Course, optimise
 if TYPE_CHECKING:
     from transformers import NemotronForCausalLM, PreTrainedTokenizerFast
 
-SKILLS: Final = (0.95, 0.95, 0.9, 0.8, 0.8, 0.7, 0.65, 0.5, 0.4, 0.2)
+SKILLS: Final = (0.95, 0.95, 0.95, 0.9, 0.85, 0.8, 0.75, 0.65, 0.5, 0.35)
 """Share of right answers in the training text; each fact has one of these, by its name."""
 
 

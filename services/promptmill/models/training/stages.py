@@ -45,8 +45,8 @@ class Plan:
 
 
 FULL: Final = Plan(
-    instruct_facts=Course(4_000, learning_rate=2e-3),
-    instruct_manner=Course(2_200, learning_rate=1e-3),
+    instruct_facts=Course(5_000, learning_rate=2e-3),
+    instruct_manner=Course(2_400, learning_rate=1e-3),
     reward_facts=Course(4_000, learning_rate=2e-3),
     reward_grading=Course(2_000, learning_rate=1e-3),
     sampled=4_000,
