@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from support.chaos.tables import TOPIC_OF, Positions, Row, Tables
-from support.chaos.topic_log import COMPLETIONS, SCORED, Seen
+from support.chaos.topic_log import COMPLETIONS, PROMPTS, SCORED, Seen
 
 _SHOWN = 5
 
@@ -23,7 +23,7 @@ class Audit:
         strangers: settled, and never published.
         gaps: positions that are not the log's end, rows that are not their message.
         absorbed: messages on the store's topics that became no row: repetitions and variants.
-        redone: messages beyond the first of their prompt, by topic.
+        redone: messages beyond the first of their prompt, by topic, see :func:`redone`.
         reasons: why prompts died.
     """
 
@@ -88,11 +88,16 @@ def audit(
 
 
 def redone(messages: Iterable[Seen]) -> dict[str, int]:
-    """Messages beyond the first of their prompt, on the topics with one message a prompt."""
-    counts = Counter((m.topic, m.prompt_id) for m in messages if m.topic in (COMPLETIONS, SCORED))
+    """Messages beyond the first of their prompt, on the topics with one message a prompt.
+
+    A prompt whose acknowledgement was lost stands on its topic twice, because its publisher sent
+    it again: two completions of it are nobody's repetition.
+    """
+    counts = Counter((m.topic, m.prompt_id) for m in messages)
     found: Counter[str] = Counter({COMPLETIONS: 0, SCORED: 0})
-    for (topic, _), number in counts.items():
-        found[topic] += number - 1
+    for (topic, prompt), number in counts.items():
+        if topic in found:
+            found[topic] += max(0, number - max(1, counts[PROMPTS, prompt]))
     return dict(found)
 
 
