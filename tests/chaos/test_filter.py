@@ -25,7 +25,7 @@ QUICK = "latency_s=0.02,tokens=20"
 
 async def test_21_sigkill_filter_between_claim_and_publish(plant: Plant) -> None:
     """The claim belongs to the record, so the replay is accepted, and only once."""
-    plant.hire_mortal("filter", "filter.claimed=kill@0.03")
+    plant.hire_mortal("filter", "filter.claimed=kill@0.03", instance_id="mortal")
     plant.hire("instruct", model=QUICK)
     await plant.ready()
     await plant.publish(prompts("row-21", 200), per_s=60)
