@@ -11,6 +11,7 @@ from promptmill.core.errors import Misconfigured
 from promptmill.core.sinks.delta.reader import DeltaReader
 from promptmill.core.sinks.tables.dead_letters import DEAD
 from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.core.together import all_outcomes, gravest
 from promptmill.gateway.addresses import find_addresses
 from promptmill.gateway.dead_letters import parse_where, read_letters, replay
 from promptmill.gateway.output import note, print_bytes, print_json
@@ -96,7 +97,9 @@ async def _replay(kafka: str, prefix: str, letters: Sequence[DeadLetter]) -> set
     try:
         for first in range(0, len(letters), AT_ONCE):
             batch = letters[first : first + AT_ONCE]
-            done = await asyncio.gather(*(replay(sender, each, prefix) for each in batch))
+            done = await all_outcomes([replay(sender, each, prefix) for each in batch])
+            if failure := gravest(done):
+                raise failure
             sent |= {each.letter_id for each, was in zip(batch, done, strict=True) if was}
         return sent
     finally:

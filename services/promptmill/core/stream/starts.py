@@ -51,14 +51,14 @@ async def read_starts(
 def _start(
     partition: Partition, committed: Position | None, left_at: int, first: int, end: int
 ) -> Position:
-    if committed is None and left_at > first:
+    if committed is None:
+        if left_at <= first:
+            return Position(first)
         raise Misconfigured(
             f"the group stood at {left_at} of {partition} and has no offset there any more; its "
             f"log holds {first} to {end}: the topic was made anew, or the group's offsets were "
             f"deleted; restore them, or start the worker again to begin with what is there"
         )
-    if committed is None:
-        return Position(first)
     if first <= committed.offset <= end:
         return committed
     raise Misconfigured(
