@@ -50,7 +50,7 @@ class Daemon:
             process = psutil.Process(int(self.pid_file.read_text("ascii")))
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
-        return process if _is_settled(process) and self._is_ours(process) else None
+        return process if str(self.marker) in _settled_arguments(process) else None
 
     def is_running(self) -> bool:
         """Whether the process exists; a frozen one does, a zombie does not."""
@@ -167,25 +167,27 @@ def _wait(process: psutil.Process, timeout_s: float) -> bool:
     return True
 
 
-def _is_settled(process: psutil.Process) -> bool:
-    """Whether the process lives, after waiting out the moments in which that is unclear.
+def _settled_arguments(process: psutil.Process) -> list[str]:
+    """The arguments of a process, after waiting out the moments in which it has none.
 
-    A process has no arguments while it replaces itself (exec) and while it ends. A server that
-    was killed is a zombie while its last threads still hold its ports and its data's lock.
+    It has none while it replaces itself (exec) and while it ends: a server that was killed is a
+    zombie while its last threads still hold its ports and its data's lock. A second reading
+    could fall into such a moment again, so what was read decides.
+
+    Returns:
+        Nothing when the process is gone, or is somebody else's.
     """
     for _ in range(_UNCLEAR_POLLS):
         try:
-            if process.cmdline():
-                return True
+            if arguments := process.cmdline():
+                return list(arguments)
         except psutil.ZombieProcess:
             if _has_ended(process):
-                return False
-        except psutil.NoSuchProcess:
-            return False
-        except psutil.AccessDenied:  # somebody else's
-            return True
+                return []
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return []
         time.sleep(_UNCLEAR_POLL_S)
-    return False
+    return []
 
 
 def _has_ended(zombie: psutil.Process) -> bool:

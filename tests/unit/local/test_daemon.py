@@ -87,6 +87,16 @@ def test_a_process_killed_by_somebody_else_does_not_run_any_more(daemon: Daemon)
     assert not psutil.pid_exists(process.pid), "a child of ours must be reaped"
 
 
+def test_a_process_runs_while_it_replaces_itself(daemon: Daemon) -> None:
+    # As a server does at its start: the shell becomes the program. For an instant there are no
+    # arguments to know it by.
+    again = daemon.folder / "again.sh"
+    again.write_text('[ $2 -gt 0 ] && exec sh "$0" "$1" $(($2 - 1)); echo awake; sleep 600; :')
+    daemon.start(("/bin/sh", str(again), str(daemon.marker), "1000"), {})
+    while "awake" not in daemon.last_output():
+        assert daemon.is_running()
+
+
 def test_a_pid_that_now_belongs_to_another_process_is_left_alone(daemon: Daemon) -> None:
     daemon.pid_file.parent.mkdir()
     daemon.pid_file.write_text(f"{os.getpid()}\n")
