@@ -185,6 +185,8 @@ class SinkLoop:
     async def _turn(self) -> None:
         if self._due_in_s() > 0:
             return
+        # Opened where the tables stand, so that nothing of an earlier flush may follow.
+        self._flusher.lose(self._shards.ready)
         self._flusher.shed()
         if await self._adopter.adopt():
             self.joined.set()

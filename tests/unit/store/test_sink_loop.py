@@ -241,6 +241,27 @@ async def test_a_shard_that_another_sink_had_meanwhile_is_read_again(
     assert one.loop.counts[RECORDS, "variant"] == 1
 
 
+async def test_a_shard_assigned_again_takes_nothing_from_an_earlier_flush(
+    log: Log, store: SharedStore
+) -> None:
+    failing = ["checked:prompts"]
+
+    def fail(step: str) -> None:
+        if step in failing:
+            raise Unavailable("memory://: no space left")
+
+    log.put(0, prompt("a"), prompt("b"))
+    async with member(log, store.sink(step=fail)) as one:
+        await one.assign()
+        await eventually(lambda: one.probe.retries)
+        store.sink().adopt(range(PARTITIONS))
+        await one.source.assign(every_partition())
+        failing.clear()
+        log.put(0, prompt("c"))
+        await eventually(lambda: log.committed.get(Partition("prompts", 0)) == 3)
+    assert offsets(store, PROMPTS) == {0: [0, 1, 2]}
+
+
 async def test_two_sinks_that_both_believe_in_a_shard_store_each_row_once(
     log: Log, store: SharedStore
 ) -> None:
