@@ -14,11 +14,9 @@ import argparse
 import asyncio
 import json
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,22 +35,10 @@ from promptmill.core.engines.openai.grade_reward import RewardForm
 from promptmill.core.engines.openai.options import HttpOptions
 from promptmill.core.lifecycle import tune_garbage_collection
 from promptmill_schemas import Message, Sampling
+from support.fast_server import fast_server
 
-SERVER = Path(__file__).parent.parent / "support" / "fast_server.py"
 QUESTION = "Name a prime number above ten and say in one sentence why it is one. " * 8
 MESSAGES = (Message(role="user", content=QUESTION),)
-
-
-@contextmanager
-def server(latency_s: float) -> Iterator[str]:
-    """The URL of a server process that ends with the block."""
-    command = [sys.executable, str(SERVER), "--latency-s", str(latency_s)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
 
 
 @dataclass(frozen=True)
@@ -135,7 +121,7 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
     ways = {"bare": bare, "generate": generated, "grade": graded}
     ours = ("generate", "grade")
     paces: dict[str, list[Pace]] = {name: [] for name in ways}
-    with server(args.latency_s) as url:
+    with fast_server(args.latency_s) as url:
         await bare(url, args.width * 4, args.width)
         for _ in range(args.rounds):
             for name, way in ways.items():

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from promptmill.core.engines.base import Answer, GenerateRequest, GradeRequest, GraderInfo
 from promptmill_schemas import AttributeScores, Generator
+
+
+class Engine(Protocol):
+    """What generators and graders share."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+AnyEngine = TypeVar("AnyEngine", bound=Engine)
+
+
+@asynccontextmanager
+async def started(engine: AnyEngine) -> AsyncIterator[AnyEngine]:
+    """Runs the engine while the block runs; one that fails at its start is closed too."""
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.close()
 
 
 @dataclass

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +26,18 @@ from support.bad_answers import chat_body, scores_text
 GENERATED = orjson.dumps(chat_body("Thirteen has no divisors but one and itself. " * 4))
 GRADED = orjson.dumps(chat_body(scores_text(), finish_reason="length"))
 MODELS = orjson.dumps({"object": "list", "data": [{"id": "fast", "max_model_len": 4096}]})
+
+
+@contextmanager
+def fast_server(latency_s: float) -> Iterator[str]:
+    """The URL of a server process that ends with the block."""
+    command = [sys.executable, __file__, "--latency-s", str(latency_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
 
 
 class Connection(asyncio.Protocol):

@@ -14,6 +14,7 @@ from promptmill.core.engines.vllm_grade import VllmGrader
 from promptmill.core.engines.vllm_options import VllmOptions
 from promptmill.models.demo import DemoModels
 from promptmill.models.untrained import make_untrained_models
+from support.engines import started
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,20 +42,13 @@ def demo_models(tmp_path_factory: pytest.TempPathFactory) -> DemoModels:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def generator(demo_models: DemoModels) -> AsyncIterator[VllmGenerator]:
     """A started generator inside this process."""
-    engine = VllmGenerator(VllmOptions(str(demo_models.instruct), dtype="float32"))
-    try:
-        await engine.start()
+    options = VllmOptions(str(demo_models.instruct), dtype="float32")
+    async with started(VllmGenerator(options)) as engine:
         yield engine
-    finally:
-        await engine.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def grader(demo_models: DemoModels) -> AsyncIterator[VllmGrader]:
     """A started grader inside this process."""
-    engine = VllmGrader(VllmOptions(str(demo_models.reward), dtype="float32"))
-    try:
-        await engine.start()
+    async with started(VllmGrader(VllmOptions(str(demo_models.reward), dtype="float32"))) as engine:
         yield engine
-    finally:
-        await engine.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,21 +15,16 @@ from promptmill.core.errors import Misconfigured, Poison
 from promptmill.models.demo import DemoModels
 from promptmill_schemas import Message, Sampling
 from support.adapters import write_adapter
+from support.engines import started
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
 
 QUESTIONS = ("Tell me of the sea.", "Go on.", "What is 7 times 8?")
 
 
-@asynccontextmanager
-async def started(models: DemoModels, **adapters: Path) -> AsyncIterator[VllmGenerator]:
+def with_adapters(models: DemoModels, **adapters: Path) -> VllmGenerator:
     folders = check_adapters({name: str(folder) for name, folder in adapters.items()})
-    engine = VllmGenerator(VllmOptions(str(models.instruct), dtype="float32", adapters=folders))
-    try:
-        await engine.start()
-        yield engine
-    finally:
-        await engine.close()
+    return VllmGenerator(VllmOptions(str(models.instruct), dtype="float32", adapters=folders))
 
 
 async def answers(engine: VllmGenerator, adapter: str | None = None) -> list[str]:
@@ -49,9 +42,9 @@ async def test_an_adapter_changes_the_answers_of_those_who_name_it_and_no_others
 ) -> None:
     legal = write_adapter(tmp_path / "legal", rank=4, seed=1)
     code = write_adapter(tmp_path / "code", rank=9, seed=2)
-    async with started(demo_models) as engine:
+    async with started(with_adapters(demo_models)) as engine:
         plain = await answers(engine)
-    async with started(demo_models, legal=legal, code=code) as engine:
+    async with started(with_adapters(demo_models, legal=legal, code=code)) as engine:
         together = await asyncio.gather(
             answers(engine), answers(engine, "legal"), answers(engine, "code")
         )
@@ -69,7 +62,7 @@ async def test_an_adapter_of_another_model_stops_the_start(
     with pytest.raises(
         Misconfigured, match=r"adapters\.other is .*has width 96, the model's is 192"
     ):
-        async with started(demo_models, other=other):
+        async with started(with_adapters(demo_models, other=other)):
             pass
 
 
@@ -78,5 +71,5 @@ async def test_an_adapter_that_vllm_cannot_compute_stops_the_start(
 ) -> None:
     dora = write_adapter(tmp_path / "dora", use_dora=True)
     with pytest.raises(Misconfigured, match=r"adapters\.dora is .*DoRA"):
-        async with started(demo_models, dora=dora):
+        async with started(with_adapters(demo_models, dora=dora)):
             pass

@@ -12,6 +12,7 @@ from promptmill.core.engines.vllm_generate import VllmGenerator
 from promptmill.core.engines.vllm_options import VllmOptions
 from promptmill.models.demo import DemoModels
 from promptmill_schemas import Message, Sampling
+from support.engines import started
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
 
@@ -21,14 +22,10 @@ async def test_a_base_model_is_given_the_text_and_nothing_else(
 ) -> None:
     folder = shutil.copytree(demo_models.instruct, tmp_path / "base")
     (folder / "chat_template.jinja").unlink()
-    engine = VllmGenerator(VllmOptions(str(folder), dtype="float32"))
     messages = (Message(role="user", content="one two three"),)
-    try:
-        await engine.start()
+    async with started(VllmGenerator(VllmOptions(str(folder), dtype="float32"))) as engine:
         answer = await engine.generate(GenerateRequest("r", messages, Sampling(max_tokens=8), 1))
         plain = engine._model.core.tokenizer("one two three")["input_ids"]
-    finally:
-        await engine.close()
     assert engine.info.template_digest == ""
     assert answer.prompt_tokens == len(plain)
     assert answer.completion_tokens > 0

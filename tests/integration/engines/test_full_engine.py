@@ -22,6 +22,7 @@ from promptmill.instruct.work import Instruct
 from promptmill.models.demo import DemoModels
 from promptmill_schemas import Message, Prompt, Sampling, encode
 from promptmill_schemas.topics import PROMPTS
+from support.engines import started
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
@@ -33,12 +34,8 @@ RECORDS = 120
 @pytest_asyncio.fixture
 async def engine(demo_models: DemoModels) -> AsyncIterator[VllmGenerator]:
     options = VllmOptions(str(demo_models.instruct), dtype="float32", sequences=SEQUENCES)
-    engine = VllmGenerator(options)
-    try:
-        await engine.start()
+    async with started(VllmGenerator(options)) as engine:
         yield engine
-    finally:
-        await engine.close()
 
 
 def fill(broker: MemoryBroker) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from promptmill.core.engines.vllm_options import VllmOptions
 from promptmill.core.errors import Misconfigured
 from promptmill.models.demo import DemoModels
 from support.engine_processes import all_die, asked, begin, core_of, named
+from support.engines import started
 from support.waiting import eventually
 
 pytestmark = [
@@ -25,19 +24,9 @@ pytestmark = [
 ]
 
 
-@asynccontextmanager
-async def started(options: VllmOptions) -> AsyncIterator[VllmGenerator]:
-    engine = VllmGenerator(options)
-    try:
-        await engine.start()
-        yield engine
-    finally:
-        await engine.close()
-
-
 async def test_two_ranks_answer_and_a_killed_rank_ends_the_group(demo_models: DemoModels) -> None:
     options = VllmOptions(str(demo_models.instruct), tensor_parallel=2, dtype="float32")
-    async with started(options) as engine:
+    async with started(VllmGenerator(options)) as engine:
         assert engine.info.tensor_parallel == 2
         assert len(core_of(engine).pids) == 3
         first = await engine.generate(asked(5))
@@ -56,7 +45,7 @@ async def test_an_engine_that_hangs_without_an_error_is_ended_by_the_watchdog(
     demo_models: DemoModels,
 ) -> None:
     options = VllmOptions(str(demo_models.instruct), own_process=True)
-    async with started(options) as engine:
+    async with started(VllmGenerator(options)) as engine:
         assert (await engine.generate(asked(5))).text
         engine._model.watchdog_s = 3.0  # from now on: a start on a busy machine is slow
         requests = begin(engine)

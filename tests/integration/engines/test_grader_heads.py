@@ -14,6 +14,7 @@ from promptmill.core.engines.vllm_options import VllmOptions
 from promptmill.core.errors import Misconfigured
 from promptmill.models.demo import DemoModels
 from promptmill_schemas import AttributeScores, Message
+from support.engines import started
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
 
@@ -35,12 +36,8 @@ def renamed(model: Path, folder: Path) -> Path:
 
 async def graded(folder: Path, heads: dict[str, str]) -> AttributeScores:
     """The scores of one answer, by an engine that starts and ends for it."""
-    engine = VllmGrader(VllmOptions(str(folder), dtype="float32"), heads)
-    try:
-        await engine.start()
+    async with started(VllmGrader(VllmOptions(str(folder), dtype="float32"), heads)) as engine:
         return await engine.grade(REQUEST)
-    finally:
-        await engine.close()
 
 
 async def test_labels_of_other_names_are_read_by_the_names_that_are_set(

@@ -18,6 +18,7 @@ from promptmill.core.engines.vllm_options import Hosts, VllmOptions
 from promptmill.core.errors import EngineDead
 from promptmill.models.demo import DemoModels
 from support.engine_processes import all_die, asked, begin, named
+from support.engines import started
 from support.waiting import eventually
 
 pytestmark = [
@@ -70,10 +71,8 @@ async def test_two_stages_on_two_hosts_answer_as_one_and_a_killed_core_ends_both
         pipeline_parallel=2,
         hosts=Hosts(2, 0, "127.0.0.1", free_port()),
     )
-    engine = VllmGenerator(options)
     async with further_host(options) as other:
-        try:
-            await engine.start()
+        async with started(VllmGenerator(options)) as engine:
             together = await answers(engine)
             assert await answers(engine) == together
             assert len(set(together)) == 16
@@ -83,6 +82,4 @@ async def test_two_stages_on_two_hosts_answer_as_one_and_a_killed_core_ends_both
             os.kill(named(engine, "EngineCor"), signal.SIGKILL)
             await asyncio.wait_for(all_die(engine, requests), 10)
             requests.clear()  # their errors keep vLLM's frames, and those its sockets
-        finally:
-            await engine.close()
         assert await asyncio.wait_for(other.wait(), 20) == EngineDead.exit_code

@@ -18,6 +18,7 @@ from promptmill.models.examples import PER_FAMILY
 from promptmill.models.tasks import FAMILIES, Task, demo_tasks
 from promptmill.models.training.policy import kept_figures
 from promptmill_schemas import ATTRIBUTES, Message, Sampling
+from support.engines import started
 
 pytestmark = [
     pytest.mark.vllm,
@@ -38,9 +39,7 @@ def asked(task: Task) -> tuple[Message, ...]:
 
 async def answers_to(tasks: list[Task], folder: Path) -> list[list[str]]:
     """Four answers to each task, at temperature 1."""
-    engine = VllmGenerator(VllmOptions(str(folder)))
-    try:
-        await engine.start()
+    async with started(VllmGenerator(VllmOptions(str(folder)))) as engine:
         drawn = await asyncio.gather(
             *(
                 engine.generate(GenerateRequest(f"{t}-{n}", asked(task), SAMPLING, 4 * t + n))
@@ -48,17 +47,13 @@ async def answers_to(tasks: list[Task], folder: Path) -> list[list[str]]:
                 for n in range(CANDIDATES)
             )
         )
-    finally:
-        await engine.close()
     texts = [answer.text for answer in drawn]
     return [texts[at : at + CANDIDATES] for at in range(0, len(texts), CANDIDATES)]
 
 
 async def scores_of(tasks: list[Task], answers: list[list[str]], folder: Path) -> list[list[float]]:
     """The five scores of each answer."""
-    engine = VllmGrader(VllmOptions(str(folder)))
-    try:
-        await engine.start()
+    async with started(VllmGrader(VllmOptions(str(folder)))) as engine:
         graded = await asyncio.gather(
             *(
                 engine.grade(GradeRequest(f"{t}-{n}", asked(task), answer))
@@ -66,8 +61,6 @@ async def scores_of(tasks: list[Task], answers: list[list[str]], folder: Path) -
                 for n, answer in enumerate(answers[t])
             )
         )
-    finally:
-        await engine.close()
     return [[getattr(scores, name) for name in ATTRIBUTES] for scores in graded]
 
 

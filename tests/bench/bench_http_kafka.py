@@ -1,0 +1,227 @@
+"""Records a second through instruct and reward workers, Kafka to Kafka, with two calls a record.
+
+A server of its own process answers every call after 50 ms. The bare aiohttp script asks it for an
+answer and then for the grades, with 256 records in flight, and keeps nothing. The workers are
+those of ``promptmill run``, each a process, each with 256 requests in flight: prompts are read
+from a topic, answers go over another, graded answers are published and offsets committed. Both
+take turns in one run, because machines are noisy.
+
+    python tests/bench/bench_http_kafka.py --rounds 3 --json
+
+Beside the rates stands the processor's time of all that work for each side, the server included
+(and for the workers the broker too): with two cores, five processes share them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import psutil
+import uvloop
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill_schemas import Message, Prompt, encode
+from promptmill_schemas.topics import PARTITIONS, PROMPTS, SCORED, TOPICS
+from support.fast_server import fast_server
+from support.kafka_topics import make_topics
+from support.pipeline import Pipeline
+from support.stack import running_stack
+
+QUESTION = "Name a prime number above ten and say in one sentence why it is one. " * 8
+SAMPLING = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 512}
+POLL_S = 0.1
+SETTLED_WITHIN_S = 300
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one side came to.
+
+    Attributes:
+        records_per_s: answered and graded.
+        cpu_us: of each record, in all processes of this side but the server and the broker.
+    """
+
+    records_per_s: float
+    cpu_us: float
+
+
+async def bare(url: str, records: int, width: int) -> Turn:
+    """The script that one would write by hand: two calls for each record, one after the other."""
+    numbers = iter(range(records))
+    question = {"role": "user", "content": QUESTION}
+    headers = {"Content-Type": "application/json"}
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def call(body: dict[str, Any]) -> Any:
+            data = orjson.dumps(body)
+            async with session.post(
+                f"{url}/chat/completions", data=data, headers=headers
+            ) as response:
+                return orjson.loads(await response.read())["choices"][0]
+
+        async def lane() -> None:
+            for number in numbers:
+                asked = {"model": "fast", "messages": [question], **SAMPLING, "seed": number}
+                answer = (await call(asked))["message"]["content"]
+                dialogue = [question, {"role": "assistant", "content": answer}]
+                grades = await call({"model": "fast", "messages": dialogue})
+                assert grades["message"] is not None
+
+        start, busy = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(lane() for _ in range(width)))
+    seconds, cpu_s = time.perf_counter() - start, time.process_time() - busy
+    return Turn(records / seconds, 1e6 * cpu_s / records)
+
+
+async def publish(kafka: str, prefix: str, records: int) -> None:
+    await make_topics(kafka, [prefix + topic.name for topic in TOPICS], PARTITIONS)
+    sender = KafkaSender(kafka, client_id="publisher")
+    await sender.start()
+    message = Message(role="user", content=QUESTION)
+    prompts = [Prompt.create(f"{prefix}{n}", (message,), n=1) for n in range(records)]
+    await asyncio.gather(
+        *(sender.send(prefix + PROMPTS.name, p.prompt_id.encode(), encode(p)) for p in prompts)
+    )
+    await sender.stop()
+
+
+async def workers(pipeline: Pipeline, kafka: str, url: str, records: int, width: int) -> Turn:
+    """Timed from the first graded answers that are seen to the last: as the bare script, without
+    the start of the processes."""
+    prefix = f"bench{uuid.uuid4().hex[:6]}."
+    await publish(kafka, prefix, records)
+    options = [
+        *("--engine", "openai", "--base-url", url, "--model", "fast"),
+        *("--topic-prefix", prefix, "--concurrency", str(width), "--log-level", "WARNING"),
+    ]
+    with ExitStack() as stack:
+        # The grader first: it has nothing to do yet when the answers begin.
+        running = [
+            stack.enter_context(pipeline.workers(stage, *options)).process
+            for stage in ("reward", "instruct")
+        ]
+        async with counter(kafka, prefix + SCORED.name) as count:
+            while not (first := await count()):
+                _check(running)
+                await asyncio.sleep(POLL_S)
+            start, busy = time.perf_counter(), _cpu_s(running)
+            done, limit = first, start + SETTLED_WITHIN_S
+            while done < records:
+                _check(running)
+                assert time.perf_counter() < limit, f"{done} of {records} graded"
+                await asyncio.sleep(POLL_S)
+                done = await count()
+        seconds, cpu_s = time.perf_counter() - start, _cpu_s(running) - busy
+    assert done == records, "a record is graded twice"
+    return Turn((done - first) / seconds, 1e6 * cpu_s / (done - first))
+
+
+@asynccontextmanager
+async def counter(kafka: str, topic: str) -> AsyncIterator[Any]:
+    """Counts what stands in the topic now, by its offsets."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka)
+    await consumer.start()
+    partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    consumer.assign(partitions)
+
+    async def count() -> int:
+        return sum((await consumer.end_offsets(partitions)).values())
+
+    try:
+        yield count
+    finally:
+        await consumer.stop()
+
+
+def _check(running: Sequence[Any]) -> None:
+    for process in running:
+        assert process.poll() is None, f"a worker ended with {process.returncode}; see its log"
+
+
+def _cpu_s(running: Sequence[Any]) -> float:
+    """Processor's seconds of these processes and their children so far."""
+    total = 0.0
+    for process in running:
+        parent = psutil.Process(process.pid)
+        for one in (parent, *parent.children(recursive=True)):
+            times = one.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+async def measure(args: argparse.Namespace) -> dict[str, Any]:
+    turns: dict[str, list[Turn]] = {"bare": [], "workers": []}
+    with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder)) as stack:
+        pipeline = Pipeline(Path(folder))
+        with fast_server(args.latency_s) as url:
+            await bare(url, args.width * 4, args.width)
+            for _ in range(args.rounds):
+                pair = {
+                    "bare": await bare(url, args.records, args.width),
+                    "workers": await workers(pipeline, stack.kafka, url, args.records, args.width),
+                }
+                for name, turn in pair.items():
+                    print(
+                        f"{name:8} {turn.records_per_s:8,.0f} records/s "
+                        f"{turn.cpu_us:6.0f} µs of processor each",
+                        file=sys.stderr,
+                    )
+                    turns[name].append(turn)
+    pairs = list(zip(turns["workers"], turns["bare"], strict=True))
+    ratios = [ours.records_per_s / theirs.records_per_s for ours, theirs in pairs]
+    return {
+        "records": args.records,
+        "in_flight": args.width,
+        "latency_s": args.latency_s,
+        "records_per_s": _medians(turns, "records_per_s"),
+        "cpu_us": _medians(turns, "cpu_us"),
+        "ratios": ratios,
+        "ratio_to_bare": statistics.median(ratios),
+    }
+
+
+def _medians(turns: dict[str, list[Turn]], figure: str) -> dict[str, float]:
+    return {
+        name: statistics.median(getattr(turn, figure) for turn in found)
+        for name, found in turns.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--records", type=int, default=10_000)
+    parser.add_argument("--width", type=int, default=256, help="records in flight")
+    parser.add_argument("--latency-s", type=float, default=0.05)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    result = uvloop.run(measure(args))
+    if args.json:
+        print(json.dumps(result))
+    else:
+        print(f"the workers reach {result['ratio_to_bare']:.2f} of bare aiohttp")
+
+
+if __name__ == "__main__":
+    main()
