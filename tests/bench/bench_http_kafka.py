@@ -2,9 +2,10 @@
 
 A server of its own process answers every call after 50 ms. The bare aiohttp script asks it for an
 answer and then for the grades, with 256 records in flight, and keeps nothing. The workers are
-those of ``promptmill run``, each a process, each with 256 requests in flight: prompts are read
-from a topic, answers go over another, graded answers are published and offsets committed. Both
-take turns in one run, because machines are noisy.
+those of ``promptmill run``, each a process: prompts are read from a topic, answers go over
+another, graded answers are published and offsets committed. ``shared``: 128 requests in flight
+at each worker, 256 together, as many as the script has. ``each``: 256 at each worker, which is
+how one would run them. All take turns in one run, because machines are noisy.
 
     python tests/bench/bench_http_kafka.py --rounds 3 --json
 
@@ -25,6 +26,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.local.ports import free_port
 from promptmill_schemas import Message, Prompt, encode
 from promptmill_schemas.topics import PARTITIONS, PROMPTS, SCORED, TOPICS
 from support.fast_server import fast_server
 from support.kafka_topics import make_topics
 from support.pipeline import Pipeline
 from support.stack import running_stack
+from support.waiting import eventually
 
 QUESTION = "Name a prime number above ten and say in one sentence why it is one. " * 8
 SAMPLING = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 512}
@@ -106,19 +110,25 @@ async def publish(kafka: str, prefix: str, records: int) -> None:
 
 async def workers(pipeline: Pipeline, kafka: str, url: str, records: int, width: int) -> Turn:
     """Timed from the first graded answers that are seen to the last: as the bare script, without
-    the start of the processes."""
+    the start of the processes.
+
+    Args:
+        width: requests in flight at each of the two.
+    """
     prefix = f"bench{uuid.uuid4().hex[:6]}."
     await publish(kafka, prefix, records)
     options = [
         *("--engine", "openai", "--base-url", url, "--model", "fast"),
         *("--topic-prefix", prefix, "--concurrency", str(width), "--log-level", "WARNING"),
     ]
+    port = str(free_port())
     with ExitStack() as stack:
-        # The grader first: it has nothing to do yet when the answers begin.
+        # The grader first: no answers may wait for it when the time begins.
         running = [
-            stack.enter_context(pipeline.workers(stage, *options)).process
-            for stage in ("reward", "instruct")
+            stack.enter_context(pipeline.workers("reward", *options, "--port", port)).process
         ]
+        await eventually(lambda: _is_ready(port), 60)
+        running.append(stack.enter_context(pipeline.workers("instruct", *options)).process)
         async with counter(kafka, prefix + SCORED.name) as count:
             while not (first := await count()):
                 _check(running)
@@ -152,6 +162,15 @@ async def counter(kafka: str, topic: str) -> AsyncIterator[Any]:
         await consumer.stop()
 
 
+async def _is_ready(port: str) -> bool:
+    async with aiohttp.ClientSession() as session:
+        try:
+            async with session.get(f"http://127.0.0.1:{port}/health/ready") as response:
+                return response.status == HTTPStatus.OK
+        except aiohttp.ClientConnectionError:
+            return False
+
+
 def _check(running: Sequence[Any]) -> None:
     for process in running:
         assert process.poll() is None, f"a worker ended with {process.returncode}; see its log"
@@ -169,34 +188,37 @@ def _cpu_s(running: Sequence[Any]) -> float:
 
 
 async def measure(args: argparse.Namespace) -> dict[str, Any]:
-    turns: dict[str, list[Turn]] = {"bare": [], "workers": []}
+    turns: dict[str, list[Turn]] = {"bare": [], "shared": [], "each": []}
     with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder)) as stack:
         pipeline = Pipeline(Path(folder))
         with fast_server(args.latency_s) as url:
             await bare(url, args.width * 4, args.width)
             for _ in range(args.rounds):
-                pair = {
-                    "bare": await bare(url, args.records, args.width),
-                    "workers": await workers(pipeline, stack.kafka, url, args.records, args.width),
-                }
-                for name, turn in pair.items():
-                    print(
-                        f"{name:8} {turn.records_per_s:8,.0f} records/s "
-                        f"{turn.cpu_us:6.0f} µs of processor each",
-                        file=sys.stderr,
-                    )
-                    turns[name].append(turn)
-    pairs = list(zip(turns["workers"], turns["bare"], strict=True))
-    ratios = [ours.records_per_s / theirs.records_per_s for ours, theirs in pairs]
+                _note(turns, "bare", await bare(url, args.records, args.width))
+                for name, width in (("shared", args.width // 2), ("each", args.width)):
+                    turn = await workers(pipeline, stack.kafka, url, args.records, width)
+                    _note(turns, name, turn)
     return {
         "records": args.records,
         "in_flight": args.width,
         "latency_s": args.latency_s,
         "records_per_s": _medians(turns, "records_per_s"),
         "cpu_us": _medians(turns, "cpu_us"),
-        "ratios": ratios,
-        "ratio_to_bare": statistics.median(ratios),
+        "ratio_to_bare": {name: _ratio(turns[name], turns["bare"]) for name in ("shared", "each")},
     }
+
+
+def _note(turns: dict[str, list[Turn]], name: str, turn: Turn) -> None:
+    turns[name].append(turn)
+    print(
+        f"{name:8} {turn.records_per_s:8,.0f} records/s {turn.cpu_us:6.0f} µs of processor each",
+        file=sys.stderr,
+    )
+
+
+def _ratio(ours: list[Turn], theirs: list[Turn]) -> float:
+    pairs = zip(ours, theirs, strict=True)
+    return statistics.median(our.records_per_s / their.records_per_s for our, their in pairs)
 
 
 def _medians(turns: dict[str, list[Turn]], figure: str) -> dict[str, float]:
@@ -220,7 +242,8 @@ def main() -> None:
     if args.json:
         print(json.dumps(result))
     else:
-        print(f"the workers reach {result['ratio_to_bare']:.2f} of bare aiohttp")
+        ratios = result["ratio_to_bare"]
+        print(f"of bare aiohttp: {ratios['shared']:.2f} shared, {ratios['each']:.2f} each")
 
 
 if __name__ == "__main__":

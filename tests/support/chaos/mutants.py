@@ -215,4 +215,15 @@ MUTANTS = (
         ),
         ("tests/contract/sinks/test_sink.py",),
     ),
+    Mutant(
+        "a flush goes on behind the claim that opened its shard anew",
+        (
+            Change(
+                "promptmill/store/sink_loop.py",
+                "        self._flusher.lose(self._shards.ready)\n",
+                "",
+            ),
+        ),
+        (f"{SINK_LOOP}::test_a_shard_assigned_again_takes_nothing_from_an_earlier_flush",),
+    ),
 )

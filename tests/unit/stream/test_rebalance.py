@@ -93,6 +93,19 @@ async def test_running_work_is_adopted_when_its_partition_returns(rig: Rig) -> N
     assert sorted(await rig.echoes()) == list(range(COUNT))
 
 
+async def test_running_work_is_adopted_when_its_partition_is_assigned_again(rig: Rig) -> None:
+    """The client revokes before it assigns; nothing hangs on that."""
+    work = Gated()
+    member = await started(rig, work)
+    (source,) = broker_of(rig).groups["workers"]
+    await source.assign(list(source.owned))
+    work.gate.set()
+    await eventually(lambda: _settled(rig))
+    assert set(work.begun.values()) == {1}, "nothing is begun twice"
+    assert sorted(await rig.echoes()) == list(range(COUNT))
+    assert member.loop.waiting == 0
+
+
 async def test_work_whose_partition_goes_to_another_member_is_aborted(rig: Rig) -> None:
     mine, theirs = Gated(), Gated()
     await started(rig, mine)

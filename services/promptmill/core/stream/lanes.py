@@ -122,7 +122,8 @@ class Lanes:
         return self._lanes.get(partition)
 
     def open(self, partition: Partition, start: Position) -> Lane:
-        """A lane in a new epoch; deliveries before ``start`` are ignored."""
+        """A lane in a new epoch, in place of any other; ignores deliveries before ``start``."""
+        self.close([partition])
         self._epoch += 1
         lane = Lane(partition, self._epoch, OffsetTracker(str(partition), start))
         self._lanes[partition] = lane
