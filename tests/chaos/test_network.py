@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -19,10 +20,11 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.chaos,
     pytest.mark.real,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
 ]
 
-CUTS_S = (10, 30)
+CUTS_S = [float(cut) for cut in os.environ.get("PROMPTMILL_TEST_CUTS_S", "10,30").split(",")]
+"""120 s as well where there is time: PROMPTMILL_TEST_CUTS_S=10,30,120."""
 BACK_WITHIN_S = 60
 MODEL = "latency_s=0.05,sigma=1.0,tokens=20"
 

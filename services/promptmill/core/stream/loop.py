@@ -13,19 +13,19 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 
 import structlog
 
-from promptmill.core.errors import Fatal, Transient, reason_of
+from promptmill.core.errors import Fatal, reason_of
 from promptmill.core.faults import reach
 from promptmill.core.stream.attempts import Attempts, Probe, Work
 from promptmill.core.stream.commits import Committer
+from promptmill.core.stream.gaps import GapWatch
 from promptmill.core.stream.lanes import Job, Lane, Lanes, Phase
 from promptmill.core.stream.pauses import Pauses
 from promptmill.core.stream.ports import Delivery, Partition, Sender, Source
 from promptmill.core.stream.settings import LoopSettings
-from promptmill.core.stream.starts import check_gap, read_starts
+from promptmill.core.stream.starts import read_starts
 from promptmill_schemas import Topic
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ class StreamLoop:
         self._stop = asyncio.Event()
         self._settled = asyncio.Event()
         self._failure: BaseException | None = None
-        self._checks: dict[Partition, asyncio.Task[None]] = {}
+        self._gaps = GapWatch(source, self.on_lost)
 
     # What others see
 
@@ -114,7 +114,7 @@ class StreamLoop:
             if self._failure is None:
                 await self._drain()
         finally:
-            await _cancel([*helpers, *self._checks.values()])
+            await _cancel([*helpers, *self._gaps.tasks])
             await _cancel(job.task for job in self._lanes.jobs() if job.task)
             await self._source.stop()
             await self._sender.stop()
@@ -192,24 +192,10 @@ class StreamLoop:
             if lane is None:
                 continue
             if delivery.offset != lane.tracker.next:
-                self._check_gap(lane, lane.tracker.next)
+                self._gaps.look(lane.partition, lane.tracker.next)
             self._lanes.deliver(lane, delivery)
         self._pauses.apply()
         self._pump()
-
-    def _check_gap(self, lane: Lane, expected: int) -> None:
-        if lane.partition not in self._checks:
-            task = asyncio.create_task(check_gap(self._source, lane.partition, expected))
-            self._checks[lane.partition] = task
-            task.add_done_callback(partial(self._on_gap_checked, lane.partition))
-
-    def _on_gap_checked(self, partition: Partition, task: asyncio.Task[None]) -> None:
-        del self._checks[partition]
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, Transient):
-            log.warning("gap_not_checked", partition=str(partition), error=str(error))
-        elif error is not None:
-            self.on_lost(error)
 
     # Records at work
 

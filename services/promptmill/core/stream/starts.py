@@ -1,4 +1,4 @@
-"""Where an assignment begins, and whether the log still holds what comes next."""
+"""Where an assignment begins."""
 
 from __future__ import annotations
 
@@ -66,23 +66,3 @@ def _start(
         f"to {end}: the topic was made anew or records were deleted before they were consumed; "
         f"restore the topic, or delete the group's offsets to start from what is there"
     )
-
-
-async def check_gap(source: Source, partition: Partition, expected: int) -> None:
-    """A delivery was not the expected one: harmless where offsets never existed.
-
-    Raises:
-        Misconfigured: the log no longer holds ``expected``: it was deleted before it was
-            consumed, or the topic was made anew.
-    """
-    first, end = (await source.bounds([partition]))[partition]
-    if first > expected:
-        raise Misconfigured(
-            f"{partition} lost the records from {expected} to {first - 1}: retention deleted "
-            f"them before they were consumed; raise retention.ms or add workers"
-        )
-    if end < expected:
-        raise Misconfigured(
-            f"{partition} ends at {end}, but {expected} was next: the topic was made anew; "
-            f"restore it, or delete the group's offsets to start from what is there"
-        )
