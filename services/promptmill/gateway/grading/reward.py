@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from promptmill.core.engines.base import GraderEngine, GradeRequest
 from promptmill.core.engines.build import build_grader
 from promptmill.core.engines.calibration import Calibration
+from promptmill.core.errors import Misconfigured
 from promptmill.core.stage_settings import parse_settings
 from promptmill.reward.settings import EXAMPLES, RewardSettings
 from promptmill_schemas import AttributeScores
@@ -39,6 +40,11 @@ def read_grader(flags: Sequence[str]) -> Grader:
         SystemExit: an unknown flag.
     """
     settings = parse_settings(RewardSettings, flags, EXAMPLES)
+    if settings.follows:
+        raise Misconfigured(
+            f"node_rank is {settings.node_rank}: promptmill grade is for host number 0; start "
+            "promptmill run reward with this --node-rank here instead"
+        )
     engine = build_grader(
         settings.engine,
         settings.model,

@@ -51,3 +51,12 @@ def test_a_wrong_line_is_one_clear_error(promptmill: Promptmill, tmp_path: Path)
     done = promptmill("grade", file, "--format", "rewardbench", "--engine", "scripted")
     assert done.code == 78
     assert "line 1" in done.err
+
+
+def test_a_host_that_only_computes_is_refused(promptmill: Promptmill) -> None:
+    file = DATA / "rewardbench.jsonl"
+    hosts = ("--nnodes=2", "--node-rank=1", "--master-addr=127.0.0.1")
+    done = promptmill("grade", file, "--format", "rewardbench", "--model", "none", "--", *hosts)
+    assert done.code == 78
+    assert "node_rank is 1" in done.err
+    assert "promptmill run reward" in done.err
