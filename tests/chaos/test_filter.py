@@ -24,7 +24,7 @@ QUICK = "latency_s=0.02,tokens=20"
 
 
 async def test_21_sigkill_filter_between_claim_and_publish(plant: Plant) -> None:
-    """The claim belongs to the record, so the replay is accepted, and only once."""
+    """The claim belongs to the record: its replay is accepted, once, and not its own twin."""
     plant.hire_mortal("filter", "filter.claimed=kill@0.03", instance_id="mortal")
     plant.hire("instruct", model=QUICK)
     await plant.ready()
@@ -32,7 +32,8 @@ async def test_21_sigkill_filter_between_claim_and_publish(plant: Plant) -> None
     audit = await plant.books(within_s=150)
     assert plant.faults.kills >= 1
     assert audit.accepted > 0
-    assert audit.rejected > 0
+    rejects = [row for row in plant.tables().of("rejects") if row.prompt_id in plant.own]
+    assert {row.reason for row in rejects} == {"below_limit"}
 
 
 async def test_22_identical_twins_at_two_filters_at_once(plant: Plant) -> None:

@@ -150,6 +150,23 @@ MUTANTS = (
                 "starts[partition] = begin",
             ),
         ),
+        # No row notices: the rows that are read on assignment say what is stored as well.
+        (f"{SINK_LOOP}::test_a_new_sink_goes_on_where_the_table_stands_whatever_kafka_says",),
+    ),
+    Mutant(
+        "neither the store's version nor its rows read on assignment",
+        (
+            Change(
+                "promptmill/store/adoption.py",
+                "starts[partition] = begin if stored is None else stored",
+                "starts[partition] = begin",
+            ),
+            Change(
+                "promptmill/store/loading.py",
+                "    for table, load in _LOADS.items():\n",
+                "    for table, load in ():\n",
+            ),
+        ),
         (f"{SINK_LOOP}::test_a_new_sink_goes_on_where_the_table_stands_whatever_kafka_says",),
         (f"{ROWS}/test_store.py::test_25_sigkill_store_at_every_step_of_a_commit",),
     ),

@@ -23,7 +23,7 @@ _PLACE = ("shard", "shard_offset", "prompt_id")
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "prompts": _PLACE,
     "records": (*_PLACE, "record_id", "decision_id"),
-    "rejects": (*_PLACE, "decision_id"),
+    "rejects": (*_PLACE, "decision_id", "reason"),
     "dead_letters": (*_PLACE, "letter_id", "state", "reason"),
 }
 
