@@ -65,6 +65,19 @@ def test_end_kills_the_whole_group(sleepers: list[subprocess.Popen[bytes]]) -> N
     assert [process.wait() for process in sleepers] == [-signal.SIGKILL] * 2
 
 
+def test_end_does_not_trust_one_look(
+    sleepers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that replaces itself carries no mark for a moment."""
+    look, blind = process_group.members, iter([True, True])
+    monkeypatch.setattr(
+        process_group, "members", lambda mark: [] if next(blind, False) else look(mark)
+    )
+    process_group.end(MARK)
+    assert look(MARK) == []
+    assert [process.wait(5) for process in sleepers] == [-signal.SIGKILL] * 2
+
+
 def test_end_frees_the_shared_memory_of_killed_processes() -> None:
     program = """
         import mmap, sys
@@ -103,7 +116,7 @@ def test_the_guard_ends_the_group_of_a_killed_owner() -> None:
     """
     mark = f"{MARK}-guarded"  # its guard may still be at it when the next test begins
     with python(program, mark) as owner:
-        assert len(process_group.members(mark)) == 1
+        eventually_now(lambda: len(process_group.members(mark)) == 1)
         owner.kill()
     eventually_now(lambda: process_group.members(mark) == [])
 

@@ -25,6 +25,9 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only to free what the ranks hav
 END_S = 5.0
 """How long a killed process may take to be gone."""
 
+LOOKS = 3
+"""So often in a row nobody is found before the group is gone: see :func:`members`."""
+
 
 @contextmanager
 def marked(mark: str) -> Iterator[None]:
@@ -44,7 +47,10 @@ def marked(mark: str) -> Iterator[None]:
 
 
 def members(mark: str) -> list[int]:
-    """The living processes that carry the mark."""
+    """The living processes that carry the mark; one that replaces itself may be missing.
+
+    While a process executes its program, right after it was started, it has no environment.
+    """
     return [int(entry.name) for entry in PROCESSES.iterdir() if _carries(entry, mark)]
 
 
@@ -65,8 +71,10 @@ def end(mark: str, owned: Iterable[Path] = ()) -> None:
         owned: segments that it had, for when its processes are gone already.
     """
     freed = {*owned, *segments(mark)}
-    deadline = time.monotonic() + END_S
-    while (group := members(mark)) and time.monotonic() < deadline:
+    deadline, empty = time.monotonic() + END_S, 0
+    while empty < LOOKS and time.monotonic() < deadline:
+        group = members(mark)
+        empty = 0 if group else empty + 1
         _kill(group)
         time.sleep(0.02)
     for segment in freed:
