@@ -11,18 +11,11 @@ JSON (orjson) is used.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import statistics
 import sys
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import orjson
 import structlog
 import uvloop
 
@@ -35,57 +28,16 @@ from promptmill.core.engines.openai.grade_reward import RewardForm
 from promptmill.core.engines.openai.options import HttpOptions
 from promptmill.core.lifecycle import tune_garbage_collection
 from promptmill_schemas import Message, Sampling
+from support.bare_http import ASKED, QUESTION, Pace, bare_chat, in_flight, medians, ratio
 from support.fast_server import fast_server
 
-QUESTION = "Name a prime number above ten and say in one sentence why it is one. " * 8
 MESSAGES = (Message(role="user", content=QUESTION),)
-
-
-@dataclass(frozen=True)
-class Pace:
-    """What one run came to; the processor's time does not depend on who else is at work."""
-
-    requests_per_s: float
-    cpu_us_per_request: float
-
-
-async def in_flight(one: Callable[[int], Awaitable[object]], requests: int, width: int) -> Pace:
-    """Send requests with so many in flight."""
-    numbers = iter(range(requests))
-
-    async def lane() -> None:
-        for number in numbers:
-            await one(number)
-
-    start, busy = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(lane() for _ in range(width)))
-    return Pace(
-        requests / (time.perf_counter() - start), 1e6 * (time.process_time() - busy) / requests
-    )
 
 
 async def bare(url: str, requests: int, width: int) -> Pace:
     """The script that one would write by hand."""
-    body = {
-        "model": "fast",
-        "messages": [{"role": "user", "content": QUESTION}],
-        "temperature": 1.0,
-        "top_p": 1.0,
-        "max_tokens": 512,
-    }
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-
-        async def one(number: int) -> str:
-            data = orjson.dumps(body | {"seed": number})
-            headers = {"Content-Type": "application/json"}
-            async with session.post(
-                f"{url}/chat/completions", data=data, headers=headers
-            ) as response:
-                answer = orjson.loads(await response.read())
-                return str(answer["choices"][0]["message"]["content"])
-
-        return await in_flight(one, requests, width)
+    async with bare_chat(url) as ask:
+        return await in_flight(lambda number: ask(ASKED | {"seed": number}), requests, width)
 
 
 async def generated(url: str, requests: int, width: int) -> Pace:
@@ -128,27 +80,20 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
                 pace = await way(url, args.requests, args.width)
                 paces[name].append(pace)
                 print(
-                    f"{name:10} {pace.requests_per_s:8,.0f} requests/s "
-                    f"{pace.cpu_us_per_request:6.0f} µs of processor each",
+                    f"{name:10} {pace.per_s:8,.0f} requests/s "
+                    f"{pace.cpu_us:6.0f} µs of processor each",
                     file=sys.stderr,
                 )
-    rates = {name: statistics.median(p.requests_per_s for p in paces[name]) for name in ways}
-    costs = {name: statistics.median(p.cpu_us_per_request for p in paces[name]) for name in ways}
+    costs = medians(paces, lambda pace: pace.cpu_us)
     return {
         "requests": args.requests,
         "in_flight": args.width,
         "latency_s": args.latency_s,
-        "requests_per_s": rates,
+        "requests_per_s": medians(paces, lambda pace: pace.per_s),
         "cpu_us_per_request": costs,
-        "ratio_to_bare": {name: _ratio(paces, name) for name in ours},
+        "ratio_to_bare": {name: ratio(paces[name], paces["bare"]) for name in ours},
         "cpu_ratio_to_bare": {name: costs["bare"] / costs[name] for name in ours},
     }
-
-
-def _ratio(paces: dict[str, list[Pace]], name: str) -> float:
-    """The median over the rounds; both of a round have had the same neighbours."""
-    pairs = zip(paces[name], paces["bare"], strict=True)
-    return statistics.median(ours.requests_per_s / bare.requests_per_s for ours, bare in pairs)
 
 
 def main() -> None:

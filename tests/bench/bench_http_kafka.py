@@ -9,8 +9,8 @@ how one would run them. All take turns in one run, because machines are noisy.
 
     python tests/bench/bench_http_kafka.py --rounds 3 --json
 
-Beside the rates stands the processor's time of all that work for each side, the server included
-(and for the workers the broker too): with two cores, five processes share them.
+Beside the rates stands the processor's time of the script and of the workers for each record,
+without that of the server and the broker, which share the same cores.
 """
 
 from __future__ import annotations
@@ -18,20 +18,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import orjson
 import psutil
 import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -42,58 +39,27 @@ from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.local.ports import free_port
 from promptmill_schemas import Message, Prompt, encode
 from promptmill_schemas.topics import PARTITIONS, PROMPTS, SCORED, TOPICS
+from support.bare_http import ASKED, QUESTION, Pace, bare_chat, in_flight, medians, ratio
 from support.fast_server import fast_server
 from support.kafka_topics import make_topics
 from support.pipeline import Pipeline
 from support.stack import running_stack
 from support.waiting import eventually
 
-QUESTION = "Name a prime number above ten and say in one sentence why it is one. " * 8
-SAMPLING = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 512}
+MESSAGES = ({"role": "user", "content": QUESTION},)
 POLL_S = 0.1
 SETTLED_WITHIN_S = 300
 
 
-@dataclass(frozen=True)
-class Turn:
-    """What one side came to.
-
-    Attributes:
-        records_per_s: answered and graded.
-        cpu_us: of each record, in all processes of this side but the server and the broker.
-    """
-
-    records_per_s: float
-    cpu_us: float
-
-
-async def bare(url: str, records: int, width: int) -> Turn:
+async def bare(url: str, records: int, width: int) -> Pace:
     """The script that one would write by hand: two calls for each record, one after the other."""
-    numbers = iter(range(records))
-    question = {"role": "user", "content": QUESTION}
-    headers = {"Content-Type": "application/json"}
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
+    async with bare_chat(url) as ask:
 
-        async def call(body: dict[str, Any]) -> Any:
-            data = orjson.dumps(body)
-            async with session.post(
-                f"{url}/chat/completions", data=data, headers=headers
-            ) as response:
-                return orjson.loads(await response.read())["choices"][0]
+        async def one(number: int) -> None:
+            answer = {"role": "assistant", "content": await ask(ASKED | {"seed": number})}
+            await ask({"model": "fast", "messages": [*MESSAGES, answer]})
 
-        async def lane() -> None:
-            for number in numbers:
-                asked = {"model": "fast", "messages": [question], **SAMPLING, "seed": number}
-                answer = (await call(asked))["message"]["content"]
-                dialogue = [question, {"role": "assistant", "content": answer}]
-                grades = await call({"model": "fast", "messages": dialogue})
-                assert grades["message"] is not None
-
-        start, busy = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(lane() for _ in range(width)))
-    seconds, cpu_s = time.perf_counter() - start, time.process_time() - busy
-    return Turn(records / seconds, 1e6 * cpu_s / records)
+        return await in_flight(one, records, width)
 
 
 async def publish(kafka: str, prefix: str, records: int) -> None:
@@ -108,7 +74,7 @@ async def publish(kafka: str, prefix: str, records: int) -> None:
     await sender.stop()
 
 
-async def workers(pipeline: Pipeline, kafka: str, url: str, records: int, width: int) -> Turn:
+async def workers(pipeline: Pipeline, kafka: str, url: str, records: int, width: int) -> Pace:
     """Timed from the first graded answers that are seen to the last: as the bare script, without
     the start of the processes.
 
@@ -142,7 +108,7 @@ async def workers(pipeline: Pipeline, kafka: str, url: str, records: int, width:
                 done = await count()
         seconds, cpu_s = time.perf_counter() - start, _cpu_s(running) - busy
     assert done == records, "a record is graded twice"
-    return Turn((done - first) / seconds, 1e6 * cpu_s / (done - first))
+    return Pace((done - first) / seconds, 1e6 * cpu_s / (done - first))
 
 
 @asynccontextmanager
@@ -188,7 +154,7 @@ def _cpu_s(running: Sequence[Any]) -> float:
 
 
 async def measure(args: argparse.Namespace) -> dict[str, Any]:
-    turns: dict[str, list[Turn]] = {"bare": [], "shared": [], "each": []}
+    turns: dict[str, list[Pace]] = {"bare": [], "shared": [], "each": []}
     with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder)) as stack:
         pipeline = Pipeline(Path(folder))
         with fast_server(args.latency_s) as url:
@@ -202,30 +168,18 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
         "records": args.records,
         "in_flight": args.width,
         "latency_s": args.latency_s,
-        "records_per_s": _medians(turns, "records_per_s"),
-        "cpu_us": _medians(turns, "cpu_us"),
-        "ratio_to_bare": {name: _ratio(turns[name], turns["bare"]) for name in ("shared", "each")},
+        "records_per_s": medians(turns, lambda turn: turn.per_s),
+        "cpu_us": medians(turns, lambda turn: turn.cpu_us),
+        "ratio_to_bare": {name: ratio(turns[name], turns["bare"]) for name in ("shared", "each")},
     }
 
 
-def _note(turns: dict[str, list[Turn]], name: str, turn: Turn) -> None:
+def _note(turns: dict[str, list[Pace]], name: str, turn: Pace) -> None:
     turns[name].append(turn)
     print(
-        f"{name:8} {turn.records_per_s:8,.0f} records/s {turn.cpu_us:6.0f} µs of processor each",
+        f"{name:8} {turn.per_s:8,.0f} records/s {turn.cpu_us:6.0f} µs of processor each",
         file=sys.stderr,
     )
-
-
-def _ratio(ours: list[Turn], theirs: list[Turn]) -> float:
-    pairs = zip(ours, theirs, strict=True)
-    return statistics.median(our.records_per_s / their.records_per_s for our, their in pairs)
-
-
-def _medians(turns: dict[str, list[Turn]], figure: str) -> dict[str, float]:
-    return {
-        name: statistics.median(getattr(turn, figure) for turn in found)
-        for name, found in turns.items()
-    }
 
 
 def main() -> None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from promptmill.core.engines.base import Answer, GenerateRequest, GradeRequest, GraderInfo
+from promptmill.core.engines.base import (
+    Answer,
+    GenerateRequest,
+    GeneratorEngine,
+    GraderEngine,
+    GradeRequest,
+    GraderInfo,
+)
 from promptmill_schemas import AttributeScores, Generator
 
-
-class Engine(Protocol):
-    """What generators and graders share."""
-
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-
-AnyEngine = TypeVar("AnyEngine", bound=Engine)
+AnyEngine = TypeVar("AnyEngine", bound=GeneratorEngine | GraderEngine)
 
 
 @asynccontextmanager

@@ -43,6 +43,12 @@ class Mutant:
     rows: tuple[str, ...] = ()
 
 
+VERSION_IGNORED = Change(
+    "promptmill/store/adoption.py",
+    "starts[partition] = begin if stored is None else stored",
+    "starts[partition] = begin",
+)
+
 MUTANTS = (
     Mutant(
         "commit of the highest offset seen",
@@ -143,24 +149,14 @@ MUTANTS = (
     ),
     Mutant(
         "store version not read on assignment",
-        (
-            Change(
-                "promptmill/store/adoption.py",
-                "starts[partition] = begin if stored is None else stored",
-                "starts[partition] = begin",
-            ),
-        ),
+        (VERSION_IGNORED,),
         # No row notices: the rows that are read on assignment say what is stored as well.
         (f"{SINK_LOOP}::test_a_new_sink_goes_on_where_the_table_stands_whatever_kafka_says",),
     ),
     Mutant(
         "neither the store's version nor its rows read on assignment",
         (
-            Change(
-                "promptmill/store/adoption.py",
-                "starts[partition] = begin if stored is None else stored",
-                "starts[partition] = begin",
-            ),
+            VERSION_IGNORED,
             Change(
                 "promptmill/store/loading.py",
                 "    for table, load in _LOADS.items():\n",
