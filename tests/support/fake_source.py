@@ -134,6 +134,13 @@ class FakeSource:
         self.positions[partition] = offset
 
 
+def delete_up_to(log: Log, partition: Partition, first: int) -> None:
+    """As retention does: the log begins at ``first``, which may be beyond its end."""
+    gone = first - log.first[partition]
+    log.messages[partition] = log.messages[partition][gone:]
+    log.first[partition] = first
+
+
 def every_partition(*shards: int) -> list[Partition]:
     """All topics' partitions of these shards; of every shard when none is named."""
     topics = ("prompts", "records", "rejects", "dead-letters")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from promptmill.core.stream.ports import Delivery, Partition
@@ -24,6 +24,16 @@ async def make_topics(bootstrap: str, names: Sequence[str], partitions: int) -> 
         ]
         if topics:
             await admin.create_topics(topics)
+    finally:
+        await admin.close()
+
+
+async def delete_up_to(bootstrap: str, partition: Partition, first: int) -> None:
+    """As retention does: the log begins at ``first`` from now on."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(*partition): RecordsToDelete(first)})
     finally:
         await admin.close()
 

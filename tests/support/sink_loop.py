@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from promptmill.core.sinks.base import Sink, TableName
 from promptmill.core.sinks.tables import TABLES
+from promptmill.core.stream.lost import Gap
 from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.store.limits import SinkLimits
 from promptmill.store.sink_loop import SinkLoop
@@ -62,14 +63,19 @@ class Member:
 
 
 @asynccontextmanager
-async def member(log: Log, sink: Sink, limits: SinkLimits = QUICK) -> AsyncIterator[Member]:
+async def member(
+    log: Log, sink: Sink, limits: SinkLimits = QUICK, accepted: Collection[Gap] = ()
+) -> AsyncIterator[Member]:
     """A running loop without partitions, stopped at the end."""
     source, probe, buried = FakeSource(log), Noted(), list[Delivery]()
 
     async def bury(delivery: Delivery, _error: ContractError) -> None:
         buried.append(delivery)
 
-    loop = SinkLoop(source, sink, TOPICS, bury, probe=probe, limits=limits)
+    async def read_accepted() -> Collection[Gap]:
+        return accepted
+
+    loop = SinkLoop(source, sink, TOPICS, bury, probe=probe, limits=limits, accepted=read_accepted)
     running = asyncio.create_task(loop.run())
     await eventually(lambda: source.is_running or running.done())
     try:

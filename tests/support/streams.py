@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from promptmill.core.stream.loop import StreamLoop
+from promptmill.core.stream.lost import ReadAccepted, nothing_accepted
 from promptmill.core.stream.outcome import Emit, Outcome, Outgoing
 from promptmill.core.stream.ports import Delivery, Sender, Source
 from promptmill.core.stream.settings import LoopSettings
@@ -123,6 +124,7 @@ class Rig:
         work: Callable[[Item], Awaitable[Outcome]] = echo,
         settings: LoopSettings = QUICK,
         group: str = "workers",
+        accepted: ReadAccepted = nothing_accepted,
     ) -> Member:
         """Start one more member of the group."""
         source = self.broker.source(group, self.broker.prefix + ITEMS.name)
@@ -137,6 +139,7 @@ class Rig:
             probe=probe,
             prefix=self.broker.prefix,
         )
+        loop.accept_gaps(accepted)
         member = Member(loop, source, probe, asyncio.create_task(loop.run()))
         self.members.append(member)
         return member

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import structlog
 
 from promptmill.core.sinks.base import Adoption, Sink
-from promptmill.core.sinks.identity import check_range
+from promptmill.core.sinks.identity import check_end
+from promptmill.core.stream.lost import LogCheck
 from promptmill.core.stream.ports import Partition, Source
 from promptmill.store.flushing import advise
 from promptmill.store.intake import Intake
@@ -27,6 +28,7 @@ class Adopter:
     sink: Sink
     shards: Shards
     intake: Intake
+    check: LogCheck
 
     async def adopt(self) -> bool:
         """Become the owner of the shards that are whole and wait for it; whether any opened.
@@ -34,7 +36,9 @@ class Adopter:
         The index is read after the last claim: from then on no earlier owner can add a row.
 
         Raises:
-            Misconfigured: a table stands outside the log's range.
+            LostRecords: a log begins beyond where its table stands, or beyond 0 for a table
+                that has nothing of the shard.
+            Misconfigured: a log ends before it.
             Transient: the storage or the broker does not answer.
         """
         wanted, generation = self.shards.ready, self.shards.generation
@@ -50,7 +54,7 @@ class Adopter:
         self.shards.settle(wanted, adoption.next_offsets)
         for partition, offset in starts.items():
             self.source.seek(partition, offset)
-            self.intake.expect(partition, offset)
+            self.intake.order.expect(partition, offset)
         # An earlier owner may have died between its commit and telling Kafka.
         await advise(self.source, {p: at for p in starts if (at := self.shards.stored[p])})
         log.info("adopted", shards=sorted(wanted), read=len(unread))
@@ -62,29 +66,6 @@ class Adopter:
         for partition, (begin, end) in bounds.items():
             table = self.shards.tables[partition.topic]
             stored = adoption.next_offsets[table][partition.number]
-            starts[partition] = begin if stored is None else stored
-            check_range(table, partition.number, starts[partition], begin, end)
-        return starts
-
-    async def recheck(self) -> None:
-        """Look at the log where something unexpected was delivered, and ask for it again.
-
-        Raises:
-            Misconfigured: the log no longer holds what was expected (retention, truncation,
-                or a topic made anew).
-            Transient: the broker does not answer.
-        """
-        suspects, generation = dict(self.intake.suspects), self.shards.generation
-        if not suspects:
-            return
-        expected = {partition: self.intake.expected(partition) for partition in suspects}
-        bounds = await self.source.bounds(suspects)
-        for partition, offset in expected.items():
-            table = self.shards.tables[partition.topic]
-            check_range(table, partition.number, offset, *bounds[partition])
-        if generation != self.shards.generation:
-            return
-        for partition, seen in suspects.items():
-            log.warning("out_of_order", partition=str(partition), seen=seen)
-            self.source.seek(partition, expected[partition])
-            self.intake.expect(partition, expected[partition], gap_to=seen)
+            starts[partition] = 0 if stored is None else stored
+            check_end(table, partition.number, starts[partition], begin, end)
+        return await self.check.resume(starts, bounds)

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 
+from promptmill.core.stream.intake import OrderedIntake
 from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.store.limits import SinkLimits
 
@@ -13,50 +14,24 @@ from promptmill.store.limits import SinkLimits
 class Intake:
     """The queue of an owned set of partitions.
 
-    A partition is *open* from :meth:`expect` to :meth:`close`; what arrives for others is not
-    taken, because it comes again after the seek that opens them. A message that is not the
-    expected one makes its partition *suspect*: nothing more of it is taken until somebody has
-    looked at the log and calls :meth:`expect` again.
+    A partition is *open* from ``order.expect`` to :meth:`close`; what arrives for others is not
+    taken, because it comes again after the seek that opens them. Which delivery may come next is
+    the business of :class:`~promptmill.core.stream.intake.OrderedIntake`.
     """
 
     def __init__(self, limits: SinkLimits, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
         self._queue: deque[tuple[float, Delivery]] = deque()
-        self._next: dict[Partition, int] = {}
-        self._gaps: dict[Partition, int] = {}
-        self.suspects: dict[Partition, int] = {}
+        self.order = OrderedIntake()
         self.rows = 0
         self.bytes = 0
 
     # Partitions
 
-    def expect(self, partition: Partition, offset: int, *, gap_to: int | None = None) -> None:
-        """Open the partition; the next message taken from it is the one at ``offset``.
-
-        Args:
-            gap_to: what stood at that place before. If it is the next message once more, the
-                offsets in between hold no messages.
-        """
-        self._next[partition] = offset
-        self.suspects.pop(partition, None)
-        if gap_to is not None and gap_to > offset:
-            self._gaps[partition] = gap_to
-
-    def expected(self, partition: Partition) -> int:
-        """The offset that comes next."""
-        return self._next[partition]
-
-    def is_open(self, partition: Partition) -> bool:
-        """Whether messages of this partition are taken."""
-        return partition in self._next and partition not in self.suspects
-
     def shut(self, partitions: Collection[Partition]) -> None:
         """Take no more from these; what waits still waits."""
-        for partition in partitions:
-            self._next.pop(partition, None)
-            self._gaps.pop(partition, None)
-            self.suspects.pop(partition, None)
+        self.order.close(partitions)
 
     def close(self, partitions: Collection[Partition]) -> None:
         """Take no more from these, and forget what waits."""
@@ -72,21 +47,10 @@ class Intake:
         """Queue what is expected."""
         now = self._clock()
         for delivery in batch:
-            if self._is_expected(delivery):
-                self._next[delivery.partition] = delivery.offset + 1
+            if self.order.admit(delivery):
                 self._queue.append((now, delivery))
                 self.rows += 1
                 self.bytes += _size(delivery)
-
-    def _is_expected(self, delivery: Delivery) -> bool:
-        partition, offset = delivery.partition, delivery.offset
-        if not self.is_open(partition):
-            return False
-        gap_to = self._gaps.pop(partition, None)
-        if offset in (self._next[partition], gap_to):
-            return True
-        self.suspects[partition] = offset
-        return False
 
     def take_out(self) -> list[Delivery]:
         """The oldest messages, as many as one flush may hold, at least one."""

@@ -32,7 +32,7 @@ class Pauses:
         self._is_full = self._intake.is_full(was_full=self._is_full)
         all_held = self.held or self._is_full
         assigned = self._shards.assigned
-        needed = {p for p in assigned if all_held or not self._intake.is_open(p)}
+        needed = {p for p in assigned if all_held or not self._intake.order.is_open(p)}
         if more := needed - self._paused:
             self._source.pause(more)
         if fewer := (self._paused - needed) & assigned:

@@ -19,6 +19,7 @@ import structlog
 
 from promptmill.core.errors import Transient, reason_of
 from promptmill.core.sinks.base import Fenced, Sink, TableName
+from promptmill.core.stream.lost import LogCheck, ReadAccepted, nothing_accepted
 from promptmill.core.stream.ports import Delivery, Partition, Source
 from promptmill.store.adoption import Adopter
 from promptmill.store.backoff import Backoff
@@ -32,6 +33,8 @@ from promptmill.store.shards import Shards
 __all__ = ["Bury", "Probe", "SinkLoop"]
 
 log = structlog.get_logger(__name__)
+
+STAGE = "store"
 
 
 class Probe(Protocol):
@@ -53,6 +56,7 @@ class SinkLoop:
         sink: this member's writer.
         tables: by full topic name.
         bury: takes messages on ``records`` and ``rejects`` that are no contract.
+        accepted: reads the gaps of this stage that were accepted as lost.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class SinkLoop:
         *,
         probe: Probe,
         limits: SinkLimits | None = None,
+        accepted: ReadAccepted = nothing_accepted,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -74,7 +79,8 @@ class SinkLoop:
         self._shards = Shards(tables)
         self._intake = Intake(self._limits, clock)
         self._flusher = Flusher(source, sink, self._shards, bury)
-        self._adopter = Adopter(source, sink, self._shards, self._intake)
+        self._check = LogCheck(STAGE, accepted)
+        self._adopter = Adopter(source, sink, self._shards, self._intake, self._check)
         self._pauses = Pauses(source, self._shards, self._intake)
         self._backoff = Backoff(self._limits, clock)
         self._compaction = Compaction(sink, self._limits.compact_commits, self.on_lost)
@@ -174,7 +180,9 @@ class SinkLoop:
 
     def _due_in_s(self) -> float:
         pause = self._backoff.left_s
-        if not self._is_open or self._flusher.size or self._shards.ready or self._intake.suspects:
+        if not self._is_open or self._flusher.size or self._shards.ready:
+            return pause
+        if self._intake.order.suspects:
             return pause
         if self._intake.rows and (self._leaving or self._stop_at is not None):
             return pause
@@ -190,7 +198,7 @@ class SinkLoop:
         self._flusher.shed()
         if await self._adopter.adopt():
             self.joined.set()
-        await self._adopter.recheck()
+        await self._intake.order.recheck(self._source, self._check)
         self._pauses.apply()
         await self._flush()
         self._backoff.succeeded()

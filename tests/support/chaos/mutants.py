@@ -45,8 +45,8 @@ class Mutant:
 
 VERSION_IGNORED = Change(
     "promptmill/store/adoption.py",
-    "starts[partition] = begin if stored is None else stored",
-    "starts[partition] = begin",
+    "starts[partition] = 0 if stored is None else stored",
+    "starts[partition] = 0",
 )
 
 MUTANTS = (
@@ -171,8 +171,8 @@ MUTANTS = (
         (
             Change(
                 f"{STREAM}/loop.py",
-                "        aborted = self._lanes.abort_abandoned()\n        self._pauses.apply()\n",
-                "        aborted = self._lanes.abort_abandoned()\n",
+                "        self._pauses.begin(starts)\n",
+                "",
             ),
         ),
         (f"{ROWS}/test_loop.py::test_08_a_rebalance_while_paused",),
@@ -238,5 +238,16 @@ MUTANTS = (
             ),
         ),
         (f"{SINK_LOOP}::test_a_shard_assigned_again_takes_nothing_from_an_earlier_flush",),
+    ),
+    Mutant(
+        "a gap between offsets is believed at once",
+        (
+            Change(
+                f"{STREAM}/intake.py",
+                "        if delivery.offset not in (place.next, gap_to):\n",
+                "        if delivery.offset < place.next:\n",
+            ),
+        ),
+        ("tests/unit/stream/test_gaps.py", "tests/integration/stream/test_gaps_on_kafka.py"),
     ),
 )

@@ -39,8 +39,8 @@ def clock() -> Clock:
 def intake(clock: Clock) -> Intake:
     """Both partitions open at offset 5."""
     made = Intake(LIMITS, clock)
-    made.expect(A, 5)
-    made.expect(B, 5)
+    made.order.expect(A, 5)
+    made.order.expect(B, 5)
     return made
 
 
@@ -61,38 +61,6 @@ def test_what_arrives_for_a_partition_that_is_not_open_is_left(intake: Intake) -
     intake.close([B])
     intake.take_in(deliver(B, 5))
     assert intake.rows == 0
-
-
-@pytest.mark.parametrize("seen", [4, 7])
-def test_another_offset_than_the_expected_one_makes_the_partition_suspect(
-    intake: Intake, seen: int
-) -> None:
-    intake.take_in(deliver(A, seen, seen + 1))
-    assert intake.suspects == {A: seen}
-    assert not intake.is_open(A)
-    assert intake.rows == 0
-
-
-def test_a_gap_that_is_seen_twice_is_taken_for_real(intake: Intake) -> None:
-    intake.take_in(deliver(A, 9))
-    intake.expect(A, 5, gap_to=9)
-    intake.take_in(deliver(A, 9, 10))
-    assert offsets(intake.take_out()) == [(0, 9), (0, 10)]
-
-
-def test_a_gap_that_closes_was_none(intake: Intake) -> None:
-    intake.take_in(deliver(A, 9))
-    intake.expect(A, 5, gap_to=9)
-    intake.take_in(deliver(A, 5, 9))
-    assert offsets(intake.take_out()) == [(0, 5)]
-    assert intake.suspects == {A: 9}
-
-
-def test_an_earlier_offset_is_never_taken_again(intake: Intake) -> None:
-    intake.take_in(deliver(A, 4))
-    intake.expect(A, 5, gap_to=4)
-    intake.take_in(deliver(A, 4))
-    assert intake.suspects == {A: 4}
 
 
 def test_a_closed_partition_loses_what_waits_and_the_others_keep_theirs(intake: Intake) -> None:

@@ -12,8 +12,9 @@ import pytest
 from promptmill.core.errors import Fatal, Misconfigured, Unavailable
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.memory import MemorySink
+from promptmill.core.stream.lost import Gap, LostRecords
 from promptmill.core.stream.ports import Delivery, Partition
-from support.fake_source import Log, every_partition
+from support.fake_source import Log, delete_up_to, every_partition
 from support.sink_loop import QUICK, member, offsets, stored
 from support.store import PARTITIONS, SharedStore, identities, letter, pid, prompt, record, reject
 from support.waiting import eventually
@@ -335,22 +336,81 @@ async def test_a_fetch_that_was_overtaken_by_a_seek_skips_nothing(
     assert offsets(store, RECORDS) == {0: list(range(20))}
 
 
-@pytest.mark.parametrize(("first", "held"), [(3, 5), (0, 1)])
-async def test_a_table_outside_the_log_stops_the_sink(
-    log: Log, store: SharedStore, first: int, held: int
+async def test_a_log_that_ends_before_its_table_stops_the_sink(
+    log: Log, store: SharedStore
 ) -> None:
-    """Retention has deleted what comes next, or the topic was made anew."""
     log.put(0, record("a"), record("b"))
     async with member(log, store.sink()) as one:
         await one.assign()
         await eventually(lambda: one.probe.done == 2)
-    partition = Partition("records", 0)
-    log.first[partition] = first
-    log.messages[partition] = [b"{}"] * (held - first)
+    log.messages[Partition("records", 0)] = [b"{}"]
     async with member(log, store.sink()) as two:
         await two.source.assign(every_partition())
-        with pytest.raises(Misconfigured, match=f"offset 2, the log holds {first} to {held}"):
+        with pytest.raises(Misconfigured, match="offset 2, the log holds 0 to 1"):
             await two.running
+
+
+async def test_a_log_that_begins_beyond_its_table_stops_the_sink_and_says_what_is_lost(
+    log: Log, store: SharedStore
+) -> None:
+    log.put(0, record("a"), record("b"))
+    async with member(log, store.sink()) as one:
+        await one.assign()
+        await eventually(lambda: one.probe.done == 2)
+    delete_up_to(log, Partition("records", 0), 5)
+    async with member(log, store.sink()) as two:
+        await two.source.assign(every_partition())
+        with pytest.raises(LostRecords, match=r"records-0: offsets 2 to 4") as caught:
+            await two.running
+    assert caught.value.exit_code == 78
+
+
+async def test_a_table_that_has_nothing_of_a_log_that_no_longer_begins_at_0_stops_the_sink(
+    log: Log, store: SharedStore
+) -> None:
+    delete_up_to(log, Partition("rejects", 2), 3)
+    async with member(log, store.sink()) as one:
+        await one.source.assign(every_partition())
+        with pytest.raises(LostRecords, match=r"rejects-2: offsets 0 to 2"):
+            await one.running
+
+
+async def test_retention_that_overtakes_a_running_sink_stops_it_and_stores_nothing_beyond(
+    log: Log, store: SharedStore
+) -> None:
+    async with member(log, store.sink()) as one:
+        await one.assign()
+        log.put(0, record("a"), record("b"))
+        await eventually(lambda: one.probe.done == 2)
+        partition = Partition("records", 0)
+        delete_up_to(log, partition, 4)
+        log.put(0, record("c"))
+        one.source.seek(partition, 4)  # as a client does whose position is out of range
+        with pytest.raises(LostRecords, match=r"records-0: offsets 2 to 3"):
+            await one.running
+    assert offsets(store, RECORDS) == {0: [0, 1]}
+
+
+async def test_accepted_gaps_are_passed_over_and_nothing_else_is(
+    log: Log, store: SharedStore
+) -> None:
+    log.put(0, record("a"))
+    async with member(log, store.sink()) as one:
+        await one.assign()
+        await eventually(lambda: one.probe.done == 1)
+    partition = Partition("records", 0)
+    delete_up_to(log, partition, 4)
+    log.put(0, record("b"))
+    accepted = [Gap(partition, 1, 3)]
+    async with member(log, store.sink(), accepted=accepted) as two:
+        await two.assign()
+        await eventually(lambda: two.probe.done == 1)
+    assert offsets(store, RECORDS) == {0: [0, 4]}
+    delete_up_to(log, partition, 9)
+    async with member(log, store.sink(), accepted=accepted) as three:
+        await three.source.assign(every_partition())
+        with pytest.raises(LostRecords, match=r"records-0: offsets 5 to 8"):
+            await three.running
 
 
 async def test_a_topic_made_anew_under_a_running_sink_stops_it(

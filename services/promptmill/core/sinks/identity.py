@@ -71,21 +71,16 @@ def check_partitions(identities: Iterable[Identity]) -> None:
         )
 
 
-def check_range(table_uri: str, shard: int, stored: int, begin: int, end: int) -> None:
-    """Check that the log still holds what the table wants to read next.
+def check_end(table_uri: str, shard: int, stored: int, begin: int, end: int) -> None:
+    """Check that the log reaches as far as what the table has stored.
 
     Raises:
-        Misconfigured: ``stored`` lies outside ``begin`` … ``end``.
+        Misconfigured: it ends at ``end``, before ``stored``.
     """
-    if begin <= stored <= end:
+    if stored <= end:
         return
-    what = (
-        f"messages {stored} to {begin - 1} are gone from the log (retention) before they were "
-        "stored; restore them, or raise the topic's retention and"
-        if stored < begin
-        else "the log ends before it: the topic was made anew or truncated; restore it, or"
-    )
     raise Misconfigured(
         f"{table_uri}: partition {shard} stands at offset {stored}, the log holds {begin} to "
-        f"{end}: {what} set PROMPTMILL_STORE to a new folder"
+        f"{end}: the log ends before it: the topic was made anew or truncated; restore it, or set "
+        "PROMPTMILL_STORE to a new folder"
     )

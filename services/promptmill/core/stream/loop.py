@@ -20,10 +20,12 @@ from promptmill.core.errors import Fatal, reason_of
 from promptmill.core.faults import reach
 from promptmill.core.stream.attempts import Attempts, Probe, Work
 from promptmill.core.stream.commits import Committer
-from promptmill.core.stream.gaps import GapWatch
+from promptmill.core.stream.intake import OrderedIntake
 from promptmill.core.stream.lanes import Job, Lane, Lanes, Phase
+from promptmill.core.stream.lost import LogCheck, ReadAccepted
 from promptmill.core.stream.pauses import Pauses
 from promptmill.core.stream.ports import Delivery, Partition, Sender, Source
+from promptmill.core.stream.recheck import Rechecker
 from promptmill.core.stream.settings import LoopSettings
 from promptmill.core.stream.starts import read_starts
 from promptmill_schemas import Topic
@@ -50,7 +52,9 @@ class StreamLoop:
         self._sender = sender
         self._settings = settings
         self._lanes = Lanes()
-        self._pauses = Pauses(source, self._lanes, settings)
+        self._intake = OrderedIntake()
+        self._check = LogCheck(stage)
+        self._pauses = Pauses(source, self._lanes, self._intake, settings)
         self._committer = Committer(source, self._lanes, settings)
         self._attempts = Attempts(
             sender, work, stage=stage, topic=topic, settings=settings, probe=probe, prefix=prefix
@@ -60,7 +64,18 @@ class StreamLoop:
         self._stop = asyncio.Event()
         self._settled = asyncio.Event()
         self._failure: BaseException | None = None
-        self._gaps = GapWatch(source, self.on_lost)
+        self._rechecker = Rechecker(
+            source,
+            self._intake,
+            self._check,
+            settings,
+            on_reopened=self._pauses.apply,
+            on_failed=probe.retried,
+        )
+
+    def accept_gaps(self, read: ReadAccepted) -> None:
+        """Before :meth:`run`: ``read`` says which lost records of this stage were accepted."""
+        self._check.accepted = read
 
     # What others see
 
@@ -109,12 +124,13 @@ class StreamLoop:
         helpers: list[asyncio.Task[None]] = []
         try:
             await self._source.start(self)
-            helpers = [self._guard(self._committer.run()), self._guard(self._sweep())]
+            work = (self._committer.run(), self._sweep(), self._rechecker.run())
+            helpers = [self._guard(helper) for helper in work]
             await self._stop.wait()
             if self._failure is None:
                 await self._drain()
         finally:
-            await _cancel([*helpers, *self._gaps.tasks])
+            await _cancel(helpers)
             await _cancel(job.task for job in self._lanes.jobs() if job.task)
             await self._source.stop()
             await self._sender.stop()
@@ -155,22 +171,27 @@ class StreamLoop:
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
         """Open a lane for each at its committed position; adopt or abort what still runs."""
         reach("assign.begin")
+        self._intake.close(partitions)
         try:
-            starts = await read_starts(self._source, partitions, self._lanes.left, self._settings)
+            starts = await read_starts(
+                self._source, partitions, self._lanes.left, self._settings, self._check
+            )
         except Fatal as error:
             self.fail(error)
             return
         for partition, start in starts.items():
             self._source.seek(partition, start.offset)
-            self._lanes.open(partition, start)
+            self._lanes.open(partition, start.committed)
+            self._intake.expect(partition, start.offset)
         aborted = self._lanes.abort_abandoned()
-        self._pauses.apply()
+        self._pauses.begin(starts)
         self.joined.set()
         log.info("assigned", partitions=len(starts), aborted=aborted)
 
     async def on_revoked(self, partitions: Collection[Partition]) -> None:
         """Stop dispatching, let what is being published settle, commit, then fence."""
         reach("revoke.begin")
+        self._intake.close(partitions)
         lanes = [lane for p in partitions if (lane := self._lanes.get(p))]
         for lane in lanes:
             lane.leaving = True
@@ -186,14 +207,12 @@ class StreamLoop:
         self.fail(error if isinstance(error, Fatal) else _surprise(error))
 
     async def on_records(self, batch: Sequence[Delivery]) -> None:
-        """Queue deliveries; those of partitions without a lane come again after its seek."""
+        """Queue what is expected; everything else comes again after a seek."""
         for delivery in batch:
             lane = self._lanes.get(delivery.partition)
-            if lane is None:
-                continue
-            if delivery.offset != lane.tracker.next:
-                self._gaps.look(lane.partition, lane.tracker.next)
-            self._lanes.deliver(lane, delivery)
+            if lane is not None and self._intake.admit(delivery):
+                self._lanes.deliver(lane, delivery)
+        self._rechecker.wake()
         self._pauses.apply()
         self._pump()
 

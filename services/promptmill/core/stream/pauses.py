@@ -1,9 +1,12 @@
-"""Which partitions are paused, and why: a full backlog, a full window, or a held stage."""
+"""Which partitions are paused, and why: suspect, a full backlog or window, or a held stage."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from promptmill.core.stream.intake import OrderedIntake
 from promptmill.core.stream.lanes import Lane, Lanes
-from promptmill.core.stream.ports import Source
+from promptmill.core.stream.ports import Partition, Source
 from promptmill.core.stream.settings import LoopSettings
 
 
@@ -12,12 +15,15 @@ class Pauses:
 
     A lane is paused when its backlog reaches the high-water mark and resumed below half of
     it, so that a pause (which throws away what the client has prefetched) is worth its cost.
-    The source forgets pauses at a rebalance; new lanes start as not paused, so
-    :meth:`apply` pauses them again.
+    A source forgets its pauses at a rebalance, unless a partition is assigned again without
+    having left; new lanes start as not paused, so :meth:`begin` makes both agree.
     """
 
-    def __init__(self, source: Source, lanes: Lanes, settings: LoopSettings) -> None:
+    def __init__(
+        self, source: Source, lanes: Lanes, intake: OrderedIntake, settings: LoopSettings
+    ) -> None:
         self._source = source
+        self._intake = intake
         self._lanes = lanes
         self._high = settings.prefetch
         self._high_bytes = settings.prefetch_bytes
@@ -37,6 +43,11 @@ class Pauses:
         self.held = False
         self.apply()
 
+    def begin(self, partitions: Collection[Partition]) -> None:
+        """These have new lanes: pause again what is needed."""
+        self._source.resume(partitions)
+        self.apply()
+
     def apply(self) -> None:
         """Pause and resume whatever differs from what is needed."""
         for lane in self._lanes:
@@ -48,7 +59,7 @@ class Pauses:
             self._set(lane, needed=self._is_needed(lane))
 
     def _is_needed(self, lane: Lane) -> bool:
-        if lane.tracker.full:
+        if lane.tracker.full or self._intake.is_suspect(lane.partition):
             return True
         if self.held:
             return not self._lanes.awaits_orphans(lane.partition)

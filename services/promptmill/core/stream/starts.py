@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import structlog
 
 from promptmill.core.errors import Misconfigured, Transient
+from promptmill.core.stream.lost import LogCheck
 from promptmill.core.stream.ports import Partition, Position, Source
 from promptmill.core.stream.settings import LoopSettings
 
 log = structlog.get_logger(__name__)
+
+
+class Start(NamedTuple):
+    """The beginning of one assignment of a partition.
+
+    Attributes:
+        committed: the group's position, with the map of what is done beyond it.
+        offset: the first offset to read: ``committed``, or the end of an accepted gap.
+    """
+
+    committed: Position
+    offset: int
 
 
 async def read_starts(
@@ -19,8 +33,9 @@ async def read_starts(
     partitions: Collection[Partition],
     left: Mapping[Partition, int],
     settings: LoopSettings,
-) -> dict[Partition, Position]:
-    """The committed position of each partition, or the start of its log.
+    check: LogCheck,
+) -> dict[Partition, Start]:
+    """The committed position of each partition; a group without one begins at offset 0.
 
     Asks until the coordinator answers: without a position nothing can be consumed.
 
@@ -29,40 +44,48 @@ async def read_starts(
             offsets together with the topic, so their absence later is no beginning.
 
     Raises:
-        Misconfigured: a committed offset is outside the log or has vanished (topic made anew,
-            or records deleted before they were consumed). It is never reset silently.
+        LostRecords: the log begins beyond the position, or beyond 0 for a group without one.
+        Misconfigured: a committed offset is beyond the log's end or has vanished (the topic was
+            deleted and recreated). It is never reset silently.
     """
     if not partitions:
         return {}
+    committed, bounds = await _positions(source, partitions, settings)
+    positions = {p: _position(p, committed.get(p), left.get(p, 0), *bounds[p]) for p in partitions}
+    expected = {partition: position.offset for partition, position in positions.items()}
+    resumed = await check.resume(expected, bounds)
+    return {partition: Start(positions[partition], resumed[partition]) for partition in partitions}
+
+
+async def _positions(
+    source: Source, partitions: Collection[Partition], settings: LoopSettings
+) -> tuple[Mapping[Partition, Position], Mapping[Partition, tuple[int, int]]]:
     attempt = 0
     while True:
         try:
             async with asyncio.timeout(settings.failover_s):
-                committed = await source.committed(partitions)
-                bounds = await source.bounds(partitions)
+                return await source.committed(partitions), await source.bounds(partitions)
         except (Transient, TimeoutError) as error:
             attempt += 1
             log.warning("positions_unknown", attempt=attempt, error=repr(error))
             await asyncio.sleep(min(1.0, settings.backoff_s(attempt)))
-        else:
-            return {p: _start(p, committed.get(p), left.get(p, 0), *bounds[p]) for p in partitions}
 
 
-def _start(
+def _position(
     partition: Partition, committed: Position | None, left_at: int, first: int, end: int
 ) -> Position:
     if committed is None:
-        if left_at <= first:
-            return Position(first)
+        if left_at == 0:
+            return Position(0)
         raise Misconfigured(
             f"the group stood at {left_at} of {partition} and has no offset there any more; its "
             f"log holds {first} to {end}: the topic was made anew, or the group's offsets were "
             f"deleted; restore them, or start the worker again to begin with what is there"
         )
-    if first <= committed.offset <= end:
+    if committed.offset <= end:
         return committed
     raise Misconfigured(
         f"the committed offset of {partition} is {committed.offset}, but its log holds {first} "
-        f"to {end}: the topic was made anew or records were deleted before they were consumed; "
-        f"restore the topic, or delete the group's offsets to start from what is there"
+        f"to {end}: the topic was made anew; restore it, or delete the group's offsets to start "
+        f"from what is there"
     )
