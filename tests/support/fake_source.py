@@ -121,6 +121,11 @@ class FakeSource:
         """First offset and the one after the last."""
         return {p: (self.log.first[p], self.log.end(p)) for p in partitions}
 
+    async def messages_at(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, Delivery]:
+        """The message at this offset of each partition."""
+        found = {p: self.log.messages[p][at - self.log.first[p]] for p, at in offsets.items()}
+        return {p: Delivery(p, offsets[p], None, v) for p, v in found.items() if v is not None}
+
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Deliver nothing from these."""
         self.paused |= set(partitions)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeAlias
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from promptmill.core.stream.ports import Delivery, Partition
+
+Pairs: TypeAlias = Iterable[tuple[bytes | None, bytes]]
 
 
 async def make_topics(bootstrap: str, names: Sequence[str], partitions: int) -> None:
@@ -28,14 +32,50 @@ async def make_topics(bootstrap: str, names: Sequence[str], partitions: int) -> 
         await admin.close()
 
 
+@asynccontextmanager
+async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client, closed at the end."""
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def delete_topics(bootstrap: str, names: Sequence[str]) -> None:
+    """Delete topics; returns when the broker knows them no more."""
+    async with admin(bootstrap) as client:
+        await client.delete_topics(list(names))
+        while True:
+            if set(names).isdisjoint(await client.list_topics()):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def add_partitions(bootstrap: str, names: Sequence[str], partitions: int) -> None:
+    """Let topics have so many partitions; returns when each of them has a leader."""
+    async with admin(bootstrap) as client:
+        await client.create_partitions({name: NewPartitions(partitions) for name in names})
+        while True:
+            topics = await client.describe_topics(list(names))
+            found = [p for topic in topics for p in topic["partitions"] if p["leader"] >= 0]
+            if len(found) == partitions * len(names):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def put(bootstrap: str, topic: str, partition: int, messages: Pairs) -> None:
+    """Publish keys and values to one partition, as a foreign producer can."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+        for key, value in messages:
+            await producer.send_and_wait(topic, value, key, partition)
+
+
 async def delete_up_to(bootstrap: str, partition: Partition, first: int) -> None:
     """As retention does: the log begins at ``first`` from now on."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.delete_records({TopicPartition(*partition): RecordsToDelete(first)})
-    finally:
-        await admin.close()
+    async with admin(bootstrap) as client:
+        await client.delete_records({TopicPartition(*partition): RecordsToDelete(first)})
 
 
 class TopicReader:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from promptmill.core.sinks.base import Adoption, Sink
 from promptmill.core.sinks.identity import check_end
+from promptmill.core.sinks.last_message import check_last, is_of
 from promptmill.core.stream.lost import LogCheck
 from promptmill.core.stream.ports import Partition, Source
 from promptmill.store.flushing import advise
@@ -38,7 +39,8 @@ class Adopter:
         Raises:
             LostRecords: a log begins beyond where its table stands, or beyond 0 for a table
                 that has nothing of the shard.
-            Misconfigured: a log ends before it.
+            Misconfigured: a log ends before it, or the table's last message is not the one
+                that the log holds there (the topic was deleted and created again).
             Transient: the storage or the broker does not answer.
         """
         wanted, generation = self.shards.ready, self.shards.generation
@@ -68,4 +70,18 @@ class Adopter:
             stored = adoption.next_offsets[table][partition.number]
             starts[partition] = 0 if stored is None else stored
             check_end(table, partition.number, starts[partition], begin, end)
+        await self._check_identity(adoption, {p: begin for p, (begin, _) in bounds.items()})
         return await self.check.resume(starts, bounds)
+
+    async def _check_identity(self, adoption: Adoption, begins: Mapping[Partition, int]) -> None:
+        """Read the last stored messages back, as far as the log still holds them."""
+        lasts: dict[Partition, tuple[int, int]] = {}
+        for partition, begin in begins.items():
+            table, shard = self.shards.tables[partition.topic], partition.number
+            stored, last = adoption.next_offsets[table][shard], adoption.last_messages[table][shard]
+            if stored is not None and last is not None and is_of(last, stored) and stored > begin:
+                lasts[partition] = stored - 1, last
+        found = await self.source.messages_at({p: at for p, (at, _) in lasts.items()})
+        for partition, (at, last) in lasts.items():
+            table = self.shards.tables[partition.topic]
+            check_last(table, found.get(partition), partition.number, at, last)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from promptmill.core.sinks.base import Advance, Batch, Mark, TableName
+from promptmill.core.sinks.last_message import identify
 from promptmill.core.sinks.tables import TABLES, dead_letters
 from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.store.index import SettledIndex
@@ -119,6 +120,7 @@ class _Draft:
         self._rows: dict[TableName, list[dict[str, Any]]] = {name: [] for name in TableName}
         self._chunks: dict[TableName, list[pa.Table]] = {name: [] for name in TableName}
         self._positions: dict[Partition, int] = {}
+        self._last: dict[Partition, Delivery] = {}
         self._marks: dict[Mark, None] = {}
         self._letters: dict[str | None, list[dict[str, Any]]] = defaultdict(list)
         self._burials: list[Burial] = []
@@ -128,6 +130,7 @@ class _Draft:
         """Decode and judge one message."""
         table = self._tables[delivery.partition.topic]
         self._positions[delivery.partition] = delivery.offset + 1
+        self._last[delivery.partition] = delivery
         try:
             outcome = self._judge(table, delivery)
         except ContractError as error:
@@ -184,7 +187,8 @@ class _Draft:
         advances: dict[TableName, dict[int, Advance]] = {name: {} for name in COMMIT_ORDER}
         for partition, position in self._positions.items():
             table = self._tables[partition.topic]
-            advances[table][partition.number] = Advance(stored[partition], position)
+            last = identify(self._last[partition])
+            advances[table][partition.number] = Advance(stored[partition], position, last)
         for table in TableName:
             self._convert(table)
         return Plan(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from promptmill.core.errors import Misconfigured
-from promptmill.core.sinks.base import Fenced, Mark, TableName
+from promptmill.core.sinks.base import Advance, Batch, Fenced, Mark, TableName
 from promptmill.core.sinks.identity import Identity
 from support.store import AnyStore, batch, identities, letter, pid, record
 
@@ -34,6 +34,17 @@ def test_rows_and_positions_are_found_by_the_next_owner(store: AnyStore) -> None
     second = store.sink()
     assert second.adopt([0, 1]).next_offsets[RECORDS] == {0: 5, 1: 10}
     assert stored(store) == sorted([pid("a"), pid("b")])
+
+
+def test_the_last_message_is_kept_with_the_position(store: AnyStore) -> None:
+    sink = store.sink()
+    assert sink.adopt([0]).last_messages == {name: {0: None} for name in TableName}
+    largest = 2**63 - 1
+    for expected, last in [(None, largest), (1, 7), (2, None)]:
+        step = Advance(expected, (expected or 0) + 1, last)
+        sink.commit(RECORDS, Batch(batch([], {}).rows, {0: step}))
+    found = store.sink().adopt([0])
+    assert (found.next_offsets[RECORDS], found.last_messages[RECORDS]) == ({0: 3}, {0: 7})
 
 
 def test_a_position_moves_on_without_a_row(store: AnyStore) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from promptmill.core.errors import EngineDead, Poison, Transient, Unavailable
 from promptmill.core.stream.outcome import Drop, Emit, Outcome, Outgoing
-from support.streams import ECHOES, QUICK, Item, Rig, echo
+from support.streams import ECHOES, ITEMS, QUICK, Item, Rig, echo
 from support.waiting import eventually
 
 ITEMS_IN_A_TEST = 60
@@ -309,3 +309,15 @@ async def test_of_an_outcome_that_is_partly_too_large_nothing_is_sent(rig: Rig) 
     await eventually(lambda: settled(rig, 3))
     assert {letter.reason for letter in await rig.letters()} == {"poison"}
     assert await rig.echoes() == []
+
+
+async def test_single_messages_are_read_back_by_their_offset(rig: Rig) -> None:
+    await rig.publish(*(Item(number=number) for number in range(40)))
+    member = await rig.member()
+    await eventually(member.loop.joined.is_set)
+    published = await rig.broker.read(rig.broker.prefix + ITEMS.name)
+    wanted = {delivery.partition: delivery.offset // 2 for delivery in published}
+    found = await member.source.messages_at(wanted)
+    assert {p: at.offset for p, at in found.items()} == wanted
+    assert set(found.values()) <= set(published)
+    assert await member.source.messages_at({}) == {}

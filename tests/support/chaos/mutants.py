@@ -154,6 +154,17 @@ MUTANTS = (
         (f"{SINK_LOOP}::test_a_new_sink_goes_on_where_the_table_stands_whatever_kafka_says",),
     ),
     Mutant(
+        "the last stored message is not read back on assignment",
+        (
+            Change(
+                "promptmill/store/adoption.py",
+                "            check_last(table, found.get(partition), partition.number, at, last)\n",
+                "            pass\n",
+            ),
+        ),
+        (f"{SINK_LOOP}::test_a_topic_recreated_and_refilled_while_the_sink_was_stopped_stops_it",),
+    ),
+    Mutant(
         "neither the store's version nor its rows read on assignment",
         (
             VERSION_IGNORED,

@@ -427,6 +427,41 @@ async def test_a_topic_made_anew_under_a_running_sink_stops_it(
             await one.running
 
 
+async def test_a_topic_recreated_and_refilled_while_the_sink_was_stopped_stops_it(
+    log: Log, store: SharedStore
+) -> None:
+    """Its log holds the stored offset, but not what was stored from before it."""
+    log.put(0, *(record(str(number)) for number in range(5)))
+    async with member(log, store.sink()) as one:
+        await one.assign()
+        await eventually(lambda: one.probe.done == 5)
+    log.messages[Partition("records", 0)].clear()
+    log.put(0, *(record(str(number)) for number in range(100, 110)))
+    async with member(log, store.sink()) as two:
+        await two.source.assign(every_partition())
+        with pytest.raises(Misconfigured, match=r"offset 4.*PROMPTMILL_STORE"):
+            async with asyncio.timeout(20):
+                await two.running
+    assert len(stored(store, RECORDS)) == 5
+
+
+async def test_a_log_that_retention_has_emptied_up_to_the_position_is_read_on(
+    log: Log, store: SharedStore
+) -> None:
+    partition = Partition("records", 0)
+    log.put(0, record("a"), record("b"))
+    async with member(log, store.sink()) as one:
+        await one.assign()
+        await eventually(lambda: one.probe.done == 2)
+    log.first[partition] = 2
+    log.messages[partition].clear()
+    async with member(log, store.sink()) as two:
+        await two.assign()
+        log.put(0, record("c"))
+        await eventually(lambda: two.probe.done == 1)
+    assert len(stored(store, RECORDS)) == 3
+
+
 async def test_a_source_that_is_lost_ends_the_sink(log: Log, store: SharedStore) -> None:
     async with member(log, store.sink()) as one:
         await one.assign()

@@ -36,10 +36,12 @@ class Advance:
         expected: the next offset that the writer believes to be stored; ``None`` when the
             table has never taken anything from this shard.
         next: the next offset after this commit.
+        last: identifies the message at ``next - 1``; see :mod:`promptmill.core.sinks.last_message`.
     """
 
     expected: int | None
     next: int
+    last: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,13 @@ class Adoption:
         kept: shards that no other writer has claimed since this one did; what was derived
             from their rows is still true.
         next_offsets: by table and shard; ``None`` when the table has nothing of the shard.
+        last_messages: by table and shard, what identifies the message before the next offset;
+            ``None`` where the table does not know it.
     """
 
     kept: frozenset[int]
     next_offsets: Mapping[TableName, Mapping[int, int | None]] = field(default_factory=dict)
+    last_messages: Mapping[TableName, Mapping[int, int | None]] = field(default_factory=dict)
 
 
 class Fenced(Stale):

@@ -18,11 +18,12 @@ from promptmill.core.sinks.tables.dead_letters import DEAD, REPLAYED
 
 @dataclass(slots=True)
 class MemoryTable:
-    """What a table holds: rows, next offsets and epochs by shard."""
+    """What a table holds: rows, and by shard next offsets, last messages and epochs."""
 
     rows: pa.Table
     properties: dict[str, str] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
+    last_messages: dict[int, int] = field(default_factory=dict)
     epochs: dict[int, int] = field(default_factory=dict)
 
 
@@ -70,7 +71,7 @@ class MemorySink:
         """Become the only writer of these shards, in every table."""
         with self._store.lock:
             self._store.check_room()
-            kept, next_offsets = frozenset(shards), {}
+            kept, next_offsets, last_messages = frozenset(shards), {}, {}
             for name, table in self._store.tables.items():
                 mine = self._epochs[name]
                 for shard in shards:
@@ -79,8 +80,9 @@ class MemorySink:
                         mine[shard] = table.epochs[shard] = found + 1
                         kept -= {shard}
                 next_offsets[name] = {shard: table.positions.get(shard) for shard in shards}
+                last_messages[name] = {shard: table.last_messages.get(shard) for shard in shards}
                 self._step(f"claimed:{name}")
-            return Adoption(kept, next_offsets)
+            return Adoption(kept, next_offsets, last_messages)
 
     def ids(self, table: TableName, shards: Collection[int]) -> Iterator[pa.RecordBatch]:
         """The shard and the id columns of all rows of these shards, in any order."""
@@ -117,7 +119,10 @@ class MemorySink:
             self._store.check_room()
             self._step(f"written:{table}")
             stored.rows = pa.concat_tables([stored.rows, batch.rows])
-            stored.positions.update({shard: step.next for shard, step in batch.advances.items()})
+            for shard, step in batch.advances.items():
+                stored.positions[shard] = step.next
+                if step.last is not None:
+                    stored.last_messages[shard] = step.last
             self._step(f"committed:{table}")
 
     def compact(self, table: TableName) -> None:

@@ -183,6 +183,16 @@ class MemorySource:
         logs = self.broker.logs
         return {p: (logs[p].first, logs[p].end) for p in partitions}
 
+    async def messages_at(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, Delivery]:
+        """The message at this offset of each partition."""
+        found = {}
+        for partition, offset in offsets.items():
+            log = self.broker.logs[partition]
+            key, value = log.records[offset - log.first]
+            if key is not None or value is not None:
+                found[partition] = Delivery(partition, offset, key, value)
+        return found
+
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Deliver nothing from these until resumed."""
         self.paused.update(p for p in partitions if p in self.owned)

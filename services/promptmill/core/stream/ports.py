@@ -85,6 +85,16 @@ class Source(Protocol):
     ) -> Mapping[Partition, tuple[int, int]]:
         """First offset and the one after the last, by partition."""
 
+    async def messages_at(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, Delivery]:
+        """The message at this offset of each partition, read beside the group's own deliveries.
+
+        Every offset must lie within the bounds of its log. An offset without a message
+        (compacted away, or a transaction marker) is left out.
+
+        Raises:
+            Transient: the broker does not answer, or the log has moved on meanwhile.
+        """
+
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Deliver nothing from these until resumed; partitions not owned are ignored."""
 

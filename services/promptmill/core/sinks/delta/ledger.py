@@ -18,6 +18,11 @@ def epoch_id(topic: str, shard: int) -> str:
     return f"{position_id(topic, shard)}/epoch"
 
 
+def last_id(topic: str, shard: int) -> str:
+    """The application id under which a table identifies the last message of a shard."""
+    return f"{position_id(topic, shard)}/last"
+
+
 class Entry(NamedTuple):
     """A shard in one table.
 
@@ -52,12 +57,20 @@ class Ledger:
             self._entries[shard] = Entry(epoch or 0, position)
         return self._entries[shard]
 
+    def last_message(self, table: DeltaTable, shard: int) -> int | None:
+        """What identifies the message before the position; asked seldom, so never remembered."""
+        return table.transaction_version(last_id(self._topic, shard))
+
     def properties(
-        self, epochs: Mapping[int, int], positions: Mapping[int, int]
+        self,
+        epochs: Mapping[int, int],
+        positions: Mapping[int, int],
+        last_messages: Mapping[int, int],
     ) -> CommitProperties:
         """A commit that repeats or raises these epochs and moves these positions."""
         numbers = {epoch_id(self._topic, shard): number for shard, number in epochs.items()}
         numbers |= {position_id(self._topic, shard): at for shard, at in positions.items()}
+        numbers |= {last_id(self._topic, shard): last for shard, last in last_messages.items()}
         return CommitProperties(
             app_transactions=[Transaction(app, number, None) for app, number in numbers.items()]
         )

@@ -1,18 +1,20 @@
 """A sink over Delta Lake: one commit carries the rows and the positions they stand for.
 
 Two kinds of application transactions fence every commit. ``promptmill/<topic>-<partition>``
-holds the next offset. ``promptmill/<topic>-<partition>/epoch`` counts the owners of the shard:
+holds the next offset; ``promptmill/<topic>-<partition>/epoch`` counts the owners of the shard:
 whoever adopts a shard raises it in all tables, and every commit repeats it, so that a commit
-of an earlier owner meets a transaction that it has not read, and is refused. The library only
-refuses a transaction that was committed *since the version that the writer has read*, and does
-not look whether its number grows; so each commit first compares what it has read.
+of an earlier owner meets a transaction that it has not read, and is refused. A third one,
+``promptmill/<topic>-<partition>/last``, identifies the message before the next offset. The
+library only refuses a transaction that was committed *since the version that the writer has
+read*, and does not look whether its number grows; so each commit first compares what it has
+read.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
 from deltalake import DeltaTable, WriterProperties, write_deltalake
@@ -39,6 +41,8 @@ CONFLICT_TRIES = 20
 """Commits of others (marks, claims of other shards) may come first so often in a row."""
 
 Answer = TypeVar("Answer")
+Numbers: TypeAlias = dict[int, int | None]
+"""Something of each shard; ``None`` where the table does not know it."""
 
 SLOW_COMMIT_S = 60.0
 """A process that was stopped for so long inside a commit may have written into a cleaned log."""
@@ -96,27 +100,28 @@ class DeltaSink:
 
     def adopt(self, shards: Collection[int]) -> Adoption:
         """Become the only writer of these shards, in every table."""
-        next_offsets = {}
+        next_offsets, last_messages = {}, {}
         for name in TableName:
-            next_offsets[name] = self._claim(name, shards)
+            next_offsets[name], last_messages[name] = self._claim(name, shards)
             self._step(f"claimed:{name}")
         kept = frozenset(shards) - self._foreign
         self._foreign -= set(shards)
-        return Adoption(kept, next_offsets)
+        return Adoption(kept, next_offsets, last_messages)
 
-    def _claim(self, name: TableName, shards: Collection[int]) -> dict[int, int | None]:
-        """Raise the epoch of the shards that are not ours; the positions of all."""
-        mine = self._epochs[name]
+    def _claim(self, name: TableName, shards: Collection[int]) -> tuple[Numbers, Numbers]:
+        """Raise the epoch of the shards that are not ours; positions and last messages of all."""
+        mine, ledger = self._epochs[name], self._ledgers[name]
 
-        def attempt(table: DeltaTable) -> dict[int, int | None]:
-            found = {shard: self._ledgers[name].entry(table, shard) for shard in shards}
+        def attempt(table: DeltaTable) -> tuple[Numbers, Numbers]:
+            found = {shard: ledger.entry(table, shard) for shard in shards}
+            last_messages = {shard: ledger.last_message(table, shard) for shard in shards}
             taken = {s: entry.epoch + 1 for s, entry in found.items() if mine.get(s) != entry.epoch}
             self._foreign.update(taken)
             if taken:
-                self._append(table, name, TABLES[name].schema.empty_table(), taken, {})
+                self._append(table, name, TABLES[name].schema.empty_table(), taken, {}, {})
                 mine.update(taken)
             # An earlier owner's commit repeats the epoch, so none came between this and ours.
-            return {shard: entry.position for shard, entry in found.items()}
+            return {shard: entry.position for shard, entry in found.items()}, last_messages
 
         return self._with_latest(name, attempt)
 
@@ -141,7 +146,7 @@ class DeltaSink:
 
         def attempt(table: DeltaTable) -> None:
             self._check_owned(table, name, shards)
-            properties = self._ledgers[name].properties(self._own_epochs(name, shards), {})
+            properties = self._ledgers[name].properties(self._own_epochs(name, shards), {}, {})
             apply_marks(table, marks, properties)
 
         if marks:
@@ -152,13 +157,15 @@ class DeltaSink:
         """Store rows and positions, all or nothing; a batch that is already stored is left."""
         shards = batch.advances.keys()
         target = {shard: advance.next for shard, advance in batch.advances.items()}
+        last = {s: step.last for s, step in batch.advances.items() if step.last is not None}
 
         def attempt(latest: DeltaTable) -> None:
             self._check_owned(latest, table, shards)
             if self._is_stored(latest, table, batch):
                 return
             self._step(f"checked:{table}")
-            self._append(latest, table, batch.rows, self._own_epochs(table, shards), target)
+            epochs = self._own_epochs(table, shards)
+            self._append(latest, table, batch.rows, epochs, target, last)
 
         if batch.advances:
             self._with_latest(table, attempt)
@@ -184,6 +191,7 @@ class DeltaSink:
         rows: pa.Table,
         epochs: Mapping[int, int],
         positions: Mapping[int, int],
+        last_messages: Mapping[int, int],
     ) -> None:
         began, before, ledger = self._clock(), table.version(), self._ledgers[name]
         write_deltalake(
@@ -191,7 +199,7 @@ class DeltaSink:
             _noting_the_end(rows, lambda: self._step(f"written:{name}")),
             mode="append",
             writer_properties=self._writer,
-            commit_properties=ledger.properties(epochs, positions),
+            commit_properties=ledger.properties(epochs, positions, last_messages),
         )
         ledger.note_commit(table, before, epochs, positions)
         if (took := self._clock() - began) > SLOW_COMMIT_S:

@@ -21,6 +21,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
 from promptmill.core.errors import Fatal, Stale, Unavailable
+from promptmill.core.stream.kafka.lookup import messages_at
 from promptmill.core.stream.ports import Delivery, Listener, Partition, Position
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,8 @@ class KafkaSource:
         max_records: int = 500,
         session_timeout_ms: int = SESSION_TIMEOUT_MS,
     ) -> None:
+        self._bootstrap = bootstrap
+        self._client_id = client_id
         self._group = group
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
         self._broker = KafkaBroker(
@@ -199,6 +202,10 @@ class KafkaSource:
         first = await _translated(self._consumer.beginning_offsets(wanted))
         end = await _translated(self._consumer.end_offsets(wanted))
         return {Partition(*p): (first[p], end[p]) for p in wanted}
+
+    async def messages_at(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, Delivery]:
+        """The message at this offset of each partition, read by a consumer of its own."""
+        return await messages_at(self._bootstrap, self._client_id, offsets)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Deliver nothing from these until resumed."""

@@ -1,0 +1,103 @@
+"""Topics that were deleted and created again beside a stopped store, on Kafka and Delta Lake."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from promptmill.core.errors import Misconfigured
+from promptmill.core.sinks.base import TableName
+from promptmill.core.sinks.delta import DeltaSink, TableSettings
+from promptmill.core.sinks.identity import Identity
+from promptmill.core.sinks.tables import TABLES
+from promptmill.core.stream.kafka.source import KafkaSource
+from promptmill.core.stream.ports import Delivery
+from promptmill.store.sink_loop import SinkLoop
+from promptmill_schemas import ContractError, encode
+from support.kafka_topics import delete_topics, make_topics, put
+from support.sink_loop import QUICK, Noted
+from support.store import record
+from support.waiting import eventually
+
+pytestmark = pytest.mark.real
+
+CLEANED = TableSettings(checkpoint_every=3, log_retention="interval 0 seconds")
+"""So that what a table knows has to survive checkpoints and cleaned logs."""
+
+
+class Store:
+    """One data set, written by one sink after another."""
+
+    def __init__(self, kafka: str, prefix: str, folder: Path) -> None:
+        self.kafka = kafka
+        self.prefix = prefix
+        self.folder = folder
+        self.topics = {f"{prefix}.{spec.topic.name}": name for name, spec in TABLES.items()}
+
+    @property
+    def records(self) -> str:
+        """The full name of the topic of records."""
+        return f"{self.prefix}.records"
+
+    async def publish(self, first: int, last: int) -> None:
+        """Records of these numbers, one key for all."""
+        values = (encode(record(str(number))) for number in range(first, last))
+        await put(self.kafka, self.records, 0, ((b"key", value) for value in values))
+
+    def start(self) -> tuple[SinkLoop, asyncio.Task[None], Noted]:
+        """One more sink."""
+        source = KafkaSource(
+            self.kafka, f"{self.prefix}.store", list(self.topics), client_id="t",
+            session_timeout_ms=6_000,
+        )  # fmt: skip
+        identities = {name: Identity("c", topic, 1) for topic, name in self.topics.items()}
+        sink, probe = DeltaSink(str(self.folder), identities, settings=CLEANED), Noted()
+
+        async def bury(_delivery: Delivery, error: ContractError) -> None:
+            raise AssertionError(error)
+
+        loop = SinkLoop(source, sink, self.topics, bury, probe=probe, limits=QUICK)
+        return loop, asyncio.create_task(loop.run()), probe
+
+    async def store(self, messages: int) -> None:
+        """Run a sink until it has stored so many messages."""
+        loop, running, probe = self.start()
+        await eventually(lambda: probe.done == messages or running.done(), 60)
+        loop.stop()
+        await running
+
+    def rows(self) -> int:
+        """Records in the table."""
+        table = DeltaTable(str(self.folder / TableName.RECORDS)).to_pyarrow_table()
+        return int(table.num_rows)
+
+
+@pytest.fixture
+async def store(kafka: str, unique: str, tmp_path: Path) -> Store:
+    """Topics of one partition, and no table yet."""
+    made = Store(kafka, unique, tmp_path / "store")
+    await make_topics(kafka, list(made.topics), 1)
+    return made
+
+
+async def test_a_topic_recreated_and_refilled_beside_a_stopped_store_stops_it(
+    store: Store,
+) -> None:
+    await store.publish(0, 5)
+    await store.store(5)
+    await delete_topics(store.kafka, list(store.topics))
+    await make_topics(store.kafka, list(store.topics), 1)
+    await store.publish(100, 110)
+    with pytest.raises(Misconfigured, match=r"offset 4.*another message.*PROMPTMILL_STORE"):
+        await store.store(10)
+    assert store.rows() == 5
+
+
+async def test_the_same_topic_is_read_on_by_one_sink_after_another(store: Store) -> None:
+    for first in range(0, 24, 3):
+        await store.publish(first, first + 3)
+        await store.store(3)
+    assert store.rows() == 24
