@@ -1,4 +1,7 @@
-"""Claims that come back: while they are lost nothing is decided, and they are rebuilt."""
+"""Claims that come back: while they are lost nothing is decided, and they are rebuilt.
+
+They are looked at each second, so a filter that has nothing to decide notices too.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from typing import Self
 
 import structlog
 
-from promptmill.core.errors import Fatal, Transient
+from promptmill.core.errors import Fatal, PromptmillError, Transient
 from promptmill.core.gates.base import Claim, Claimed, Decision, Gate, StateLost
 
 log = structlog.get_logger(__name__)
 
 RETRY_S = 1.0
+CHECK_S = 0.5
+"""Between two looks at the claims: their loss is noticed within a second."""
 
 
 class RecoveringClaims:
@@ -26,12 +31,23 @@ class RecoveringClaims:
         gate: started and stopped with this.
         published: tells every published decision, from the store and from the tails of the
             topics that the store has not taken yet; called anew for each rebuild.
+        check_s: seconds between two looks at the claims.
     """
 
-    def __init__(self, gate: Gate, published: Callable[[], AsyncIterable[Claimed]]) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        published: Callable[[], AsyncIterable[Claimed]],
+        *,
+        check_s: float = CHECK_S,
+    ) -> None:
         self._gate = gate
         self._published = published
+        self._check_s = check_s
         self._recovery: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._trouble = ""
+        self._stopping = False
 
     async def __aenter__(self) -> Self:
         """Connect, and rebuild the claims unless they are complete.
@@ -46,19 +62,27 @@ class RecoveringClaims:
         except BaseException:
             await self._gate.stop()
             raise
+        self._checking = asyncio.create_task(self._check_always(), name="check-claims")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop rebuilding, and disconnect."""
-        if self._recovery is not None:
-            self._recovery.cancel()
-            await asyncio.gather(self._recovery, return_exceptions=True)
+        self._stopping = True  # asyncio.wait_for of Python 3.11 can swallow a cancellation
+        tasks = [task for task in (self._checking, self._recovery) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._gate.stop()
 
     @property
     def recovering(self) -> bool:
         """Whether the claims are being rebuilt."""
         return self._recovery is not None and not self._recovery.done()
+
+    @property
+    def usable(self) -> bool:
+        """Whether the last look found claims that can be relied on."""
+        return not self.recovering and not self._trouble
 
     async def claim(self, claim: Claim) -> Decision:
         """Decide, atomically among all filters.
@@ -83,10 +107,31 @@ class RecoveringClaims:
             log.warning("claims_lost", error=str(error))
             self._recovery = asyncio.create_task(self._recover(), name="recover-claims")
 
+    async def _check_always(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(self._check_s)
+            self._note(await self._trouble_now())
+
+    async def _trouble_now(self) -> str:
+        """What stands in the way of a decision; empty if nothing does."""
+        try:
+            await self._gate.check()
+        except StateLost as error:
+            self._begin_recovery(error)
+            return str(error)
+        except PromptmillError as error:  # a claim meets it too, and ends the process if it must
+            return str(error)
+        return ""
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self._trouble and not self.recovering:
+            log.warning("claims_unusable", error=trouble) if trouble else log.info("claims_usable")
+        self._trouble = trouble
+
     async def _recover(self) -> None:
-        while True:
+        while not self._stopping:
             try:
-                return await self._rebuild()
+                await self._rebuild()
             except Transient as error:
                 log.warning("claims_away", error=str(error))
                 await asyncio.sleep(error.retry_after_s or RETRY_S)
@@ -94,6 +139,8 @@ class RecoveringClaims:
                 raise
             except Exception as error:  # else each claim would meet it, and be buried for it
                 raise Fatal(f"the claims cannot be rebuilt: {error!r}") from error
+            else:
+                return
 
     async def _rebuild(self) -> None:
         await self._gate.start()

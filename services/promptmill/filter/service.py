@@ -33,6 +33,11 @@ async def serve(settings: FilterSettings) -> None:
             settings.store_uri, settings.require_kafka(), settings.topic_prefix, sketched=near
         )
         claims = await stack.enter_async_context(RecoveringClaims(gate, published))
+        metrics.watch(
+            "claims_usable",
+            "1 while claims can be decided; 0 while Redis is away or they are rebuilt",
+            lambda: claims.usable,
+        )
         work = Filter(settings.policy, claims)
         return Worker(make_loop(settings, SCORED, work, metrics))
 

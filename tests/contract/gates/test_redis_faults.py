@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from uuid import uuid4
 
 import pytest
 import redis
@@ -13,6 +14,7 @@ import redis
 from promptmill.core.errors import Misconfigured, Unavailable
 from promptmill.core.gates.base import StateLost
 from promptmill.core.gates.redis import RedisGate
+from promptmill.filter.recovery import RecoveringClaims
 from promptmill.local.ports import LOOPBACK, free_port
 from promptmill.local.redis import RedisServer
 from support.claims import Published, accepted, claim, claimed, key, token
@@ -137,6 +139,150 @@ async def test_a_primary_that_was_a_replica_in_between_is_rebuilt(
             client.replicaof("NO", "ONE")
         with pytest.raises(StateLost):
             await gate.claim(claim("p", key("a")))
+
+
+async def attach(primary: RedisServer, replica: RedisServer) -> None:
+    """Make ``replica`` a replica of ``primary``, whose replication id changes by that."""
+    with admin(primary) as client, admin(replica) as follower:
+        before = client.info("replication")["master_replid"]
+        client.config_set("repl-diskless-sync-delay", "0")
+        follower.replicaof(LOOPBACK, str(primary.port))
+        await eventually(lambda: client.info("replication")["connected_slaves"] == 1)
+        assert client.info("replication")["master_replid"] != before
+
+
+async def test_the_first_replica_that_attaches_costs_no_rebuild(
+    own_server: RedisServer, replica: RedisServer
+) -> None:
+    async with gate_on(own_server.url, "data") as old, gate_on(own_server.url, "data") as idle:
+        await old.rebuild(Published())
+        await old.claim(claim("p", key("a", "shared")))
+        await idle.check()
+        await attach(own_server, replica)
+        await old.check()
+        async with gate_on(own_server.url, "data") as new:
+            for gate in (new, idle, old):
+                await gate.check()
+                assert accepted(await gate.claim(claim("twin", key("t", "shared")))) == ()
+
+
+async def test_filters_from_before_and_after_a_replica_attached_both_decide(
+    own_server: RedisServer, replica: RedisServer
+) -> None:
+    gates = [RedisGate(own_server.url, "data", settle_s=0.0) for _ in range(2)]
+    one, two = (RecoveringClaims(gate, Published, check_s=0.1) for gate in gates)
+    async with one:
+        epoch = epoch_of(own_server)
+        await attach(own_server, replica)
+        async with two:
+            for number in range(200):
+                await one.claim(claim(f"a{number}", key(f"a{number}")))
+                await two.claim(claim(f"b{number}", key(f"b{number}")))
+    assert epoch_of(own_server) == epoch
+
+
+def epoch_of(server: RedisServer) -> object:
+    """Another one after each rebuild."""
+    with admin(server) as client:
+        return client.hget("{data}:state", "epoch")
+
+
+async def test_a_change_that_no_gate_observed_is_settled_by_one_rebuild(
+    own_server: RedisServer, replica: RedisServer
+) -> None:
+    async with gate_on(own_server.url, "data") as gate:
+        await gate.rebuild(Published())
+    await attach(own_server, replica)
+    async with gate_on(own_server.url, "data") as one, gate_on(own_server.url, "data") as two:
+        assert not await one.is_complete()
+        await one.rebuild(Published())
+        for gate in (two, one):
+            await gate.check()
+
+
+async def test_data_of_another_server_is_noticed_behind_a_standing_connection(
+    own_server: RedisServer, replica: RedisServer
+) -> None:
+    """The replica has an old copy, with the same epoch; no command was refused in between."""
+    async with gate_on(own_server.url, "data") as gate:
+        await gate.rebuild(Published())
+        await attach(own_server, replica)
+        await gate.check()
+        with admin(own_server) as client, admin(replica) as copy:
+            await eventually(lambda: copy.exists("{data}:state"))
+            copy.replicaof("NO", "ONE")
+            await gate.claim(claim("p", key("a")))
+            client.replicaof(LOOPBACK, str(replica.port))
+            await eventually(lambda: client.info("replication")["master_link_status"] == "up")
+            client.replicaof("NO", "ONE")
+        with pytest.raises(StateLost, match="failed over"):
+            await gate.check()
+
+
+async def test_an_idle_gate_notices_that_its_claims_are_lost(own_server: RedisServer) -> None:
+    async with gate_on(own_server.url) as gate:
+        await gate.rebuild(Published())
+        await gate.check()
+        with admin(own_server) as client:
+            client.flushall()
+        with pytest.raises(StateLost):
+            await gate.check()
+
+
+async def test_a_policy_that_evicts_claims_is_noticed_and_refused_until_it_is_mended(
+    own_server: RedisServer,
+) -> None:
+    async with gate_on(own_server.url) as gate:
+        await gate.rebuild(Published())
+        await gate.claim(claim("p", key("a")))
+        with admin(own_server) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            for attempt in (gate.check(), gate.claim(claim("p", key("a")))):
+                with pytest.raises(Unavailable, match=r"allkeys-lru.*set it to noeviction"):
+                    await attempt
+            client.config_set("maxmemory-policy", "noeviction")
+        await gate.check()
+        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
+async def test_claims_that_may_have_been_evicted_are_rebuilt(
+    own_server: RedisServer, seen: bool
+) -> None:
+    async with gate_on(own_server.url) as gate:
+        await gate.rebuild(Published())
+        await gate.claim(claim("p", key("a")))
+        with admin(own_server) as client:
+            client.config_set("maxmemory-policy", "allkeys-random")
+            if seen:
+                with pytest.raises(Unavailable):
+                    await gate.check()
+            evict_something(client)
+            client.config_set("maxmemory-policy", "noeviction")
+        with pytest.raises(StateLost, match="evicted"):
+            await gate.check()
+        await gate.rebuild(Published())
+        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+
+
+async def test_keys_of_others_that_expire_may_be_evicted(own_server: RedisServer) -> None:
+    with admin(own_server) as client:
+        client.config_set("maxmemory-policy", "volatile-lru")
+        async with gate_on(own_server.url) as gate:
+            await gate.rebuild(Published())
+            evict_something(client, expire_s=1000)
+            await gate.check()
+            assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+
+
+def evict_something(client: redis.Redis, expire_s: int | None = None) -> None:
+    """Fill the server until it has evicted keys, then give it room again."""
+    before = client.info("stats")["evicted_keys"]
+    client.config_set("maxmemory", client.info("memory")["used_memory"] + 1_000_000)
+    while client.info("stats")["evicted_keys"] == before:
+        with suppress(redis.exceptions.ResponseError):
+            client.set(f"filler:{uuid4()}", b"x" * 100_000, ex=expire_s)
+    client.config_set("maxmemory", 0)
 
 
 async def test_a_server_that_is_down_is_unavailable_and_then_back(own_server: RedisServer) -> None:

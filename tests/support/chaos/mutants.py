@@ -14,6 +14,7 @@ OFFSETS = "tests/property/stream/test_offsets.py"
 REBALANCE = "tests/unit/stream/test_rebalance.py"
 CLAIMS = "tests/contract/gates/test_claims.py"
 REBUILD = "tests/contract/gates/test_rebuild.py"
+REDIS_FAULTS = "tests/contract/gates/test_redis_faults.py"
 SINK_LOOP = "tests/unit/store/test_sink_loop.py"
 ROWS = "tests/chaos"
 
@@ -238,6 +239,28 @@ MUTANTS = (
             ),
         ),
         ("tests/contract/sinks/test_sink.py",),
+    ),
+    Mutant(
+        "a replica that attaches makes the claims count as lost",
+        (
+            Change(
+                f"{GATES}/redis_identity.py",
+                "and not (observed and self.may_continue(recorded))",
+                "and True",
+            ),
+        ),
+        (f"{REDIS_FAULTS}::test_the_first_replica_that_attaches_costs_no_rebuild",),
+    ),
+    Mutant(
+        "evicted claims not noticed",
+        (
+            Change(
+                f"{GATES}/redis_identity.py",
+                "return _is_volatile(self) and _is_volatile(recorded)",
+                "return True",
+            ),
+        ),
+        (f"{REDIS_FAULTS}::test_claims_that_may_have_been_evicted_are_rebuilt",),
     ),
     Mutant(
         "a flush goes on behind the claim that opened its shard anew",

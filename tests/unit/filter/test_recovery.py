@@ -10,7 +10,7 @@ import pytest
 from promptmill.core.errors import Fatal, Misconfigured, Unavailable
 from promptmill.core.gates.base import Claimed, Rebuilt, StateLost
 from promptmill.core.gates.memory import MemoryClaims, MemoryGate
-from promptmill.filter.recovery import RecoveringClaims
+from promptmill.filter.recovery import CHECK_S, RecoveringClaims
 from support.claims import Published, accepted, claim, claimed, key, token
 from support.waiting import eventually
 
@@ -172,3 +172,30 @@ async def test_the_end_does_not_wait_for_a_rebuild(
         with pytest.raises(StateLost):
             await recovering.claim(claim("p", key("a")))
     assert not gate.open
+
+
+async def test_a_filter_with_nothing_to_decide_notices_lost_claims_and_rebuilds_them(
+    claims: MemoryClaims, gate: TroubledGate
+) -> None:
+    async with RecoveringClaims(gate, nothing, check_s=0.01) as recovering:
+        claims.empty()
+        await eventually(lambda: gate.rebuilds == 2)
+        await eventually(lambda: recovering.usable)
+
+
+async def test_claims_that_cannot_be_looked_at_are_not_usable_until_they_can(
+    gate: TroubledGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def evicting() -> None:
+        raise Unavailable("Redis may evict claims")
+
+    async with RecoveringClaims(gate, nothing, check_s=0.01) as recovering:
+        assert recovering.usable
+        monkeypatch.setattr(gate, "check", evicting)
+        await eventually(lambda: not recovering.usable)
+        monkeypatch.undo()
+        await eventually(lambda: recovering.usable)
+
+
+def test_the_loss_of_claims_is_noticed_within_a_second() -> None:
+    assert CHECK_S < 1.0

@@ -139,6 +139,14 @@ class Gate(Protocol):
     async def is_complete(self) -> bool:
         """Whether the claims hold every published decision; if not: :meth:`rebuild`."""
 
+    async def check(self) -> None:
+        """Look whether the claims are still complete; to be called once a second.
+
+        Raises:
+            StateLost: they are incomplete.
+            Unavailable: no answer in time, or the server may evict claims by now.
+        """
+
     async def claim(self, claim: Claim) -> Verdict | Variant:
         """Decide, atomically among all filters.
 

@@ -2,17 +2,17 @@
 --
 -- KEYS  the state, then for each decision the bucket of its prompt, and for each record the bucket
 --       of its content and, with a sketch, those of its bands and of its signature.
--- ARGV  field of the loader, server; all decisions packed one after the other: prompt (10
---       bytes), decision (8), policy (4), number of records (1), then for each record its
---       content (10), record id (16), "\0" without a sketch, "\2" if it needs none, or "\1",
+-- ARGV  field of the loader; all decisions packed one after the other: prompt (10 bytes),
+--       decision (8), policy (4), number of records (1), then for each record its content (10),
+--       record id (16), "\0" without a sketch, "\2" if it needs none, or "\1",
 --       bands (5 each) and signature (56).
 --
 -- Returns nothing when the loader is no longer known (the claims were lost again), else how many
 -- of the decisions and contents contradict what stands, and whether the claims have become all
 -- that the loader wants them to be.
 
-local state = call('HMGET', KEYS[1], ARGV[1], 'epoch', 'server', 'unsketched', 'sketched')
-if not (state[1] or state[2]) or state[3] ~= ARGV[2] then
+local state = call('HMGET', KEYS[1], ARGV[1], 'epoch', 'unsketched', 'sketched')
+if not (state[1] or state[2]) then
   return {}
 end
 
@@ -45,10 +45,10 @@ local function load()
   end
 end
 
-read(ARGV[3])
+read(ARGV[2])
 while at <= #data do
   load()
 end
-count_unsketched(state[4])
-local sketched = state[1] == '-' or (state[4] and state[4] == state[5] and not unsketched)
+count_unsketched(state[3])
+local sketched = state[1] == '-' or (state[3] and state[3] == state[4] and not unsketched)
 return { conflicts, (state[2] and sketched) and 1 or 0 }

@@ -187,6 +187,10 @@ class MemoryGate:
         """Whether the claims hold every published decision."""
         return self._claims.is_complete(sketches=self._sketches)
 
+    async def check(self) -> None:
+        """Look whether the claims are still complete."""
+        self._adopt()
+
     async def claim(self, claim: Claim) -> Decision:
         """Decide, atomically among all gates of these claims."""
         claim.require(sketches=self._sketches)

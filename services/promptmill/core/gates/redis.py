@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Final
 
-from promptmill.core.errors import Unavailable
+from promptmill.core.errors import Misconfigured, Unavailable
 from promptmill.core.gates.base import (
     Claim,
     Claimed,
@@ -22,7 +22,7 @@ from promptmill.core.gates.coalesce import Coalescer
 from promptmill.core.gates.layout import Layout
 from promptmill.core.gates.packing import Reply, pack_claims, unpack
 from promptmill.core.gates.redis_session import Script, Session
-from promptmill.core.gates.redis_state import BATCH, ClaimState, Complete, flag, lost
+from promptmill.core.gates.redis_state import BATCH, ClaimState, Complete, evicting, flag, lost
 
 CLAIM: Final = Script("records.lua", "claim.lua")
 
@@ -63,6 +63,7 @@ class RedisGate:
         self._connecting = asyncio.Lock()
         self._rebuilding = asyncio.Lock()
         self._complete: Complete | None = None
+        self._started = False
         self._recent: deque[Claimed] = deque(maxlen=RECENT)
         self._queue: Coalescer[Claim, Decision] = Coalescer(self._decide, self._state.batch)
 
@@ -73,7 +74,11 @@ class RedisGate:
 
     async def start(self) -> None:
         """Connect; see :class:`~promptmill.core.gates.base.Gate` for this and what follows."""
-        await self._connected()
+        session = await self._connected()
+        if session.identity.evicts and not self._started:
+            await session.close()
+            raise Misconfigured(str(evicting(session.identity.policy)))
+        self._started = True
 
     async def stop(self) -> None:
         """Disconnect; claims in flight are cancelled."""
@@ -88,6 +93,17 @@ class RedisGate:
         except StateLost:
             return False
         return True
+
+    async def check(self) -> None:
+        """Look whether the claims are still complete."""
+        session = await self._connected()
+        try:
+            found = await self._state.find(session)
+        except Unavailable:
+            self._complete = None
+            raise
+        if found != self._complete:
+            await self._find(session)
 
     async def claim(self, claim: Claim) -> Decision:
         """Decide, atomically among all filters."""
@@ -138,7 +154,7 @@ class RedisGate:
     async def _decide_once(self, claims: Sequence[Claim]) -> list[Decision]:
         session = await self._connected()
         found = self._complete
-        if found is None or found.server != session.server:
+        if found is None:
             found = await self._find(session)
         replies = await self._ask(session, found, claims)
         if not replies:  # lost, unless another filter has rebuilt the claims since
@@ -176,6 +192,7 @@ class RedisGate:
     async def _connected(self) -> Session:
         async with self._connecting:
             if self._session is None or not self._session.is_open:
+                self._complete = None
                 self._session = await Session.open(self._url, self._timeout_s)
             return self._session
 

@@ -23,6 +23,7 @@ from redis.exceptions import (
 )
 
 from promptmill.core.errors import Fatal, Misconfigured, Unavailable
+from promptmill.core.gates.redis_identity import Identity
 
 _REFUSED: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
 _NOT_NOW: Final = ("READONLY", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
@@ -57,21 +58,20 @@ class Session:
     """A connection, and who is at its other end.
 
     Attributes:
-        server: identity of the process and of its data's history; another one after a restart
-            or a failover.
+        identity: of the server, when it was last asked.
     """
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
         self._turn = asyncio.Lock()
-        self.server = b""
+        self.identity = Identity("", "", "", 0)
 
     @classmethod
     async def open(cls, url: str, timeout_s: float) -> Self:
-        """Connect, and see that the server keeps what it is told.
+        """Connect, and learn who the server is.
 
         Raises:
-            Misconfigured: wrong URL or credentials, or the server may evict claims.
+            Misconfigured: wrong URL or credentials.
             Unavailable: no answer in time.
         """
         session = cls(_connection(url, timeout_s))
@@ -83,7 +83,7 @@ class Session:
         except (RedisError, OSError, TimeoutError) as error:
             raise _away(error) from error
         try:
-            await session._identify()
+            await session.identify()
         except BaseException:
             await session.close()
             raise
@@ -97,6 +97,11 @@ class Session:
     async def close(self) -> None:
         """Disconnect; the answer to a command under way is lost."""
         await self._connection.disconnect(nowait=True)
+
+    async def identify(self) -> Identity:
+        """Ask the server who it is now."""
+        self.identity = Identity.of(await self.call("INFO"))
+        return self.identity
 
     async def call(self, *command: object) -> Any:
         """The answer to one command, with strings as bytes.
@@ -135,17 +140,6 @@ class Session:
         await self._connection.send_command(*command)
         return await self._connection.read_response()
 
-    async def _identify(self) -> None:
-        info = _parsed(await self.call("INFO"))
-        policy = info.get("maxmemory_policy", "noeviction")
-        if policy.startswith("allkeys"):
-            raise Misconfigured(
-                f"Redis has maxmemory-policy {policy}, which evicts claims when memory is full; "
-                "set it to noeviction (CONFIG SET maxmemory-policy noeviction)"
-            )
-        # A primary that was a replica in between has the same run_id, but another history.
-        self.server = f"{info.get('run_id', '')}:{info.get('master_replid', '')}".encode()
-
 
 def _connection(url: str, timeout_s: float) -> _Connection:
     try:
@@ -158,11 +152,6 @@ def _connection(url: str, timeout_s: float) -> _Connection:
         ) from error
     connection: _Connection = pool.make_connection()
     return connection
-
-
-def _parsed(info: bytes) -> dict[str, str]:
-    lines = (line.partition(":") for line in info.decode().splitlines())
-    return {name: value for name, colon, value in lines if colon}
 
 
 def _refused(error: Exception) -> Misconfigured:

@@ -25,6 +25,7 @@ class StageMetrics:
     promptmill_tokens_total           counter    tokens, by direction (prompt, completion)
     promptmill_engine_running         gauge      requests that the model's engine computes
     promptmill_engine_waiting         gauge      requests accepted by the engine, not yet begun
+    promptmill_claims_usable          gauge      1 while the filter can decide, else 0
     ================================  =========  ==========================================
     """
 
