@@ -8,7 +8,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from promptmill_schemas.errors import MISSING, ContractError
+from promptmill_schemas.errors import MISSING, SHOWN_CHARACTERS, ContractError
+from promptmill_schemas.json_bounds import check_bounds
 from promptmill_schemas.limits import MAX_MESSAGE_BYTES
 
 SCHEMA_VERSION: Final = 1
@@ -51,13 +52,14 @@ def parse_json(raw: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
     """The JSON value in ``raw``; NaN and Infinity pass, so that a field can be named later.
 
     Raises:
-        ContractError: no bytes, too many, not UTF-8, or not JSON.
+        ContractError: no bytes, too many, too deep, not UTF-8, or not JSON.
     """
     if raw is None:
         raise ContractError("", None, "a message has a value", "send the JSON document as value")
     if len(raw) > max_bytes:
         limit = f"at most {max_bytes} bytes of JSON, got {len(raw)}"
         raise ContractError("", raw[:40], limit, "shorten or split the text")
+    check_bounds(raw)
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -97,7 +99,7 @@ def contract_error(error: ValidationError) -> ContractError:
     cause = finding.get("ctx", {}).get("error")
     if isinstance(cause, ContractError):
         return cause
-    field = ".".join(str(part) for part in finding["loc"])
+    field = ".".join(str(part)[:SHOWN_CHARACTERS] for part in finding["loc"])
     value = MISSING if finding["type"] == "missing" else finding.get("input")
     return ContractError(field, value, _limit(finding), _remedy(finding["type"]))
 

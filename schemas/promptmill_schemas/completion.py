@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.errors import ContractError
+from promptmill_schemas.fields import Items, Time
 from promptmill_schemas.prompt import Float, Id, Int, Prompt, Text
 
 
@@ -45,7 +46,7 @@ class Generator(Contract):
 class Timings(Contract):
     """When the work was done, and how long it took, in seconds."""
 
-    started_at: AwareDatetime
+    started_at: Time
     queued_s: Float = Field(default=0.0, ge=0)
     work_s: Float = Field(ge=0)
 
@@ -55,7 +56,7 @@ class Completion(Contract):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     prompt: Prompt
-    candidates: tuple[Candidate, ...] = Field(min_length=1)
+    candidates: Items[Candidate] = Field(min_length=1)
     generator: Generator
     timings: Timings
 

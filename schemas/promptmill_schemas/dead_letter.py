@@ -5,9 +5,10 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from typing import ClassVar, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
+from promptmill_schemas.fields import Time
 from promptmill_schemas.limits import MAX_DEAD_LETTER_BYTES
 from promptmill_schemas.prompt import Id, Int, RunName, Text
 
@@ -44,7 +45,7 @@ class DeadLetter(Contract):
     detail: Text
     attempts: Int = Field(ge=1)
     replays: Int = Field(default=0, ge=0)
-    created_at: AwareDatetime
+    created_at: Time
 
     @property
     def original_key(self) -> bytes | None:

@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import Field
 
 from promptmill_schemas.base import Contract
+from promptmill_schemas.fields import SmallObject
 from promptmill_schemas.prompt import Float, Int, Text
 
 ATTRIBUTES: Final = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
@@ -45,7 +46,7 @@ class Scorer(Contract):
     model: Text
     revision: str = ""
     weights: AttributeScores = NEMOTRON_WEIGHTS
-    calibration: dict[str, tuple[Float, Float]] = Field(default_factory=dict)
+    calibration: SmallObject[tuple[Float, Float]] = Field(default_factory=dict)
 
 
 class GradedCandidate(Contract):

@@ -26,5 +26,11 @@ MAX_TAGS = 64
 MAX_TAG_CHARACTERS = 4096
 MAX_RUN_CHARACTERS = 128
 
+MAX_VALUES = 131_072
+"""Values in a message, at any depth: the largest honest one (128 graded answers) has 3,000."""
+
+MAX_MESSAGE_DEPTH = 96
+"""Nesting of a message: free-form JSON, and what it stands in."""
+
 MAX_JSON_DEPTH = 64
 """Nesting of free-form JSON inside a contract; serialisers stop somewhere above 200."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from promptmill_schemas import ids
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.errors import ContractError
+from promptmill_schemas.fields import Items, Tags, Time
 from promptmill_schemas.limits import (
     MAX_CANDIDATES,
     MAX_MESSAGES,
     MAX_RUN_CHARACTERS,
-    MAX_TAG_CHARACTERS,
-    MAX_TAGS,
     MAX_TOKENS,
 )
 from promptmill_schemas.plain_json import require_plain_json
@@ -28,7 +27,6 @@ Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 RunName = Annotated[
     str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_RUN_CHARACTERS - 1}}}$")
 ]
-Tag = Annotated[str, StringConstraints(max_length=MAX_TAG_CHARACTERS)]
 
 
 class Message(Contract):
@@ -43,7 +41,7 @@ class StructuredOutput(Contract):
 
     json_schema: dict[str, Any] | None = None
     regex: Text | None = None
-    choice: tuple[Text, ...] | None = Field(default=None, min_length=1)
+    choice: Items[Text] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -68,7 +66,7 @@ class Sampling(Contract):
     top_k: Int | None = Field(default=None, ge=1)
     min_p: Float = Field(default=0.0, ge=0, le=1)
     max_tokens: Int = Field(default=512, ge=1, le=MAX_TOKENS)
-    stop: tuple[Text, ...] = Field(default=(), max_length=16)
+    stop: Items[Text] = Field(default=(), max_length=16)
     seed: Int | None = Field(default=None, ge=0, lt=1 << 63)
     presence_penalty: Float = Field(default=0.0, ge=-2, le=2)
     frequency_penalty: Float = Field(default=0.0, ge=-2, le=2)
@@ -95,13 +93,13 @@ class Prompt(Contract):
     schema_version: Literal[1] = SCHEMA_VERSION
     prompt_id: Id
     run: RunName
-    messages: tuple[Message, ...] = Field(min_length=1, max_length=MAX_MESSAGES)
+    messages: Items[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
     n: Int = Field(default=1, ge=1, le=MAX_CANDIDATES)
     sampling: Sampling = Sampling()
     adapter: Text | None = None
-    tags: dict[str, Tag] = Field(default_factory=dict, max_length=MAX_TAGS)
+    tags: Tags = Field(default_factory=dict)
     replays: Int = Field(default=0, ge=0)
-    created_at: AwareDatetime
+    created_at: Time
 
     @classmethod
     def create(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.completion import Generator
 from promptmill_schemas.errors import ContractError
+from promptmill_schemas.fields import Items, Tags, Time
 from promptmill_schemas.grading import AttributeScores, GradedCandidate, Scorer
-from promptmill_schemas.prompt import Float, Id, Int, Message, RunName, Sampling, Tag, Text
+from promptmill_schemas.prompt import Float, Id, Int, Message, RunName, Sampling, Text
 
 
 class Record(Contract):
@@ -38,7 +39,7 @@ class Record(Contract):
     run: RunName
     kind: Literal["sft", "preference"]
     ordinal: Int = Field(default=0, ge=0)
-    messages: tuple[Message, ...] = Field(min_length=1)
+    messages: Items[Message] = Field(min_length=1)
     chosen: str
     rejected: str | None = None
     scores: AttributeScores
@@ -46,14 +47,14 @@ class Record(Contract):
     rejected_scores: AttributeScores | None = None
     rejected_reward: Float | None = None
     margin: Float | None = None
-    candidates: tuple[GradedCandidate, ...] = ()
+    candidates: Items[GradedCandidate] = ()
     sampling: Sampling
-    tags: dict[str, Tag] = Field(default_factory=dict)
+    tags: Tags = Field(default_factory=dict)
     generator: Generator
     scorer: Scorer
     policy_version: Text
     replays: Int = Field(default=0, ge=0)
-    created_at: AwareDatetime
+    created_at: Time
 
     @model_validator(mode="after")
     def _a_pair_has_both_sides(self) -> Self:

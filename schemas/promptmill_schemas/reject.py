@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.completion import Generator
+from promptmill_schemas.fields import Items, Tags, Time
 from promptmill_schemas.grading import AttributeScores, Scorer
-from promptmill_schemas.prompt import Float, Id, Int, Message, RunName, Sampling, Tag, Text
+from promptmill_schemas.prompt import Float, Id, Int, Message, RunName, Sampling, Text
 
 Reason = Literal["below_limit", "duplicate_exact", "duplicate_near", "ungraded"]
 
@@ -40,7 +41,7 @@ class FailedCandidate(Contract):
     completion_tokens: Int = Field(ge=0)
     scores: AttributeScores | None = None
     reward: Float | None = None
-    checks: tuple[Check, ...] = Field(min_length=1)
+    checks: Items[Check] = Field(min_length=1)
     duplicate: Duplicate | None = None
 
 
@@ -58,12 +59,12 @@ class Reject(Contract):
     run: RunName
     reason: Reason
     detail: Text
-    messages: tuple[Message, ...] = Field(min_length=1)
-    candidates: tuple[FailedCandidate, ...] = Field(min_length=1)
+    messages: Items[Message] = Field(min_length=1)
+    candidates: Items[FailedCandidate] = Field(min_length=1)
     sampling: Sampling
-    tags: dict[str, Tag] = Field(default_factory=dict)
+    tags: Tags = Field(default_factory=dict)
     generator: Generator
     scorer: Scorer
     policy_version: Text
     replays: Int = Field(default=0, ge=0)
-    created_at: AwareDatetime
+    created_at: Time

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.completion import Completion, Timings
 from promptmill_schemas.errors import ContractError
+from promptmill_schemas.fields import Items
 from promptmill_schemas.grading import AttributeScores, GradedCandidate, Scorer
 from promptmill_schemas.prompt import Float, Int, Text
 
@@ -35,7 +36,7 @@ class Scored(Contract):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     completion: Completion
-    grades: tuple[Grade, ...] = Field(min_length=1)
+    grades: Items[Grade] = Field(min_length=1)
     scorer: Scorer
     timings: Timings
 

@@ -15,13 +15,14 @@ from promptmill.gateway.batch import as_user_named, is_batch, plain_from_batch
 from promptmill_schemas import Contract, ContractError, Message, Prompt, Sampling
 from promptmill_schemas.base import contract_error, parse_json, validate
 from promptmill_schemas.errors import MISSING
+from promptmill_schemas.fields import Items, Tags
 from promptmill_schemas.limits import (
     MAX_CANDIDATES,
     MAX_MESSAGES,
     MAX_PROMPT_BYTES,
     MAX_TAG_CHARACTERS,
 )
-from promptmill_schemas.prompt import Id, Int, Tag, Text
+from promptmill_schemas.prompt import Id, Int, Text
 
 CUSTOM_ID = "custom_id"
 """The tag that keeps the user's own id of a line."""
@@ -44,13 +45,11 @@ class PlainLine(Contract):
     """What a line may hold; an absent or null field takes the default of the command line."""
 
     prompt: Text | None = None
-    messages: tuple[Message, ...] | None = Field(
-        default=None, min_length=1, max_length=MAX_MESSAGES
-    )
+    messages: Items[Message] | None = Field(default=None, min_length=1, max_length=MAX_MESSAGES)
     n: Int | None = Field(default=None, ge=1, le=MAX_CANDIDATES)
     sampling: Sampling | None = None
     adapter: Text | None = None
-    tags: dict[str, Tag] | None = None
+    tags: Tags | None = None
     id: LineId | None = None
     custom_id: LineId | None = None
     prompt_id: Id | None = None
