@@ -30,8 +30,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import structlog
 
 from promptmill.core.lifecycle import tune_garbage_collection
-from promptmill.core.stream.kafka.sender import LINGER_MS, MAX_BATCH_BYTES, KafkaSender
+from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.core.stream.kafka.source import KafkaSource
+from promptmill.core.stream.kafka.supervisor import LINGER_MS, MAX_BATCH_BYTES
 from promptmill.core.stream.loop import StreamLoop
 from promptmill.core.stream.offsets import OffsetTracker
 from promptmill.core.stream.outcome import Emit, Outcome, Outgoing

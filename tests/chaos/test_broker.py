@@ -11,6 +11,10 @@ from promptmill.core.stream.kafka.sender import KafkaSender
 from support.chaos.plant import Plant
 from support.chaos.site import Site
 from support.chaos.topic_log import RECORDS
+from support.kafka_topics import TopicReader, make_topics
+from support.producing import producer_tasks, senders_alive
+from support.stack import unique_name
+from support.waiting import eventually
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
@@ -38,7 +42,7 @@ async def test_13_broker_bounced(plant: Plant, how: str) -> None:
 
 
 async def test_14_a_broker_silent_for_longer_than_a_request_may_take(site: Site) -> None:
-    """The producer is replaced, and the caller's next try succeeds."""
+    """The same producer goes on, the caller waits, and the message is there once."""
     cluster = site.servers.kafka
     plant = Plant(site, "row-14.")
     async with plant.running():
@@ -47,16 +51,29 @@ async def test_14_a_broker_silent_for_longer_than_a_request_may_take(site: Site)
         await sender.send(plant.prefix + RECORDS, b"k", b"before")
         await asyncio.to_thread(cluster.pause, 1)
         sending = asyncio.create_task(sender.send(plant.prefix + RECORDS, b"k", b"during"))
-        await asyncio.wait([sending], timeout=6)
+        await eventually(lambda: sender.unacknowledged_s > 6, timeout_s=30)
         await asyncio.to_thread(cluster.resume, 1)
-        with pytest.raises(Unavailable):
-            await sending
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    await sender.send(plant.prefix + RECORDS, b"k", b"after")
-                    break
-                except Unavailable:
-                    await asyncio.sleep(0.2)
-        assert sender.replaced >= 1
+        await asyncio.wait_for(sending, 60)
+        assert sender.replaced == 0
+        assert senders_alive() == 1
         await sender.stop()
+        log = await TopicReader(site.kafka, 1).read(plant.prefix + RECORDS)
+        assert [d.value for d in log] == [b"before", b"during"]
+
+
+async def test_stop_beside_a_frozen_broker_ends_within_its_limit(site: Site) -> None:
+    cluster, topic = site.servers.kafka, unique_name()
+    await make_topics(site.kafka, [topic], 1)
+    others = producer_tasks()
+    sender = KafkaSender(site.kafka, client_id="chaos", delivery_timeout_s=4.0)
+    await sender.start()
+    await asyncio.to_thread(cluster.pause, 1)
+    sending = asyncio.create_task(sender.send(topic, b"k", b"during"))
+    try:
+        await eventually(lambda: sender.unacknowledged_s > 1)
+        await asyncio.wait_for(sender.stop(), 30)
+    finally:
+        await asyncio.to_thread(cluster.resume, 1)
+    assert producer_tasks() == others
+    with pytest.raises(Unavailable, match="stopped"):
+        await sending

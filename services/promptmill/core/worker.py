@@ -41,9 +41,15 @@ def make_loop(
     settings: StageSettings, topic: Topic, work: Work, metrics: StageMetrics
 ) -> StreamLoop:
     """The loop that applies ``work`` to everything on ``topic``."""
+    sender = make_sender(settings)
+    metrics.watch(
+        "unacknowledged_seconds",
+        "age of the oldest message that the brokers have not acknowledged",
+        lambda: sender.unacknowledged_s,
+    )
     return StreamLoop(
         make_source(settings, topic),
-        make_sender(settings),
+        sender,
         work,
         stage=settings.stage,
         topic=topic,

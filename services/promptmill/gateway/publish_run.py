@@ -102,7 +102,9 @@ class _Job:
         """Publish what can be read; returns the exit code."""
         known = await self._known()
         check = await self._context_check()
-        sender = KafkaSender(self._addresses.kafka, client_id=CLIENT, delivery_timeout_s=15.0)
+        sender = KafkaSender(
+            self._addresses.kafka, client_id=CLIENT, delivery_timeout_s=15.0, gives_up=True
+        )
         await sender.start()
         try:
             with _shown(self._summary, as_json):

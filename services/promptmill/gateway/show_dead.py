@@ -91,7 +91,7 @@ def _is_noted(settings: GatewaySettings, wanted: dict[str, str], sent: set[str])
 
 async def _replay(kafka: str, prefix: str, letters: Sequence[DeadLetter]) -> set[str]:
     """The ids of those that were sent."""
-    sender = KafkaSender(kafka, client_id=CLIENT, delivery_timeout_s=30.0)
+    sender = KafkaSender(kafka, client_id=CLIENT, delivery_timeout_s=30.0, gives_up=True)
     await sender.start()
     sent: set[str] = set()
     try:

@@ -16,6 +16,7 @@ CLAIMS = "tests/contract/gates/test_claims.py"
 REBUILD = "tests/contract/gates/test_rebuild.py"
 REDIS_FAULTS = "tests/contract/gates/test_redis_faults.py"
 SINK_LOOP = "tests/unit/store/test_sink_loop.py"
+SENDER = "tests/integration/stream/test_sender.py"
 ROWS = "tests/chaos"
 
 
@@ -51,6 +52,28 @@ VERSION_IGNORED = Change(
 )
 
 MUTANTS = (
+    Mutant(
+        "a replaced producer goes on sending",
+        (
+            Change(
+                f"{STREAM}/kafka/supervisor.py",
+                "        await producer.abort()\n",
+                "        await asyncio.wait_for(producer.stop(), 1.0)\n",
+            ),
+        ),
+        (f"{SENDER}::test_stop_with_messages_that_nobody_takes_ends_within_its_limit",),
+    ),
+    Mutant(
+        "a message that waits for long is sent again",
+        (
+            Change(
+                f"{STREAM}/kafka/sender.py",
+                "        if self._gives_up:\n            for",
+                "        if late:\n            for",
+            ),
+        ),
+        (f"{SENDER}::test_a_cluster_that_takes_nothing_keeps_its_one_producer",),
+    ),
     Mutant(
         "commit of the highest offset seen",
         (

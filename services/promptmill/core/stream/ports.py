@@ -115,9 +115,10 @@ class Sender(Protocol):
         """Send what is buffered, then disconnect."""
 
     async def send(self, topic: str, key: bytes, value: bytes) -> None:
-        """Publish; returns when all in-sync replicas have the message.
+        """Publish; returns when all in-sync replicas have the message, however long that takes.
 
         Raises:
-            Poison: the broker will never take it (too large).
-            Transient: not acknowledged in time; it may stand on the topic all the same.
+            Poison: the broker will never take it (too large, not allowed on this topic).
+            Misconfigured: the topic does not exist, or may not be written to.
+            Transient: not acknowledged; it may be on the topic all the same.
         """

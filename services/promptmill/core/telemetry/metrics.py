@@ -22,6 +22,7 @@ class StageMetrics:
     promptmill_in_flight              gauge      records in a slot
     promptmill_waiting                gauge      records delivered, not yet in a slot
     promptmill_partitions             gauge      partitions assigned
+    promptmill_unacknowledged_seconds gauge      age of the oldest message not acknowledged
     promptmill_tokens_total           counter    tokens, by direction (prompt, completion)
     promptmill_engine_running         gauge      requests that the model's engine computes
     promptmill_engine_waiting         gauge      requests accepted by the engine, not yet begun

@@ -1,0 +1,67 @@
+"""What the broker refuses for good, as errors of ours that say what to do."""
+
+from __future__ import annotations
+
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+)
+
+from promptmill.core.errors import Misconfigured, Poison
+from promptmill.core.stream.kafka.producer import InvalidRecord
+
+REFUSED_BATCH = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecord)
+"""A whole batch is refused for one of its records; which one, only a smaller batch shows."""
+
+FORBIDDEN = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+
+
+def settings_at_fault(topic: str, error: KafkaError) -> Misconfigured | None:
+    """The error that stops the process, because every message would meet it."""
+    if isinstance(error, FORBIDDEN):
+        return Misconfigured(
+            f"this client may not write to topic {topic} ({error!r}): grant its user Write on "
+            f"the topic and IdempotentWrite on the cluster"
+        )
+    if isinstance(error, InvalidTimestampError):
+        return Misconfigured(
+            f"topic {topic} refuses this machine's timestamps: correct its clock, or set the "
+            f"topic's message.timestamp.type to LogAppendTime (`promptmill topics` shows how)"
+        )
+    if isinstance(error, InvalidTopicError):
+        return Misconfigured(f"{topic!r} is no name for a topic: correct PROMPTMILL_TOPIC_PREFIX")
+    return None
+
+
+def no_such_topic(topic: str) -> Misconfigured:
+    """The cluster does not have it."""
+    return Misconfigured(
+        f"topic {topic} does not exist on this cluster: create it with `promptmill topics`, or "
+        f"correct PROMPTMILL_KAFKA and PROMPTMILL_TOPIC_PREFIX"
+    )
+
+
+def not_allowed(topic: str) -> Poison:
+    """The topic's settings refuse this record."""
+    return Poison(
+        f"topic {topic} refuses the record (INVALID_RECORD): its settings do not allow it; "
+        f"compare its cleanup.policy with what `promptmill topics` asks for"
+    )
+
+
+def too_large(topic: str, size: int) -> Poison:
+    """The topic's settings, or this client's, refuse a record of this size (bytes)."""
+    return Poison(
+        f"a message of {size} bytes for topic {topic} is larger than the broker "
+        f"takes: raise max.message.bytes of the topic, or ask for fewer candidates"
+    )
+
+
+def refused_record(topic: str, size: int, error: KafkaError) -> Poison:
+    """The error for a record that was refused in a batch of its own."""
+    return not_allowed(topic) if isinstance(error, InvalidRecord) else too_large(topic, size)
