@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import structlog
 import uvloop
 
+from promptmill.core.deadline import Deadline
 from promptmill.core.errors import Fatal, Misconfigured, PromptmillError
 from promptmill.core.stage_settings import StageSettings, StageSettingsT, parse_settings
 from promptmill.core.stream.ports import Partition
@@ -26,6 +29,8 @@ from promptmill.core.telemetry.registry import Registration, WorkerInfo, worker_
 log = structlog.get_logger(__name__)
 
 SAME_WISH_S = 1.0
+LAST_S = 5.0
+"""What a process takes to end after its last step; threads that hang are not waited for."""
 
 
 class Runner(Protocol):
@@ -45,8 +50,8 @@ class Runner(Protocol):
     def assigned(self) -> Sequence[Partition]:
         """Partitions of this member."""
 
-    def stop(self) -> None:
-        """Begin to drain."""
+    def stop(self, deadline: Deadline | None = None) -> None:
+        """Begin to drain, with this deadline or one of the loop's own settings."""
 
     async def run(self) -> None:
         """Work until stopped."""
@@ -75,32 +80,71 @@ async def run_worker(settings: StageSettings, build: Build) -> None:
     Raises:
         Fatal: the worker could not start or go on.
     """
-    stop = _stop_on_signals()
+    stop = _stop_on_signals(settings.grace_s)
     metrics, health = StageMetrics(settings.stage, time.monotonic), Health()
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(
-            HealthServer(health, metrics, settings.host, settings.port)
-        )
+    async with _Shutdown(stop, settings.grace_s) as shutdown:
+        server = HealthServer(health, metrics, settings.host, settings.port)
+        await shutdown.enter("health", server)
         log.info("starting", health=server.url)
-        worker = await _unless_stopped(build(stack, metrics), stop)
+        resources = AsyncExitStack()
+        shutdown.push("resources", resources.aclose)
+        worker = await _unless_stopped(build(resources, metrics), stop)
         if worker is None:
             return
         tune_garbage_collection()
         _watch(metrics, worker.runner)
-        await _register(stack, settings, worker, metrics, health, server.url)
+        if settings.redis:
+            registration = _registration(settings, worker, metrics, health, server.url)
+            await shutdown.enter("registry", registration)
         await _serve(worker.runner, health, stop)
 
 
-async def _serve(runner: Runner, health: Health, stop: asyncio.Event) -> None:
+class _Shutdown:
+    """An exit stack whose steps share the deadline that began with the signal.
+
+    A worker that ends by itself has a deadline too, from then on.
+    """
+
+    def __init__(self, stop: asyncio.Future[Deadline], grace_s: float) -> None:
+        self._stop = stop
+        self._grace_s = grace_s
+        self._stack = AsyncExitStack()
+        self._deadline: Deadline | None = None
+        self._errors: list[Exception] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._deadline = self._stop.result() if self._stop.done() else Deadline(self._grace_s)
+        await self._stack.aclose()
+        if error is None and self._errors:
+            raise self._errors[0]
+
+    async def enter(self, step: str, context: AbstractAsyncContextManager[object]) -> None:
+        """Enter a context that is left in its turn."""
+        await context.__aenter__()
+        self.push(step, lambda: context.__aexit__(None, None, None))
+
+    def push(self, step: str, action: Callable[[], Awaitable[object]]) -> None:
+        """Run this at the end, before what was pushed earlier."""
+        self._stack.push_async_callback(self._close, step, action)
+
+    async def _close(self, step: str, action: Callable[[], Awaitable[object]]) -> None:
+        deadline = self._deadline or Deadline(self._grace_s)
+        await deadline.close(step, action, self._errors.append)
+
+
+async def _serve(runner: Runner, health: Health, stop: asyncio.Future[Deadline]) -> None:
     async def ready_when_joined() -> None:
         await runner.joined.wait()
         health.set_ready()
         log.info("ready", partitions=len(runner.assigned))
 
     async def stop_when_told() -> None:
-        await stop.wait()
+        deadline = await asyncio.shield(stop)
         health.set_unready("draining")
-        runner.stop()
+        runner.stop(deadline)
 
     helpers = [asyncio.create_task(ready_when_joined()), asyncio.create_task(stop_when_told())]
     try:
@@ -111,15 +155,17 @@ async def _serve(runner: Runner, health: Health, stop: asyncio.Event) -> None:
             helper.cancel()
 
 
-async def _unless_stopped(building: Awaitable[Worker], stop: asyncio.Event) -> Worker | None:
+async def _unless_stopped(
+    building: Awaitable[Worker], stop: asyncio.Future[Deadline]
+) -> Worker | None:
     """The worker, or ``None`` when the process is told to stop before it is built."""
-    build, stopped = asyncio.ensure_future(building), asyncio.create_task(stop.wait())
-    await asyncio.wait({build, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
+    build = asyncio.ensure_future(building)
+    waiting: set[asyncio.Future[Any]] = {build, stop}
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     if build.done():
         return build.result()
     build.cancel()
-    await asyncio.gather(build, return_exceptions=True)
+    await stop.result().run("build", asyncio.gather(build, return_exceptions=True))
     return None
 
 
@@ -129,14 +175,9 @@ def _watch(metrics: StageMetrics, runner: Runner) -> None:
     metrics.watch("partitions", "partitions assigned", lambda: len(runner.assigned))
 
 
-async def _register(
-    stack: AsyncExitStack,
-    settings: StageSettings,
-    worker: Worker,
-    metrics: StageMetrics,
-    health: Health,
-    url: str,
-) -> None:
+def _registration(
+    settings: StageSettings, worker: Worker, metrics: StageMetrics, health: Health, url: str
+) -> Registration:
     identity = worker_id(settings.stage)
 
     def info() -> WorkerInfo:
@@ -153,27 +194,25 @@ async def _register(
             url=url,
         )
 
-    if settings.redis:
-        registration = Registration(settings.redis, settings.topic_prefix, info(), info)
-        await stack.enter_async_context(registration)
+    return Registration(settings.redis, settings.topic_prefix, info(), info)
 
 
-def _stop_on_signals() -> asyncio.Event:
-    """An event that the first SIGTERM or SIGINT sets; a later one ends the process at once.
+def _stop_on_signals(grace_s: float) -> asyncio.Future[Deadline]:
+    """The deadline, from the first SIGTERM or SIGINT on; a later one ends the process at once.
 
     ``timeout`` and some supervisors send a signal to the process and to its group: what comes
     within a second is the same wish.
     """
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    stop: asyncio.Future[Deadline] = loop.create_future()
     told_at = 0.0
 
     def on_signal(number: signal.Signals) -> None:
         nonlocal told_at
-        if not stop.is_set():
-            log.info("stopping", signal=number.name)
+        if not stop.done():
+            log.info("stopping", signal=number.name, grace_s=grace_s)
             told_at = time.monotonic()
-            stop.set()
+            stop.set_result(Deadline(grace_s))
         elif time.monotonic() - told_at > SAME_WISH_S:
             log.warning("stopped_at_once", signal=number.name)
             signal.signal(number, signal.SIG_DFL)
@@ -207,9 +246,35 @@ def run_main(
         sys.stderr.write(f"promptmill: {error}\n")
         return error.exit_code
     set_up_logs(settings.stage, settings.log_level)
+    return uvloop.run(_exit_code_of(serve(settings)))
+
+
+async def _exit_code_of(serving: Coroutine[Any, Any, None]) -> int:
     try:
-        uvloop.run(serve(settings))
+        await serving
     except PromptmillError as error:
         log.error("ended", error=str(error), exc_info=error.__cause__)  # noqa: TRY400
-        return error.exit_code if isinstance(error, Fatal) else 1
-    return 0
+        code = error.exit_code if isinstance(error, Fatal) else 1
+    except Exception:
+        log.exception("ended")
+        code = 1
+    else:
+        code = 0
+    _end_within(LAST_S, code)
+    return code
+
+
+def _end_within(seconds: float, code: int) -> None:
+    """End the process even if a task ignores its cancellation, or a thread never returns.
+
+    A thread that hangs in a system call (storage over a network) cannot be cancelled, and both
+    asyncio and the interpreter would wait for it.
+    """
+
+    def end() -> None:
+        log.warning("threads_abandoned", after_s=seconds)
+        os._exit(code)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()

@@ -53,7 +53,7 @@ class StageSettings(BaseSettings):
     prefetch: int = Field(default=1000, ge=1, description="records waiting per partition")
     attempts: int = Field(default=5, ge=1, description="tries before a dead letter")
     deadline_s: float = Field(default=900.0, gt=0, description="time at work before a dead letter")
-    grace_s: float = Field(default=30.0, ge=0, description="time to finish when told to stop")
+    grace_s: float = Field(default=30.0, ge=0, description="time to end when told to stop, in all")
     commit_interval_s: float = Field(default=1.0, gt=0, description="time between commits")
     revoke_budget_s: float = Field(
         default=3.0, gt=0, description="time to publish what is done when partitions leave"

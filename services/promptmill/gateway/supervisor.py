@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from promptmill.core.errors import Misconfigured
+from promptmill.core.errors import Fatal, Misconfigured
 
 RESTART_AFTER_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_AFTER_S = 60.0
@@ -45,7 +45,6 @@ class _Child:
     process: asyncio.subprocess.Process | None = None
     starts: int = 0
     failures: int = 0
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
 Report = Callable[[str, str, dict[str, object]], None]
@@ -56,6 +55,8 @@ class Supervisor:
 
     A worker that ends by itself is started again after a growing pause; one that says that it
     is misconfigured (exit code 78) ends all of them, since another start would say the same.
+    A worker that cannot be started (no memory, no disk space for its log) ends all of them too:
+    the command says why and exits, so that whoever supervises it takes notice.
 
     Args:
         environment: of the workers.
@@ -78,7 +79,6 @@ class Supervisor:
         self._report = report
         self._grace_s = grace_s
         self._stopping = asyncio.Event()
-        self._failed: Misconfigured | None = None
 
     def stop(self) -> None:
         """Begin to stop all workers."""
@@ -90,56 +90,76 @@ class Supervisor:
         Raises:
             Misconfigured: a worker cannot run as it is configured, or another supervisor keeps
                 the workers of these logs alive.
+            Fatal: a worker could not be started; the others were drained.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
         with only_one(self._logs / "workers.lock"):
             await self._run()
 
     async def _run(self) -> None:
-        for child in self._children:
-            child.task = asyncio.create_task(self._keep(child))
-        await self._stopping.wait()
-        await asyncio.gather(*(self._end(child) for child in self._children))
-        await asyncio.gather(*(child.task for child in self._children if child.task))
-        if self._failed is not None:
-            raise self._failed
+        """A keeper that fails cancels the others, and each drains its worker before it ends."""
+        try:
+            async with asyncio.TaskGroup() as keepers:
+                for child in self._children:
+                    keepers.create_task(self._keep(child))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
 
     async def _keep(self, child: _Child) -> None:
-        while not self._stopping.is_set():
-            since = time.monotonic()
-            code = await self._run_once(child)
-            if self._stopping.is_set():
-                return
-            if code == Misconfigured.exit_code:
-                self._give_up(child)
-                return
-            steady = time.monotonic() - since > STEADY_AFTER_S
-            child.failures = 0 if steady else child.failures + 1
-            pause = RESTART_AFTER_S[min(child.failures, len(RESTART_AFTER_S) - 1)]
-            self._report("worker_ended", child.spec.name, {"code": code, "again_in_s": pause})
-            await self._pause(pause)
+        try:
+            while not self._stopping.is_set():
+                since = time.monotonic()
+                code = await self._run_once(child)
+                if self._stopping.is_set():
+                    return
+                if code == Misconfigured.exit_code:
+                    raise self._misconfigured(child)
+                steady = time.monotonic() - since > STEADY_AFTER_S
+                child.failures = 0 if steady else child.failures + 1
+                pause = RESTART_AFTER_S[min(child.failures, len(RESTART_AFTER_S) - 1)]
+                self._report("worker_ended", child.spec.name, {"code": code, "again_in_s": pause})
+                await self._pause(pause)
+        finally:
+            await self._end(child)
 
-    def _give_up(self, child: _Child) -> None:
+    def _misconfigured(self, child: _Child) -> Misconfigured:
         log = self._logs / f"{child.spec.name}.log"
-        self._failed = Misconfigured(
+        return Misconfigured(
             f"{child.spec.name} cannot run as it is configured: {last_line(log)} (see {log})"
         )
-        self._stopping.set()
 
-    async def _run_once(self, child: _Child) -> int:
-        with (self._logs / f"{child.spec.name}.log").open("ab") as log:
-            child.process = await asyncio.create_subprocess_exec(
-                *child.spec.command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                start_new_session=True,  # Ctrl-C reaches the supervisor only, which drains them
-            )
+    async def _run_once(self, child: _Child) -> int | None:
+        """Start it and wait for its end, or until all are to stop."""
+        child.process = await self._start(child)
         child.starts += 1
         fields: dict[str, object] = {"pid": child.process.pid, "starts": child.starts}
         self._report("worker_started", child.spec.name, fields)
-        return await child.process.wait()
+        ended = asyncio.create_task(child.process.wait())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return child.process.returncode
+        finally:
+            ended.cancel()
+            stopping.cancel()
+
+    async def _start(self, child: _Child) -> asyncio.subprocess.Process:
+        path = self._logs / f"{child.spec.name}.log"
+        try:
+            with path.open("ab") as log:
+                return await asyncio.create_subprocess_exec(
+                    *child.spec.command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self._environment,
+                    start_new_session=True,  # Ctrl-C reaches the supervisor only, which drains them
+                )
+        except OSError as error:
+            raise Fatal(
+                f"{child.spec.name} cannot be started ({error}), so all workers were stopped: "
+                f"free what is missing (memory, processes, space for {path}) and run it again"
+            ) from error
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -157,9 +177,9 @@ class Supervisor:
             async with asyncio.timeout(self._grace_s + OUTER_GRACE_S):
                 code = await process.wait()
         except TimeoutError:
-            self._report("worker_killed", child.spec.name, {"after_s": self._grace_s})
             process.kill()
             code = await process.wait()
+            self._report("worker_killed", child.spec.name, {"after_s": self._grace_s})
         self._report("worker_stopped", child.spec.name, {"code": code})
 
 

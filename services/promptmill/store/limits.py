@@ -22,7 +22,7 @@ class SinkLimits:
         backoff_initial_s: pause after the first failure of the storage; doubles each time.
         backoff_max_s: the longest such pause.
         revoke_budget_s: how long leaving partitions wait for their last flush.
-        grace_s: how long a stopping sink waits for its last flush.
+        grace_s: how long a stopping sink may take in all, its last flush included.
         compact_commits: flushes after which small files are merged; 0 never.
     """
 

@@ -12,11 +12,12 @@ import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Protocol
 
 import structlog
 
+from promptmill.core.deadline import Deadline, until_stopped
 from promptmill.core.errors import Transient, reason_of
 from promptmill.core.sinks.base import Fenced, Sink, TableName
 from promptmill.core.stream.lost import LogCheck, ReadAccepted, nothing_accepted
@@ -85,7 +86,8 @@ class SinkLoop:
         self._backoff = Backoff(self._limits, clock)
         self._compaction = Compaction(sink, self._limits.compact_commits, self.on_lost)
         self._leaving = 0
-        self._stop_at: float | None = None
+        self._deadline: Deadline | None = None
+        self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
@@ -110,11 +112,12 @@ class SinkLoop:
         """Partitions of this member."""
         return sorted(self._shards.assigned)
 
-    def stop(self) -> None:
-        """Begin to drain; :meth:`run` returns when what has arrived is stored."""
-        if self._stop_at is None:
-            self._stop_at = self._clock() + self._limits.grace_s
+    def stop(self, deadline: Deadline | None = None) -> None:
+        """Begin to drain; :meth:`run` returns when what has arrived is stored, or in time."""
+        if self._deadline is None:
+            self._deadline = deadline or Deadline(self._limits.grace_s, self._clock)
             self._pauses.hold()
+        self._stopping.set()
         self._wake.set()
 
     # Lifetime
@@ -125,17 +128,28 @@ class SinkLoop:
         Raises:
             Fatal: the process cannot go on; what is not stored stays on the topics.
         """
-        await self._repeat(self._open, lambda: self._is_open or self._is_over())
-        if not self._is_over():
-            try:
-                await self._source.start(self)
-                await self._repeat(self._turn, self._is_over)
-            finally:
-                await self._compaction.end()
-                await self._source.stop()
+        async with AsyncExitStack() as stack:
+            serving = asyncio.create_task(self._serve(stack))
+            await until_stopped(serving, self._stopping)
+            if self._deadline is None:
+                await serving
+            else:
+                await self._deadline.run("drain", serving)
         if self._failure is not None:
             raise self._failure
         log.info("drained", left=self.waiting + self.in_flight)
+
+    async def _serve(self, stack: AsyncExitStack) -> None:
+        await self._repeat(self._open, lambda: self._is_open or self._is_over())
+        if not self._is_over():
+            stack.push_async_callback(self._close, "source", self._source.stop)
+            stack.push_async_callback(self._close, "compaction", self._compaction.end)
+            await self._source.start(self)
+            await self._repeat(self._turn, self._is_over)
+
+    async def _close(self, step: str, action: Callable[[], Awaitable[object]]) -> None:
+        deadline = self._deadline or Deadline(self._limits.grace_s, self._clock)
+        await deadline.close(step, action, self.on_lost)
 
     async def _repeat(
         self, act: Callable[[], Awaitable[None]], is_done: Callable[[], bool]
@@ -152,10 +166,10 @@ class SinkLoop:
     def _is_over(self) -> bool:
         if self._failure is not None:
             return True
-        if self._stop_at is None:
+        if self._deadline is None:
             return False
         idle = self._flusher.size == 0 and self._intake.rows == 0
-        return idle or self._clock() >= self._stop_at
+        return idle or self._deadline.drain_left_s == 0
 
     async def _attempt(self, act: Callable[[], Awaitable[None]]) -> None:
         """Do it; if storage or broker fail, not again before a pause has passed."""
@@ -172,8 +186,8 @@ class SinkLoop:
         """Until something may be due; woken by what the source says."""
         self._wake.clear()
         due = self._due_in_s()
-        if self._stop_at is not None:
-            due = min(due, self._stop_at - self._clock())
+        if self._deadline is not None:
+            due = min(due, self._deadline.drain_left_s)
         with suppress(TimeoutError):
             async with asyncio.timeout(None if due == math.inf else max(0.0, due)):
                 await self._wake.wait()
@@ -184,7 +198,7 @@ class SinkLoop:
             return pause
         if self._intake.order.suspects:
             return pause
-        if self._intake.rows and (self._leaving or self._stop_at is not None):
+        if self._intake.rows and (self._leaving or self._deadline is not None):
             return pause
         return max(pause, self._intake.due_in_s())
 
@@ -263,7 +277,7 @@ class SinkLoop:
 
     async def on_records(self, batch: Sequence[Delivery]) -> None:
         """Queue what is expected; pause when there is too much of it."""
-        if self._stop_at is not None:
+        if self._deadline is not None:
             return
         self._intake.take_in(batch)
         self._pauses.apply()

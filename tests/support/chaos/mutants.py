@@ -17,6 +17,7 @@ REBUILD = "tests/contract/gates/test_rebuild.py"
 REDIS_FAULTS = "tests/contract/gates/test_redis_faults.py"
 SINK_LOOP = "tests/unit/store/test_sink_loop.py"
 SENDER = "tests/integration/stream/test_sender.py"
+SHUTDOWN = "tests/unit/stream/test_shutdown.py"
 ROWS = "tests/chaos"
 
 
@@ -90,6 +91,17 @@ MUTANTS = (
         ),
         (OFFSETS, f"{CRASH}[memory]"),
         (f"{ROWS}/test_instruct.py::test_01_sigkill_instruct_during_generation",),
+    ),
+    Mutant(
+        "a step of a shutdown that hangs is waited for",
+        (
+            Change(
+                "promptmill/core/deadline.py",
+                "await asyncio.wait({task}, timeout=limit_s)",
+                "await asyncio.wait({task})",
+            ),
+        ),
+        (f"{SHUTDOWN}::test_a_call_that_hangs_does_not_outlast_the_deadline[sender.stop]",),
     ),
     Mutant(
         "bare ack(): commit of positions at delivery",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from promptmill.gateway.commands.run import specs
+import pytest
+
+from promptmill.gateway.commands.run import grace_of, specs
 
 COUNTS = {"instruct": 2, "store": 1}
 
@@ -28,3 +30,11 @@ def test_flags_reach_the_workers_of_their_stage_only() -> None:
     assert [spec.name for spec in (first, second, store)] == ["instruct-0", "instruct-1", "store-0"]
     assert first.arguments[-2:] == second.arguments[-2:] == ["--engine", "scripted"]
     assert "--engine" not in store.arguments
+
+
+def test_the_supervisor_waits_as_long_as_the_workers_take_to_drain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PROMPTMILL_GRACE_S", "60")
+    monkeypatch.setenv("PROMPTMILL_STORE_GRACE_S", "90")
+    assert (grace_of("instruct"), grace_of("store")) == (60, 90)

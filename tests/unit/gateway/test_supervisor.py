@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
+from promptmill.core.errors import Fatal, Misconfigured
 from promptmill.gateway.supervisor import Spec, Supervisor
 from support.waiting import eventually
 
@@ -92,3 +92,58 @@ async def test_a_second_supervisor_of_the_same_home_is_refused(tmp_path: Path) -
     third = supervisor([], tmp_path, reports)
     third.stop()
     await third.run()
+
+
+@dataclass(frozen=True, slots=True)
+class Missing(Spec):
+    """A worker whose program does not exist: the operating system refuses to start it."""
+
+    @property
+    def command(self) -> list[str]:
+        return ["/nonexistent/program"]
+
+
+async def test_a_worker_that_cannot_be_started_ends_the_command_and_stops_the_others(
+    tmp_path: Path,
+) -> None:
+    reports = Reports()
+    keeper = supervisor([Program("a", "x"), Missing("b", "x")], tmp_path, reports)
+    with pytest.raises(Fatal, match=r"b cannot be started \(.*No such file"):
+        await asyncio.wait_for(keeper.run(), 30)
+    pids = [int(str(started["pid"])) for started in reports.of("worker_started")]
+    assert len(reports.of("worker_stopped")) == len(pids)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+async def test_a_worker_whose_log_cannot_be_opened_at_its_restart_ends_the_command(
+    tmp_path: Path,
+) -> None:
+    reports = Reports()
+    log = tmp_path / "b.log"
+    block = f"import os; os.unlink({str(log)!r}); os.mkdir({str(log)!r})"
+    keeper = supervisor([Program("a", "x"), Program("b", "x", code=block)], tmp_path, reports)
+    with pytest.raises(Fatal, match=r"b cannot be started \(.*Is a directory"):
+        await asyncio.wait_for(keeper.run(), 30)
+    assert [worker for event, worker, _ in reports.events if event == "worker_stopped"] == ["a"]
+
+
+async def test_any_failure_of_a_keeper_ends_the_command_and_stops_the_workers(
+    tmp_path: Path,
+) -> None:
+    reports = Reports()
+
+    def broken(event: str, worker: str, fields: dict[str, object]) -> None:
+        reports(event, worker, fields)
+        if worker == "b":
+            raise BrokenPipeError("nobody reads the reports")
+
+    keeper = Supervisor(
+        [Program("a", "x"), Program("b", "x")], dict(os.environ), tmp_path, broken, 5.0
+    )
+    with pytest.raises(BrokenPipeError):
+        await asyncio.wait_for(keeper.run(), 30)
+    for started in reports.of("worker_started"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(str(started["pid"])), 0)

@@ -15,6 +15,7 @@ from contextlib import suppress
 import structlog
 from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 
+from promptmill.core.deadline import Deadline
 from promptmill.core.engines import process_group
 from promptmill.core.engines.vllm_config import make_config
 from promptmill.core.engines.vllm_environment import quiet_loggers
@@ -41,7 +42,7 @@ class Follower:
         self._mark = uuid.uuid4().hex
         self._stop = asyncio.Event()
 
-    def stop(self) -> None:
+    def stop(self, _deadline: Deadline | None = None) -> None:
         """Begin to end; nothing has to be drained here."""
         self._stop.set()
 

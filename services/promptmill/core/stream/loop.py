@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack, suppress
 
 import structlog
 
+from promptmill.core.deadline import Deadline, until_stopped
 from promptmill.core.errors import Fatal, reason_of
 from promptmill.core.faults import reach
 from promptmill.core.stream.attempts import Attempts, Probe, Work
@@ -72,6 +73,8 @@ class StreamLoop:
             on_reopened=self._pauses.apply,
             on_failed=probe.retried,
         )
+        self._deadline: Deadline | None = None
+        self._helpers: list[asyncio.Task[None]] = []
 
     def accept_gaps(self, read: ReadAccepted) -> None:
         """Before :meth:`run`: ``read`` says which lost records of this stage were accepted."""
@@ -94,14 +97,15 @@ class StreamLoop:
         """Partitions of this member."""
         return [lane.partition for lane in self._lanes]
 
-    def stop(self) -> None:
-        """Begin to drain; :meth:`run` returns when that is done."""
+    def stop(self, deadline: Deadline | None = None) -> None:
+        """Begin to drain; :meth:`run` returns when that is done, by the deadline at the latest."""
+        self._deadline = self._deadline or deadline or Deadline(self._settings.grace_s)
         self._stop.set()
 
     def fail(self, error: BaseException) -> None:
         """End :meth:`run` with this error, without another commit. The first one wins."""
         self._failure = self._failure or error
-        self._stop.set()
+        self.stop()
 
     def hold(self) -> None:
         """Pull nothing more (backpressure); what is at work goes on."""
@@ -120,22 +124,34 @@ class StreamLoop:
         Raises:
             Fatal: the process cannot go on; nothing that was in flight is committed.
         """
-        await self._sender.start()
-        helpers: list[asyncio.Task[None]] = []
-        try:
-            await self._source.start(self)
+        async with AsyncExitStack() as stack:
+            await self._sender.start()
+            stack.push_async_callback(self._close, "sender", self._sender.stop)
+            stack.push_async_callback(self._close, "source", self._source.stop)
+            stack.push_async_callback(self._close, "tasks", self._cancel_tasks)
+            joining = asyncio.create_task(self._source.start(self))
+            await until_stopped(joining, self._stop)
+            await (self.deadline.run("join", joining) if self._stop.is_set() else joining)
             work = (self._committer.run(), self._sweep(), self._rechecker.run())
-            helpers = [self._guard(helper) for helper in work]
+            self._helpers = [self._guard(helper) for helper in work]
             await self._stop.wait()
             if self._failure is None:
                 await self._drain()
-        finally:
-            await _cancel(helpers)
-            await _cancel(job.task for job in self._lanes.jobs() if job.task)
-            await self._source.stop()
-            await self._sender.stop()
         if self._failure is not None:
             raise self._failure
+
+    @property
+    def deadline(self) -> Deadline:
+        """By when this loop has ended; running since :meth:`stop`, or since it is asked for."""
+        self._deadline = self._deadline or Deadline(self._settings.grace_s)
+        return self._deadline
+
+    async def _close(self, step: str, action: Callable[[], Awaitable[object]]) -> None:
+        await self.deadline.close(step, action, self.on_lost)
+
+    async def _cancel_tasks(self) -> None:
+        await _cancel(self._helpers)
+        await _cancel(job.task for job in self._lanes.jobs() if job.task)
 
     async def _drain(self) -> None:
         """Dispatch nothing more, keep polling paused, finish what runs, commit."""
@@ -143,10 +159,10 @@ class StreamLoop:
         self._pauses.hold()
         for lane in self._lanes:
             self._lanes.forget_backlog(lane)
-        await self._wait_until(lambda: self.in_flight == 0, self._settings.grace_s)
+        await self._wait_until(lambda: self.in_flight == 0, self.deadline.drain_left_s)
         left = self.in_flight
         await self._abort_working()
-        await self._committer.commit(list(self._lanes))
+        await self.deadline.run("commit", self._committer.commit(list(self._lanes)))
         log.info("drained", left=left)
 
     async def _abort_working(self) -> None:
@@ -154,7 +170,8 @@ class StreamLoop:
         for job in self._lanes.jobs():
             if job.phase in (Phase.WORKING, Phase.WAITING):
                 job.abort()
-        await self._wait_until(lambda: not _settling(self._lanes), self._settings.revoke_budget_s)
+        limit_s = min(self._settings.revoke_budget_s, self.deadline.step_s)
+        await self._wait_until(lambda: not _settling(self._lanes), limit_s)
 
     def _guard(self, helper: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """A helper task whose end, before the loop's own, ends the loop."""

@@ -21,7 +21,7 @@ class LoopSettings:
         deadline_s: time at work after which a record is dead-lettered.
         commit_interval_s: time between commits while records finish.
         revoke_budget_s: how long a leaving partition waits for outcomes being published.
-        grace_s: how long a stopping process waits for what is at work.
+        grace_s: how long a stopping process may take in all, its last commit included.
         failover_s: how long an abandoned call of the broker is waited for.
     """
 

@@ -10,7 +10,7 @@ import sys
 import time
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -114,7 +114,18 @@ def run_all(settings: Settings, workers: list[Spec], report: Report) -> None:
     if not workers:
         raise Misconfigured("no workers: ask for at least one")
     environment = worker_environment(settings)
-    asyncio.run(_supervise(Supervisor(workers, environment, settings.logs, report)))
+    grace_s = max(grace_of(worker.stage) for worker in workers)
+    asyncio.run(_supervise(Supervisor(workers, environment, settings.logs, report, grace_s)))
+
+
+def grace_of(name: str) -> float:
+    """Seconds that workers of this stage take to drain, by their own settings."""
+    from promptmill.core.stage_settings import StageSettings
+
+    class Stage(StageSettings):
+        stage: ClassVar[str] = name
+
+    return Stage().grace_s
 
 
 async def _supervise(supervisor: Supervisor) -> None:

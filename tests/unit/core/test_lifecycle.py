@@ -1,0 +1,84 @@
+"""The end of a worker process: in time, whatever hangs, and with an honest exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from promptmill.core.deadline import MIN_CLOSING_S
+from promptmill.core.lifecycle import LAST_S
+
+GRACE_S = 0.4
+TOLERANCE_S = 30.0
+PROGRAM = """
+import asyncio, os, sys, time
+from contextlib import AsyncExitStack
+from promptmill.core.lifecycle import Worker, run_main, run_worker
+from promptmill.core.stage_settings import StageSettings
+from promptmill.store.settings import StoreSettings
+
+async def hang():
+    await asyncio.sleep(3600)
+
+async def hang_in_thread():
+    await asyncio.to_thread(time.sleep, 3600)
+
+async def nothing():
+    print("closed", flush=True)
+
+class Loop:
+    in_flight, waiting, assigned = 0, 0, ()
+    def __init__(self):
+        self.joined, self.told = asyncio.Event(), asyncio.Event()
+    def stop(self, deadline=None):
+        self.told.set()
+    async def run(self):
+        self.joined.set()
+        print("running", flush=True)
+        await self.told.wait()
+
+async def build(stack, metrics):
+    stack.push_async_callback(nothing)
+    if sys.argv[0] == "build":
+        print("running", flush=True)
+        await hang_in_thread()
+    if sys.argv[0] != "clean":
+        stack.push_async_callback({"close": hang, "thread": hang_in_thread}[sys.argv[0]])
+    return Worker(Loop())
+
+async def serve(settings):
+    await run_worker(settings, build)
+
+sys.argv = [os.environ["HANGING"]]
+sys.exit(run_main(StoreSettings, "", serve))
+"""
+
+
+@pytest.mark.parametrize("hanging", ["clean", "close", "thread", "build"])
+async def test_a_worker_ends_in_time_whatever_hangs(hanging: str, tmp_path: Path) -> None:
+    environment = {"PROMPTMILL_GRACE_S": str(GRACE_S), "HANGING": hanging}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment, "PROMPTMILL_HOME": str(tmp_path)},
+    )
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"running\n"
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        limit_s = GRACE_S + MIN_CLOSING_S + LAST_S + TOLERANCE_S
+        code = await asyncio.wait_for(process.wait(), limit_s)
+        assert b"closed" in await process.stdout.read()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert code == 0, f"after {time.monotonic() - began:.1f} s"
