@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import unquote
 
 from pydantic import Field
 from pydantic_settings import (
@@ -17,6 +18,9 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+_SCHEMES: Final = {"s3a": "s3", "s3n": "s3"}
+"""Names that Hadoop has for the same object store."""
 
 
 def default_home() -> Path:
@@ -58,14 +62,29 @@ class Settings(BaseSettings):
     @property
     def store_uri(self) -> str:
         """The store's URI, absolute when it is a local path."""
-        if self.store is None:
-            return str((self.home / "store").resolve())
-        return self.store if "://" in self.store else str(Path(self.store).resolve())
+        return store_location(self.store, self.home)
 
     @property
     def logs(self) -> Path:
         """Folder of the log files."""
         return self.home / "logs"
+
+
+def store_location(store: str | None, home: Path) -> str:
+    """One spelling for each place: an absolute path, or a URI without a slash at its end.
+
+    Args:
+        store: path or URI as it was set; none is ``home/store``.
+    """
+    if not store:
+        return str((home / "store").resolve())
+    scheme, colon, rest = store.partition("://")
+    if not colon:
+        return str(Path(store).resolve())
+    if scheme.lower() == "file":
+        return str(Path(unquote(rest)).resolve())
+    scheme = _SCHEMES.get(scheme.lower(), scheme.lower())
+    return f"{scheme}://{'/'.join(part for part in rest.split('/') if part)}"
 
 
 def config_file() -> Path:

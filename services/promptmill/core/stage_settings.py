@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from promptmill.core.errors import Misconfigured
-from promptmill.core.settings import config_file, default_home
+from promptmill.core.settings import config_file, default_home, store_location
 from promptmill.core.stream.settings import LoopSettings
 
 StageSettingsT = TypeVar("StageSettingsT", bound="StageSettings")
@@ -96,9 +96,7 @@ class StageSettings(BaseSettings):
     @property
     def store_uri(self) -> str:
         """The store's URI, absolute when it is a local path."""
-        if not self.store:
-            return str((self.home / "store").resolve())
-        return self.store if "://" in self.store else str(Path(self.store).resolve())
+        return store_location(self.store, self.home)
 
     def require_kafka(self) -> str:
         """The bootstrap servers; raises ``Misconfigured`` when none are known."""

@@ -11,9 +11,9 @@ import structlog
 
 from promptmill.core.gates.base import Claimed
 from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.delta.reader import DeltaReader
 from promptmill.core.stream.kafka.reader import LogReader
 from promptmill.filter.content import claimed_from_record, claimed_from_reject, record_key
+from promptmill.filter.data_set import DataSet
 from promptmill_schemas import Contract, ContractError, Message, Record, Reject, Topic, decode
 from promptmill_schemas.topics import RECORDS, REJECTS
 
@@ -31,32 +31,36 @@ class Published:
     """Reads all decisions of a store and of the topics in front of it.
 
     Args:
-        store: folder of the Delta tables.
+        data_set: the store's tables.
         kafka: bootstrap servers.
         prefix: before every topic's name.
         sketched: with what near-duplicates are found by.
     """
 
-    def __init__(self, store: str, kafka: str, prefix: str, *, sketched: bool = False) -> None:
-        self._reader = DeltaReader(store)
+    def __init__(
+        self, data_set: DataSet, kafka: str, prefix: str, *, sketched: bool = False
+    ) -> None:
+        self._data_set = data_set
         self._kafka = kafka
         self._prefix = prefix
         self._sketched = sketched
 
     async def __call__(self) -> AsyncIterator[Claimed]:
-        """The table is read before its topic's tail, so nothing falls between them."""
+        """The table is read before its topic's tail, so nothing falls between them.
+
+        Raises:
+            Unavailable: a table is missing, or the storage or the broker does not answer.
+            Misconfigured: the tables are another data set's.
+        """
         for table, topic, columns, of_row in (
             (TableName.RECORDS, RECORDS, RECORD_COLUMNS, self._of_record_row),
             (TableName.REJECTS, REJECTS, REJECT_COLUMNS, _of_reject_row),
         ):
-            snapshot = await asyncio.to_thread(self._reader.snapshot, table)
-            starts: dict[int, int] = {}
-            if snapshot is not None:
-                starts = await asyncio.to_thread(snapshot.next_offsets)
-                batches = snapshot.scan(columns)
-                async for rows in _in_thread(batches):
-                    for row in rows.to_pylist():
-                        yield of_row(row)
+            snapshot = await self._data_set.snapshot(table)
+            starts = await asyncio.to_thread(snapshot.next_offsets)
+            async for rows in _in_thread(snapshot.scan(columns)):
+                for row in rows.to_pylist():
+                    yield of_row(row)
             async with aclosing(self._tail(topic, starts)) as tail:
                 async for claimed in tail:
                     yield claimed

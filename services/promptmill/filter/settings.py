@@ -70,7 +70,7 @@ class FilterSettings(StageSettings):
 
     namespace: str = Field(
         default="",
-        description="of the claims in Redis; one for each store, named after it if empty",
+        description="of the claims in Redis; one for each data set, the id of its tables if empty",
     )
     expected_records: int = Field(
         default=10_000_000, ge=1, description="size of the data set, roughly: lays out the claims"

@@ -138,11 +138,11 @@ class Plant:
         self.hire(stage, terms=always(faults), slots=8, commit_interval_s=0.1, **settings)
 
     async def hire_crew(self) -> None:
-        """One worker of each stage behind instruct, ready."""
-        self.hire("filter")
-        await self.ready()
-        self.hire("reward")
+        """One worker of each stage behind instruct, ready; the filter waits for the store."""
         self.hire("store")
+        await self.ready()
+        self.hire("filter")
+        self.hire("reward")
         await self.ready()
 
     def of(self, stage: str) -> list[Worker]:

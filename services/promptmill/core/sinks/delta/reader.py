@@ -22,6 +22,16 @@ class Snapshot:
         self.version = table.version()
 
     @property
+    def table_id(self) -> str:
+        """The id that the table was created with; no move and no spelling changes it."""
+        return str(self._table.metadata().id)
+
+    @property
+    def topic(self) -> str:
+        """The full name of the topic that fills the table."""
+        return str(self._table.metadata().configuration[TOPIC])
+
+    @property
     def schema(self) -> pa.Schema:
         """The columns."""
         return pa.schema(self._table.schema().to_arrow())

@@ -1,0 +1,87 @@
+"""Which data set a filter's claims are about: the one whose tables the store has created.
+
+Its id stands in the table itself, so it is the same however the folder is spelt or mounted, and
+another one when the folder is not the store's. A filter that sees no table decides nothing:
+claims that were built from nothing would let through again what was accepted before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from promptmill.core.errors import Misconfigured, Unavailable
+from promptmill.core.sinks.base import TableName
+from promptmill.core.sinks.delta.reader import DeltaReader, Snapshot
+
+log = structlog.get_logger(__name__)
+
+LOOK_S = 0.5
+REMIND_S = 30.0
+"""Between two lines in the log about a store that is still missing."""
+
+
+class DataSet:
+    """The tables of one store, as a filter sees them.
+
+    Args:
+        folder: path or URI of the store.
+        prefix: before every topic's name; tables of other topics are refused.
+    """
+
+    def __init__(self, folder: str, prefix: str) -> None:
+        self._folder = folder
+        self._prefix = prefix
+        self._reader = DeltaReader(folder)
+        self.id = ""
+
+    async def wait(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> str:
+        """The id of the data set; waits until the store has created its tables.
+
+        Raises:
+            Misconfigured: the tables are about other topics.
+        """
+        waited_s = 0.0
+        while True:
+            try:
+                self.id = (await asyncio.to_thread(self._open, TableName.RECORDS)).table_id
+            except Unavailable as error:
+                if waited_s % REMIND_S == 0:
+                    log.warning("waiting_for_store", error=str(error), waited_s=waited_s)
+                await sleep(LOOK_S)
+                waited_s += LOOK_S
+            else:
+                return self.id
+
+    async def snapshot(self, table: TableName) -> Snapshot:
+        """A table as it stands now.
+
+        Raises:
+            Unavailable: there is no table, or the storage does not answer.
+            Misconfigured: the table is another data set's than the one that was waited for.
+        """
+        snapshot = await asyncio.to_thread(self._open, table)
+        if table is TableName.RECORDS and snapshot.table_id != self.id:
+            raise Misconfigured(
+                f"{self._folder} holds another data set than when this filter started (table id "
+                f"{snapshot.table_id}, it was {self.id}): the store was replaced; start the "
+                "filter again"
+            )
+        return snapshot
+
+    def _open(self, table: TableName) -> Snapshot:
+        snapshot = self._reader.snapshot(table)
+        if snapshot is None:
+            raise Unavailable(
+                f"there is no table {table} in {self._folder}: start the store (`promptmill run "
+                "store`), or set PROMPTMILL_STORE to the store's folder and mount it here"
+            )
+        if not snapshot.topic.startswith(self._prefix):
+            raise Misconfigured(
+                f"{self._folder}: the table {table} is filled from topic {snapshot.topic}, this "
+                f"filter's topics begin with {self._prefix!r}; set PROMPTMILL_STORE or "
+                "PROMPTMILL_TOPIC_PREFIX to match"
+            )
+        return snapshot
