@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 from deltalake import DeltaTable
 
+from support.store_audit import latest_letters
+
 PROGRAM = str(Path(sys.executable).parent / "promptmill")
 OUTCOMES = ("records", "rejects", "dead_letters")
 
@@ -75,10 +77,10 @@ class Pipeline:
         return self.json("status", "--run", run, "--wait", limit, within_s=within_s + 60)
 
     def table(self, name: str) -> list[dict[str, Any]]:
-        """All rows of a Delta table, read without promptmill's code."""
+        """All rows of a Delta table (letters as they are now), read without promptmill's code."""
         folder = self.home / "store" / name
         rows: list[dict[str, Any]] = DeltaTable(str(folder)).to_pyarrow_table().to_pylist()
-        return rows
+        return latest_letters(rows) if name == "dead_letters" else rows
 
     def ids(self, table: str, run: str) -> list[str]:
         """The prompts of the run in this table, one entry for each row."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def audit(held: Holdings, expected: Expected, ends: dict[tuple[str, int], int]) 
     Args:
         ends: the offset after the last message by topic and partition.
     """
-    rows = held.rows
+    rows = held.rows | {"dead-letters": latest_letters(held.rows["dead-letters"])}
     for topic, found in rows.items():
         places = [(row["shard"], row["shard_offset"]) for row in found]
         assert len(places) == len(set(places)), f"{topic} holds a message twice"
@@ -63,6 +63,18 @@ def audit(held: Holdings, expected: Expected, ends: dict[tuple[str, int], int]) 
     assert prompts(rows["rejects"]) == sorted(expected.rejected)
     assert prompts(dead) == sorted(expected.dead)
     assert held.positions == ends, "a table does not stand at the end of its log"
+
+
+def latest_letters(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The letters among the rows of ``dead_letters``, each with its latest state.
+
+    A row at offset -1 is no letter: it marks the one with its id as replayed.
+    """
+    found = [dict(row) for row in rows]
+    marked = {row["letter_id"] for row in found if row["shard_offset"] < 0}
+    assert {row["state"] for row in found if row["shard_offset"] < 0} <= {"replayed"}
+    letters = [row for row in found if row["shard_offset"] >= 0]
+    return [r | {"state": "replayed"} if r["letter_id"] in marked else r for r in letters]
 
 
 def prompts(rows: list[dict[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 from promptmill.core.errors import Misconfigured
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.delta.reader import DeltaReader
+from promptmill.core.sinks.letters import scan_letters
 from promptmill.core.sinks.tables.dead_letters import DEAD, REPLAYED, SCHEMA
 from promptmill.core.stream.ports import Sender
 from promptmill_schemas import ContractError, DeadLetter, encode
@@ -45,10 +46,11 @@ def read_letters(reader: DeltaReader, wanted: Mapping[str, str]) -> Iterator[Dea
     if snapshot is None:
         return
     condition = None
-    for field, value in wanted.items():
+    conditions = {field: value for field, value in wanted.items() if field != "state"}
+    for field, value in conditions.items():
         part = ds.field(field) == value
         condition = part if condition is None else condition & part
-    for batch in snapshot.scan(_ROW, condition):
+    for batch in scan_letters(snapshot, _ROW, condition, state=wanted.get("state")):
         yield from (DeadLetter(**_present(row)) for row in batch.to_pylist())
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pyarrow as pa
 import pyarrow.dataset as ds
 
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.delta.reader import DeltaReader
+from promptmill.core.sinks.letters import scan_letters
 from promptmill.core.sinks.tables.dead_letters import DEAD
 from promptmill.gateway.books import Books, Settled
 
@@ -37,15 +41,24 @@ class StoreBooks:
         again among the accepted, and counts there.
         """
         of_run = ds.field("run") == run
-        dead = self._ids(TableName.DEAD_LETTERS, of_run & (ds.field("state") == DEAD))
+        dead = self._dead(of_run)
         rejected = self._ids(TableName.REJECTS, of_run)
         accepted = self._ids(TableName.RECORDS, of_run)
         rejected -= accepted
         return Settled(len(accepted), len(rejected), len(dead - accepted - rejected))
 
+    def _dead(self, condition: ds.Expression) -> set[str]:
+        snapshot = self._reader.snapshot(TableName.DEAD_LETTERS)
+        if snapshot is None:
+            return set()
+        return _distinct(scan_letters(snapshot, ["prompt_id"], condition, state=DEAD))
+
     def _ids(self, table: TableName, condition: ds.Expression) -> set[str]:
         snapshot = self._reader.snapshot(table)
         if snapshot is None:
             return set()
-        batches = snapshot.scan(["prompt_id"], condition)
-        return {found for batch in batches for found in batch.column(0).to_pylist() if found}
+        return _distinct(snapshot.scan(["prompt_id"], condition))
+
+
+def _distinct(batches: Iterator[pa.RecordBatch]) -> set[str]:
+    return {found for batch in batches for found in batch.column(0).to_pylist() if found}

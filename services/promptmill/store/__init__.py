@@ -8,6 +8,5 @@ Fault points of a commit (:mod:`promptmill.core.faults`), each for every table, 
 ``store.checked.*``   ours, and where we believe; nothing is written
 ``store.written.*``   the library has drawn all rows; the log has no entry
 ``store.committed.*`` the log has its entry; Kafka and the other tables do not know
-``store.marked``      dead letters are marked as replayed; what they became is not stored
 ====================  =======================================================================
 """

@@ -94,9 +94,6 @@ class Flusher:
             for burial in plan.burials:
                 await self._bury(burial.delivery, burial.error)
             return replace(plan, burials=())
-        if plan.marks:
-            await asyncio.to_thread(self._sink.mark, plan.marks)
-            return replace(plan, marks=())
         for table, batch in plan.batches.items():
             await asyncio.to_thread(self._sink.commit, table, batch)
             self._note_stored(table, batch)

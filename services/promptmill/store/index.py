@@ -8,13 +8,21 @@ enough of them to be merged into the sorted arrays.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from promptmill.core.sinks.keys import WORD_BITS, WORD_MASK, Words, high_word, key_of
+from promptmill.core.sinks.keys import (
+    ID_CHARACTERS,
+    WORD_BITS,
+    WORD_MASK,
+    Words,
+    high_word,
+    key_of,
+)
 
 MIN_RECENT = 1024
 RECENT_SHARE = 32
@@ -115,6 +123,9 @@ class SettledIndex:
         self._record_words = self._records.data
         self._recent_records: set[int] = set()
         self._letters: set[int] = set()
+        self._open: dict[int, int] = {}
+        self._loaded_open: dict[int, int] = {}
+        self._loaded_replayed: set[int] = set()
 
     def __len__(self) -> int:
         """Prompts known; those both merged and recent count once after the next merge."""
@@ -185,6 +196,23 @@ class SettledIndex:
         """The letter is stored."""
         self._letters.add(key_of(letter_id))
 
+    def open_letter(self, letter_id: str, prompt_id: str | None = None) -> None:
+        """The letter says dead, as the only one of its prompt; about 200 bytes until it closes."""
+        self._open[key_of(prompt_id or letter_id)] = key_of(letter_id)
+
+    def letter_of(self, prompt_id: str) -> str | None:
+        """The open letter of a prompt."""
+        key = self._open.get(key_of(prompt_id))
+        return None if key is None else f"{key:0{ID_CHARACTERS}x}"
+
+    def close_letter(self, letter_id: str, prompt_id: str | None = None) -> bool:
+        """The letter was sent again; ``False`` when it is not open."""
+        subject = key_of(prompt_id or letter_id)
+        if self._open.get(subject) != key_of(letter_id):
+            return False
+        del self._open[subject]
+        return True
+
     # Bulk
 
     def load(self, entries: Entries, records: Words | None = None) -> None:
@@ -193,8 +221,19 @@ class SettledIndex:
         if records is not None:
             self._loaded_records.append(records)
 
+    def load_letters(self, opened: Mapping[int, int], replayed: Collection[int]) -> None:
+        """Add letters, in any order, as numbers; call :meth:`merge` after the last.
+
+        Args:
+            opened: by letter, the prompt; the letter itself where it holds none.
+            replayed: letters of which a row says that they were sent again.
+        """
+        self._loaded_open |= opened
+        self._loaded_replayed.update(replayed)
+
     def merge(self) -> None:
         """Bring everything into the sorted arrays."""
+        self._merge_letters()
         parts = [self._entries, *self._loaded, _as_entries(self._recent)]
         self._loaded, self._recent = [], {}
         self._entries = _reduced(
@@ -203,6 +242,12 @@ class SettledIndex:
         self._high = self._entries.high.data
         if self._loaded_records:
             self._merge_records()
+
+    def _merge_letters(self) -> None:
+        for letter, subject in self._loaded_open.items():
+            if letter not in self._loaded_replayed:
+                self._open[subject] = letter
+        self._loaded_open, self._loaded_replayed = {}, set()
 
     def _merge_records(self) -> None:
         recent = np.fromiter(self._recent_records, np.uint64, len(self._recent_records))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from promptmill.core.sinks.base import Sink, TableName
-from promptmill.core.sinks.keys import words_of
+from promptmill.core.sinks.keys import key_of, words_of
+from promptmill.core.sinks.tables.dead_letters import DEAD
 from promptmill.store.index import MAX_REPLAYS, Entries, SettledIndex, State
 
 Load: TypeAlias = Callable[[SettledIndex, pa.RecordBatch], None]
@@ -51,12 +52,21 @@ def _load_rejects(index: SettledIndex, rows: pa.RecordBatch) -> None:
 
 
 def _load_letters(index: SettledIndex, rows: pa.RecordBatch) -> None:
+    is_dead = pc.equal(rows.column("state"), DEAD)
+    dead, others = rows.filter(is_dead), rows.filter(pc.invert(is_dead))
+    subjects = pc.coalesce(dead.column("prompt_id"), dead.column("letter_id"))
+    opened = dict(zip(_keys(dead.column("letter_id")), _keys(subjects), strict=True))
+    index.load_letters(opened, set(_keys(others.column("letter_id"))))
     of_prompts = pc.is_valid(rows.column("prompt_id"))
     for identity in rows.filter(pc.invert(of_prompts)).column("letter_id").to_pylist():
         index.add_letter(identity)
     rows = rows.filter(of_prompts)
     replays = np.minimum(rows.column("replays").to_numpy(), MAX_REPLAYS).astype(np.uint32)
     index.load(Entries.of(*words_of(rows.column("prompt_id")), State.DEAD, replays=replays))
+
+
+def _keys(ids: pa.Array) -> Iterator[int]:
+    return map(key_of, ids.to_pylist())
 
 
 _LOADS: Final[dict[TableName, Load]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from promptmill.core.sinks.base import Advance, Batch, Mark, TableName
+from promptmill.core.sinks.base import Advance, Batch, TableName
 from promptmill.core.sinks.last_message import identify
 from promptmill.core.sinks.tables import TABLES, dead_letters
 from promptmill.core.stream.ports import Delivery, Partition
@@ -49,16 +49,16 @@ class Burial:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What remains to be done, in this order: burials, marks, commits, then advice to Kafka.
+    """What remains to be done, in this order: burials, commits, then advice to Kafka.
 
     Attributes:
-        batches: in the order of their commits: dead letters before what their replays became.
+        batches: in the order of their commits: marks of dead letters are rows of that table, and
+            come before what the replays became.
         positions: the next offset of every partition, to be told to Kafka at the end.
         counts: messages by table and outcome (``kept`` or why not).
     """
 
     burials: tuple[Burial, ...] = ()
-    marks: tuple[Mark, ...] = ()
     batches: Mapping[TableName, Batch] = field(default_factory=dict)
     positions: Mapping[Partition, int] = field(default_factory=dict)
     counts: Counter[tuple[TableName, str]] = field(default_factory=Counter)
@@ -75,7 +75,6 @@ class Plan:
         return replace(
             self,
             burials=tuple(b for b in self.burials if b.delivery.partition.number not in shards),
-            marks=tuple(mark for mark in self.marks if mark.shard not in shards),
             batches={name: _batch_without(b, shards) for name, b in self.batches.items()},
             positions={p: at for p, at in self.positions.items() if p.number not in shards},
         )
@@ -121,8 +120,7 @@ class _Draft:
         self._chunks: dict[TableName, list[pa.Table]] = {name: [] for name in TableName}
         self._positions: dict[Partition, int] = {}
         self._last: dict[Partition, Delivery] = {}
-        self._marks: dict[Mark, None] = {}
-        self._letters: dict[str | None, list[dict[str, Any]]] = defaultdict(list)
+        self._marked: set[int] = set()
         self._burials: list[Burial] = []
         self._counts: Counter[tuple[TableName, str]] = Counter()
 
@@ -139,11 +137,14 @@ class _Draft:
 
     def _judge(self, table: TableName, delivery: Delivery) -> str:
         spec, shard = TABLES[table], delivery.partition.number
-        contract = decode(spec.topic.contract, delivery.value)
+        contract: Any = decode(spec.topic.contract, delivery.value)
         row = spec.row(contract)
-        ruling = _RULES[table](contract, self._indexes[shard], shard)
-        if ruling.mark is not None:
-            self._mark(ruling.mark)
+        ruling = _RULES[table](contract, self._indexes[shard])
+        if ruling.replayed is not None:
+            letter_id, replays = ruling.replayed
+            mark = dead_letters.mark(letter_id, replays, contract, delivery)
+            self._rows[TableName.DEAD_LETTERS].append(mark)
+            self._marked.add(shard)
         if ruling.dropped is not None:
             return str(ruling.dropped)
         self._keep(table, row, delivery)
@@ -153,27 +154,19 @@ class _Draft:
         """Instruct buries what is no prompt; a dead letter has nowhere else to go."""
         if table is TableName.DEAD_LETTERS:
             row = dead_letters.undecodable(delivery, str(error))
-            self._indexes[delivery.partition.number].add_letter(row["letter_id"])
+            index = self._indexes[delivery.partition.number]
+            index.add_letter(row["letter_id"])
+            index.open_letter(row["letter_id"])
             self._keep(table, row, delivery)
         elif table is not TableName.PROMPTS:
             self._burials.append(Burial(delivery, error))
         return UNDECODABLE
 
-    def _mark(self, mark: Mark) -> None:
-        """Letters of this plan are not in the table yet: they are changed here."""
-        for row in self._letters.get(mark.letter_id or mark.prompt_id, ()):
-            if mark.covers(row["letter_id"], row.get("prompt_id"), row["replays"]):
-                row["state"] = dead_letters.REPLAYED
-        self._marks[mark] = None
-
     def _keep(self, table: TableName, row: dict[str, Any], delivery: Delivery) -> None:
         rows = self._rows[table]
         row["shard"], row["shard_offset"] = delivery.partition.number, delivery.offset
         rows.append(row)
-        if table is TableName.DEAD_LETTERS:
-            self._letters[row["letter_id"]].append(row)
-            self._letters[row.get("prompt_id")].append(row)
-        elif len(rows) >= CHUNK_ROWS:
+        if len(rows) >= CHUNK_ROWS:
             self._convert(table)
 
     def _convert(self, table: TableName) -> None:
@@ -189,11 +182,11 @@ class _Draft:
             table = self._tables[partition.topic]
             last = identify(self._last[partition])
             advances[table][partition.number] = Advance(stored[partition], position, last)
+        self._add_marked(advances[TableName.DEAD_LETTERS], stored)
         for table in TableName:
             self._convert(table)
         return Plan(
             burials=tuple(self._burials),
-            marks=tuple(self._marks),
             batches={
                 table: Batch(pa.concat_tables(self._chunks[table]), steps)
                 for table, steps in advances.items()
@@ -202,3 +195,14 @@ class _Draft:
             positions=self._positions,
             counts=self._counts,
         )
+
+    def _add_marked(
+        self, advances: dict[int, Advance], stored: Mapping[Partition, int | None]
+    ) -> None:
+        """Shards with a mark and no message of that table stay where they are."""
+        for partition, position in stored.items():
+            is_letters = self._tables[partition.topic] is TableName.DEAD_LETTERS
+            if is_letters and partition.number in self._marked - advances.keys():
+                if position is None:  # what is marked was stored, which has moved the position
+                    raise AssertionError(f"{partition}: a mark without a stored letter")
+                advances[partition.number] = Advance(position, position)

@@ -10,8 +10,11 @@ records        of an open prompt; siblings of one decision     ``variant`` of an
                                                                ``duplicate``, ``dead``
 rejects        of an open prompt                               ``variant``, ``duplicate``, ``dead``
 dead letters   of an open prompt, the first at each number     ``settled``, ``duplicate``,
-               of replays; any that hold no prompt             ``unknown_letter`` (a note)
+               of replays; any that hold no prompt             ``replay_noted``, ``unknown_letter``
 =============  ==============================================  =================================
+
+A note that a letter was sent again, and whatever comes of a replay, mark the letter of the prompt
+that is still open; there is at most one.
 
 A dead prompt is open again for what carries more replays than its dead letter: somebody has
 sent it again on purpose. What arrives late from before its death stays out.
@@ -21,7 +24,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from promptmill.core.sinks.base import Mark
 from promptmill.core.sinks.keys import high_word
 from promptmill.core.sinks.tables.dead_letters import REPLAYED
 from promptmill.store.index import SettledIndex, Settlement, State
@@ -35,22 +37,29 @@ NOTED = "replay_noted"
 UNKNOWN_LETTER = "unknown_letter"
 
 
+class Replayed(NamedTuple):
+    """A dead letter that is now known to have been sent again."""
+
+    letter_id: str
+    replays: int = 0
+
+
 class Ruling(NamedTuple):
     """What becomes of a message.
 
     Attributes:
         dropped: why it becomes no row; ``None`` when it becomes one.
-        mark: dead letters that are now known to have been sent again.
+        replayed: the dead letter that it marks.
     """
 
     dropped: str | None = None
-    mark: Mark | None = None
+    replayed: Replayed | None = None
 
 
 KEPT = Ruling()
 
 
-def rule_prompt(prompt: Prompt, index: SettledIndex, _shard: int) -> Ruling:
+def rule_prompt(prompt: Prompt, index: SettledIndex) -> Ruling:
     """A prompt is admitted once; a replay is the same prompt."""
     if index.settlement(prompt.prompt_id).state & State.PUBLISHED:
         return Ruling(DUPLICATE)
@@ -58,7 +67,7 @@ def rule_prompt(prompt: Prompt, index: SettledIndex, _shard: int) -> Ruling:
     return KEPT
 
 
-def rule_record(record: Record, index: SettledIndex, shard: int) -> Ruling:
+def rule_record(record: Record, index: SettledIndex) -> Ruling:
     """All records of the first decision are kept, each once."""
     known = index.settlement(record.prompt_id)
     if known.is_decided:
@@ -71,10 +80,10 @@ def rule_record(record: Record, index: SettledIndex, shard: int) -> Ruling:
         return Ruling(DEAD)
     index.note(record.prompt_id, State.ACCEPTED, decision_id=record.decision_id)
     index.add_record(record.record_id)
-    return Ruling(mark=_replay_mark(known, record, shard))
+    return Ruling(replayed=_replayed(known, record.prompt_id, index))
 
 
-def rule_reject(reject: Reject, index: SettledIndex, shard: int) -> Ruling:
+def rule_reject(reject: Reject, index: SettledIndex) -> Ruling:
     """A prompt is rejected once, and only while nothing else has settled it."""
     known = index.settlement(reject.prompt_id)
     if known.is_decided:
@@ -83,36 +92,42 @@ def rule_reject(reject: Reject, index: SettledIndex, shard: int) -> Ruling:
     if _is_late(known, reject.replays):
         return Ruling(DEAD)
     index.note(reject.prompt_id, State.REJECTED, decision_id=reject.decision_id)
-    return Ruling(mark=_replay_mark(known, reject, shard))
+    return Ruling(replayed=_replayed(known, reject.prompt_id, index))
 
 
-def rule_letter(letter: DeadLetter, index: SettledIndex, shard: int) -> Ruling:
+def rule_letter(letter: DeadLetter, index: SettledIndex) -> Ruling:
     """A prompt dies once at each number of replays, and not after a decision."""
     if letter.state == REPLAYED:
-        return _rule_note(letter, index, shard)
+        return _rule_note(letter, index)
     if letter.prompt_id is None:
         if index.has_letter(letter.letter_id):
             return Ruling(DUPLICATE)
         index.add_letter(letter.letter_id)
+        index.open_letter(letter.letter_id)
         return KEPT
     known = index.settlement(letter.prompt_id)
     if known.is_decided:
         return Ruling(SETTLED)
     if _is_late(known, letter.replays):
         return Ruling(DUPLICATE)
+    earlier = _replayed(known, letter.prompt_id, index)
     index.note(letter.prompt_id, State.DEAD, replays=letter.replays)
-    return Ruling(mark=_replay_mark(known, letter, shard))
+    index.open_letter(letter.letter_id, letter.prompt_id)
+    return Ruling(replayed=earlier)
 
 
-def _rule_note(note: DeadLetter, index: SettledIndex, shard: int) -> Ruling:
-    """The note that a letter was sent again is no row; it changes that letter's."""
+def _rule_note(note: DeadLetter, index: SettledIndex) -> Ruling:
+    """The note that a letter was sent again is no row of its own; it marks that letter."""
     if note.prompt_id is None:
-        is_known = index.has_letter(note.letter_id)
+        is_known, replays = index.has_letter(note.letter_id), 0
     else:
-        is_known = index.settlement(note.prompt_id).is_dead
+        known = index.settlement(note.prompt_id)
+        is_known, replays = known.is_dead, known.replays
     if not is_known:
         return Ruling(UNKNOWN_LETTER)
-    return Ruling(NOTED, Mark(shard, letter_id=note.letter_id))
+    if not index.close_letter(note.letter_id, note.prompt_id):
+        return Ruling(NOTED)  # marked before, by another note or by what came of the replay
+    return Ruling(NOTED, Replayed(note.letter_id, replays))
 
 
 def _is_same_decision(known: Settlement, state: int, decision_id: str) -> bool:
@@ -124,10 +139,10 @@ def _is_late(known: Settlement, replays: int) -> bool:
     return known.is_dead and replays <= known.replays
 
 
-def _replay_mark(
-    known: Settlement, successor: Record | Reject | DeadLetter, shard: int
-) -> Mark | None:
-    """Whatever comes from a later life proves that the earlier letters were sent again."""
-    if not known.is_dead:
+def _replayed(known: Settlement, prompt_id: str, index: SettledIndex) -> Replayed | None:
+    """Whatever comes from a later life proves that the letter of this one was sent again."""
+    letter_id = index.letter_of(prompt_id) if known.is_dead else None
+    if letter_id is None:
         return None
-    return Mark(shard, prompt_id=successor.prompt_id, below=successor.replays)
+    index.close_letter(letter_id, prompt_id)
+    return Replayed(letter_id, known.replays)

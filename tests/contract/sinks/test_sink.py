@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import pytest
 
 from promptmill.core.errors import Misconfigured
-from promptmill.core.sinks.base import Advance, Batch, Fenced, Mark, TableName
+from promptmill.core.sinks.base import Advance, Batch, Fenced, TableName
 from promptmill.core.sinks.identity import Identity
 from support.store import AnyStore, batch, identities, letter, pid, record
+from support.store_audit import latest_letters
 
 RECORDS, LETTERS = TableName.RECORDS, TableName.DEAD_LETTERS
 
@@ -120,40 +121,39 @@ def test_a_batch_from_another_position_is_refused(store: AnyStore) -> None:
     assert stored(store) == [pid("a")]
 
 
-def test_letters_are_marked_by_id_and_by_prompt(store: AnyStore) -> None:
+def test_a_row_is_added_without_a_move(store: AnyStore) -> None:
     sink = store.sink()
     sink.adopt([0, 1])
-    letters = [
-        letter("a"),
-        letter("b", offset=1),
-        letter("b", offset=1, replays=1),
-        letter(None, offset=2),
-    ]
-    sink.commit(
-        LETTERS, batch([(0, i, each) for i, each in enumerate(letters)], {0: (None, 4)}, LETTERS)
-    )
-    marks = [
-        Mark(0, letter_id=letters[3].letter_id),
-        Mark(0, prompt_id=pid("b"), below=1),
-        Mark(0, letter_id="0" * 32),
-    ]
+    sink.commit(LETTERS, batch([(0, 0, letter("a"))], {0: (None, 1)}, LETTERS))
+    mark = batch([(0, -1, letter("a", state="replayed"))], {0: (1, 1), 1: (None, 4)}, LETTERS)
     for _ in range(2):
-        sink.mark(marks)
-    assert {row["letter_id"]: row["state"] for row in store.rows(LETTERS)} == {
-        letters[0].letter_id: "dead",
-        letters[1].letter_id: "replayed",
-        letters[2].letter_id: "dead",
-        letters[3].letter_id: "replayed",
-    }
+        sink.commit(LETTERS, mark)
+    found = [(row["shard_offset"], row["state"]) for row in store.rows(LETTERS)]
+    assert found == [(-1, "replayed"), (0, "dead")]
+    assert sink.adopt([0, 1]).next_offsets[LETTERS] == {0: 1, 1: 4}
 
 
-def test_an_earlier_owner_cannot_mark(store: AnyStore) -> None:
+def test_rows_alone_are_a_commit_too(store: AnyStore) -> None:
+    sink = store.sink()
+    sink.adopt([0])
+    sink.commit(LETTERS, batch([(0, 0, letter("a"))], {0: (None, 1)}, LETTERS))
+    sink.commit(LETTERS, batch([(0, -1, letter("a", state="replayed"))], {0: (1, 1)}, LETTERS))
+    (found,) = latest_letters(store.rows(LETTERS))
+    assert (found["state"], found["value"]) == ("replayed", letter("a").value)
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_an_earlier_owner_cannot_mark(store: AnyStore, position: int) -> None:
+    """Neither by the epoch nor, were it the owner, from another position."""
     zombie, owner = store.sink(), store.sink()
     zombie.adopt([0])
     zombie.commit(LETTERS, batch([(0, 0, letter("a"))], {0: (None, 1)}, LETTERS))
-    owner.adopt([0])
+    if position == 1:
+        owner.adopt([0])
+    mark = [(0, -1, letter("a", state="replayed"))]
     with pytest.raises(Fenced):
-        zombie.mark([Mark(0, letter_id=letter("a").letter_id)])
+        zombie.commit(LETTERS, batch(mark, {0: (position, position)}, LETTERS))
+    assert [row["state"] for row in store.rows(LETTERS)] == ["dead"]
 
 
 def test_compaction_changes_no_row(store: AnyStore) -> None:

@@ -309,6 +309,22 @@ MUTANTS = (
         (f"{SINK_LOOP}::test_a_shard_assigned_again_takes_nothing_from_an_earlier_flush",),
     ),
     Mutant(
+        "a mark is lost unless a message of its table is in the same flush",
+        (Change("promptmill/store/plan.py", "            self._marked.add(shard)\n", ""),),
+        ("tests/unit/store/test_plan.py", "tests/unit/store/test_loading.py"),
+    ),
+    Mutant(
+        "a batch of marks alone is taken for stored",
+        (
+            Change(
+                f"{SINKS}/delta/sink.py",
+                "            return not moves and batch.rows.num_rows == 0\n",
+                "            return not moves\n",
+            ),
+        ),
+        ("tests/contract/sinks/test_sink.py",),
+    ),
+    Mutant(
         "a gap between offsets is believed at once",
         (
             Change(

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 from deltalake import DeltaTable
 
 from support.chaos.topic_log import DEAD_LETTERS, PROMPTS, RECORDS, REJECTS
+from support.store_audit import latest_letters
+
+LETTERS = "dead_letters"
 
 TOPIC_OF: Mapping[str, str] = {
     "prompts": PROMPTS,
     "records": RECORDS,
     "rejects": REJECTS,
-    "dead_letters": DEAD_LETTERS,
+    LETTERS: DEAD_LETTERS,
 }
 """Table → topic whose messages become its rows."""
 
@@ -24,7 +27,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "prompts": _PLACE,
     "records": (*_PLACE, "record_id", "decision_id"),
     "rejects": (*_PLACE, "decision_id", "reason"),
-    "dead_letters": (*_PLACE, "letter_id", "state", "reason"),
+    LETTERS: (*_PLACE, "letter_id", "state", "reason"),
 }
 
 Positions = dict[tuple[str, int], int]
@@ -78,7 +81,8 @@ def _rows(store: Path, name: str) -> list[Row]:
     if table is None:
         return []
     found = table.to_pyarrow_dataset().to_table(columns=list(_COLUMNS[name]))
-    return [_row(name, values) for values in found.to_pylist()]
+    rows = found.to_pylist()
+    return [_row(name, each) for each in (latest_letters(rows) if name == LETTERS else rows)]
 
 
 def _row(name: str, values: Mapping[str, Any]) -> Row:

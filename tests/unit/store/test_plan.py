@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptmill.core.sinks.base import Advance, Mark, TableName
+from promptmill.core.sinks.base import Advance, TableName
 from promptmill.core.sinks.tables import TABLES
 from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.store.index import SettledIndex
@@ -40,6 +40,12 @@ def draw(batch: Sequence[Delivery], *indexes: SettledIndex) -> Plan:
 def rows_of(plan: Plan, table: TableName) -> list[dict[str, object]]:
     """The rows of one commit."""
     return [dict(row) for row in plan.batches[table].rows.to_pylist()]
+
+
+def letters_of(plan: Plan) -> list[tuple[object, object, object]]:
+    """Letter, state and offset of the rows for ``dead_letters``."""
+    names = ("letter_id", "state", "shard_offset")
+    return [(row[names[0]], row[names[1]], row[names[2]]) for row in rows_of(plan, LETTERS)]
 
 
 def test_messages_become_one_commit_for_each_table() -> None:
@@ -98,23 +104,37 @@ def test_a_number_that_no_column_holds_is_buried_not_stored() -> None:
     assert len(rows_of(plan, REJECTS)) == 1
 
 
-def test_a_replay_noted_in_the_same_flush_changes_the_row() -> None:
+def test_a_replay_noted_in_the_same_flush_is_a_further_row() -> None:
     batch = deliveries(0, letter("a"), letter("b", offset=1), letter("a", state="replayed"))
     plan = draw(batch)
-    assert [row["state"] for row in rows_of(plan, LETTERS)] == ["replayed", "dead"]
-    assert plan.marks == (Mark(0, letter_id=letter("a").letter_id),)
+    one, two = letter("a").letter_id, letter("b", offset=1).letter_id
+    assert letters_of(plan) == [(one, "dead", 10), (two, "dead", 11), (one, "replayed", -1)]
 
 
 def test_a_second_death_in_the_same_flush_marks_the_first_only() -> None:
     plan = draw(deliveries(0, letter("a"), letter("a", replays=1)))
-    assert [row["state"] for row in rows_of(plan, LETTERS)] == ["replayed", "dead"]
+    one, two = letter("a").letter_id, letter("a", replays=1).letter_id
+    assert letters_of(plan) == [(one, "dead", 10), (one, "replayed", -1), (two, "dead", 11)]
 
 
 def test_a_replayed_record_marks_the_letter_of_its_prompt() -> None:
     plan = draw(deliveries(0, letter("a"), record("a", replays=1)))
-    assert [row["state"] for row in rows_of(plan, LETTERS)] == ["replayed"]
-    assert plan.marks == (Mark(0, prompt_id=pid("a"), below=1),)
+    one = letter("a").letter_id
+    assert letters_of(plan) == [(one, "dead", 10), (one, "replayed", -1)]
     assert list(plan.batches) == [LETTERS, RECORDS]
+
+
+def test_a_mark_without_a_message_of_its_table_moves_nothing() -> None:
+    index = SettledIndex()
+    draw(deliveries(0, letter("a")), index)
+    plan = draw(deliveries(0, record("a", replays=1)), index)
+    assert letters_of(plan) == [(letter("a").letter_id, "replayed", -1)]
+    assert plan.batches[LETTERS].advances == {0: Advance(10, 10)}
+    (row,) = rows_of(plan, LETTERS)
+    assert (row["topic"], row["offset"], row["prompt_id"]) == ("records", 10, pid("a"))
+    assert row["value"] is None
+    assert list(plan.batches) == [LETTERS, RECORDS]
+    assert plan.without({0}).batches[LETTERS].advances == {}
 
 
 def test_a_lost_shard_leaves_the_plan_whole_for_the_others() -> None:
@@ -126,7 +146,7 @@ def test_a_lost_shard_leaves_the_plan_whole_for_the_others() -> None:
     assert plan.shards == {1}
     assert [row["prompt_id"] for row in rows_of(plan, RECORDS)] == [pid("b")]
     assert plan.batches[RECORDS].advances == {1: Advance(10, 11)}
-    assert plan.marks == ()
+    assert LETTERS not in plan.batches or rows_of(plan, LETTERS) == []
     assert len(plan.burials) == 1
     assert draw(batch).without({1}).burials == ()
 

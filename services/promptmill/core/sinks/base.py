@@ -9,7 +9,7 @@ All calls block; callers run them in a thread. One sink is used by one thread at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
@@ -51,30 +51,11 @@ class Batch:
     Attributes:
         rows: an Arrow table of the table's schema; it may be empty.
         advances: by shard, for every shard that has a row in ``rows`` and any other that
-            moves on without one.
+            moves on without one. A shard may have rows and not move.
     """
 
     rows: pa.Table
     advances: Mapping[int, Advance]
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """These dead letters have been sent again: their state becomes ``replayed``.
-
-    Either the letter with this id, or all letters of a prompt with fewer replays than ``below``.
-    """
-
-    shard: int
-    letter_id: str | None = None
-    prompt_id: str | None = None
-    below: int = 0
-
-    def covers(self, letter_id: str, prompt_id: str | None, replays: int) -> bool:
-        """Whether this letter is meant."""
-        if self.letter_id is not None:
-            return letter_id == self.letter_id
-        return prompt_id == self.prompt_id and replays < self.below
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +113,11 @@ class Sink(Protocol):
     def ids(self, table: TableName, shards: Collection[int]) -> Iterator[pa.RecordBatch]:
         """The shard and the id columns of all rows of these shards, in any order."""
 
-    def mark(self, marks: Sequence[Mark]) -> None:
-        """Mark dead letters as replayed. Doing it again changes nothing.
-
-        Raises:
-            Fenced: a shard has another owner.
-        """
-
     def commit(self, table: TableName, batch: Batch) -> None:
         """Store rows and positions, all or nothing; a batch that is already stored is left.
+
+        What is stored is recognised by its position. The rows of a batch that moves no shard are
+        appended each time, so they must be such that a repetition changes nothing.
 
         Raises:
             Fenced: a shard has another owner, or stands elsewhere than expected.

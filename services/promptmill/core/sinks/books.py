@@ -17,6 +17,7 @@ from pyarrow.dataset import Expression, field, scalar
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.delta.reader import DeltaReader, Snapshot
 from promptmill.core.sinks.keys import octets_of
+from promptmill.core.sinks.letters import scan_letters
 from promptmill.core.sinks.tables.dead_letters import DEAD
 
 Keys: TypeAlias = npt.NDArray[np.bytes_]
@@ -68,8 +69,8 @@ class Tail:
 class Books:
     """The books of one run.
 
-    Rows are never changed but in ``dead_letters``, so each call reads only that table and what
-    the others have taken since the last call; 17 bytes are held for each prompt and table.
+    A later row can only close what is in ``dead_letters``, so each call reads all of that table
+    and what the others have taken since the last call; 17 bytes are held for each prompt and table.
     """
 
     def __init__(self, reader: DeltaReader, run: str) -> None:
@@ -117,7 +118,7 @@ class Books:
         return _union(published, accepted, rejected, dead), accepted, rejected, dead
 
     def _newest(self, name: TableName, snapshots: Mapping[TableName, Snapshot | None]) -> Keys:
-        """All of the run's prompts in a table of which rows never change."""
+        """All of the run's prompts in a table to which rows are only added."""
         known = self._known.get(name, NONE)
         if (snapshot := snapshots[name]) is None:
             return known
@@ -132,8 +133,8 @@ class Books:
 def _dead(snapshot: Snapshot | None, run: str) -> Keys:
     if snapshot is None:
         return NONE
-    wanted = (field("run") == run) & (field("state") == DEAD) & field("prompt_id").is_valid()
-    return _keys(snapshot.scan(["prompt_id"], wanted))
+    wanted = (field("run") == run) & field("prompt_id").is_valid()
+    return _keys(scan_letters(snapshot, ["prompt_id"], wanted, state=DEAD))
 
 
 def read_tail(snapshot: Snapshot, since: Mapping[int, int], run: str | None = None) -> Tail:

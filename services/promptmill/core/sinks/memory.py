@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from promptmill.core.errors import Unavailable
-from promptmill.core.sinks.base import Adoption, Batch, Fenced, Mark, Step, TableName, no_step
+from promptmill.core.sinks.base import Adoption, Batch, Fenced, Step, TableName, no_step
 from promptmill.core.sinks.identity import Identity, check_partitions
 from promptmill.core.sinks.tables import TABLES
-from promptmill.core.sinks.tables.dead_letters import DEAD, REPLAYED
 
 
 @dataclass(slots=True)
@@ -90,20 +89,6 @@ class MemorySink:
             rows = self._store.tables[table].rows
         rows = rows.filter(pc.is_in(rows["shard"], pa.array(sorted(shards), pa.int32())))
         yield from rows.select(["shard", *TABLES[table].id_columns]).to_batches()
-
-    def mark(self, marks: Sequence[Mark]) -> None:
-        """Mark dead letters as replayed. Doing it again changes nothing."""
-        with self._store.lock:
-            name = TableName.DEAD_LETTERS
-            table = self._store.tables[name]
-            self._check_owned(name, {mark.shard for mark in marks})
-            rows = table.rows.to_pylist()
-            for row in rows:
-                identity = row["letter_id"], row["prompt_id"], row["replays"]
-                if row["state"] == DEAD and any(mark.covers(*identity) for mark in marks):
-                    row["state"] = REPLAYED
-            table.rows = pa.Table.from_pylist(rows, schema=table.rows.schema)
-            self._step("marked")
 
     def commit(self, table: TableName, batch: Batch) -> None:
         """Store rows and positions, all or nothing; a batch that is already stored is left."""

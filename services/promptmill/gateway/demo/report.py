@@ -11,6 +11,8 @@ import pyarrow.dataset as ds
 
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.delta.reader import DeltaReader
+from promptmill.core.sinks.letters import scan_letters
+from promptmill.core.sinks.tables.dead_letters import DEAD
 
 BUCKETS = 12
 BAR_WIDTH = 40
@@ -66,11 +68,19 @@ def read_report(store: str, run: str) -> Report:
     reader, report = DeltaReader(store), Report(run)
     _read_records(reader, report)
     _read_rejects(reader, report)
-    letters = list(_rows(reader, TableName.DEAD_LETTERS, run, ("prompt_id", "reason", "state")))
-    dead = [letter for letter in letters if letter["state"] == "dead"]
+    dead = _read_dead(reader, run)
     report.dead = len({letter["prompt_id"] for letter in dead})
     report.reasons.update(f"dead: {letter['reason']}" for letter in dead)
     return report
+
+
+def _read_dead(reader: DeltaReader, run: str) -> list[dict[str, Any]]:
+    snapshot = reader.snapshot(TableName.DEAD_LETTERS)
+    if snapshot is None:
+        return []
+    columns, of_run = ("prompt_id", "reason"), ds.field("run") == run
+    batches = scan_letters(snapshot, columns, of_run, state=DEAD)
+    return [row for batch in batches for row in batch.to_pylist()]
 
 
 def _read_records(reader: DeltaReader, report: Report) -> None:

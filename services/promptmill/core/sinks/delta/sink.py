@@ -13,7 +13,7 @@ read.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
@@ -22,10 +22,9 @@ from deltalake.exceptions import CommitFailedError
 from pyarrow.dataset import field
 
 from promptmill.core.errors import Unavailable
-from promptmill.core.sinks.base import Adoption, Batch, Fenced, Mark, Step, TableName, no_step
+from promptmill.core.sinks.base import Adoption, Batch, Fenced, Step, TableName, no_step
 from promptmill.core.sinks.delta.compaction import compact
 from promptmill.core.sinks.delta.ledger import Ledger
-from promptmill.core.sinks.delta.marking import apply_marks
 from promptmill.core.sinks.delta.table import (
     StorageOptions,
     TableHandle,
@@ -38,7 +37,7 @@ from promptmill.core.sinks.identity import Identity, check_partitions
 from promptmill.core.sinks.tables import TABLES
 
 CONFLICT_TRIES = 20
-"""Commits of others (marks, claims of other shards) may come first so often in a row."""
+"""Commits of others (claims of other shards) may come first so often in a row."""
 
 Answer = TypeVar("Answer")
 Numbers: TypeAlias = dict[int, int | None]
@@ -140,19 +139,6 @@ class DeltaSink:
 
     # Writing
 
-    def mark(self, marks: Sequence[Mark]) -> None:
-        """Mark dead letters as replayed. Doing it again changes nothing."""
-        name, shards = TableName.DEAD_LETTERS, {mark.shard for mark in marks}
-
-        def attempt(table: DeltaTable) -> None:
-            self._check_owned(table, name, shards)
-            properties = self._ledgers[name].properties(self._own_epochs(name, shards), {}, {})
-            apply_marks(table, marks, properties)
-
-        if marks:
-            self._with_latest(name, attempt)
-            self._step("marked")
-
     def commit(self, table: TableName, batch: Batch) -> None:
         """Store rows and positions, all or nothing; a batch that is already stored is left."""
         shards = batch.advances.keys()
@@ -176,7 +162,8 @@ class DeltaSink:
         ledger = self._ledgers[name]
         found = {shard: ledger.entry(latest, shard).position for shard in batch.advances}
         if all(found[s] == step.expected for s, step in batch.advances.items()):
-            return all(step.expected == step.next for step in batch.advances.values())
+            moves = any(step.expected != step.next for step in batch.advances.values())
+            return not moves and batch.rows.num_rows == 0
         if all(found[s] == step.next for s, step in batch.advances.items()):
             return True
         raise Fenced(name, [s for s, step in batch.advances.items() if found[s] != step.expected])

@@ -52,7 +52,7 @@ TABLES: Final = {
             TableName.DEAD_LETTERS,
             topics.DEAD_LETTERS,
             dead_letters.SCHEMA,
-            ("prompt_id", "letter_id", "replays"),
+            ("prompt_id", "letter_id", "replays", "state"),
             dead_letters.row,
         ),
     )

@@ -2,23 +2,37 @@
 
 ``topic``, ``partition`` and ``offset`` say where the original stands; ``shard`` and
 ``shard_offset`` where its dead letter stands.
+
+Rows are never changed. That a letter was sent again is a further row with the same ``letter_id``,
+the state ``replayed`` and ``shard_offset`` :data:`NO_MESSAGE`, a *mark*: its ``topic``,
+``partition`` and ``offset`` say which message showed it. Whatever reads the table takes a letter
+for replayed when its own row says so (tables of earlier versions) or any mark does;
+:mod:`promptmill.core.sinks.letters` does it for readers here.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
 from promptmill.core.sinks.tables import columns
 from promptmill.core.stream.ports import Delivery
-from promptmill_schemas import DeadLetter, ids, topics
+from promptmill_schemas import DeadLetter, Record, Reject, ids, topics
 from promptmill_schemas.dead_letter import to_base64
+
+Marking: TypeAlias = DeadLetter | Record | Reject
+"""What shows that a letter was sent again."""
 
 DEAD: Final = "dead"
 REPLAYED: Final = "replayed"
 UNDECODABLE: Final = "undecodable"
+
+NO_MESSAGE: Final = -1
+"""The ``shard_offset`` of a mark, which is no message's row."""
+
+_MARK_REASON: Final = "replayed"
 
 SCHEMA = pa.schema(
     [
@@ -49,6 +63,35 @@ def row(letter: DeadLetter) -> dict[str, Any]:
     return dict(vars(letter))
 
 
+def mark(letter_id: str, replays: int, source: Marking, delivery: Delivery) -> dict[str, Any]:
+    """The row that says that a letter has been sent again, with provenance.
+
+    Args:
+        letter_id: of the letter.
+        replays: of the letter.
+        source: the message that shows it: the note of the replay, or what became of it.
+        delivery: where that message stands.
+    """
+    topic = next(topic for topic in topics.TOPICS if topic.contract is type(source))
+    return {
+        "letter_id": letter_id,
+        "state": REPLAYED,
+        "prompt_id": source.prompt_id,
+        "run": source.run,
+        "stage": "store",
+        "topic": topic.name,
+        "partition": delivery.partition.number,
+        "offset": delivery.offset,
+        "reason": _MARK_REASON,
+        "detail": f"sent again, as a message on {topic.name} shows",
+        "attempts": 1,
+        "replays": replays,
+        "created_at": _sent_at(delivery),
+        "shard": delivery.partition.number,
+        "shard_offset": NO_MESSAGE,
+    }
+
+
 def undecodable(delivery: Delivery, detail: str) -> dict[str, Any]:
     """A row for bytes on the dead-letter topic that are no dead letter: they end here."""
     topic, number = topics.DEAD_LETTERS.name, delivery.partition.number
@@ -65,5 +108,9 @@ def undecodable(delivery: Delivery, detail: str) -> dict[str, Any]:
         "detail": detail,
         "attempts": 1,
         "replays": 0,
-        "created_at": datetime.fromtimestamp(delivery.timestamp_ms / 1000, tz=UTC),
+        "created_at": _sent_at(delivery),
     }
+
+
+def _sent_at(delivery: Delivery) -> datetime:
+    return datetime.fromtimestamp(delivery.timestamp_ms / 1000, tz=UTC)
