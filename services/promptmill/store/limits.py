@@ -47,7 +47,3 @@ class SinkLimits:
                     f"{waiting} is {getattr(self, waiting)}, below {taken} "
                     f"({getattr(self, taken)}): raise it"
                 )
-
-    def backoff_s(self, failures: int) -> float:
-        """Pause after this many failures in a row (from 1)."""
-        return float(min(self.backoff_max_s, self.backoff_initial_s * 2 ** min(failures - 1, 30)))

@@ -162,6 +162,38 @@ async def test_what_finishes_during_the_last_commit_of_an_assignment_is_not_publ
     assert set(work.begun.values()) == {1}, "what waited for its home is not begun again"
 
 
+async def test_a_partition_that_is_leaving_dispatches_nothing_more(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polling goes on while its last commit is made, so records of it still arrive."""
+    work = Gated()
+    work.gate.set()
+    member = await rig.member(work, replace(QUICK, commit_interval_s=60))
+    await rig.publish(Item(number=0))
+    await eventually(rig.echoes)
+    acknowledged, commit = asyncio.Event(), member.source.commit
+
+    async def late(positions: Mapping[Partition, Position]) -> None:
+        await acknowledged.wait()
+        await commit(positions)
+
+    monkeypatch.setattr(member.source, "commit", late)
+    leaving = asyncio.create_task(member.loop.on_revoked(member.loop.assigned))
+    await asyncio.sleep(0)
+    await rig.publish(*(Item(number=n) for n in range(COUNT)))
+    await eventually(lambda: _delivered(member, 1 + COUNT))
+    acknowledged.set()
+    await leaving
+    assert work.begun.total() == 1, "nothing but the first item was begun"
+    await broker_of(rig).rebalance("workers")
+    await eventually(lambda: work.begun.total() == 1 + COUNT)
+
+
+def _delivered(member: Member, count: int) -> bool:
+    assert isinstance(member.source, MemorySource)
+    return sum(member.source.owned.values()) == count
+
+
 async def test_what_is_being_published_when_its_partition_leaves_is_done_once_it_returns(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from promptmill.core.backoff import backoff_s
 from promptmill.core.errors import Misconfigured
 
 
@@ -51,5 +52,5 @@ class LoopSettings:
             )
 
     def backoff_s(self, attempt: int) -> float:
-        """Pause after the failed attempt of this number (from 1)."""
-        return float(min(self.backoff_max_s, self.backoff_initial_s * 2 ** min(attempt - 1, 30)))
+        """Pause after the failed attempt of this number (from 1), with jitter."""
+        return backoff_s(attempt, self.backoff_initial_s, self.backoff_max_s)
