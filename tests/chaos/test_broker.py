@@ -51,7 +51,7 @@ async def test_14_a_broker_silent_for_longer_than_a_request_may_take(site: Site)
         await sender.send(plant.prefix + RECORDS, b"k", b"before")
         await asyncio.to_thread(cluster.pause, 1)
         sending = asyncio.create_task(sender.send(plant.prefix + RECORDS, b"k", b"during"))
-        await eventually(lambda: sender.unacknowledged_s > 6, timeout_s=30)
+        await eventually(lambda: sender.unacknowledged_s > 6)
         await asyncio.to_thread(cluster.resume, 1)
         await asyncio.wait_for(sending, 60)
         assert sender.replaced == 0

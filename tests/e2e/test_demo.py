@@ -73,4 +73,4 @@ def test_ctrl_c_stops_everything_that_the_demo_started(tmp_path: Path) -> None:
         demo.send_signal(signal.SIGINT)
         demo.stderr.read()
         assert demo.wait(120) == 130
-    eventually_now(lambda: processes_of(tmp_path) == [], timeout_s=20)
+    eventually_now(lambda: processes_of(tmp_path) == [])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from promptmill.core.stream.loop import StreamLoop
 from promptmill.core.stream.lost import ReadAccepted, nothing_accepted
+from promptmill.core.stream.offset_map import decode_map
 from promptmill.core.stream.outcome import Emit, Outcome, Outgoing
-from promptmill.core.stream.ports import Delivery, Sender, Source
+from promptmill.core.stream.ports import Delivery, Partition, Position, Sender, Source
 from promptmill.core.stream.settings import LoopSettings
 from promptmill_schemas import Contract, DeadLetter, Topic, decode
 from promptmill_schemas.topics import DEAD_LETTERS
@@ -92,6 +93,27 @@ class Member:
         """End at once, as a killed process would: nothing is drained or committed."""
         self.loop.fail(Crash("killed by the test"))
         await asyncio.gather(self.task, return_exceptions=True)
+
+
+def record_commits(member: Member) -> dict[Partition, Position]:
+    """The last position that the broker has taken from this member, by partition, from now on."""
+    taken: dict[Partition, Position] = {}
+    commit = member.source.commit
+
+    async def recorded(positions: Mapping[Partition, Position]) -> None:
+        await commit(positions)
+        taken.update(positions)
+
+    member.source.commit = recorded  # type: ignore[method-assign]
+    return taken
+
+
+def done_in(positions: Mapping[Partition, Position]) -> int:
+    """How many records these positions say are done: before the offsets, and in their maps."""
+    return sum(
+        position.offset + len(decode_map(str(partition), position.offset, position.metadata))
+        for partition, position in positions.items()
+    )
 
 
 class Crash(BaseException):

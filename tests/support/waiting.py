@@ -12,6 +12,9 @@ T = TypeVar("T")
 
 _POLL_S = 0.02
 
+PATIENCE_S = 120.0
+"""How long a test waits for what must come: only a hang lasts so long, on any machine."""
+
 
 @overload
 async def eventually(
@@ -26,7 +29,7 @@ async def eventually(
 
 
 async def eventually(
-    predicate: Callable[[], Any], timeout_s: float = 10.0, because: str = ""
+    predicate: Callable[[], Any], timeout_s: float = PATIENCE_S, because: str = ""
 ) -> Any:
     """Awaits the first truthy result of a function or coroutine function, and returns it.
 
@@ -51,7 +54,9 @@ async def eventually(
         await asyncio.sleep(_POLL_S)
 
 
-def eventually_now(predicate: Callable[[], T], timeout_s: float = 10.0, because: str = "") -> T:
+def eventually_now(
+    predicate: Callable[[], T], timeout_s: float = PATIENCE_S, because: str = ""
+) -> T:
     """``eventually`` for tests without an event loop."""
     deadline = time.monotonic() + timeout_s
     while not (result := predicate()):

@@ -10,7 +10,7 @@ import pytest
 
 from promptmill.core.errors import EngineDead, Poison, Transient, Unavailable
 from promptmill.core.stream.outcome import Drop, Emit, Outcome, Outgoing
-from support.streams import ECHOES, ITEMS, QUICK, Item, Rig, echo
+from support.streams import ECHOES, ITEMS, QUICK, Item, Rig, done_in, echo, record_commits
 from support.waiting import eventually
 
 ITEMS_IN_A_TEST = 60
@@ -164,18 +164,19 @@ async def test_after_a_crash_only_what_was_in_flight_is_done_again(rig: Rig) -> 
         return await echo(item)
 
     settings = replace(QUICK, slots=16)
-    await rig.publish(*items())
     member = await rig.member(work, settings)
+    positions = record_commits(member)
+    await rig.publish(*items())
     stuck = {n for n in range(ITEMS_IN_A_TEST) if n % 10 == 0}
     await eventually(lambda: len(started) == ITEMS_IN_A_TEST)
     await eventually(lambda: member.loop.in_flight == len(stuck))
+    await eventually(lambda: done_in(positions) == ITEMS_IN_A_TEST - len(stuck))
     before = await rig.committed()
-    await asyncio.sleep(settings.commit_interval_s * 6)  # the maps of what is done are committed
     await member.crash()
     assert before < ITEMS_IN_A_TEST
     gate.set()
     await rig.member(work, settings)
-    await eventually(lambda: settled(rig), timeout_s=20)
+    await eventually(lambda: settled(rig))
     assert {n for n, count in started.items() if count > 1} == stuck
     assert sorted(await rig.echoes()) == list(range(ITEMS_IN_A_TEST))
 
@@ -218,17 +219,22 @@ async def test_a_drain_ends_at_the_grace_period(rig: Rig) -> None:
 
 
 async def test_members_share_the_work_and_hand_it_over(rig: Rig) -> None:
-    async def slow(item: Item) -> Outcome:
-        await asyncio.sleep(0.02)
+    shared = asyncio.Event()
+
+    async def work(item: Item) -> Outcome:
+        if item.number >= 100:
+            await shared.wait()
         return await echo(item)
 
     await rig.publish(*items(1_000))
-    first = await rig.member(slow)
+    first = await rig.member(work)
     await eventually(lambda: first.probe.outcomes["emit"] > 10)
-    second = await rig.member(slow)
-    await eventually(lambda: second.probe.outcomes["emit"] > 10, timeout_s=20)
+    second = await rig.member(work)
+    await eventually(lambda: second.loop.assigned)
+    shared.set()
+    await eventually(lambda: second.probe.outcomes["emit"] > 10)
     await first.stop()
-    await eventually(lambda: settled(rig, 1_000), timeout_s=30)
+    await eventually(lambda: settled(rig, 1_000))
     counts = Counter(await rig.echoes())
     assert set(counts) == set(range(1_000))
     assert sum(counts.values()) - 1_000 <= 2 * QUICK.slots
@@ -277,7 +283,7 @@ async def test_waiting_records_are_bounded_by_pausing(rig: Rig) -> None:
     one_poll = 500
     assert member.loop.waiting <= 4 * (one_poll + settings.prefetch)
     gate.set()
-    await eventually(lambda: settled(rig, 2_500), timeout_s=30)
+    await eventually(lambda: settled(rig, 2_500))
     assert sorted(await rig.echoes()) == list(range(2_500))
 
 
@@ -289,7 +295,7 @@ async def test_a_message_larger_than_the_broker_takes_is_buried(rig: Rig) -> Non
 
     await rig.publish(*items(3))
     await rig.member(work)
-    await eventually(lambda: settled(rig, 3), timeout_s=20)
+    await eventually(lambda: settled(rig, 3))
     (letter,) = await rig.letters()
     assert letter.reason == "poison"
     assert "larger than the broker takes" in letter.detail

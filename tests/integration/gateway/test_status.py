@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import orjson
@@ -119,9 +118,8 @@ def test_wait_ends_at_once_when_all_is_settled(
 ) -> None:
     place.send(PROMPTS, prompt("a"))
     tables.take(TableName.RECORDS, record("a"))
-    begin = time.monotonic()
-    assert books(promptmill, "--wait", "120")[-1] is True
-    assert time.monotonic() - begin < 60
+    forever = str(10**6)  # the limit of the test would end it
+    assert books(promptmill, "--wait", forever)[-1] is True
 
 
 def test_wait_ends_at_its_limit_with_code_4(promptmill: Promptmill, place: Place) -> None:

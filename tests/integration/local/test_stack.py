@@ -205,7 +205,7 @@ def test_the_interrupt_that_ends_a_command_leaves_the_servers_alone(home: Path) 
         assert command.stdout is not None
         assert command.stdout.readline() == b"up\n"
         os.killpg(command.pid, signal.SIGINT)
-        command.wait(timeout=10)
+        command.wait(timeout=60)
     assert len(processes(home)) == 2
     assert up(home).missing == ()
 
@@ -253,7 +253,7 @@ def test_a_frozen_server_is_reported_and_can_be_stopped(home: Path) -> None:
     with pytest.raises(Fatal, match="Redis did not answer on port"):
         frozen.wait_ready(timeout_s=0.2)
     frozen.resume()
-    frozen.wait_ready(timeout_s=10)
+    frozen.wait_ready(timeout_s=60)
     frozen.pause()
     assert set(down(home).servers) == {"redis", "kafka-1"}
 

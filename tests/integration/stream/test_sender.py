@@ -65,7 +65,7 @@ async def test_a_cluster_that_takes_nothing_keeps_its_one_producer(
     answers = Answers(current(sender))
     answers.error = NOT_ENOUGH_REPLICAS
     publishing = [asyncio.create_task(publish(sender, topic, value)) for value in values(8)]
-    await eventually(lambda: sender.unacknowledged_s > 5, timeout_s=30)
+    await eventually(lambda: sender.unacknowledged_s > 5)
     assert senders_alive() == 1
     assert sender.replaced == 0
     assert sender.unacknowledged == 8

@@ -325,6 +325,28 @@ MUTANTS = (
         ("tests/contract/sinks/test_sink.py",),
     ),
     Mutant(
+        "an answer ahead by exactly the margin is not preferred",
+        (
+            Change(
+                "promptmill/filter/answers.py",
+                "chosen.reward - rejected.reward >= policy.margin",
+                "chosen.reward - rejected.reward > policy.margin",
+            ),
+        ),
+        ("tests/unit/filter/test_work.py",),
+    ),
+    Mutant(
+        "the last prompt of a partition is read again at each refresh",
+        (
+            Change(
+                "promptmill/gateway/published.py",
+                "= delivery.offset + 1\n",
+                "= delivery.offset\n",
+            ),
+        ),
+        ("tests/unit/gateway/test_published.py",),
+    ),
+    Mutant(
         "a gap between offsets is believed at once",
         (
             Change(

@@ -75,7 +75,7 @@ def test_end_does_not_trust_one_look(
     )
     process_group.end(MARK)
     assert look(MARK) == []
-    assert [process.wait(5) for process in sleepers] == [-signal.SIGKILL] * 2
+    assert [process.wait(60) for process in sleepers] == [-signal.SIGKILL] * 2
 
 
 def test_end_frees_the_shared_memory_of_killed_processes() -> None:

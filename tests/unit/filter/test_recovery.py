@@ -167,7 +167,7 @@ async def test_the_end_does_not_wait_for_a_rebuild(
         await asyncio.Event().wait()
 
     published = [Published(), Published((claimed("p"),), forever)]
-    async with asyncio.timeout(5), RecoveringClaims(gate, lambda: published.pop(0)) as recovering:
+    async with asyncio.timeout(60), RecoveringClaims(gate, lambda: published.pop(0)) as recovering:
         claims.empty()
         with pytest.raises(StateLost):
             await recovering.claim(claim("p", key("a")))

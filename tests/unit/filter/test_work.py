@@ -140,6 +140,11 @@ async def test_a_preference_never_rejects_an_empty_or_an_equal_text(desk: Desk) 
     assert record.rejected == "B."
 
 
+async def test_an_answer_ahead_by_exactly_the_margin_is_preferred(desk: Desk) -> None:
+    (record,) = await desk.records(scored(answer("A.", 4.0), answer("B.", 3.0)), PREFERENCE)
+    assert (record.chosen, record.rejected, record.margin) == ("A.", "B.", 1.0)
+
+
 async def test_answers_too_close_to_prefer_one_are_rejected_with_their_margin(desk: Desk) -> None:
     reject = await desk.reject(scored(answer("A.", 4.0), answer("B.", 3.5)), PREFERENCE)
     check = only(reject.candidates[0].checks)

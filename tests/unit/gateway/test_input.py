@@ -31,7 +31,7 @@ async def test_a_pipe_is_read_while_it_is_written() -> None:
     try:
         for number in range(20):
             os.write(writing, b"%d\n" % number)
-            line = await asyncio.wait_for(anext(lines), 5)
+            line = await asyncio.wait_for(anext(lines), 60)
             assert (line.number, line.content) == (number + 1, b"%d" % number)
         os.write(writing, b"last")
         os.close(writing)

@@ -52,7 +52,7 @@ async def test_a_worker_that_ends_is_started_again(tmp_path: Path) -> None:
     reports = Reports()
     keeper = supervisor([Program("a", "x", code="raise SystemExit(3)")], tmp_path, reports)
     task = asyncio.create_task(keeper.run())
-    await eventually(lambda: len(reports.of("worker_started")) >= 2, timeout_s=20)
+    await eventually(lambda: len(reports.of("worker_started")) >= 2)
     keeper.stop()
     await task
     assert reports.of("worker_ended")[0]["code"] == 3
@@ -64,7 +64,7 @@ async def test_all_workers_stop_when_told(tmp_path: Path) -> None:
     task = asyncio.create_task(keeper.run())
     await eventually(lambda: len(reports.of("worker_started")) == 2)
     keeper.stop()
-    await asyncio.wait_for(task, 20)
+    await asyncio.wait_for(task, 60)
     assert len(reports.of("worker_stopped")) == 2
     for started in reports.of("worker_started"):
         with pytest.raises(ProcessLookupError):

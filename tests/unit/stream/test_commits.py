@@ -21,5 +21,5 @@ async def test_no_more_waits_for_a_commit_than_is_at_work_at_once() -> None:
     async def is_almost_all_committed() -> bool:
         return COUNT - await rig.committed() < QUICK.slots
 
-    await eventually(is_almost_all_committed, timeout_s=3)
+    await eventually(is_almost_all_committed)
     await rig.close()

@@ -261,7 +261,7 @@ async def test_a_topic_made_anew_between_two_assignments_ends_the_member(rig: Ri
         broker.offsets["workers"].pop(partition, None)
     await broker.rebalance("workers")
     with pytest.raises(Misconfigured, match="the topic was made anew"):
-        await asyncio.wait_for(member.task, 5)
+        await asyncio.wait_for(member.task, 60)
 
 
 async def _settled(rig: Rig, count: int = COUNT) -> bool:

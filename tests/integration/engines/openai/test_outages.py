@@ -28,7 +28,7 @@ async def test_requests_wait_for_a_server_that_was_restarted() -> None:
         await asyncio.sleep(0.3)
         assert not any(task.done() for task in requests)
         await server.__aenter__()
-        answers = await asyncio.wait_for(asyncio.gather(*requests), 20)
+        answers = await asyncio.wait_for(asyncio.gather(*requests), 60)
     assert len(answers) == 40
 
 
@@ -43,7 +43,7 @@ async def test_failures_of_an_outage_are_no_requests_fault() -> None:
         requests = [asyncio.create_task(engine.generate(question(f"q{n}"))) for n in range(30)]
         await asyncio.sleep(0.5)
         healthy = True
-        answers = await asyncio.wait_for(asyncio.gather(*requests), 20)
+        answers = await asyncio.wait_for(asyncio.gather(*requests), 60)
     assert len(answers) == 30
 
 
@@ -64,7 +64,7 @@ async def test_a_request_that_failed_in_an_outage_has_all_of_its_tries_afterward
         requests = [asyncio.create_task(engine.generate(question(f"q{n}"))) for n in range(16)]
         await asyncio.sleep(0.3)
         healthy = True
-        answers = await asyncio.wait_for(asyncio.gather(*requests), 20)
+        answers = await asyncio.wait_for(asyncio.gather(*requests), 60)
         assert len(failed) == 16
     assert len(answers) == 16
 
@@ -81,7 +81,7 @@ async def test_in_an_outage_only_canaries_are_sent() -> None:
         await asyncio.sleep(0.5)
         asked = sum(call.said != "Are you there?" for call in server.calls)
         healthy = True
-        await asyncio.wait_for(asyncio.gather(*requests), 20)
+        await asyncio.wait_for(asyncio.gather(*requests), 60)
     assert asked <= 32
 
 

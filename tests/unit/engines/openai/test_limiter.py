@@ -62,7 +62,7 @@ async def test_a_slot_given_to_one_who_leaves_is_passed_on() -> None:
     limiter.release()
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
-    await asyncio.wait_for(next_one, 1)
+    await asyncio.wait_for(next_one, 60)
     assert limiter.in_flight == 1
 
 
@@ -74,7 +74,7 @@ async def test_refusals_in_a_row_hold_everybody_until_the_time_is_over() -> None
     waiting = asyncio.create_task(limiter.acquire())
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(waiting), 0.01)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 60)
     assert limiter.held_s == 0
 
 
@@ -88,8 +88,8 @@ async def test_a_refusal_among_successes_holds_nobody() -> None:
 
 async def test_a_shorter_wish_does_not_end_a_longer_hold() -> None:
     limiter = Limiter(8)
-    for wait_s in (0.2, 0.2, 0.2, 0.2, 0.01):
+    for wait_s in (2.0, 2.0, 2.0, 2.0, 0.01):
         limiter.refused(wait_s)
     assert limiter.held_s > 0.1
-    await eventually(limiter.try_acquire, 1)
+    await eventually(limiter.try_acquire)
     limiter.close()

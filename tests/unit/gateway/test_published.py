@@ -1,0 +1,55 @@
+"""Each refresh reads the topic on from where the last one ended, or from where the table ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import cast
+
+from promptmill.core.stream.kafka.reader import LogReader
+from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.gateway.books import Settled
+from promptmill.gateway.published import PublishedPrompts
+from promptmill_schemas import encode
+from support.store import pid, prompt
+
+TOPIC = "prompts"
+
+
+class Log:
+    """A reader over messages in memory, which remembers from where it was asked to read."""
+
+    def __init__(self) -> None:
+        self.messages: dict[int, list[bytes]] = {0: [], 1: []}
+        self.asked: list[dict[int, int]] = []
+
+    async def read(self, topic: str, starts: Mapping[int, int]) -> AsyncIterator[list[Delivery]]:
+        self.asked.append(dict(starts))
+        for number, values in self.messages.items():
+            first = starts.get(number, 0)
+            for offset, value in enumerate(values[first:], first):
+                yield [Delivery(Partition(topic, number), offset, None, value)]
+
+
+class Table:
+    """The first prompt of partition 0 is in the table."""
+
+    def next_prompt_offsets(self) -> dict[int, int]:
+        return {0: 1}
+
+    def prompt_ids(self, run: str) -> set[str]:
+        return {pid("a", run)}
+
+    def settled(self, run: str) -> Settled:
+        raise NotImplementedError
+
+
+async def test_a_refresh_reads_on_from_the_message_after_the_last_one() -> None:
+    log = Log()
+    log.messages = {0: [encode(prompt(t)) for t in "abc"], 1: [encode(prompt("d")), b"no prompt"]}
+    published = PublishedPrompts(Table(), cast("LogReader", log), TOPIC, "test")
+    assert await published.refresh() == {pid(text) for text in "abcd"}
+    log.messages[0].append(encode(prompt("e")))
+    log.messages[1].append(encode(prompt("f", run="other")))
+    assert await published.refresh() == {pid(text) for text in "abcde"}
+    assert await published.refresh() == {pid(text) for text in "abcde"}
+    assert log.asked == [{0: 1}, {0: 3, 1: 2}, {0: 4, 1: 3}]
