@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from promptmill.core.sinks.base import Sink, TableName
 from promptmill.core.sinks.tables import TABLES
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.lost import Gap
 from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.store.limits import SinkLimits
-from promptmill.store.sink_loop import SinkLoop
+from promptmill.store.sink_loop import SinkLoop, SinkPublisher
 from promptmill_schemas import ContractError
 from support.fake_source import FakeSource, Log, every_partition
 from support.store import AnyStore
@@ -64,7 +65,11 @@ class Member:
 
 @asynccontextmanager
 async def member(
-    log: Log, sink: Sink, limits: SinkLimits = QUICK, accepted: Collection[Gap] = ()
+    log: Log,
+    sink: Sink,
+    limits: SinkLimits = QUICK,
+    accepted: Collection[Gap] = (),
+    layout: Layout | None = None,
 ) -> AsyncIterator[Member]:
     """A running loop without partitions, stopped at the end."""
     source, probe, buried = FakeSource(log), Noted(), list[Delivery]()
@@ -75,7 +80,20 @@ async def member(
     async def read_accepted() -> Collection[Gap]:
         return accepted
 
-    loop = SinkLoop(source, sink, TOPICS, bury, probe=probe, limits=limits, accepted=read_accepted)
+    async def move(delivery: Delivery, key: bytes) -> None:
+        assert layout is not None
+        topic = delivery.partition.topic
+        log.put_raw(Partition(topic, layout.partition_of(key)), delivery.value)
+
+    loop = SinkLoop(
+        source,
+        sink,
+        TOPICS,
+        SinkPublisher(bury, layout, move),
+        probe=probe,
+        limits=limits,
+        accepted=read_accepted,
+    )
     running = asyncio.create_task(loop.run())
     await eventually(lambda: source.is_running or running.done())
     try:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.loop import StreamLoop
 from promptmill.core.stream.lost import ReadAccepted, nothing_accepted
 from promptmill.core.stream.offset_map import decode_map
@@ -49,7 +50,7 @@ class Broker(Protocol):
 
     def source(self, group: str, topic: str) -> Source: ...
 
-    def sender(self) -> Sender: ...
+    def sender(self, layout: Layout | None = None) -> Sender: ...
 
     async def read(self, topic: str) -> list[Delivery]: ...
 
@@ -153,7 +154,7 @@ class Rig:
         probe = CountingProbe()
         loop = StreamLoop(
             source,
-            self.broker.sender(),
+            self.broker.sender(settings.layout),
             work,
             stage="echo",
             topic=ITEMS,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from promptmill.core.layouts import find_layout
 from promptmill.core.stage_settings import StageSettings
 from promptmill.core.stream.attempts import Work
 from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.core.stream.kafka.source import KafkaSource
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.loop import StreamLoop
 from promptmill.core.telemetry.metrics import StageMetrics
-from promptmill_schemas import Topic
+from promptmill_schemas import TOPICS, Topic
 
 
 def group_of(settings: StageSettings) -> str:
@@ -28,20 +32,38 @@ def make_source(settings: StageSettings, *topics: Topic) -> KafkaSource:
     )
 
 
-def make_sender(settings: StageSettings) -> KafkaSender:
+async def layout_of(settings: StageSettings, *topics: Topic) -> Layout:
+    """The layout of this worker's data set; see :func:`find_layout` for what it raises."""
+    return await find_layout(
+        settings.require_kafka(),
+        settings.redis,
+        settings.store_uri,
+        settings.topic_prefix,
+        [settings.topic_prefix + topic.name for topic in topics],
+    )
+
+
+def make_sender(settings: StageSettings, layout: Layout) -> KafkaSender:
     """This worker's producer."""
     return KafkaSender(
         settings.require_kafka(),
         client_id=f"promptmill-{settings.stage}",
         compression=None if settings.compression == "none" else settings.compression,
+        layout=layout,
     )
 
 
-def make_loop(
+async def make_loop(
     settings: StageSettings, topic: Topic, work: Work, metrics: StageMetrics
 ) -> StreamLoop:
-    """The loop that applies ``work`` to everything on ``topic``."""
-    sender = make_sender(settings)
+    """The loop that applies ``work`` to everything on ``topic``.
+
+    Raises:
+        Misconfigured: a topic is missing, or has fewer partitions than the data set's layout.
+        Unavailable: no broker answers.
+    """
+    layout = await layout_of(settings, *TOPICS)
+    sender = make_sender(settings, layout)
     metrics.watch(
         "unacknowledged_seconds",
         "age of the oldest message that the brokers have not acknowledged",
@@ -53,7 +75,7 @@ def make_loop(
         work,
         stage=settings.stage,
         topic=topic,
-        settings=settings.loop_settings(),
+        settings=replace(settings.loop_settings(), layout=layout),
         probe=metrics,
         prefix=settings.topic_prefix,
     )

@@ -41,6 +41,6 @@ async def serve(settings: FilterSettings) -> None:
             lambda: claims.usable,
         )
         work = Filter(settings.policy, claims)
-        return Worker(make_loop(settings, SCORED, work, metrics))
+        return Worker(await make_loop(settings, SCORED, work, metrics))
 
     await run_worker(settings, build)

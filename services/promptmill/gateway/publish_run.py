@@ -16,6 +16,7 @@ from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.gateway.addresses import Addresses, find_addresses
 from promptmill.gateway.context import ContextCheck, check_for
 from promptmill.gateway.input import read_lines
+from promptmill.gateway.layout import addressed_layout
 from promptmill.gateway.lines import Defaults
 from promptmill.gateway.output import note, print_bytes, print_json
 from promptmill.gateway.progress import line_progress
@@ -102,8 +103,13 @@ class _Job:
         """Publish what can be read; returns the exit code."""
         known = await self._known()
         check = await self._context_check()
+        layout = await addressed_layout(self._addresses, self._settings, PROMPTS)
         sender = KafkaSender(
-            self._addresses.kafka, client_id=CLIENT, delivery_timeout_s=15.0, gives_up=True
+            self._addresses.kafka,
+            client_id=CLIENT,
+            delivery_timeout_s=15.0,
+            gives_up=True,
+            layout=layout,
         )
         await sender.start()
         try:

@@ -14,10 +14,11 @@ from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.core.together import all_outcomes, gravest
 from promptmill.gateway.addresses import find_addresses
 from promptmill.gateway.dead_letters import parse_where, read_letters, replay
+from promptmill.gateway.layout import addressed_layout
 from promptmill.gateway.output import note, print_bytes, print_json
 from promptmill.gateway.quiet import quiet_logs
 from promptmill.gateway.settings import GatewaySettings, load
-from promptmill_schemas import DeadLetter
+from promptmill_schemas import TOPICS, DeadLetter
 
 CLIENT = "promptmill-dead"
 DETAIL_WIDTH = 90
@@ -69,8 +70,7 @@ def replay_all(where: Sequence[str], *, as_json: bool) -> None:
     settings = load()
     wanted = parse_where(where) | {"state": DEAD}
     letters = _letters(settings, wanted)
-    kafka = find_addresses(settings).kafka
-    sent = asyncio.run(_replay(kafka, settings.topic_prefix, letters)) if letters else set()
+    sent = asyncio.run(_replay(settings, letters)) if letters else set()
     if not _is_noted(settings, wanted, sent):
         note("the store has not noted it yet: is a store worker running? (promptmill run store)")
     counts = {"replayed": len(sent), "skipped": len(letters) - len(sent)}
@@ -89,9 +89,13 @@ def _is_noted(settings: GatewaySettings, wanted: dict[str, str], sent: set[str])
     return True
 
 
-async def _replay(kafka: str, prefix: str, letters: Sequence[DeadLetter]) -> set[str]:
+async def _replay(settings: GatewaySettings, letters: Sequence[DeadLetter]) -> set[str]:
     """The ids of those that were sent."""
-    sender = KafkaSender(kafka, client_id=CLIENT, delivery_timeout_s=30.0, gives_up=True)
+    addresses, prefix = find_addresses(settings), settings.topic_prefix
+    layout = await addressed_layout(addresses, settings, *TOPICS)
+    sender = KafkaSender(
+        addresses.kafka, client_id=CLIENT, delivery_timeout_s=30.0, gives_up=True, layout=layout
+    )
     await sender.start()
     sent: set[str] = set()
     try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import structlog
 
-from promptmill.core.errors import Stale, Transient
+from promptmill.core.errors import Fatal, Stale, Transient
 from promptmill.core.sinks.base import Batch, Sink, TableName
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Delivery, Partition, Position, Source
 from promptmill.store.plan import Plan, draw_up
 from promptmill.store.shards import Shards
@@ -23,6 +24,30 @@ Bury: TypeAlias = Callable[[Delivery, ContractError], Awaitable[None]]
 """Publishes a dead letter; returns when it is acknowledged, raises ``Transient`` otherwise."""
 
 
+Move: TypeAlias = Callable[[Delivery, bytes], Awaitable[None]]
+"""Publishes the same bytes again under this key; returns when that is acknowledged."""
+
+
+async def refuse_to_move(delivery: Delivery, _key: bytes) -> None:
+    """For a sink without a layout, to which nothing is misplaced."""
+    raise Fatal(f"{delivery.partition} at {delivery.offset}: this sink cannot move messages")
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPublisher:
+    """What a sink publishes, beside what it stores.
+
+    Attributes:
+        bury: takes messages on ``records`` and ``rejects`` that are no contract.
+        layout: of the tables; without it, every message is taken where it stands.
+        move: publishes a message that stands in another partition than the layout gives.
+    """
+
+    bury: Bury
+    layout: Layout | None = None
+    move: Move = refuse_to_move
+
+
 class Flusher:
     """Draws up plans and carries them out.
 
@@ -31,11 +56,13 @@ class Flusher:
     offsets are advice and only show the lag.
     """
 
-    def __init__(self, source: Source, sink: Sink, shards: Shards, bury: Bury) -> None:
+    def __init__(
+        self, source: Source, sink: Sink, shards: Shards, publisher: SinkPublisher
+    ) -> None:
         self._source = source
         self._sink = sink
         self._shards = shards
-        self._bury = bury
+        self._publisher = publisher
         self._topics = {table: topic for topic, table in shards.tables.items()}
         self._taken: Sequence[Delivery] = ()
         self._plan: Plan | None = None
@@ -59,7 +86,7 @@ class Flusher:
         self._taken = deliveries
         stored, indexes = dict(self._shards.stored), dict(self._shards.indexes)
         self._plan = await asyncio.to_thread(
-            draw_up, deliveries, self._shards.tables, indexes, stored
+            draw_up, deliveries, self._shards.tables, indexes, stored, self._shards.layout
         )
 
     async def carry_out(self) -> Counter[tuple[TableName, str]]:
@@ -92,8 +119,12 @@ class Flusher:
         """The next thing to do, done; what remains."""
         if plan.burials:
             for burial in plan.burials:
-                await self._bury(burial.delivery, burial.error)
+                await self._publisher.bury(burial.delivery, burial.error)
             return replace(plan, burials=())
+        if plan.misplaced:
+            await asyncio.gather(*(self._publisher.move(m.delivery, m.key) for m in plan.misplaced))
+            log.info("moved", messages=len(plan.misplaced))
+            return replace(plan, misplaced=())
         for table, batch in plan.batches.items():
             await asyncio.to_thread(self._sink.commit, table, batch)
             self._note_stored(table, batch)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from promptmill.core.sinks.base import Advance, Batch, TableName
 from promptmill.core.sinks.last_message import identify
 from promptmill.core.sinks.tables import TABLES, dead_letters
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.store.index import SettledIndex
 from promptmill.store.work import rule_letter, rule_prompt, rule_record, rule_reject
@@ -22,6 +23,7 @@ CHUNK_ROWS = 1000
 """Rows are turned into Arrow in chunks, so that their Python objects die young."""
 
 UNDECODABLE: Final = dead_letters.UNDECODABLE
+MISPLACED: Final = "misplaced"
 
 COMMIT_ORDER: Final = (
     TableName.PROMPTS,
@@ -48,10 +50,19 @@ class Burial:
 
 
 @dataclass(frozen=True, slots=True)
+class Misplaced:
+    """A message that stands in another partition than the layout gives for its key."""
+
+    delivery: Delivery
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What remains to be done, in this order: burials, commits, then advice to Kafka.
+    """What remains to be done, in this order: burials, moves, commits, then advice to Kafka.
 
     Attributes:
+        misplaced: to be published again, to where they belong.
         batches: in the order of their commits: marks of dead letters are rows of that table, and
             come before what the replays became.
         positions: the next offset of every partition, to be told to Kafka at the end.
@@ -59,6 +70,7 @@ class Plan:
     """
 
     burials: tuple[Burial, ...] = ()
+    misplaced: tuple[Misplaced, ...] = ()
     batches: Mapping[TableName, Batch] = field(default_factory=dict)
     positions: Mapping[Partition, int] = field(default_factory=dict)
     counts: Counter[tuple[TableName, str]] = field(default_factory=Counter)
@@ -75,6 +87,7 @@ class Plan:
         return replace(
             self,
             burials=tuple(b for b in self.burials if b.delivery.partition.number not in shards),
+            misplaced=tuple(m for m in self.misplaced if m.delivery.partition.number not in shards),
             batches={name: _batch_without(b, shards) for name, b in self.batches.items()},
             positions={p: at for p, at in self.positions.items() if p.number not in shards},
         )
@@ -95,6 +108,7 @@ def draw_up(
     tables: Mapping[str, TableName],
     indexes: Mapping[int, SettledIndex],
     stored: Mapping[Partition, int | None],
+    layout: Layout | None = None,
 ) -> Plan:
     """The plan for these deliveries; the indexes are told what is kept.
 
@@ -103,8 +117,9 @@ def draw_up(
         tables: by full topic name.
         indexes: by shard.
         stored: the next offset that each partition's table holds.
+        layout: of the tables; without it, every message is taken where it stands.
     """
-    draft = _Draft(tables, indexes)
+    draft = _Draft(tables, indexes, layout)
     for delivery in deliveries:
         draft.add(delivery)
     return draft.finish(stored)
@@ -112,10 +127,15 @@ def draw_up(
 
 class _Draft:
     def __init__(
-        self, tables: Mapping[str, TableName], indexes: Mapping[int, SettledIndex]
+        self,
+        tables: Mapping[str, TableName],
+        indexes: Mapping[int, SettledIndex],
+        layout: Layout | None,
     ) -> None:
         self._tables = tables
         self._indexes = indexes
+        self._layout = layout
+        self._misplaced: list[Misplaced] = []
         self._rows: dict[TableName, list[dict[str, Any]]] = {name: [] for name in TableName}
         self._chunks: dict[TableName, list[pa.Table]] = {name: [] for name in TableName}
         self._positions: dict[Partition, int] = {}
@@ -138,6 +158,9 @@ class _Draft:
     def _judge(self, table: TableName, delivery: Delivery) -> str:
         spec, shard = TABLES[table], delivery.partition.number
         contract: Any = decode(spec.topic.contract, delivery.value)
+        key = spec.topic.key(contract).encode()
+        if self._layout is not None and self._layout.partition_of(key) != shard:
+            return self._move(table, delivery, key)
         row = spec.row(contract)
         ruling = _RULES[table](contract, self._indexes[shard])
         if ruling.replayed is not None:
@@ -150,8 +173,17 @@ class _Draft:
         self._keep(table, row, delivery)
         return "kept"
 
+    def _move(self, table: TableName, delivery: Delivery, key: bytes) -> str:
+        """Instruct workers publish misplaced prompts again; a second copy would be generated."""
+        if table is not TableName.PROMPTS:
+            self._misplaced.append(Misplaced(delivery, key))
+        return MISPLACED
+
     def _undecodable(self, table: TableName, delivery: Delivery, error: ContractError) -> str:
         """Instruct buries what is no prompt; a dead letter has nowhere else to go."""
+        is_outside = self._layout and delivery.partition.number >= self._layout.partitions
+        if table is TableName.DEAD_LETTERS and is_outside:
+            return self._move(table, delivery, delivery.key or b"")
         if table is TableName.DEAD_LETTERS:
             row = dead_letters.undecodable(delivery, str(error))
             index = self._indexes[delivery.partition.number]
@@ -187,6 +219,7 @@ class _Draft:
             self._convert(table)
         return Plan(
             burials=tuple(self._burials),
+            misplaced=tuple(self._misplaced),
             batches={
                 table: Batch(pa.concat_tables(self._chunks[table]), steps)
                 for table, steps in advances.items()

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import structlog
 
 from promptmill.core.faults import reach
+from promptmill.core.layouts import layout_in_tables
 from promptmill.core.lifecycle import Worker, run_worker
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.delta.sink import DeltaSink
-from promptmill.core.sinks.identity import Identity
+from promptmill.core.sinks.identity import Identity, check_layout
 from promptmill.core.stream.dead_letters import dead_letter
 from promptmill.core.stream.kafka.cluster import describe_log
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Delivery, Sender
 from promptmill.core.telemetry.metrics import StageMetrics
+from promptmill.core.telemetry.registry import write_layout
 from promptmill.core.worker import make_sender, make_source
+from promptmill.store.flushing import Bury, Move, SinkPublisher
 from promptmill.store.settings import StoreSettings
-from promptmill.store.sink_loop import Bury, SinkLoop
+from promptmill.store.sink_loop import SinkLoop
 from promptmill_schemas import ContractError, encode
 from promptmill_schemas.topics import DEAD_LETTERS, PROMPTS, RECORDS, REJECTS
 
@@ -35,19 +40,20 @@ async def serve(settings: StoreSettings) -> None:
     """Run until told to stop."""
 
     async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
-        sender = make_sender(settings)
+        layout, identities = await _identities(settings)
+        sender = make_sender(settings, layout)
         await sender.start()
         stack.push_async_callback(sender.stop)
         sink = DeltaSink(
             settings.store_uri,
-            await _identities(settings),
+            identities,
             step=lambda step: reach(f"store.{step.replace(':', '.')}"),
         )
         loop = SinkLoop(
             make_source(settings, *TABLES),
             sink,
             {settings.topic_prefix + topic.name: table for topic, table in TABLES.items()},
-            burier(sender, settings.topic_prefix),
+            SinkPublisher(burier(sender, settings.topic_prefix), layout, mover(sender)),
             limits=settings.sink_limits(),
             probe=metrics,
         )
@@ -56,14 +62,30 @@ async def serve(settings: StoreSettings) -> None:
     await run_worker(settings, build)
 
 
-async def _identities(settings: StoreSettings) -> dict[TableName, Identity]:
-    """Whose offsets the tables hold: this cluster's, of these topics."""
+async def _identities(settings: StoreSettings) -> tuple[Layout, dict[TableName, Identity]]:
+    """The layout, and whose offsets the tables hold: this cluster's, of these topics.
+
+    The tables carry the layout; new ones take it from the topics. Workers that cannot read the
+    tables find it in Redis.
+    """
     names = {topic: settings.topic_prefix + topic.name for topic in TABLES}
-    cluster, partitions = await describe_log(settings.require_kafka(), list(names.values()))
-    return {
-        table: Identity(cluster, names[topic], partitions[names[topic]])
-        for topic, table in TABLES.items()
+    cluster, counts = await describe_log(settings.require_kafka(), list(names.values()))
+    stored = await asyncio.to_thread(layout_in_tables, settings.store_uri)
+    layout = Layout(check_layout(stored, counts))
+    if settings.redis:
+        await write_layout(settings.redis, settings.topic_prefix, layout.partitions)
+    return layout, {
+        table: Identity(cluster, names[topic], layout.partitions) for topic, table in TABLES.items()
     }
+
+
+def mover(sender: Sender) -> Move:
+    """Publishes a message again where it belongs; the sender knows the layout."""
+
+    async def move(delivery: Delivery, key: bytes) -> None:
+        await sender.send(delivery.partition.topic, key, delivery.value or b"")
+
+    return move
 
 
 def burier(sender: Sender, prefix: str) -> Bury:

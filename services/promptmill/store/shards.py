@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from promptmill.core.sinks.base import TableName
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Partition
 from promptmill.store.index import SettledIndex
 
@@ -19,6 +20,8 @@ class Shards:
 
     Attributes:
         tables: by full topic name.
+        layout: of the tables. Partitions beyond it were added later: no row is stored of them,
+            what stands there is published again, so they need not be here all together.
         assigned: the partitions of this member.
         waiting: shards that are assigned and not yet adopted.
         indexes: what is settled; kept when a shard leaves, for the case that it comes back
@@ -28,6 +31,7 @@ class Shards:
     """
 
     tables: Mapping[str, TableName]
+    layout: Layout | None = None
     assigned: set[Partition] = field(default_factory=set)
     waiting: set[int] = field(default_factory=set)
     indexes: dict[int, SettledIndex] = field(default_factory=dict)
@@ -73,8 +77,12 @@ class Shards:
         return self.waiting - self.ready
 
     def partitions(self, shards: Collection[int]) -> list[Partition]:
-        """Every topic's partition of these numbers."""
-        return [Partition(topic, shard) for shard in shards for topic in self.tables]
+        """Every topic's partition of these numbers; of added ones, those that are here."""
+        named = (Partition(topic, shard) for shard in shards for topic in self.tables)
+        return [p for p in named if not self._is_added(p.number) or p in self.assigned]
+
+    def _is_added(self, shard: int) -> bool:
+        return self.layout is not None and shard >= self.layout.partitions
 
     def forget(self, shards: Collection[int]) -> None:
         """What is known of these is no longer true."""

@@ -25,13 +25,13 @@ from promptmill.core.stream.ports import Delivery, Partition, Source
 from promptmill.store.adoption import Adopter
 from promptmill.store.backoff import Backoff
 from promptmill.store.compaction import Compaction
-from promptmill.store.flushing import Bury, Flusher
+from promptmill.store.flushing import Flusher, SinkPublisher
 from promptmill.store.intake import Intake
 from promptmill.store.limits import SinkLimits
 from promptmill.store.pauses import Pauses
 from promptmill.store.shards import Shards
 
-__all__ = ["Bury", "Probe", "SinkLoop"]
+__all__ = ["Probe", "SinkLoop", "SinkPublisher"]
 
 log = structlog.get_logger(__name__)
 
@@ -53,10 +53,10 @@ class SinkLoop:
 
     Args:
         source: consumes every topic of ``tables``; partitions of one number in all topics
-            must go to one member (range assignment over equally many partitions).
+            must go to one member, whatever the topics have (``CoPartitionedAssignor``).
         sink: this member's writer.
         tables: by full topic name.
-        bury: takes messages on ``records`` and ``rejects`` that are no contract.
+        publisher: of dead letters and of messages that stand in a wrong partition.
         accepted: reads the gaps of this stage that were accepted as lost.
     """
 
@@ -65,7 +65,7 @@ class SinkLoop:
         source: Source,
         sink: Sink,
         tables: Mapping[str, TableName],
-        bury: Bury,
+        publisher: SinkPublisher,
         *,
         probe: Probe,
         limits: SinkLimits | None = None,
@@ -77,9 +77,9 @@ class SinkLoop:
         self._limits = limits or SinkLimits()
         self._probe = probe
         self._clock = clock
-        self._shards = Shards(tables)
+        self._shards = Shards(tables, publisher.layout)
         self._intake = Intake(self._limits, clock)
-        self._flusher = Flusher(source, sink, self._shards, bury)
+        self._flusher = Flusher(source, sink, self._shards, publisher)
         self._check = LogCheck(STAGE, accepted)
         self._adopter = Adopter(source, sink, self._shards, self._intake, self._check)
         self._pauses = Pauses(source, self._shards, self._intake)
@@ -246,7 +246,7 @@ class SinkLoop:
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
         """Hold these until their shards are adopted; nothing is read here, so it is quick."""
         self._shards.assign(partitions)
-        self._intake.close(partitions)
+        self._intake.close(self._shards.partitions({p.number for p in partitions}))
         self._pauses.forget()
         self._pauses.apply()
         if not self._shards.assigned:
@@ -268,7 +268,7 @@ class SinkLoop:
                     await self._progress.wait()
         self._leaving -= 1
         self._shards.release(partitions)
-        self._intake.close(self._shards.partitions(shards))
+        self._intake.close([*partitions, *self._shards.partitions(shards)])
         self._flusher.lose(shards)
         self._pauses.apply()
 

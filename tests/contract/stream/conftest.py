@@ -9,6 +9,7 @@ import pytest
 
 from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.core.stream.kafka.source import KafkaSource
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
 from promptmill.core.stream.ports import Delivery, Sender, Source
 from support.kafka_topics import TopicReader, make_topics
@@ -28,8 +29,8 @@ class InMemory:
     def source(self, group: str, topic: str) -> Source:
         return MemorySource(self.broker, group, [topic])
 
-    def sender(self) -> Sender:
-        return MemorySender(self.broker)
+    def sender(self, layout: Layout | None = None) -> Sender:
+        return MemorySender(self.broker, layout)
 
     async def read(self, topic: str) -> list[Delivery]:
         return self.broker.topic(topic)
@@ -51,8 +52,8 @@ class RealKafka:
         name = f"{self.prefix}{group}"
         return KafkaSource(self.bootstrap, name, [topic], client_id="t", session_timeout_ms=6_000)
 
-    def sender(self) -> Sender:
-        return KafkaSender(self.bootstrap, client_id="test", delivery_timeout_s=10.0)
+    def sender(self, layout: Layout | None = None) -> Sender:
+        return KafkaSender(self.bootstrap, client_id="test", delivery_timeout_s=10.0, layout=layout)
 
     async def read(self, topic: str) -> list[Delivery]:
         return await self.reader.read(topic)

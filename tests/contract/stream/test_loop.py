@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from promptmill.core.errors import EngineDead, Poison, Transient, Unavailable
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.outcome import Drop, Emit, Outcome, Outgoing
 from support.streams import ECHOES, ITEMS, QUICK, Item, Rig, done_in, echo, record_commits
 from support.waiting import eventually
@@ -327,3 +328,27 @@ async def test_single_messages_are_read_back_by_their_offset(rig: Rig) -> None:
     assert {p: at.offset for p, at in found.items()} == wanted
     assert set(found.values()) <= set(published)
     assert await member.source.messages_at({}) == {}
+
+
+async def test_items_in_another_partition_than_the_layout_gives_are_moved_once(rig: Rig) -> None:
+    """The topic has four partitions now, the data set is laid out for two."""
+    layout = Layout(2)
+    await rig.publish(*items())
+    worked = list[int]()
+
+    async def note(item: Item) -> Outcome:
+        worked.append(item.number)
+        return await echo(item)
+
+    member = await rig.member(note, replace(QUICK, layout=layout))
+    await eventually(lambda: len(worked) == ITEMS_IN_A_TEST)
+    moved = member.probe.outcomes["move"]
+    found = await rig.broker.read(rig.broker.prefix + ITEMS.name)
+    right = [d.value for d in found if d.partition.number == layout.partition_of(d.key or b"")]
+    assert sorted(map(str, right)) == sorted(str(i.model_dump_json().encode()) for i in items())
+    assert len(found) == ITEMS_IN_A_TEST + moved
+    assert moved > 0
+    await eventually(lambda: member.probe.outcomes["emit"] == ITEMS_IN_A_TEST)
+    await member.stop()
+    assert sorted(worked) == sorted(await rig.echoes()) == list(range(ITEMS_IN_A_TEST))
+    assert await rig.committed() == ITEMS_IN_A_TEST + moved

@@ -15,7 +15,7 @@ from promptmill.core.sinks.identity import Identity
 from promptmill.core.sinks.tables import TABLES
 from promptmill.core.stream.kafka.source import KafkaSource
 from promptmill.core.stream.ports import Delivery
-from promptmill.store.sink_loop import SinkLoop
+from promptmill.store.sink_loop import SinkLoop, SinkPublisher
 from promptmill_schemas import ContractError, encode
 from support.kafka_topics import delete_topics, make_topics, put
 from support.sink_loop import QUICK, Noted
@@ -59,7 +59,7 @@ class Store:
         async def bury(_delivery: Delivery, error: ContractError) -> None:
             raise AssertionError(error)
 
-        loop = SinkLoop(source, sink, self.topics, bury, probe=probe, limits=QUICK)
+        loop = SinkLoop(source, sink, self.topics, SinkPublisher(bury), probe=probe, limits=QUICK)
         return loop, asyncio.create_task(loop.run()), probe
 
     async def store(self, messages: int) -> None:

@@ -190,6 +190,17 @@ MUTANTS = (
         (f"{SINK_LOOP}::test_a_new_sink_goes_on_where_the_table_stands_whatever_kafka_says",),
     ),
     Mutant(
+        "what stands in a wrong partition is stored there",
+        (
+            Change(
+                "promptmill/store/plan.py",
+                "self._layout.partition_of(key) != shard:",
+                "self._layout.partition_of(key) != shard < 0:",
+            ),
+        ),
+        (f"{SINK_LOOP}::test_what_stands_in_wrong_partitions_is_moved_and_stored_once",),
+    ),
+    Mutant(
         "the last stored message is not read back on assignment",
         (
             Change(

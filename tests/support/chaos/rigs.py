@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.core.stream.kafka.source import KafkaSource
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
 from promptmill.core.stream.ports import Delivery, Sender, Source
 from support.kafka_topics import TopicReader
@@ -25,8 +26,8 @@ class InMemory:
     def source(self, group: str, topic: str) -> Source:
         return self._member(self.broker, group, [topic])
 
-    def sender(self) -> Sender:
-        return MemorySender(self.broker)
+    def sender(self, layout: Layout | None = None) -> Sender:
+        return MemorySender(self.broker, layout)
 
     async def read(self, topic: str) -> list[Delivery]:
         return self.broker.topic(topic)
@@ -50,8 +51,10 @@ class OnKafka:
             self.bootstrap, name, [topic], client_id="chaos", session_timeout_ms=6_000
         )
 
-    def sender(self) -> Sender:
-        return KafkaSender(self.bootstrap, client_id="chaos", delivery_timeout_s=20.0)
+    def sender(self, layout: Layout | None = None) -> Sender:
+        return KafkaSender(
+            self.bootstrap, client_id="chaos", delivery_timeout_s=20.0, layout=layout
+        )
 
     async def read(self, topic: str) -> list[Delivery]:
         return await self._reader.read(topic)

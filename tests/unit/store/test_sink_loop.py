@@ -12,6 +12,7 @@ import pytest
 from promptmill.core.errors import Fatal, Misconfigured, Unavailable
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.memory import MemorySink
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.lost import Gap, LostRecords
 from promptmill.core.stream.ports import Delivery, Partition
 from support.fake_source import Log, delete_up_to, every_partition
@@ -411,6 +412,52 @@ async def test_accepted_gaps_are_passed_over_and_nothing_else_is(
         await three.source.assign(every_partition())
         with pytest.raises(LostRecords, match=r"records-0: offsets 5 to 8"):
             await three.running
+
+
+async def test_what_stands_in_wrong_partitions_is_moved_and_stored_once(
+    log: Log, store: SharedStore
+) -> None:
+    """One partition was added to some topics; instruct workers move the prompts."""
+    layout = Layout(PARTITIONS)
+    decided = [*(record(str(n)) for n in range(20)), *(reject(str(n)) for n in range(20, 40))]
+    added = [Partition(topic, PARTITIONS) for topic in ("records", "rejects", "dead-letters")]
+    for shard in (0, PARTITIONS):
+        log.put(shard, *decided, letter("dead"), letter(None))
+    log.put(0, prompt("0"))
+    log.put_raw(added[2], b"no letter")
+    async with member(log, store.sink(), layout=layout) as one:
+        await one.source.assign([*every_partition(), *added])
+        await eventually(lambda: len(stored(store, LETTERS, "letter_id")) == 3)
+        await eventually(lambda: len(stored(store, REJECTS)) == 20)
+        await eventually(lambda: all(log.committed.get(p, 0) == log.end(p) for p in log.messages))
+    assert stored(store, RECORDS) == sorted(pid(str(n)) for n in range(20))
+    assert stored(store, REJECTS) == sorted(pid(str(n)) for n in range(20, 40))
+    for table in (RECORDS, REJECTS):
+        for row in store.rows(table):
+            assert row["shard"] == layout.partition_of(row["prompt_id"].encode())
+    assert {row["shard"] for row in store.rows(LETTERS)} <= set(range(PARTITIONS))
+    assert len(stored(store, PROMPTS)) == (layout.partition_of(pid("0").encode()) == 0)
+
+
+async def test_a_moved_message_is_acknowledged_before_its_position_is_stored(
+    log: Log, store: SharedStore
+) -> None:
+    added = Partition("records", PARTITIONS)
+    log.put(PARTITIONS, record("a"))
+    full = [True]
+
+    def fail(step: str) -> None:
+        if full[0] and step == "checked:records":
+            raise Unavailable("memory://: no space left")
+
+    async with member(log, store.sink(step=fail), layout=Layout(PARTITIONS)) as one:
+        await one.source.assign([*every_partition(), added])
+        await eventually(lambda: one.probe.retries)
+        assert store.memory.tables[RECORDS].positions.get(PARTITIONS) is None
+        assert sum(len(found) for p, found in log.messages.items() if p != added) == 1
+        full[0] = False
+        await eventually(lambda: log.committed.get(added) == 1)
+    assert stored(store, RECORDS) == [pid("a")]
 
 
 async def test_a_topic_made_anew_under_a_running_sink_stops_it(

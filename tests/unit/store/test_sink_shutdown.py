@@ -11,7 +11,7 @@ import pytest
 from promptmill.core.deadline import MIN_CLOSING_S
 from promptmill.core.sinks.base import Batch, TableName
 from promptmill.core.sinks.memory import MemorySink
-from promptmill.store.sink_loop import SinkLoop
+from promptmill.store.sink_loop import SinkLoop, SinkPublisher
 from support.fake_source import FakeSource, Log, every_partition
 from support.sink_loop import QUICK, TOPICS, Noted
 from support.store import SharedStore, identities, prompt
@@ -68,7 +68,7 @@ async def test_storage_that_hangs_does_not_outlast_the_deadline(call: str) -> No
     release = threading.Event()
     log, sink = Log(), HangingSink(SharedStore(), release, call)
     source = FakeSource(log)
-    loop = SinkLoop(source, sink, TOPICS, bury, probe=Noted(), limits=LIMITS)
+    loop = SinkLoop(source, sink, TOPICS, SinkPublisher(bury), probe=Noted(), limits=LIMITS)
     running = asyncio.create_task(loop.run())
     if call == "commit":
         log.put(0, prompt("a"))
@@ -86,7 +86,7 @@ async def test_storage_that_hangs_does_not_outlast_the_deadline(call: str) -> No
 async def test_a_source_that_hangs_does_not_outlast_the_deadline() -> None:
     source = HangingSource(Log())
     sink = MemorySink(SharedStore().memory, identities())
-    loop = SinkLoop(source, sink, TOPICS, bury, probe=Noted(), limits=LIMITS)
+    loop = SinkLoop(source, sink, TOPICS, SinkPublisher(bury), probe=Noted(), limits=LIMITS)
     running = asyncio.create_task(loop.run())
     await eventually(lambda: source.is_running)
     loop.stop()

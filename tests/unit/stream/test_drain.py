@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
 from promptmill.core.stream.outcome import Outcome
 from promptmill.core.stream.ports import Delivery, Partition, Position, Sender, Source
@@ -32,8 +33,8 @@ class SlowToCommit:
     def source(self, group: str, topic: str) -> Source:
         return SlowCoordinator(self.broker, group, [topic])
 
-    def sender(self) -> Sender:
-        return MemorySender(self.broker)
+    def sender(self, layout: Layout | None = None) -> Sender:
+        return MemorySender(self.broker, layout)
 
     async def read(self, topic: str) -> list[Delivery]:
         return self.broker.topic(topic)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from promptmill.core.errors import Misconfigured
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
 from promptmill.core.stream.outcome import Outcome
 from promptmill.core.stream.ports import Delivery, Partition, Position, Sender, Source
@@ -30,8 +31,8 @@ class InMemory:
     def source(self, group: str, topic: str) -> Source:
         return MemorySource(self.broker, group, [topic])
 
-    def sender(self) -> Sender:
-        return MemorySender(self.broker)
+    def sender(self, layout: Layout | None = None) -> Sender:
+        return MemorySender(self.broker, layout)
 
     async def read(self, topic: str) -> list[Delivery]:
         return self.broker.topic(topic)

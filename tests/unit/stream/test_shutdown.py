@@ -11,6 +11,7 @@ import pytest
 
 from promptmill.core.deadline import MIN_CLOSING_S, Deadline
 from promptmill.core.errors import Fatal, Misconfigured
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
 from promptmill.core.stream.outcome import Outcome
 from promptmill.core.stream.ports import Delivery, Listener, Partition, Position, Sender, Source
@@ -75,7 +76,7 @@ class FaultySite:
     def source(self, group: str, topic: str) -> Source:
         return FaultySource(self, group, [topic])
 
-    def sender(self) -> Sender:
+    def sender(self, _layout: Layout | None = None) -> Sender:
         return FaultySender(self)
 
     async def read(self, topic: str) -> list[Delivery]:

@@ -20,7 +20,7 @@ class Identity:
     Attributes:
         cluster_id: as the brokers report it.
         topic: the full name on the broker.
-        partitions: how many; another number sends prompts to other partitions.
+        partitions: of the data set's layout; the topic may have more by now.
         topic_id: the broker's own id, which a topic made anew does not share; not compared
             where one side does not know it.
     """
@@ -56,18 +56,52 @@ class Identity:
             )
 
 
+def check_layout(known: int | None, counts: Mapping[str, int]) -> int:
+    """The layout of a data set, compared with what its topics have now.
+
+    Args:
+        known: that of the tables; ``None`` for a new data set, which takes what the topics have.
+        counts: the present number of partitions by topic; more than the layout may be there.
+
+    Raises:
+        Misconfigured: a topic has fewer partitions than the layout, or the topics of a new data
+            set have different numbers.
+    """
+    if known is None:
+        check_equal(counts)
+        return min(counts.values())
+    if fewer := {topic: count for topic, count in counts.items() if count < known}:
+        found = ", ".join(f"{topic} has {count}" for topic, count in fewer.items())
+        raise Misconfigured(
+            f"the data set is laid out for {known} partitions, but {found}: the topic was "
+            "deleted and created again with fewer; add partitions (kafka-topics --alter "
+            f"--partitions {known}), or set PROMPTMILL_STORE to a new folder"
+        )
+    return known
+
+
 def check_partitions(identities: Iterable[Identity]) -> None:
+    """Check that the layouts of all tables are the same.
+
+    Raises:
+        Misconfigured: what belongs to one prompt would stand in partitions of several numbers.
+    """
+    check_equal({identity.topic: identity.partitions for identity in identities})
+
+
+def check_equal(counts: Mapping[str, int]) -> None:
     """Check that all topics have equally many partitions.
 
     Raises:
         Misconfigured: what belongs to one prompt would stand in partitions of several numbers.
     """
-    counts = {identity.topic: identity.partitions for identity in identities}
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
+        most = max(counts.values())
         raise Misconfigured(
-            f"the store's topics have different numbers of partitions ({found}): what belongs "
-            "to one prompt must stand in the same partition of each; make them anew alike"
+            f"the topics of a new data set have different numbers of partitions ({found}): what "
+            "belongs to one prompt must stand in the same partition of each; give all of them "
+            f"{most} (kafka-topics --alter --partitions {most})"
         )
 
 

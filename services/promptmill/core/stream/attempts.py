@@ -12,7 +12,8 @@ import structlog
 from promptmill.core.errors import Fatal, Poison, Transient, Unavailable, reason_of
 from promptmill.core.stream.dead_letters import dead_letter
 from promptmill.core.stream.lanes import Job
-from promptmill.core.stream.outcome import Bury, Drop, Emit, Outcome, Outgoing, Retry
+from promptmill.core.stream.layout import Placement
+from promptmill.core.stream.outcome import Bury, Drop, Emit, Move, Outcome, Outgoing, Retry
 from promptmill.core.stream.ports import Sender
 from promptmill.core.stream.settings import LoopSettings
 from promptmill_schemas import Contract, ContractError, Topic, decode, encode
@@ -21,14 +22,14 @@ from promptmill_schemas.topics import DEAD_LETTERS
 log = structlog.get_logger(__name__)
 
 Work: TypeAlias = Callable[[Any], Awaitable[Outcome]]
-Final: TypeAlias = Emit | Drop | Bury
+Final: TypeAlias = Emit | Drop | Bury | Move
 
 
 class Probe(Protocol):
     """What is told about records; see :mod:`promptmill.core.telemetry.metrics`."""
 
     def settled(self, outcome: str, reason: str, seconds: float) -> None:
-        """One record is done: ``emit``, ``drop`` or ``bury``, with the reason of the latter."""
+        """One record is done: ``emit``, ``move``, or with a reason ``drop``, ``bury``."""
 
     def retried(self, reason: str) -> None:
         """One attempt failed and will be repeated."""
@@ -55,6 +56,7 @@ class Attempts:
         self._settings = settings
         self._probe = probe
         self._prefix = prefix
+        self._placement = None if settings.layout is None else Placement(settings.layout)
 
     async def outcome_of(self, job: Job) -> Final:
         """Work until there is an outcome other than a retry.
@@ -68,6 +70,8 @@ class Attempts:
         except ContractError as error:
             job.attempts = 1
             return Bury(reason_of(error), str(error))
+        if (move := self._move(job, contract)) is not None:
+            return move
         try:
             while True:
                 job.attempts += 1
@@ -83,6 +87,17 @@ class Attempts:
             job.task.uncancel()
             limit = self._settings.deadline_s
             return Bury("deadline", f"no outcome within {limit} s; raise deadline_s or replay it")
+
+    def _move(self, job: Job, contract: Contract) -> Move | None:
+        """The way back to where the layout wants this message, if it stands elsewhere.
+
+        Partitions may have been added, or another program may choose them in its own way. The
+        store keeps what belongs to one prompt in the partition of one number.
+        """
+        key, number = self._topic.key(contract).encode(), job.delivery.partition.number
+        if self._placement is None or not self._placement.is_to_be_moved(number, key):
+            return None
+        return Move(key)
 
     async def _pause(self, job: Job, outcome: Retry) -> None:
         self._probe.retried(outcome.reason)
@@ -124,6 +139,8 @@ class Attempts:
                 await self._publish_all(outcome)
             except Poison as error:
                 outcome = Bury(reason_of(error), str(error))
+        if isinstance(outcome, Move):
+            await self._publish((self._topic.name, outcome.key, job.delivery.value or b""))
         if isinstance(outcome, Bury):
             await self._publish(_encoded(self._letter(job, outcome)))
             log.warning(
@@ -187,4 +204,6 @@ def _encoded(message: Outgoing) -> tuple[str, bytes, bytes]:
 def _label(outcome: Final) -> tuple[str, str]:
     if isinstance(outcome, Emit):
         return "emit", ""
+    if isinstance(outcome, Move):
+        return "move", ""
     return ("drop" if isinstance(outcome, Drop) else "bury"), outcome.reason

@@ -10,9 +10,9 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from zlib import crc32
 
 from promptmill.core.errors import Poison, Stale
+from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Delivery, Listener, Partition, Position
 
 BATCH = 100
@@ -39,9 +39,11 @@ class MemoryBroker:
         self.groups: dict[str, list[MemorySource]] = defaultdict(list)
         self._rebalancing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def append(self, topic: str, key: bytes, value: bytes) -> Delivery:
+    def append(
+        self, topic: str, key: bytes, value: bytes, layout: Layout | None = None
+    ) -> Delivery:
         """Add a message to the partition of its key; what it would be delivered as."""
-        partition = Partition(topic, crc32(key) % self.partitions)
+        partition = Partition(topic, (layout or Layout(self.partitions)).partition_of(key))
         log = self.logs[partition]
         log.records.append((key, value))
         for group in self.groups.values():
@@ -212,8 +214,9 @@ class MemorySource:
 class MemorySender:
     """Publishes to a :class:`MemoryBroker`."""
 
-    def __init__(self, broker: MemoryBroker) -> None:
+    def __init__(self, broker: MemoryBroker, layout: Layout | None = None) -> None:
         self.broker = broker
+        self._layout = layout
 
     async def start(self) -> None:
         """Nothing to connect."""
@@ -228,5 +231,5 @@ class MemorySender:
                 f"a message of {len(value)} bytes for topic {topic} is larger than the broker "
                 f"takes ({self.broker.max_message_bytes} bytes): ask for less"
             )
-        self.broker.append(topic, key, value)
+        self.broker.append(topic, key, value, self._layout)
         await asyncio.sleep(0)

@@ -47,4 +47,14 @@ class Bury:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Publish the same bytes again under this key: the message stood in a wrong partition.
+
+    The loop's own outcome; no work returns it.
+    """
+
+    key: bytes
+
+
 Outcome: TypeAlias = Emit | Drop | Retry | Bury

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from promptmill.core.backoff import backoff_s
 from promptmill.core.errors import Misconfigured
+from promptmill.core.stream.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class LoopSettings:
         revoke_budget_s: how long a leaving partition waits for outcomes being published.
         grace_s: how long a stopping process may take in all, its last commit included.
         failover_s: how long an abandoned call of the broker is waited for.
+        layout: of the data set; a message that stands in another partition is published again.
+            Without it, every message is worked on where it stands.
     """
 
     slots: int = 64
@@ -37,6 +40,7 @@ class LoopSettings:
     revoke_budget_s: float = 3.0
     grace_s: float = 30.0
     failover_s: float = 30.0
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
         for name in ("slots", "prefetch", "attempts"):

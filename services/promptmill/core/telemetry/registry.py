@@ -61,6 +61,38 @@ def registry_key(prefix: str, identity: str) -> str:
     return f"promptmill:{prefix}worker:{identity}"
 
 
+def layout_key(prefix: str) -> str:
+    """The key of the data set's layout; the prefix is the topics' own."""
+    return f"promptmill:{prefix}layout"
+
+
+async def write_layout(redis_url: str, prefix: str, partitions: int) -> None:
+    """Tell workers that cannot read the store's tables how the data set is laid out."""
+    redis: Redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    try:
+        await redis.set(layout_key(prefix), partitions)
+    except (RedisError, OSError) as error:
+        log.warning("layout_not_written", error=repr(error))
+    finally:
+        await redis.aclose()
+
+
+async def read_layout(redis_url: str, prefix: str) -> int | None:
+    """How many partitions the data set is laid out for; ``None`` when no store has said it.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    redis: Redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    try:
+        value = await redis.get(layout_key(prefix))
+    except (RedisError, OSError) as error:
+        raise Unavailable(f"Redis cannot be asked for the layout: {error!r}") from error
+    finally:
+        await redis.aclose()
+    return int(value) if value is not None and value.isdigit() and int(value) > 0 else None
+
+
 class Registration:
     """Keeps one worker's entry alive while the context is open."""
 

@@ -58,6 +58,14 @@ class DeltaReader:
             name: TableHandle(f"{folder.rstrip('/')}/{name}", storage_options) for name in TableName
         }
 
+    def layout(self) -> int | None:
+        """How many partitions the data set is laid out for; ``None`` while it has no table."""
+        for handle in self._handles.values():
+            if handle.exists():
+                properties = handle.open().metadata().configuration
+                return int(properties[PARTITIONS]) if PARTITIONS in properties else None
+        return None
+
     def snapshot(self, name: TableName) -> Snapshot | None:
         """The table now; ``None`` while no sink has made it."""
         handle = self._handles[name]

@@ -24,6 +24,7 @@ from aiokafka.errors import (
 )
 
 from promptmill.core.errors import Fatal, Unavailable
+from promptmill.core.stream.kafka.partitioner import by_layout
 from promptmill.core.stream.kafka.producer import AbortableProducer
 from promptmill.core.stream.kafka.refusals import (
     REFUSED_BATCH,
@@ -34,6 +35,7 @@ from promptmill.core.stream.kafka.refusals import (
 )
 from promptmill.core.stream.kafka.supervisor import MAX_MESSAGE_BYTES, ProducerSupervisor
 from promptmill.core.stream.kafka.unacknowledged import Unacknowledged, Waiting
+from promptmill.core.stream.layout import Layout
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +55,8 @@ class KafkaSender:
         delivery_timeout_s: how long a message may stay unacknowledged before that is reported.
         gives_up: report it to the caller as ``Unavailable``, for commands in front of which a
             person waits; otherwise it is logged, and the caller waits.
+        layout: of the data set; without it, keys are spread over the partitions that each
+            topic has now.
     """
 
     def __init__(
@@ -63,13 +67,18 @@ class KafkaSender:
         compression: str | None = "lz4",
         delivery_timeout_s: float = 60.0,
         gives_up: bool = False,
+        layout: Layout | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._timeout_s = delivery_timeout_s
         self._gives_up = gives_up
         self._now = time.monotonic
         self._producers = ProducerSupervisor(
-            bootstrap, client_id=client_id, compression=compression, timeout_s=delivery_timeout_s
+            bootstrap,
+            client_id=client_id,
+            compression=compression,
+            timeout_s=delivery_timeout_s,
+            partitioner=None if layout is None else by_layout(layout),
         )
         self._waiting = Unacknowledged(self._now)
         self._watch: asyncio.Task[None] | None = None

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
 from promptmill.core.errors import Fatal, Stale, Unavailable
+from promptmill.core.stream.kafka.assignor import CoPartitionedAssignor
 from promptmill.core.stream.kafka.lookup import messages_at
 from promptmill.core.stream.ports import Delivery, Listener, Partition, Position
 
@@ -32,6 +32,8 @@ HEARTBEAT_MS = 3_000
 REBALANCE_TIMEOUT_MS = 60_000
 MAX_POLL_INTERVAL_MS = 600_000
 POLL_MS = 50
+METADATA_MAX_AGE_MS = 30_000
+"""Partitions that were added to a topic are consumed after this time at the latest."""
 
 
 class KafkaSource:
@@ -70,6 +72,7 @@ class KafkaSource:
             apply_types=False,
             logger=None,
             graceful_timeout=None,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
         )
         self._subscriber = self._broker.subscriber(
             *topics,
@@ -80,7 +83,7 @@ class KafkaSource:
             group_instance_id=instance_id,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
-            partition_assignment_strategy=[RangePartitionAssignor],
+            partition_assignment_strategy=[CoPartitionedAssignor],
             session_timeout_ms=session_timeout_ms,
             heartbeat_interval_ms=min(HEARTBEAT_MS, session_timeout_ms // 3),
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,

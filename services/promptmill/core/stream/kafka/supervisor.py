@@ -7,8 +7,10 @@ from contextlib import suppress
 
 import structlog
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
 
 from promptmill.core.errors import Unavailable
+from promptmill.core.stream.kafka.partitioner import Partitioner
 from promptmill.core.stream.kafka.producer import AbortableProducer
 from promptmill_schemas.limits import MAX_DEAD_LETTER_BYTES
 
@@ -29,12 +31,19 @@ class ProducerSupervisor:
     """
 
     def __init__(
-        self, bootstrap: str, *, client_id: str, compression: str | None, timeout_s: float
+        self,
+        bootstrap: str,
+        *,
+        client_id: str,
+        compression: str | None,
+        timeout_s: float,
+        partitioner: Partitioner | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._client_id = client_id
         self._compression = compression
         self._timeout_s = timeout_s
+        self._partitioner = partitioner or DefaultPartitioner()
         self._stopped = False
         self._replacement: asyncio.Task[AbortableProducer] | None = None
         self._retired: set[asyncio.Task[None]] = set()
@@ -119,6 +128,7 @@ class ProducerSupervisor:
             enable_idempotence=True,
             compression_type=self._compression,
             linger_ms=LINGER_MS,
+            partitioner=self._partitioner,
             max_batch_size=MAX_BATCH_BYTES,
             max_request_size=MAX_MESSAGE_BYTES,
             request_timeout_ms=int(self._timeout_s * 500),
