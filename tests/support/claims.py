@@ -74,16 +74,23 @@ def claim(
     decision: str = "first",
     policy: str = POLICY,
     limit: int = 1,
+    replays: int = 0,
 ) -> Claim:
     """A claim about the prompt named by any text."""
     return Claim(
-        digest("prompt", prompt), digest("decision", prompt, decision), policy, options, limit
+        digest("prompt", prompt),
+        digest("decision", prompt, decision),
+        policy,
+        options,
+        limit,
+        replays=replays,
     )
 
 
-def claimed(prompt: str, *records: RecordKey, decision: str = "first") -> Claimed:
+def claimed(prompt: str, *records: RecordKey, decision: str = "first", replays: int = 0) -> Claimed:
     """What was published about the prompt."""
-    return Claimed(digest("prompt", prompt), digest("decision", prompt, decision), POLICY, records)
+    decided = digest("decision", prompt, decision)
+    return Claimed(digest("prompt", prompt), decided, POLICY, records, replays)
 
 
 def accepted(decision: Decision) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ class Case:
             options=options,
             limit=self.policy.wanted(len(options)),
             similarity=similarity,
+            replays=self.prompt.replays,
         )
 
     def accepted(self, tokens: Iterable[str]) -> list[Selection]:

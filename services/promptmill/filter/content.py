@@ -103,9 +103,13 @@ def claimed_from_record(record: Record, *, sketched: bool = False) -> Claimed:
     key = record_key(
         record.record_id, record.kind, prompt, record.chosen, record.rejected, sketched=sketched
     )
-    return Claimed(record.prompt_id, record.decision_id, record.policy_version, (key,))
+    return Claimed(
+        record.prompt_id, record.decision_id, record.policy_version, (key,), record.replays
+    )
 
 
 def claimed_from_reject(reject: Reject) -> Claimed:
     """The claim that kept this prompt out."""
-    return Claimed(reject.prompt_id, reject.decision_id, reject.policy_version)
+    return Claimed(
+        reject.prompt_id, reject.decision_id, reject.policy_version, replays=reject.replays
+    )

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from promptmill.core.gates.base import Claimed
+from promptmill.core.gates.base import Claimed, RecordKey
 from promptmill.core.sinks.base import TableName
 from promptmill.core.stream.kafka.reader import LogReader
 from promptmill.filter.content import claimed_from_record, claimed_from_reject, record_key
@@ -22,9 +22,9 @@ log = structlog.get_logger(__name__)
 Item = TypeVar("Item")
 RECORD_COLUMNS = (
     "record_id", "prompt_id", "decision_id", "policy_version", "kind",
-    "messages", "chosen", "rejected",
+    "messages", "chosen", "rejected", "replays",
 )  # fmt: skip
-REJECT_COLUMNS = ("prompt_id", "decision_id", "policy_version")
+REJECT_COLUMNS = ("prompt_id", "decision_id", "policy_version", "replays")
 
 
 class Published:
@@ -93,11 +93,16 @@ class Published:
             row["rejected"],
             sketched=self._sketched,
         )
-        return Claimed(row["prompt_id"], row["decision_id"], row["policy_version"], (key,))
+        return _claimed_row(row, (key,))
 
 
 def _of_reject_row(row: dict[str, Any]) -> Claimed:
-    return Claimed(row["prompt_id"], row["decision_id"], row["policy_version"])
+    return _claimed_row(row, ())
+
+
+def _claimed_row(row: dict[str, Any], records: tuple[RecordKey, ...]) -> Claimed:
+    head = (row["prompt_id"], row["decision_id"], row["policy_version"])
+    return Claimed(*head, records, row["replays"] or 0)
 
 
 async def _in_thread(items: Iterable[Item]) -> AsyncIterator[Item]:

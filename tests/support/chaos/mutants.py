@@ -171,8 +171,8 @@ MUTANTS = (
         (
             Change(
                 f"{GATES}/claim.lua",
-                "  local made = call('HGET', bucket, prompt)\n",
-                "  local made = false\n",
+                "standing(decision_of(call('HGET', bucket, prompt)), decision, policy, replays)",
+                "standing(nil, decision, policy, replays)",
             ),
             Change(
                 f"{GATES}/claim.lua",
@@ -296,6 +296,17 @@ MUTANTS = (
             ),
         ),
         (f"{REDIS_FAULTS}::test_the_first_replica_that_attaches_costs_no_rebuild",),
+    ),
+    Mutant(
+        "a prompt that is sent again is a variant of its lost decision",
+        (
+            Change(
+                f"{GATES}/claim.lua",
+                "made.id ~= decision and replays > made.replays",
+                "made.id ~= decision and false",
+            ),
+        ),
+        ("tests/contract/gates/test_replays.py::test_more_replays_replace_the_decision",),
     ),
     Mutant(
         "evicted claims not noticed",

@@ -2,8 +2,9 @@
 
 A filter asks before it publishes. The first decision about a prompt stands, accepted or
 rejected, so that a message that is delivered again gets the verdict it had, and another
-generation of the same prompt (a *variant*) gets none. Content belongs to the first record
-that claimed it; the owner is the record's own id, so no record is its own duplicate.
+generation of the same prompt (a *variant*) gets none; until the prompt is sent again on purpose.
+Content belongs to the first record that claimed it; the owner is the record's own id, so no
+record is its own duplicate.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from promptmill.core.gates.sketch import Sketch
 TOKEN_DIGITS = 8
 """Hexadecimal digits of a record id by which a verdict names it. Among the n records that one
 message can make, two share them with a chance of n²/2^33: 2e-9 for four answers."""
+
+MAX_REPLAYS = 255
+"""A decision keeps this number for all beyond."""
 
 
 class StateLost(Unavailable):
@@ -48,6 +52,9 @@ class Claim:
         limit: how many of them are wanted; an option whose content is taken is passed over.
         similarity: from which on content is taken by nearly equal content (Jaccard, of
             sketches); ``None``: by equal content only.
+        replays: how often the prompt has been sent again on purpose, because its decision was
+            never stored. More replays than those of the decision that stands replace that
+            decision, and its records stand in no way; 255 at most are told apart.
     """
 
     prompt_id: str
@@ -56,6 +63,7 @@ class Claim:
     options: tuple[RecordKey, ...] = ()
     limit: int = 1
     similarity: float | None = None
+    replays: int = 0
 
     def require(self, *, sketches: bool) -> None:
         """Raises ``Misconfigured`` if the gate lacks the sketches that this claim asks for."""
@@ -95,7 +103,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Another decision stands for this prompt: this message is one generation too many."""
+    """The prompt was already decided from another generation; drop this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,7 @@ class Claimed:
     decision_id: str
     policy: str
     records: tuple[RecordKey, ...] = ()
+    replays: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,4 +186,4 @@ def claimed_of(claim: Claim, verdict: Verdict) -> Claimed | None:
     )
     if len(records) != len(verdict.accepted):
         return None
-    return Claimed(claim.prompt_id, claim.decision_id, verdict.policy, records)
+    return Claimed(claim.prompt_id, claim.decision_id, verdict.policy, records, claim.replays)

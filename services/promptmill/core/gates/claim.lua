@@ -3,9 +3,9 @@
 -- KEYS  the state, then for each claim the bucket of its prompt, and for each option the bucket of
 --       its content and, with a sketch, those of its bands and of its signature.
 -- ARGV  the epoch that the caller relies on; "1" if it relies on sketches; bits of the layout; all
---       claims packed one after the other: prompt (10 bytes), decision (8), policy (4), limit (1),
---       bits in which nearly equal signatures agree (1; 0: not asked for), number of options (1),
---       then for each option its content (10), record id (16), "\0" without a sketch, "\2" if it
+--       claims packed one after the other: prompt (10 bytes), decision (8), policy (4), replays (1),
+--       limit (1), bits in which nearly equal signatures agree (1; 0: not asked for), number of
+--       options (1), then for each option its content (10), record id (16), "\0" without a sketch, "\2" if it
 --       needs none, or "\1", bands (5 each) and signature (56).
 --
 -- Returns nothing when the claims are incomplete, else one string for each claim: "V" for a
@@ -34,14 +34,15 @@ local function agreement(one, other, first, last)
   return bits
 end
 
--- The known record whose signature agrees most, if it does in at least so many bits.
-local function nearest(record, least)
+-- The known record whose signature agrees most, if it does in at least so many bits. Records of
+-- decisions that were replaced never got a row, so they stand in no way.
+local function nearest(record, least, replaced)
   local own, seen, found, most = sub(record.id, 1, 8), {}, nil, least - 1
   for number = 1, BANDS do
     local refs = refs_of(record.sketch[number])
     for start = 1, #refs, 8 do
       local ref = sub(refs, start, start + 7)
-      local known = ref ~= own and not seen[ref] and
+      local known = ref ~= own and not seen[ref] and not names(replaced, sub(ref, 1, 4)) and
         call('HGET', signature_bucket(ref), sub(ref, 3, 8))
       seen[ref] = true
       if known then
@@ -56,50 +57,62 @@ local function nearest(record, least)
   return found, most
 end
 
-local function owner_of(record, least)
+local function owner_of(record, least, replaced)
   local owner = call('HGET', record.bucket, record.content)
-  if owner then
+  if owner and not names(replaced, sub(owner, 1, 4)) then
     return owner ~= record.id and owner, 255
   end
   if least > 0 and record.sketch then
-    return nearest(record, least)
+    return nearest(record, least, replaced)
   end
+end
+
+-- The decision that stands before this claim, the one it would make, and the tokens of records that
+-- were never stored. A prompt that was sent again on purpose (more replays) is decided again.
+local function standing(made, decision, policy, replays)
+  local new = { id = decision, policy = policy, replays = replays, tokens = '', earlier = '' }
+  if made and made.id ~= decision and replays > made.replays then
+    new.earlier = made.tokens .. made.earlier
+    return nil, new
+  end
+  return made, made or new
 end
 
 -- A decision that was made is never changed, with one exception: of one that accepted, records
 -- may be missing after a rebuild (published in part). The same policy adds them again.
-local function may_add(made, by, policy)
-  return not made or (#made > 12 and by == policy)
+local function may_add(made, policy)
+  return not made or (made.tokens ~= '' and made.policy == policy)
 end
 
 local function decide()
   local bucket, prompt, decision, policy = next_key(), take(10), take(8), take(4)
-  local limit, least, options = byte(take(1)), byte(take(1)), take_records()
-  local made = call('HGET', bucket, prompt)
-  if made and sub(made, 1, 8) ~= decision then
+  local replays, limit, least = byte(take(1)), byte(take(1)), byte(take(1))
+  local options = take_records()
+  local made, now = standing(decision_of(call('HGET', bucket, prompt)), decision, policy, replays)
+  if now.id ~= decision then
     return 'V'
   end
-  local by = made and sub(made, 9, 12) or policy
-  local before = made and sub(made, 13) or ''
-  local tokens, owners, open = before, '', may_add(made, by, policy)
+  local before, owners, open = now.tokens, '', may_add(made, policy)
   for number, option in ipairs(options) do
     local token = sub(option.id, 1, 4)
-    if not names(tokens, token) then
-      local room = open and #tokens < limit * 4
-      local owner, bits = owner_of(option, (room or tokens == '') and least or 0)
+    if not names(now.tokens, token) then
+      local room = open and #now.tokens < limit * 4
+      local asked = (room or now.tokens == '') and least or 0
+      local owner, bits = owner_of(option, asked, now.earlier)
       if owner then
         owners = owners .. char(number - 1) .. owner .. char(bits)
       elseif room then
-        tokens = tokens .. token
+        now.tokens = now.tokens .. token
         call('HSET', option.bucket, option.content, option.id)
         index(option)
       end
     end
   end
-  if not made or tokens ~= before then
-    call('HSET', bucket, prompt, decision .. by .. tokens)
+  if not made or now.tokens ~= before or replays > made.replays then
+    now.replays = math.max(now.replays, replays)
+    call('HSET', bucket, prompt, packed_decision(now))
   end
-  return (made and 'S' or 'N') .. by .. char(#tokens / 4) .. tokens .. owners
+  return (made and 'S' or 'N') .. now.policy .. char(#now.tokens / 4) .. now.tokens .. owners
 end
 
 if ARGV[2] == '1' then

@@ -3,7 +3,7 @@
 -- KEYS  the state, then for each decision the bucket of its prompt, and for each record the bucket
 --       of its content and, with a sketch, those of its bands and of its signature.
 -- ARGV  field of the loader; all decisions packed one after the other: prompt (10 bytes),
---       decision (8), policy (4), number of records (1), then for each record its content (10),
+--       decision (8), policy (4), replays (1), number of records (1), then for each record its content (10),
 --       record id (16), "\0" without a sketch, "\2" if it needs none, or "\1",
 --       bands (5 each) and signature (56).
 --
@@ -18,30 +18,61 @@ end
 
 local conflicts = 0
 
-local function own(record)
-  if call('HSETNX', record.bucket, record.content, record.id) == 0
-    and call('HGET', record.bucket, record.content) ~= record.id then
-    conflicts = conflicts + 1
+local function own(record, replaced)
+  if call('HSETNX', record.bucket, record.content, record.id) == 0 then
+    local owner = call('HGET', record.bucket, record.content)
+    if names(replaced, sub(owner, 1, 4)) then
+      call('HSET', record.bucket, record.content, record.id)
+    elseif owner ~= record.id then
+      conflicts = conflicts + 1
+    end
   end
   index(record)
 end
 
-local function load()
-  local bucket, prompt, head, records = next_key(), take(10), take(12), take_records()
-  local made = call('HGET', bucket, prompt)
-  local tokens = made and sub(made, 13) or ''
-  for _, record in ipairs(records) do
-    own(record)
-    if not names(tokens, sub(record.id, 1, 4)) then
-      tokens = tokens .. sub(record.id, 1, 4)
+-- Of two decisions about a prompt the one with more replays stands.
+local function merged(made, new)
+  if not made then
+    return new
+  end
+  if made.id ~= new.id then
+    if new.replays > made.replays then
+      new.earlier = made.tokens .. made.earlier
+      return new
+    end
+    conflicts = conflicts + (new.replays == made.replays and 1 or 0)
+    return made
+  end
+  if (made.tokens == '') ~= (new.tokens == '') then
+    conflicts = conflicts + 1
+    return made
+  end
+  for start = 1, #new.tokens, 4 do
+    local token = sub(new.tokens, start, start + 3)
+    if not names(made.tokens, token) then
+      made.tokens = made.tokens .. token
     end
   end
-  if not made then
-    call('HSET', bucket, prompt, head .. tokens)
-  elseif sub(made, 1, 8) ~= sub(head, 1, 8) or (#made == 12) ~= (#records == 0) then
-    conflicts = conflicts + 1
-  elseif #tokens > #made - 12 then
-    call('HSET', bucket, prompt, sub(made, 1, 12) .. tokens)
+  made.replays = math.max(made.replays, new.replays)
+  return made
+end
+
+local function load()
+  local bucket, prompt = next_key(), take(10)
+  local new = { id = take(8), policy = take(4), replays = byte(take(1)), earlier = '' }
+  local records, tokens = take_records(), {}
+  for number, record in ipairs(records) do
+    tokens[number] = sub(record.id, 1, 4)
+  end
+  new.tokens = table.concat(tokens)
+  local made = call('HGET', bucket, prompt)
+  local now = merged(decision_of(made), new)
+  for _, record in ipairs(records) do
+    own(record, now.earlier)
+  end
+  local packed = packed_decision(now)
+  if packed ~= made then
+    call('HSET', bucket, prompt, packed)
   end
 end
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncIterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from promptmill.core.gates.base import (
+    MAX_REPLAYS,
     TOKEN_DIGITS,
     Claim,
     Claimed,
@@ -36,6 +37,13 @@ class _Made:
     decision_id: str
     policy: str
     accepted: tuple[str, ...] = ()
+    replays: int = 0
+    earlier: tuple[str, ...] = ()
+    """Tokens of records of decisions that this one replaced."""
+
+    def replaced_by(self, new: _Made) -> _Made:
+        """The new decision, which knows the records of this one."""
+        return replace(new, earlier=self.accepted + self.earlier)
 
 
 class _Index:
@@ -54,10 +62,12 @@ class _Index:
             for band in _bands(record.sketch):
                 self._bands[band].append(record.record_id)
 
-    def nearest(self, sketch: Sketch, least: float) -> Owner | None:
+    def nearest(self, sketch: Sketch, least: float, earlier: tuple[str, ...]) -> Owner | None:
         ids = dict.fromkeys(each for band in _bands(sketch) for each in self._bands[band])
         found = [
-            (agreement(sketch.signature, self._sketches[each].signature), each) for each in ids
+            (agreement(sketch.signature, self._sketches[each].signature), each)
+            for each in ids
+            if each[:TOKEN_DIGITS] not in earlier
         ]
         agreed, record_id = max(found, key=lambda pair: pair[0], default=(0, ""))
         if agreed < least_agreement(least):
@@ -114,10 +124,13 @@ class MemoryClaims:
 
     def decide(self, claim: Claim) -> Decision:
         """The decision that stands, made now if there is none."""
-        made = self.decisions.get(claim.prompt_id)
+        made, replays = self.decisions.get(claim.prompt_id), min(claim.replays, MAX_REPLAYS)
+        new = _Made(claim.decision_id, claim.policy, replays=replays)
         if made is not None and made.decision_id != claim.decision_id:
-            return Variant()
-        standing = made or _Made(claim.decision_id, claim.policy)
+            if replays <= made.replays:
+                return Variant()
+            new, made = made.replaced_by(new), None
+        standing = made or new
         may_add = made is None or (bool(made.accepted) and made.policy == claim.policy)
         accepted, owners = list(standing.accepted), {}
         for option in claim.options:
@@ -125,39 +138,56 @@ class MemoryClaims:
             if token in accepted:
                 continue
             room = may_add and len(accepted) < claim.limit
-            if owner := self._owner(option, claim.similarity if room or not accepted else None):
+            least = claim.similarity if room or not accepted else None
+            if owner := self._owner(option, least, standing.earlier):
                 owners[option.record_id] = owner
             elif room:
                 accepted.append(token)
                 self.owners[option.content] = option.record_id
                 self.index.add(option)
-        made_now = _Made(standing.decision_id, standing.policy, tuple(accepted))
-        self.decisions[claim.prompt_id] = made_now
-        return Verdict(made_now.accepted, standing.policy, owners, replayed=made is not None)
+        self.decisions[claim.prompt_id] = replace(
+            standing, accepted=tuple(accepted), replays=max(standing.replays, replays)
+        )
+        return Verdict(tuple(accepted), standing.policy, owners, replayed=made is not None)
 
     def load(self, claimed: Claimed) -> int:
         """Add a published decision; returns how many contradictions it brought."""
-        conflicts = sum(self._owned_by_another(record) for record in claimed.records)
-        tokens = [record.record_id[:TOKEN_DIGITS] for record in claimed.records]
-        new = _Made(claimed.decision_id, claimed.policy, tuple(tokens))
-        made = self.decisions.setdefault(claimed.prompt_id, new)
-        if made.decision_id != new.decision_id or bool(made.accepted) != bool(tokens):
-            return conflicts + 1
-        accepted = tuple(dict.fromkeys((*made.accepted, *tokens)))
-        self.decisions[claimed.prompt_id] = _Made(made.decision_id, made.policy, accepted)
-        return conflicts
+        tokens = tuple(record.record_id[:TOKEN_DIGITS] for record in claimed.records)
+        replays = min(claimed.replays, MAX_REPLAYS)
+        new = _Made(claimed.decision_id, claimed.policy, tokens, replays)
+        made = self.decisions.get(claimed.prompt_id)
+        now, conflicts = (new, 0) if made is None else _merged(made, new)
+        self.decisions[claimed.prompt_id] = now
+        return conflicts + sum(self._owned_by_another(r, now.earlier) for r in claimed.records)
 
-    def _owned_by_another(self, record: RecordKey) -> bool:
+    def _owned_by_another(self, record: RecordKey, earlier: tuple[str, ...]) -> bool:
         self.index.add(record)
-        return self.owners.setdefault(record.content, record.record_id) != record.record_id
+        owner = self.owners.setdefault(record.content, record.record_id)
+        if owner[:TOKEN_DIGITS] in earlier:
+            self.owners[record.content] = owner = record.record_id
+        return owner != record.record_id
 
-    def _owner(self, option: RecordKey, least: float | None) -> Owner | None:
+    def _owner(
+        self, option: RecordKey, least: float | None, earlier: tuple[str, ...]
+    ) -> Owner | None:
         owner = self.owners.get(option.content)
-        if owner is not None:
+        if owner is not None and owner[:TOKEN_DIGITS] not in earlier:
             return None if owner == option.record_id else Owner(owner)
-        if least is None or option.sketch in (None, EXEMPT):
+        if least is None or option.sketch is None or option.sketch == EXEMPT:
             return None
-        return self.index.nearest(option.sketch, least)
+        return self.index.nearest(option.sketch, least, earlier)
+
+
+def _merged(made: _Made, new: _Made) -> tuple[_Made, int]:
+    """Of two decisions about a prompt the one that stands, and how they contradict."""
+    if made.decision_id != new.decision_id:
+        if new.replays > made.replays:
+            return made.replaced_by(new), 0
+        return made, int(new.replays == made.replays)
+    if bool(made.accepted) != bool(new.accepted):
+        return made, 1
+    accepted = tuple(dict.fromkeys((*made.accepted, *new.accepted)))
+    return replace(made, accepted=accepted, replays=max(made.replays, new.replays)), 0
 
 
 class MemoryGate:

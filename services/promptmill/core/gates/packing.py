@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from promptmill.core.gates.base import Claim, Claimed, Owner, RecordKey
+from promptmill.core.gates.base import MAX_REPLAYS, Claim, Claimed, Owner, RecordKey
 from promptmill.core.gates.layout import (
     DECISION_BYTES,
     POLICY_BYTES,
@@ -67,6 +67,7 @@ class _Packer:
         decision = bytes.fromhex(item.decision_id)[:DECISION_BYTES]
         self._place(self._layout.decision(item.prompt_id))
         self._data += (decision, policy_digest(item.policy))
+        self.number(min(item.replays, MAX_REPLAYS))
 
     def number(self, number: int) -> None:
         self._data.append(bytes((number,)))

@@ -63,6 +63,36 @@ local function refs_of(band)
   return band.refs
 end
 
+-- A decision lies in its bucket as its digest (8), policy (4), replays (1) and the tokens of its
+-- records (4 each). One with replays has the number of these (1) before them, and behind them the
+-- tokens of the decisions that it replaced, as many as fit into an entry of a listpack.
+local ENTRY = 64
+
+local function decision_of(made)
+  if not made then
+    return nil
+  end
+  local replays, tokens, earlier = byte(made, 13), sub(made, 14), ''
+  if replays > 0 then
+    local last = 14 + byte(made, 14) * 4
+    tokens, earlier = sub(made, 15, last), sub(made, last + 1)
+  end
+  return {
+    id = sub(made, 1, 8), policy = sub(made, 9, 12), replays = replays, tokens = tokens,
+    earlier = earlier,
+  }
+end
+
+local function packed_decision(made)
+  local head = made.id .. made.policy .. char(made.replays)
+  if made.replays == 0 then
+    return head .. made.tokens
+  end
+  head = head .. char(#made.tokens / 4) .. made.tokens
+  local room = math.max(0, ENTRY - #head)
+  return head .. sub(made.earlier, 1, room - room % 4)
+end
+
 -- Makes the record known to searches for nearly equal content.
 local function index(record)
   local sketch, id = record.sketch, record.id
