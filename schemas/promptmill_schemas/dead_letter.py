@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from typing import ClassVar, Literal
+from binascii import Error as Base64Error
+from hashlib import blake2b
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
+from promptmill_schemas.errors import ContractError
 from promptmill_schemas.fields import Time
-from promptmill_schemas.limits import MAX_DEAD_LETTER_BYTES
+from promptmill_schemas.ids import ID_BYTES
+from promptmill_schemas.limits import HEAD_BYTES, MAX_DEAD_LETTER_BYTES, MAX_ORIGINAL_BYTES
 from promptmill_schemas.prompt import Id, Int, RunName, Text
 
 
@@ -23,6 +27,9 @@ class DeadLetter(Contract):
         stage: the service that gave up.
         topic, partition, offset: where the original stands.
         key, value: the original's bytes in base64; ``None`` where it had none.
+        original_size: bytes of the original's value, when the letter keeps only the first 64 KiB
+            of its key and value; the rest stands at topic, partition and offset.
+        original_digest: BLAKE2b-128 of that value, by which it is known again.
         reason: short class of the failure, for counting.
         detail: the error's message.
         attempts: how often the stage tried.
@@ -41,23 +48,76 @@ class DeadLetter(Contract):
     offset: Int = Field(ge=0)
     key: str | None = None
     value: str | None = None
+    original_size: Int | None = Field(default=None, ge=0)
+    original_digest: Id | None = None
     reason: Text
     detail: Text
     attempts: Int = Field(ge=1)
     replays: Int = Field(default=0, ge=0)
     created_at: Time
 
+    @model_validator(mode="after")
+    def _key_and_value_are_base64(self) -> Self:
+        for field, text in (("key", self.key), ("value", self.value)):
+            try:
+                from_base64(text)
+            except (Base64Error, ValueError) as error:
+                remedy = "send the bytes in base64"
+                raise ContractError(field, text, "base64", remedy) from error
+        return self
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the letter carries all of the original."""
+        return self.original_size is None
+
+    def is_of(self, value: bytes | None) -> bool:
+        """Whether this is the value of the original, of which the letter keeps the head."""
+        whole = value or b""
+        return (len(whole), _digest(whole)) == (self.original_size, self.original_digest)
+
+    def shortened(self) -> DeadLetter:
+        """The same letter with no more than the head of its original."""
+        if not self.is_whole:
+            return self
+        return self.model_copy(update=_head_of(self.original_key, self.original_value))
+
     @property
     def original_key(self) -> bytes | None:
         """The key of the original message."""
-        return None if self.key is None else b64decode(self.key)
+        return from_base64(self.key)
 
     @property
     def original_value(self) -> bytes | None:
-        """The bytes of the original message."""
-        return None if self.value is None else b64decode(self.value)
+        """The bytes of the original message, or their head."""
+        return from_base64(self.value)
 
 
 def to_base64(raw: bytes | None) -> str | None:
     """The form in which a dead letter carries bytes."""
     return None if raw is None else b64encode(raw).decode()
+
+
+def from_base64(text: str | None) -> bytes | None:
+    """The bytes in a dead letter; raises ``ValueError`` where there are none."""
+    return None if text is None else b64decode(text)
+
+
+def original_fields(key: bytes | None, value: bytes | None) -> dict[str, Any]:
+    """The fields of a letter that carry its original, whole if it fits."""
+    if len(key or b"") + len(value or b"") > MAX_ORIGINAL_BYTES:
+        return _head_of(key, value)
+    return {"key": to_base64(key), "value": to_base64(value)}
+
+
+def _head_of(key: bytes | None, value: bytes | None) -> dict[str, Any]:
+    return {
+        "key": to_base64(key and key[:HEAD_BYTES]),
+        "value": to_base64(value and value[:HEAD_BYTES]),
+        "original_size": len(value or b""),
+        "original_digest": _digest(value or b""),
+    }
+
+
+def _digest(value: bytes) -> str:
+    return blake2b(value, digest_size=ID_BYTES).hexdigest()

@@ -13,6 +13,12 @@ MAX_MESSAGE_BYTES = 8 * MIB
 MAX_DEAD_LETTER_BYTES = 12 * MIB
 """A dead letter carries the original bytes in base64, which grow by a third."""
 
+MAX_ORIGINAL_BYTES = MAX_DEAD_LETTER_BYTES * 3 // 4 - 256 * 1024
+"""The largest original (key and value) that a dead letter carries whole."""
+
+HEAD_BYTES = 64 * 1024
+"""What a dead letter keeps of a larger original."""
+
 MAX_CANDIDATES = 128
 """Answers to one prompt; they travel together in one message."""
 

@@ -14,7 +14,6 @@ from promptmill.core.stream.lost import Gap
 from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.store.limits import SinkLimits
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
-from promptmill_schemas import ContractError
 from support.fake_source import FakeSource, Log, every_partition
 from support.store import AnyStore
 from support.waiting import eventually
@@ -74,7 +73,7 @@ async def member(
     """A running loop without partitions, stopped at the end."""
     source, probe, buried = FakeSource(log), Noted(), list[Delivery]()
 
-    async def bury(delivery: Delivery, _error: ContractError) -> None:
+    async def bury(delivery: Delivery, _error: Exception) -> None:
         buried.append(delivery)
 
     async def read_accepted() -> Collection[Gap]:

@@ -14,7 +14,7 @@ from promptmill.core.sinks.base import TableName
 from promptmill.core.stream.kafka.reader import LogReader
 from promptmill.filter.content import claimed_from_record, claimed_from_reject, record_key
 from promptmill.filter.data_set import DataSet
-from promptmill_schemas import Contract, ContractError, Message, Record, Reject, Topic, decode
+from promptmill_schemas import Contract, Message, Record, Reject, Topic, decode
 from promptmill_schemas.topics import RECORDS, REJECTS
 
 log = structlog.get_logger(__name__)
@@ -71,7 +71,7 @@ class Published:
                 for delivery in batch:
                     try:
                         yield self._claimed(decode(topic.contract, delivery.value))
-                    except ContractError as error:
+                    except Exception as error:  # noqa: BLE001 - no message may end a rebuild
                         # It was never a decision of ours; the store dead-letters it.
                         log.warning("not_a_decision", topic=topic.name, error=str(error))
 

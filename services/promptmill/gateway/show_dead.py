@@ -7,10 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from promptmill.core.errors import Misconfigured
+from promptmill.core.errors import Misconfigured, Poison
 from promptmill.core.sinks.delta.reader import DeltaReader
 from promptmill.core.sinks.tables.dead_letters import DEAD
+from promptmill.core.stream.kafka.lookup import message_at
 from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.core.together import all_outcomes, gravest
 from promptmill.gateway.addresses import find_addresses
 from promptmill.gateway.dead_letters import parse_where, read_letters, replay
@@ -96,15 +98,22 @@ async def _replay(settings: GatewaySettings, letters: Sequence[DeadLetter]) -> s
     sender = KafkaSender(
         addresses.kafka, client_id=CLIENT, delivery_timeout_s=30.0, gives_up=True, layout=layout
     )
+
+    async def originals(partition: Partition, offset: int) -> Delivery | None:
+        return await message_at(addresses.kafka, CLIENT, partition, offset)
+
     await sender.start()
     sent: set[str] = set()
     try:
         for first in range(0, len(letters), AT_ONCE):
             batch = letters[first : first + AT_ONCE]
-            done = await all_outcomes([replay(sender, each, prefix) for each in batch])
-            if failure := gravest(done):
+            done = await all_outcomes([replay(sender, each, prefix, originals) for each in batch])
+            refused = [outcome for outcome in done if isinstance(outcome, Poison)]
+            for refusal in refused:
+                note(str(refusal))
+            if failure := gravest([outcome for outcome in done if outcome not in refused]):
                 raise failure
-            sent |= {each.letter_id for each, was in zip(batch, done, strict=True) if was}
+            sent |= {each.letter_id for each, was in zip(batch, done, strict=True) if was is True}
         return sent
     finally:
         await sender.stop()

@@ -10,17 +10,16 @@ from typing import TypeAlias
 
 import structlog
 
-from promptmill.core.errors import Fatal, Stale, Transient
+from promptmill.core.errors import Fatal, Poison, Stale, Transient
 from promptmill.core.sinks.base import Batch, Sink, TableName
 from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Delivery, Partition, Position, Source
-from promptmill.store.plan import Plan, draw_up
+from promptmill.store.plan import Misplaced, Plan, draw_up
 from promptmill.store.shards import Shards
-from promptmill_schemas import ContractError
 
 log = structlog.get_logger(__name__)
 
-Bury: TypeAlias = Callable[[Delivery, ContractError], Awaitable[None]]
+Bury: TypeAlias = Callable[[Delivery, Exception], Awaitable[None]]
 """Publishes a dead letter; returns when it is acknowledged, raises ``Transient`` otherwise."""
 
 
@@ -122,7 +121,7 @@ class Flusher:
                 await self._publisher.bury(burial.delivery, burial.error)
             return replace(plan, burials=())
         if plan.misplaced:
-            await asyncio.gather(*(self._publisher.move(m.delivery, m.key) for m in plan.misplaced))
+            await asyncio.gather(*map(self._move, plan.misplaced))
             log.info("moved", messages=len(plan.misplaced))
             return replace(plan, misplaced=())
         for table, batch in plan.batches.items():
@@ -131,6 +130,13 @@ class Flusher:
             return plan.without_batch(table)
         await advise(self._source, plan.positions)
         return None
+
+    async def _move(self, message: Misplaced) -> None:
+        """A message that its topic no longer takes is dead-lettered where it stands."""
+        try:
+            await self._publisher.move(message.delivery, message.key)
+        except Poison as error:
+            await self._publisher.bury(message.delivery, error)
 
     def _note_stored(self, table: TableName, batch: Batch) -> None:
         for shard, step in batch.advances.items():

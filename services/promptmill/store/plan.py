@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +17,7 @@ from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.store.index import SettledIndex
 from promptmill.store.work import rule_letter, rule_prompt, rule_record, rule_reject
-from promptmill_schemas import ContractError, decode
+from promptmill_schemas import decode
 
 CHUNK_ROWS = 1000
 """Rows are turned into Arrow in chunks, so that their Python objects die young."""
@@ -46,7 +46,7 @@ class Burial:
     """A message that is no contract and must not be lost."""
 
     delivery: Delivery
-    error: ContractError
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,17 @@ def draw_up(
     return draft.finish(stored)
 
 
+class _Row(NamedTuple):
+    """A row and the message that it was made of."""
+
+    delivery: Delivery
+    values: dict[str, Any]
+
+
+def _as_table(table: TableName, rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=TABLES[table].schema)
+
+
 class _Draft:
     def __init__(
         self,
@@ -136,7 +147,7 @@ class _Draft:
         self._indexes = indexes
         self._layout = layout
         self._misplaced: list[Misplaced] = []
-        self._rows: dict[TableName, list[dict[str, Any]]] = {name: [] for name in TableName}
+        self._rows: dict[TableName, list[_Row]] = {name: [] for name in TableName}
         self._chunks: dict[TableName, list[pa.Table]] = {name: [] for name in TableName}
         self._positions: dict[Partition, int] = {}
         self._last: dict[Partition, Delivery] = {}
@@ -151,7 +162,7 @@ class _Draft:
         self._last[delivery.partition] = delivery
         try:
             outcome = self._judge(table, delivery)
-        except ContractError as error:
+        except Exception as error:  # noqa: BLE001 - no message may end the store
             outcome = self._undecodable(table, delivery, error)
         self._counts[table, outcome] += 1
 
@@ -166,7 +177,7 @@ class _Draft:
         if ruling.replayed is not None:
             letter_id, replays = ruling.replayed
             mark = dead_letters.mark(letter_id, replays, contract, delivery)
-            self._rows[TableName.DEAD_LETTERS].append(mark)
+            self._rows[TableName.DEAD_LETTERS].append(_Row(delivery, mark))
             self._marked.add(shard)
         if ruling.dropped is not None:
             return str(ruling.dropped)
@@ -179,7 +190,7 @@ class _Draft:
             self._misplaced.append(Misplaced(delivery, key))
         return MISPLACED
 
-    def _undecodable(self, table: TableName, delivery: Delivery, error: ContractError) -> str:
+    def _undecodable(self, table: TableName, delivery: Delivery, error: Exception) -> str:
         """Instruct buries what is no prompt; a dead letter has nowhere else to go."""
         is_outside = self._layout and delivery.partition.number >= self._layout.partitions
         if table is TableName.DEAD_LETTERS and is_outside:
@@ -197,15 +208,32 @@ class _Draft:
     def _keep(self, table: TableName, row: dict[str, Any], delivery: Delivery) -> None:
         rows = self._rows[table]
         row["shard"], row["shard_offset"] = delivery.partition.number, delivery.offset
-        rows.append(row)
+        rows.append(_Row(delivery, row))
         if len(rows) >= CHUNK_ROWS:
             self._convert(table)
 
     def _convert(self, table: TableName) -> None:
-        self._chunks[table].append(
-            pa.Table.from_pylist(self._rows[table], schema=TABLES[table].schema)
-        )
-        self._rows[table] = []
+        rows, self._rows[table] = self._rows[table], []
+        try:
+            self._chunks[table].append(_as_table(table, [row.values for row in rows]))
+        except Exception:  # noqa: BLE001 - one of them is to blame, and the others are stored
+            for row in rows:
+                self._convert_alone(table, row)
+
+    def _convert_alone(self, table: TableName, row: _Row) -> None:
+        """The last line: contracts hold nothing that a column refuses, as far as is known.
+
+        The index keeps what the refused row said, until the shard is adopted again.
+        """
+        try:
+            self._chunks[table].append(_as_table(table, [row.values]))
+        except Exception as error:  # noqa: BLE001 - no message may end the store
+            self._counts[table, "kept"] -= 1
+            self._counts[table, UNDECODABLE] += 1
+            self._undecodable(table, row.delivery, error)
+            if table is TableName.DEAD_LETTERS:
+                last = self._rows[table].pop()
+                self._chunks[table].append(_as_table(table, [last.values]))
 
     def finish(self, stored: Mapping[Partition, int | None]) -> Plan:
         """The plan; ``stored`` as in :func:`draw_up`."""

@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack
 
 import structlog
 
+from promptmill.core.errors import reason_of
 from promptmill.core.faults import reach
 from promptmill.core.layouts import layout_in_tables
 from promptmill.core.lifecycle import Worker, run_worker
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.delta.sink import DeltaSink
 from promptmill.core.sinks.identity import Identity, check_layout
-from promptmill.core.stream.dead_letters import dead_letter
+from promptmill.core.stream.dead_letters import dead_letter, publish_letter
 from promptmill.core.stream.kafka.cluster import describe_log
 from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Delivery, Sender
@@ -23,7 +24,6 @@ from promptmill.core.worker import make_sender, make_source
 from promptmill.store.flushing import Bury, Move, SinkPublisher
 from promptmill.store.settings import StoreSettings
 from promptmill.store.sink_loop import SinkLoop
-from promptmill_schemas import ContractError, encode
 from promptmill_schemas.topics import DEAD_LETTERS, PROMPTS, RECORDS, REJECTS
 
 log = structlog.get_logger(__name__)
@@ -91,17 +91,19 @@ def mover(sender: Sender) -> Move:
 def burier(sender: Sender, prefix: str) -> Bury:
     """Publishes what stands on a topic of decisions and is none."""
 
-    async def bury(delivery: Delivery, error: ContractError) -> None:
+    async def send(key: bytes, value: bytes) -> None:
+        await sender.send(prefix + DEAD_LETTERS.name, key, value)
+
+    async def bury(delivery: Delivery, error: Exception) -> None:
         letter = dead_letter(
             delivery,
             stage=StoreSettings.stage,
             topic=delivery.partition.topic.removeprefix(prefix),
-            reason="contract_error",
+            reason=reason_of(error),
             detail=str(error),
             attempts=1,
         )
-        key = DEAD_LETTERS.key(letter).encode()
-        await sender.send(prefix + DEAD_LETTERS.name, key, encode(letter))
+        await publish_letter(letter, send)
         log.warning("record_buried", partition=str(delivery.partition), offset=delivery.offset)
 
     return bury

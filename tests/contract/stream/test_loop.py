@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from promptmill.core.errors import EngineDead, Poison, Transient, Unavailable
+from promptmill.core.errors import EngineDead, Poison, Transient, Unavailable, reason_of
 from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.outcome import Drop, Emit, Outcome, Outgoing
+from promptmill_schemas import decode
 from support.streams import ECHOES, ITEMS, QUICK, Item, Rig, done_in, echo, record_commits
 from support.waiting import eventually
 
@@ -352,3 +353,53 @@ async def test_items_in_another_partition_than_the_layout_gives_are_moved_once(r
     await member.stop()
     assert sorted(worked) == sorted(await rig.echoes()) == list(range(ITEMS_IN_A_TEST))
     assert await rig.committed() == ITEMS_IN_A_TEST + moved
+
+
+async def test_a_message_too_large_for_a_dead_letter_leaves_its_head_size_and_place(
+    rig: Rig,
+) -> None:
+    """In memory the broker refuses the letter; on Kafka the contract's own limit is passed."""
+    size = (11 if rig.broker.prefix else 7) * 1024 * 1024
+    raw = b'"' + b"x" * size
+    await rig.publish_raw(raw)
+    await rig.publish(Item(number=1))
+    await rig.member()
+    await eventually(lambda: settled(rig, 2), timeout_s=30.0)
+    (letter,) = await rig.letters()
+    assert (letter.reason, letter.original_size) == ("contract_error", len(raw))
+    assert letter.is_of(raw)
+    assert raw.startswith(letter.original_value or b"nothing")
+    assert await rig.echoes() == [1]
+
+
+@pytest.mark.parametrize(
+    "error", [RecursionError("deep"), MemoryError(), KeyError(b"k"), TypeError("no")], ids=reason_of
+)
+async def test_whatever_reading_a_message_raises_it_is_dead_lettered(
+    rig: Rig, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(contract: type[Item], raw: bytes | None) -> Item:
+        if raw == b"bad":
+            raise error
+        return decode(contract, raw)
+
+    monkeypatch.setattr("promptmill.core.stream.attempts.decode", fails)
+    await rig.publish_raw(b"bad")
+    await rig.publish(Item(number=1))
+    await rig.member()
+    await eventually(lambda: settled(rig, 2))
+    (letter,) = await rig.letters()
+    assert letter.reason == reason_of(error)
+    assert await rig.echoes() == [1]
+
+
+async def test_an_answer_that_json_cannot_carry_is_dead_lettered(rig: Rig) -> None:
+    async def half_a_pair(item: Item) -> Outcome:
+        return Emit((Outgoing(ECHOES, Item.model_construct(number=item.number, text="\ud800")),))
+
+    await rig.publish(Item(number=1))
+    await rig.member(half_a_pair)
+    await eventually(lambda: settled(rig, 1))
+    (letter,) = await rig.letters()
+    assert letter.reason == "poison"
+    assert await rig.echoes() == []

@@ -16,7 +16,7 @@ from promptmill.core.sinks.tables import TABLES
 from promptmill.core.stream.kafka.source import KafkaSource
 from promptmill.core.stream.ports import Delivery
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
-from promptmill_schemas import ContractError, encode
+from promptmill_schemas import encode
 from support.kafka_topics import delete_topics, make_topics, put
 from support.sink_loop import QUICK, Noted
 from support.store import record
@@ -56,7 +56,7 @@ class Store:
         identities = {name: Identity("c", topic, 1) for topic, name in self.topics.items()}
         sink, probe = DeltaSink(str(self.folder), identities, settings=CLEANED), Noted()
 
-        async def bury(_delivery: Delivery, error: ContractError) -> None:
+        async def bury(_delivery: Delivery, error: Exception) -> None:
             raise AssertionError(error)
 
         loop = SinkLoop(source, sink, self.topics, SinkPublisher(bury), probe=probe, limits=QUICK)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.core.errors import Misconfigured, Unavailable
+from promptmill.core.errors import Misconfigured, Poison, Unavailable
+from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.gateway.dead_letters import parse_where, replay, with_replays
 from promptmill_schemas import (
     Completion,
@@ -21,7 +22,8 @@ from promptmill_schemas import (
     decode,
     encode,
 )
-from promptmill_schemas.dead_letter import to_base64
+from promptmill_schemas.dead_letter import original_fields, to_base64
+from promptmill_schemas.limits import HEAD_BYTES, MAX_ORIGINAL_BYTES
 from support.contracts import completions, scored
 
 
@@ -64,9 +66,51 @@ class Sent:
         self.messages.append((topic, key, value))
 
 
+async def gone(_partition: Partition, _offset: int) -> Delivery | None:
+    """A log that holds nothing any more."""
+    return None
+
+
+def huge() -> bytes:
+    """A prompt whose message does not fit into a dead letter."""
+    return encode(prompt()) + b" " * MAX_ORIGINAL_BYTES
+
+
+def head_of(key: bytes, value: bytes) -> DeadLetter:
+    """The letter that such a message leaves."""
+    return DeadLetter.model_validate(letter(None).model_dump() | original_fields(key, value))
+
+
+async def test_a_letter_with_the_head_of_its_original_sends_what_the_topic_still_holds() -> None:
+    sent, original = Sent(), huge()
+    asked = []
+
+    async def log(partition: Partition, offset: int) -> Delivery | None:
+        asked.append((partition, offset))
+        return Delivery(partition, offset, b"the whole key", original)
+
+    head = head_of(b"k" * 2 * HEAD_BYTES, original)
+    assert await replay(sent, head, "p.", log)
+    assert asked == [(Partition("p.prompts", 1), 2)]
+    (topic, key, value), (note_topic, _, note) = sent.messages
+    assert (topic, key, value) == ("p.prompts", b"the whole key", original)
+    assert (note_topic, decode(DeadLetter, note).state) == ("p.dead-letters", "replayed")
+
+
+@pytest.mark.parametrize("value", [None, b"another message"])
+async def test_a_head_is_never_sent_in_place_of_its_original(value: bytes | None) -> None:
+    async def log(partition: Partition, offset: int) -> Delivery | None:
+        return None if value is None else Delivery(partition, offset, b"key", value)
+
+    sent, head = Sent(), head_of(b"key", huge())
+    with pytest.raises(Poison, match="publish the prompt again from its source"):
+        await replay(sent, head, "p.", log)
+    assert sent.messages == []
+
+
 async def test_a_replay_is_noted_once_the_original_is_sent() -> None:
     sent, original = Sent(), prompt()
-    assert await replay(sent, letter(encode(original), replays=1), "p.")
+    assert await replay(sent, letter(encode(original), replays=1), "p.", gone)
     (topic, key, value), (note_topic, _, note) = sent.messages
     assert (note_topic, topic, key) == ("p.dead-letters", "p.prompts", b"the key")
     assert decode(DeadLetter, note).state == "replayed"
@@ -78,7 +122,7 @@ async def test_a_replay_that_is_cut_short_has_sent_the_original_or_can_be_made_a
     for takes in (0, 1):
         sent = Sent(takes=takes)
         with pytest.raises(Unavailable):
-            await replay(sent, letter(encode(prompt())), "")
+            await replay(sent, letter(encode(prompt())), "", gone)
         assert [topic for topic, _, _ in sent.messages] == ["prompts"][:takes]
 
 
@@ -93,7 +137,7 @@ async def test_a_replay_that_is_cut_short_has_sent_the_original_or_can_be_made_a
 )
 async def test_what_cannot_be_sent_again_is_left_alone(unsendable: DeadLetter) -> None:
     sent = Sent()
-    assert not await replay(sent, unsendable, "")
+    assert not await replay(sent, unsendable, "", gone)
     assert sent.messages == []
 
 

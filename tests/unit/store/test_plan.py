@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+import pytest
+
 from promptmill.core.sinks.base import Advance, TableName
 from promptmill.core.sinks.tables import TABLES
 from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.store import plan as plan_module
 from promptmill.store.index import SettledIndex
 from promptmill.store.plan import Plan, draw_up
-from promptmill_schemas import Contract, encode
+from promptmill_schemas import Contract, decode, encode
+from promptmill_schemas.limits import MAX_ORIGINAL_BYTES
 from support.fake_source import every_partition, topic_of
 from support.store import letter, pid, prompt, record, reject
 
@@ -155,3 +160,58 @@ def test_a_plan_of_many_rows_keeps_their_order() -> None:
     batch = deliveries(0, *(record(str(number)) for number in range(2500)))
     kept = [row["shard_offset"] for row in rows_of(draw(batch), RECORDS)]
     assert kept == list(range(10, 2510))
+
+
+def test_whatever_reading_a_message_raises_the_plan_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(contract: type[Contract], raw: bytes | None) -> Contract:
+        if raw == b"bad":
+            raise RecursionError
+        return decode(contract, raw)
+
+    monkeypatch.setattr("promptmill.store.plan.decode", fails)
+    bad = [d for spec in TABLES.values() for d in deliveries(0, b"bad", topic=spec.topic.name)]
+    plan = draw([*bad, *deliveries(1, record("a"))])
+    assert [b.delivery.partition.topic for b in plan.burials] == ["records", "rejects"]
+    assert [row["reason"] for row in rows_of(plan, LETTERS)] == ["undecodable"]
+    assert len(rows_of(plan, RECORDS)) == 1
+
+
+def test_a_row_that_no_column_takes_is_buried_and_the_others_are_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = plan_module._as_table
+
+    def picky(table: TableName, rows: list[dict[str, object]]) -> pa.Table:
+        if any(row["shard_offset"] == 11 and row.get("stage") != "store" for row in rows):
+            raise pa.ArrowInvalid("out of range")
+        return whole(table, rows)
+
+    monkeypatch.setattr(plan_module, "_as_table", picky)
+    batch = [
+        *deliveries(0, record("a"), record("b"), record("c")),
+        *deliveries(1, letter(None, offset=1), letter(None, offset=2), letter(None, offset=3)),
+    ]
+    plan = draw(batch)
+    assert [row["shard_offset"] for row in rows_of(plan, RECORDS)] == [10, 12]
+    assert [(b.delivery.partition.topic, b.delivery.offset) for b in plan.burials] == [
+        ("records", 11)
+    ]
+    assert [row["reason"] for row in rows_of(plan, LETTERS)] == [
+        "deadline",
+        "undecodable",
+        "deadline",
+    ]
+    assert plan.counts[RECORDS, "undecodable"] == plan.counts[LETTERS, "undecodable"] == 1
+    assert plan.counts[RECORDS, "kept"] == 2
+
+
+@pytest.mark.parametrize("timestamp_ms", [-1, 0, 2**63 - 1, -(2**63)])
+def test_a_message_of_any_time_and_size_keeps_a_row(timestamp_ms: int) -> None:
+    raw = b"[" * (MAX_ORIGINAL_BYTES + 1)
+    message = Delivery(Partition("dead-letters", 0), 10, b"\xff", raw, timestamp_ms)
+    (row,) = rows_of(draw([message]), LETTERS)
+    assert row["original_size"] == len(raw)
+    assert row["key"] == "/w=="
+    assert len(str(row["value"])) < 100_000

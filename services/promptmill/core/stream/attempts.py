@@ -10,13 +10,13 @@ from typing import Any, Protocol, TypeAlias
 import structlog
 
 from promptmill.core.errors import Fatal, Poison, Transient, Unavailable, reason_of
-from promptmill.core.stream.dead_letters import dead_letter
+from promptmill.core.stream.dead_letters import dead_letter, publish_letter
 from promptmill.core.stream.lanes import Job
 from promptmill.core.stream.layout import Placement
 from promptmill.core.stream.outcome import Bury, Drop, Emit, Move, Outcome, Outgoing, Retry
 from promptmill.core.stream.ports import Sender
 from promptmill.core.stream.settings import LoopSettings
-from promptmill_schemas import Contract, ContractError, Topic, decode, encode
+from promptmill_schemas import Contract, ContractError, DeadLetter, Topic, decode, encode
 from promptmill_schemas.topics import DEAD_LETTERS
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ class Attempts:
         """
         try:
             contract = decode(self._topic.contract, job.delivery.value)
-        except ContractError as error:
+        except Exception as error:  # noqa: BLE001 - no message may end the worker that reads it
             job.attempts = 1
             return Bury(reason_of(error), str(error))
         if (move := self._move(job, contract)) is not None:
@@ -140,9 +140,12 @@ class Attempts:
             except Poison as error:
                 outcome = Bury(reason_of(error), str(error))
         if isinstance(outcome, Move):
-            await self._publish((self._topic.name, outcome.key, job.delivery.value or b""))
+            try:
+                await self._publish((self._topic.name, outcome.key, job.delivery.value or b""))
+            except Poison as error:
+                outcome = Bury(reason_of(error), str(error))
         if isinstance(outcome, Bury):
-            await self._publish(_encoded(self._letter(job, outcome)))
+            await publish_letter(self._letter(job, outcome), self._publish_letter)
             log.warning(
                 "record_buried",
                 stage=self._stage,
@@ -153,8 +156,11 @@ class Attempts:
             )
         self._probe.settled(*_label(outcome), time.monotonic() - job.since)
 
-    def _letter(self, job: Job, outcome: Bury) -> Outgoing:
-        letter = dead_letter(
+    async def _publish_letter(self, key: bytes, value: bytes) -> None:
+        await self._publish((DEAD_LETTERS.name, key, value))
+
+    def _letter(self, job: Job, outcome: Bury) -> DeadLetter:
+        return dead_letter(
             job.delivery,
             stage=self._stage,
             topic=self._topic.name,
@@ -162,7 +168,6 @@ class Attempts:
             detail=outcome.detail,
             attempts=job.attempts,
         )
-        return Outgoing(DEAD_LETTERS, letter)
 
     async def _publish_all(self, outcome: Emit) -> None:
         """Nothing is sent unless all of it can be: a record beside a dead letter is two fates."""
@@ -190,9 +195,14 @@ def _encoded(message: Outgoing) -> tuple[str, bytes, bytes]:
     """Topic, key and value.
 
     Raises:
-        Poison: it is larger than its topic takes.
+        Poison: it is larger than its topic takes, or holds what JSON cannot carry (an engine's
+            answer with half a surrogate pair).
     """
-    topic, value = message.topic, encode(message.contract)
+    topic = message.topic
+    try:
+        value = encode(message.contract)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Poison(f"the message for {topic.name} cannot be written as JSON: {error}") from error
     if len(value) > topic.max_message_bytes:
         raise Poison(
             f"a message of {len(value)} bytes is larger than the topic {topic.name} takes "

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+import structlog
+
+from promptmill.core.errors import Poison
 from promptmill.core.stream.ports import Delivery
-from promptmill_schemas import ContractError, DeadLetter, Prompt
+from promptmill_schemas import DeadLetter, Prompt, encode
 from promptmill_schemas.base import parse_json, validate
-from promptmill_schemas.dead_letter import to_base64
+from promptmill_schemas.dead_letter import original_fields
 from promptmill_schemas.ids import letter_id
+from promptmill_schemas.topics import DEAD_LETTERS
+
+log = structlog.get_logger(__name__)
 
 MAX_DETAIL_CHARACTERS = 2_000
 
@@ -16,7 +23,8 @@ MAX_DETAIL_CHARACTERS = 2_000
 def dead_letter(
     delivery: Delivery, *, stage: str, topic: str, reason: str, detail: str, attempts: int
 ) -> DeadLetter:
-    """The letter for this delivery.
+    """The letter for this delivery, whatever its bytes are; an original that is too large for
+    the topic is represented by its head, its size and its digest.
 
     Args:
         stage: the service that gives up.
@@ -35,26 +43,47 @@ def dead_letter(
         topic=topic,
         partition=partition,
         offset=offset,
-        key=to_base64(delivery.key),
-        value=to_base64(delivery.value),
+        **original_fields(delivery.key, delivery.value),
         reason=reason,
-        detail=detail[:MAX_DETAIL_CHARACTERS] or reason,
+        detail=writable(detail)[:MAX_DETAIL_CHARACTERS] or reason,
         attempts=max(1, attempts),
         replays=replays,
         created_at=datetime.now(UTC),
     )
 
 
+async def publish_letter(
+    letter: DeadLetter, send: Callable[[bytes, bytes], Awaitable[None]]
+) -> None:
+    """Send a letter; when the broker takes less than the contract, only the original's head.
+
+    Args:
+        send: publishes key and value, and raises :class:`Poison` for what is too large.
+    """
+    key = DEAD_LETTERS.key(letter).encode()
+    try:
+        await send(key, encode(letter))
+    except Poison as error:
+        log.warning("letter_shortened", letter_id=letter.letter_id, error=str(error))
+        await send(key, encode(letter.shortened()))
+
+
+def writable(text: str) -> str:
+    """The text with what UTF-8 cannot carry (lone surrogates) escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def prompt_of(raw: bytes | None) -> Prompt | None:
     """The prompt inside any message of the pipeline, if it is whole.
 
     Only a prompt whose id fits its content counts: a forged or damaged one must not settle
-    the books of the prompt whose id it carries.
+    the books of the prompt whose id it carries. A letter is written about bytes that have
+    already failed to be read, so no error is the caller's business.
     """
     try:
         value = parse_json(raw)
         for wrapper in ("completion", "prompt"):
             value = value.get(wrapper, value) if isinstance(value, dict) else value
         return validate(Prompt, value)
-    except ContractError:
+    except Exception:  # noqa: BLE001 - whatever is wrong with the bytes, they hold no prompt
         return None

@@ -26,18 +26,18 @@ from promptmill.core.sinks.base import Adoption, Batch, Fenced, Step, TableName,
 from promptmill.core.sinks.delta.compaction import compact
 from promptmill.core.sinks.delta.ledger import Ledger
 from promptmill.core.sinks.delta.table import (
+    CONFLICT_TRIES,
     StorageOptions,
     TableHandle,
     TableSettings,
+    add_missing_columns,
     check_schema,
+    fitted,
     scan,
     translated,
 )
 from promptmill.core.sinks.identity import Identity, check_partitions
 from promptmill.core.sinks.tables import TABLES
-
-CONFLICT_TRIES = 20
-"""Commits of others (claims of other shards) may come first so often in a row."""
 
 Answer = TypeVar("Answer")
 Numbers: TypeAlias = dict[int, int | None]
@@ -93,7 +93,7 @@ class DeltaSink:
                 handle.create(schema, properties)
             table = handle.latest()
             identity.check(handle.uri, table.metadata().configuration)
-            check_schema(handle.uri, table, schema)
+            check_schema(handle.uri, add_missing_columns(handle, schema), schema)
 
     # Ownership
 
@@ -183,7 +183,7 @@ class DeltaSink:
         began, before, ledger = self._clock(), table.version(), self._ledgers[name]
         write_deltalake(
             table,
-            _noting_the_end(rows, lambda: self._step(f"written:{name}")),
+            _noting_the_end(fitted(rows, table), lambda: self._step(f"written:{name}")),
             mode="append",
             writer_properties=self._writer,
             commit_properties=ledger.properties(epochs, positions, last_messages),

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import DeltaError, DeltaProtocolError, SchemaMismatchError
+from deltalake import CommitProperties, DeltaTable, Schema
+from deltalake.exceptions import (
+    CommitFailedError,
+    DeltaError,
+    DeltaProtocolError,
+    SchemaMismatchError,
+)
 from pyarrow.dataset import Expression
 
 from promptmill.core.errors import Misconfigured, Unavailable
 
 REOPEN_EVERY = 50
 """A handle grows slower with every commit that it follows; a new one costs about 10 ms."""
+
+CONFLICT_TRIES = 20
+"""Commits of others (claims of other shards) may come first so often in a row."""
 
 StorageOptions: TypeAlias = Mapping[str, str] | None
 
@@ -132,6 +140,48 @@ def check_schema(uri: str, table: DeltaTable, schema: pa.Schema) -> None:
             "version of promptmill made the table; use that, or set PROMPTMILL_STORE to a new "
             "folder"
         )
+
+
+def add_missing_columns(handle: TableHandle, schema: pa.Schema) -> DeltaTable:
+    """The table with the columns that this version adds and that may be null.
+
+    An older version made it. Several sinks may try at once: one does it, the others look again.
+    """
+    for _ in range(CONFLICT_TRIES):
+        table = handle.latest()
+        known = set(pa.schema(table.schema().to_arrow()).names)
+        missing = [column for column in schema if column.name not in known and column.nullable]
+        if not missing:
+            return table
+        with translated(handle.uri), suppress(CommitFailedError):
+            table.alter.add_columns(
+                Schema.from_arrow(pa.schema(missing)).fields,
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
+        handle.forget()
+    raise Unavailable(f"{handle.uri}: {CONFLICT_TRIES} commits of others came first")
+
+
+def fitted(rows: pa.Table, table: DeltaTable) -> pa.Table:
+    """The rows with the columns that a newer version has added to the table, null, at their place.
+
+    The library refuses rows of fewer columns, which would end every store that is not yet
+    upgraded.
+    """
+    wanted = pa.schema(table.schema().to_arrow())
+    if wanted.names == rows.schema.names:
+        return rows
+    columns = [
+        rows.column(column.name)
+        if column.name in rows.schema.names
+        else pa.nulls(rows.num_rows, column.type)
+        for column in wanted
+    ]
+    return pa.Table.from_arrays(columns, schema=_kept_types(wanted, rows.schema))
+
+
+def _kept_types(wanted: pa.Schema, given: pa.Schema) -> pa.Schema:
+    return pa.schema([given.field(c.name) if c.name in given.names else c for c in wanted])
 
 
 def _same(found: Any, wanted: Any) -> bool:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from promptmill.core.sinks.tables import columns
 from promptmill.core.stream.ports import Delivery
 from promptmill_schemas import DeadLetter, Record, Reject, ids, topics
-from promptmill_schemas.dead_letter import to_base64
+from promptmill_schemas.dead_letter import original_fields
 
 Marking: TypeAlias = DeadLetter | Record | Reject
 """What shows that a letter was sent again."""
@@ -28,6 +28,8 @@ Marking: TypeAlias = DeadLetter | Record | Reject
 DEAD: Final = "dead"
 REPLAYED: Final = "replayed"
 UNDECODABLE: Final = "undecodable"
+LAST_MS: Final = 9_000_000_000_000
+"""In the year 2255."""
 
 NO_MESSAGE: Final = -1
 """The ``shard_offset`` of a mark, which is no message's row."""
@@ -52,6 +54,8 @@ SCHEMA = pa.schema(
         columns.required("replays", columns.INT),
         columns.required("created_at", columns.TIMESTAMP),
         *columns.PROVENANCE,
+        pa.field("original_size", columns.INT),
+        pa.field("original_digest", columns.TEXT),
     ]
 )
 
@@ -102,10 +106,9 @@ def undecodable(delivery: Delivery, detail: str) -> dict[str, Any]:
         "topic": topic,
         "partition": number,
         "offset": delivery.offset,
-        "key": to_base64(delivery.key),
-        "value": to_base64(delivery.value),
+        **original_fields(delivery.key, delivery.value),
         "reason": UNDECODABLE,
-        "detail": detail,
+        "detail": detail.encode(errors="backslashreplace").decode(),
         "attempts": 1,
         "replays": 0,
         "created_at": _sent_at(delivery),
@@ -113,4 +116,6 @@ def undecodable(delivery: Delivery, detail: str) -> dict[str, Any]:
 
 
 def _sent_at(delivery: Delivery) -> datetime:
-    return datetime.fromtimestamp(delivery.timestamp_ms / 1000, tz=UTC)
+    """The time of a message, which its sender may have set to anything."""
+    within = min(max(0, delivery.timestamp_ms), LAST_MS)
+    return datetime.fromtimestamp(within / 1000, tz=UTC)

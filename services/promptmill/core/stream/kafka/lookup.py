@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from promptmill.core.errors import Unavailable
 from promptmill.core.stream.ports import Delivery, Partition
@@ -44,6 +44,22 @@ async def messages_at(
         raise Unavailable(f"Kafka at {bootstrap} did not give {named}: {error!r}") from error
     finally:
         await consumer.stop()
+
+
+async def message_at(
+    bootstrap: str, client_id: str, partition: Partition, offset: int
+) -> Delivery | None:
+    """The message at this offset; ``None`` when the log does not hold it (any more).
+
+    Raises:
+        Unavailable: no answer within 30 s.
+    """
+    try:
+        return (await messages_at(bootstrap, client_id, {partition: offset})).get(partition)
+    except Unavailable as error:
+        if isinstance(error.__cause__, OffsetOutOfRangeError):
+            return None
+        raise
 
 
 async def _first_of_each(
