@@ -32,6 +32,9 @@ SAME_WISH_S = 1.0
 LAST_S = 5.0
 """What a process takes to end after its last step; threads that hang are not waited for."""
 
+UNREADY_AFTER_S = 10.0
+"""Polls that fail for longer make a worker unready."""
+
 
 class Runner(Protocol):
     """The loop of a worker."""
@@ -81,7 +84,8 @@ async def run_worker(settings: StageSettings, build: Build) -> None:
         Fatal: the worker could not start or go on.
     """
     stop = _stop_on_signals(settings.grace_s)
-    metrics, health = StageMetrics(settings.stage, time.monotonic), Health()
+    metrics = StageMetrics(settings.stage, time.monotonic)
+    health = Health(lambda: _poll_trouble(metrics))
     async with _Shutdown(stop, settings.grace_s) as shutdown:
         server = HealthServer(health, metrics, settings.host, settings.port)
         await shutdown.enter("health", server)
@@ -133,6 +137,12 @@ class _Shutdown:
     async def _close(self, step: str, action: Callable[[], Awaitable[object]]) -> None:
         deadline = self._deadline or Deadline(self._grace_s)
         await deadline.close(step, action, self._errors.append)
+
+
+def _poll_trouble(metrics: StageMetrics) -> str:
+    """What a probe is told of polls that go on failing."""
+    lasted = metrics.polls_fail_for_s
+    return f"polls of Kafka fail for {lasted:.0f} s" if lasted > UNREADY_AFTER_S else ""
 
 
 async def _serve(runner: Runner, health: Health, stop: asyncio.Future[Deadline]) -> None:

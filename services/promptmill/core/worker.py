@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 
 from promptmill.core.layouts import find_layout
 from promptmill.core.stage_settings import StageSettings
 from promptmill.core.stream.attempts import Work
+from promptmill.core.stream.kafka.polling import PollProbe
 from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.core.stream.kafka.source import KafkaSource
 from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.loop import StreamLoop
+from promptmill.core.stream.lost import Gap, ReadAccepted
 from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill_schemas import TOPICS, Topic
 
@@ -20,7 +25,9 @@ def group_of(settings: StageSettings) -> str:
     return f"{settings.topic_prefix}promptmill.{settings.stage}"
 
 
-def make_source(settings: StageSettings, *topics: Topic) -> KafkaSource:
+def make_source(
+    settings: StageSettings, *topics: Topic, probe: PollProbe | None = None
+) -> KafkaSource:
     """This worker's membership in its stage's group."""
     return KafkaSource(
         settings.require_kafka(),
@@ -29,6 +36,7 @@ def make_source(settings: StageSettings, *topics: Topic) -> KafkaSource:
         client_id=f"promptmill-{settings.stage}",
         instance_id=settings.instance_id or None,
         session_timeout_ms=int(settings.session_timeout_s * 1000),
+        probe=probe,
     )
 
 
@@ -53,6 +61,18 @@ def make_sender(settings: StageSettings, layout: Layout) -> KafkaSender:
     )
 
 
+def accepted_gaps(settings: StageSettings) -> ReadAccepted:
+    """Reads from the store which lost records of this stage were accepted."""
+
+    def read() -> Collection[Gap]:
+        # The store's library is large, and nearly no start needs it.
+        from promptmill.core.sinks.delta.gaps import GapTable
+
+        return GapTable(settings.store_uri).read(settings.stage)
+
+    return partial(asyncio.to_thread, read)
+
+
 async def make_loop(
     settings: StageSettings, topic: Topic, work: Work, metrics: StageMetrics
 ) -> StreamLoop:
@@ -69,8 +89,8 @@ async def make_loop(
         "age of the oldest message that the brokers have not acknowledged",
         lambda: sender.unacknowledged_s,
     )
-    return StreamLoop(
-        make_source(settings, topic),
+    loop = StreamLoop(
+        make_source(settings, topic, probe=metrics),
         sender,
         work,
         stage=settings.stage,
@@ -79,3 +99,5 @@ async def make_loop(
         probe=metrics,
         prefix=settings.topic_prefix,
     )
+    loop.accept_gaps(accepted_gaps(settings))
+    return loop

@@ -30,6 +30,7 @@ from promptmill.gateway.commands import (
     doctor,
     down,
     export,
+    gaps,
     grade,
     publish,
     run,
@@ -78,6 +79,7 @@ for module, summary in COMMANDS.items():
     name = module.__name__.rpartition(".")[2]
     app.command(name, help=module.HELP, short_help=summary)(getattr(module, name))
 app.add_typer(dead.app, name="dead", short_help="List dead letters, send them again.")
+app.add_typer(gaps.app, name="gaps", short_help="List lost records; accept the loss.")
 app.add_typer(run.app, name="run", short_help="Run workers.")
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import structlog
 
-from promptmill.core.sinks.base import Adoption, Sink
+from promptmill.core.sinks.base import Adoption, Advance, Batch, Sink, TableName
 from promptmill.core.sinks.identity import check_end
 from promptmill.core.sinks.last_message import check_last, is_of
+from promptmill.core.sinks.tables import TABLES
 from promptmill.core.stream.lost import LogCheck
 from promptmill.core.stream.ports import Partition, Source
 from promptmill.store.flushing import advise
@@ -19,6 +21,8 @@ from promptmill.store.loading import load_indexes
 from promptmill.store.shards import Shards
 
 log = structlog.get_logger(__name__)
+
+NextOffsets: TypeAlias = Mapping[TableName, Mapping[int, int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,10 @@ class Adopter:
         # Kept even if the assignment changes meanwhile: the claims say whether it still holds.
         self.shards.indexes |= await asyncio.to_thread(load_indexes, self.sink, unread)
         starts = await self._starts(adoption, wanted)
+        stored = await asyncio.to_thread(self._pass_over, adoption.next_offsets, starts)
         if generation != self.shards.generation:
             return False  # once more, with what is ours now
-        self.shards.settle(wanted, adoption.next_offsets)
+        self.shards.settle(wanted, stored)
         for partition, offset in starts.items():
             self.source.seek(partition, offset)
             self.intake.order.expect(partition, offset)
@@ -85,3 +90,15 @@ class Adopter:
         for partition, (at, last) in lasts.items():
             table = self.shards.tables[partition.topic]
             check_last(table, found.get(partition), partition.number, at, last)
+
+    def _pass_over(self, stored: NextOffsets, starts: Mapping[Partition, int]) -> NextOffsets:
+        """Move the tables over what is lost and accepted; where they stand then."""
+        moved = {table: dict(offsets) for table, offsets in stored.items()}
+        for partition, start in starts.items():
+            table, shard = self.shards.tables[partition.topic], partition.number
+            before = moved[table][shard]
+            if start > (before or 0):
+                step = Advance(before, start)
+                self.sink.commit(table, Batch(TABLES[table].schema.empty_table(), {shard: step}))
+                moved[table][shard] = start
+        return moved

@@ -20,7 +20,7 @@ from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Delivery, Sender
 from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.core.telemetry.registry import write_layout
-from promptmill.core.worker import make_sender, make_source
+from promptmill.core.worker import accepted_gaps, make_sender, make_source
 from promptmill.store.flushing import Bury, Move, SinkPublisher
 from promptmill.store.settings import StoreSettings
 from promptmill.store.sink_loop import SinkLoop
@@ -50,12 +50,13 @@ async def serve(settings: StoreSettings) -> None:
             step=lambda step: reach(f"store.{step.replace(':', '.')}"),
         )
         loop = SinkLoop(
-            make_source(settings, *TABLES),
+            make_source(settings, *TABLES, probe=metrics),
             sink,
             {settings.topic_prefix + topic.name: table for topic, table in TABLES.items()},
             SinkPublisher(burier(sender, settings.topic_prefix), layout, mover(sender)),
             limits=settings.sink_limits(),
             probe=metrics,
+            accepted=accepted_gaps(settings),
         )
         return Worker(loop)
 

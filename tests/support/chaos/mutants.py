@@ -18,6 +18,7 @@ REDIS_FAULTS = "tests/contract/gates/test_redis_faults.py"
 SINK_LOOP = "tests/unit/store/test_sink_loop.py"
 SENDER = "tests/integration/stream/test_sender.py"
 SHUTDOWN = "tests/unit/stream/test_shutdown.py"
+POLLS = "tests/integration/stream/test_polls_on_kafka.py"
 ROWS = "tests/chaos"
 
 
@@ -378,5 +379,15 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/stream/test_gaps.py", "tests/integration/stream/test_gaps_on_kafka.py"),
+    ),
+    Mutant(
+        "records that a failed poll has drained are dropped",
+        (Change(f"{STREAM}/kafka/polling.py", "            self._rewind(before)\n", ""),),
+        (f"{POLLS}::test_no_record_of_a_sound_partition_is_dropped_when_another_one_fails",),
+    ),
+    Mutant(
+        "errors of a poll are repeated indefinitely",
+        (Change(f"{STREAM}/kafka/polling.py", "            self._on_lost(end)\n", ""),),
+        (f"{POLLS}::test_other_errors_end_the_member_at_once_with_a_remedy",),
     ),
 )

@@ -280,6 +280,20 @@ def drop_once(source: Skipping, offset: int) -> None:
     source.__dict__["seek"] = dropping
 
 
+async def test_an_accepted_gap_is_committed_although_nothing_follows_it(rig: Rig) -> None:
+    """Otherwise it would be listed, and count as lag, until the next record comes."""
+    member = await running(rig)
+    await member.stop()
+    await publish(rig, 5, 10)
+    delete_up_to(rig, 10)
+
+    async def accepted() -> Collection[Gap]:
+        return [Gap(PART, 5, 9)]
+
+    await rig.member(accepted=accepted)
+    await eventually(lambda: is_committed(rig, 10))
+
+
 async def test_a_position_without_a_commit_is_remembered_as_0(rig: Rig) -> None:
     """A rebalance before the first commit is no recreated topic."""
     stuck = asyncio.Event()

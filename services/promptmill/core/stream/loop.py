@@ -198,7 +198,7 @@ class StreamLoop:
             return
         for partition, start in starts.items():
             self._source.seek(partition, start.offset)
-            self._lanes.open(partition, start.committed)
+            self._lanes.open(partition, start.committed).tracker.pass_over(start.offset)
             self._intake.expect(partition, start.offset)
         aborted = self._lanes.abort_abandoned()
         self._pauses.begin(starts)

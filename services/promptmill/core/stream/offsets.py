@@ -82,6 +82,10 @@ class OffsetTracker:
         self._pending.append(offset)
         return True
 
+    def pass_over(self, offset: int) -> None:
+        """Before the first delivery: what is below ``offset`` is lost, and that was accepted."""
+        self._next = max(self._next, offset)
+
     def finish(self, offset: int) -> None:
         """The outcome of this delivery is acknowledged.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Self
 
 from aiohttp import web
@@ -14,25 +14,36 @@ from promptmill.core.telemetry.metrics import StageMetrics
 LOOPBACK = "127.0.0.1"
 
 
-@dataclass(slots=True)
 class Health:
     """What the probes answer.
 
-    Attributes:
-        ready: the worker has joined its group (or could) and takes work.
-        detail: in words, for people.
+    Args:
+        trouble: says in words what keeps a worker from taking work that could otherwise; empty
+            when nothing does. Asked at every probe.
     """
 
-    ready: bool = False
-    detail: str = "starting"
+    def __init__(self, trouble: Callable[[], str] = lambda: "") -> None:
+        self._is_set_ready = False
+        self._detail = "starting"
+        self._trouble = trouble
+
+    @property
+    def ready(self) -> bool:
+        """The worker has joined its group (or could) and takes work."""
+        return self._is_set_ready and not self._trouble()
+
+    @property
+    def detail(self) -> str:
+        """In words, for people."""
+        return (self._is_set_ready and self._trouble()) or self._detail
 
     def set_ready(self) -> None:
         """Takes work."""
-        self.ready, self.detail = True, "ready"
+        self._is_set_ready, self._detail = True, "ready"
 
     def set_unready(self, detail: str) -> None:
         """Takes no new work."""
-        self.ready, self.detail = False, detail
+        self._is_set_ready, self._detail = False, detail
 
 
 class HealthServer:

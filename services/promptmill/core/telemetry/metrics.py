@@ -11,6 +11,9 @@ _SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 30, 120, 600)
 
 RATE_WINDOW_S = 10.0
 
+POLLS_QUIET_S = 15.0
+"""Longer than the longest pause between two polls that fail."""
+
 
 class StageMetrics:
     """What one worker of a stage measures; also the probe of its loop.
@@ -18,6 +21,7 @@ class StageMetrics:
     ================================  =========  ==========================================
     promptmill_settled_total          counter    records done, by outcome and reason
     promptmill_retries_total          counter    attempts that failed, by reason
+    promptmill_poll_failures_total    counter    polls of Kafka that failed, by reason
     promptmill_record_seconds         histogram  from the slot to the settled outcome
     promptmill_in_flight              gauge      records in a slot
     promptmill_waiting                gauge      records delivered, not yet in a slot
@@ -38,6 +42,9 @@ class StageMetrics:
         self.done = 0
         self._settled = self._counter("settled", "records done", "outcome", "reason")
         self._retries = self._counter("retries", "attempts that failed", "reason")
+        self._poll_failures = self._counter("poll_failures", "polls that failed", "reason")
+        self._polls_fail_since: float | None = None
+        self._poll_failed_at = 0.0
         self._tokens = self._counter("tokens", "tokens", "direction")
         self._seconds = Histogram(
             "promptmill_record_seconds",
@@ -72,6 +79,22 @@ class StageMetrics:
     def retried(self, reason: str) -> None:
         """One attempt failed and will be repeated."""
         self._retries.labels(self.stage, reason).inc()
+
+    def poll_failed(self, reason: str) -> None:
+        """One poll of Kafka failed and will be repeated."""
+        self._poll_failures.labels(self.stage, reason).inc()
+        now = self._clock()
+        if self.polls_fail_for_s == 0.0:
+            self._polls_fail_since = now
+        self._poll_failed_at = now
+
+    @property
+    def polls_fail_for_s(self) -> float:
+        """Seconds since polls began to fail; 0 when none has failed for ``POLLS_QUIET_S``."""
+        now, since = self._clock(), self._polls_fail_since
+        if since is None or now - self._poll_failed_at > POLLS_QUIET_S:
+            return 0.0
+        return now - since
 
     def tokens(self, *, prompt: int, completion: int) -> None:
         """Tokens that went through the model."""

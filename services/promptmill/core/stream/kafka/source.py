@@ -2,14 +2,16 @@
 
 FastStream polls in a task of its own and hands over batches; its handler must return at once
 and must not raise (it swallows what a handler raises), and it restarts a crashed poll task
-without a word, so both are watched here.
+without a word, so both are watched here. What it would do with a poll that fails never happens:
+the consumer it polls is a :class:`~promptmill.core.stream.kafka.polling.PolledConsumer`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -22,7 +24,11 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from promptmill.core.errors import Fatal, Stale, Unavailable
 from promptmill.core.stream.kafka.assignor import CoPartitionedAssignor
 from promptmill.core.stream.kafka.lookup import messages_at
+from promptmill.core.stream.kafka.polling import PolledConsumer, PollGuard, PollProbe
 from promptmill.core.stream.ports import Delivery, Listener, Partition, Position
+
+if TYPE_CHECKING:
+    from faststream.kafka.message import ConsumerProtocol
 
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
@@ -47,6 +53,7 @@ class KafkaSource:
         instance_id: static membership: a member that returns under the same id within the
             session time-out gets its partitions back without a rebalance.
         max_records: most records handed over at once.
+        probe: told of polls that fail.
     """
 
     def __init__(
@@ -59,10 +66,12 @@ class KafkaSource:
         instance_id: str | None = None,
         max_records: int = 500,
         session_timeout_ms: int = SESSION_TIMEOUT_MS,
+        probe: PollProbe | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._client_id = client_id
         self._group = group
+        self._guard = PollGuard(probe, self._lose)
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
         self._broker = KafkaBroker(
             bootstrap.split(","),  # FastStream takes a string for one address
@@ -115,25 +124,41 @@ class KafkaSource:
         """Join the group and begin to poll."""
         self._listener = listener
         await _translated(self._admin.start())
+        connected = cast("partial[AIOKafkaConsumer]", await _translated(self._broker.connect()))
+        polled = partial(PolledConsumer, self._guard, **connected.keywords)
+        self._broker.config.broker_config.builder = polled
         await _translated(self._broker.start())
+        if not isinstance(self._consumer, PolledConsumer):
+            raise Fatal("FastStream polls a consumer of its own: use version 0.7.8 of it")
         for task in self._subscriber.tasks:
             task.add_done_callback(self._on_poll_task_done)
 
     async def stop(self) -> None:
         """Stop polling and leave the group; commits nothing."""
         self._stopping = True
-        await self._broker.stop()
+        try:
+            await self._broker.stop()
+        except Exception as error:  # noqa: BLE001 - a client that failed fails again here
+            log.warning("consumer_not_stopped", error=repr(error))
         await self._admin.close()
 
     def _on_poll_task_done(self, task: asyncio.Task[Any]) -> None:
-        if self._stopping or task.cancelled():
+        if self._stopping:
             return
-        error = task.exception() or RuntimeError("the poll loop returned")
+        error = None if task.cancelled() else task.exception()
+        self.listener.on_lost(error or RuntimeError("the poll loop returned"))
+
+    def _lose(self, error: BaseException) -> None:
         self.listener.on_lost(error)
 
     async def _parse(self, batch: tuple[Any, ...]) -> KafkaMessage:
+        consumer = cast("ConsumerProtocol", self._subscriber.consumer)  # absent while it stops
         return KafkaMessage(
-            body=b"", raw_message=batch, message_id="", correlation_id="", consumer=self._consumer
+            body=b"",
+            raw_message=batch,
+            message_id="",
+            correlation_id="",
+            consumer=consumer,
         )
 
     async def _on_batch(self, records: Sequence[Any]) -> None:

@@ -1,0 +1,51 @@
+"""``promptmill gaps``: records that were deleted before they were read, and accepting that."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+HELP = """List the records that are lost to a stage; accept the loss.
+
+A topic that begins beyond the offset that a stage reads next has lost records to it: its
+retention was shorter than the delay. The stage's workers end (exit code 78) until the loss is
+accepted; they pass over exactly the accepted offsets at their next start.
+
+Examples:
+
+\b
+  promptmill gaps
+  promptmill gaps --json
+  promptmill gaps accept --topic prompts --partition 3
+  promptmill gaps accept --all
+"""
+
+app = typer.Typer(help=HELP, rich_markup_mode=None)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+
+
+@app.callback(invoke_without_command=True)
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    from promptmill.gateway.show_gaps import show_gaps
+
+    show_gaps(as_json=as_json)
+
+
+@app.command()
+def accept(
+    topic: Annotated[str | None, typer.Option(help="Its name.")] = None,
+    partition: Annotated[int | None, typer.Option(min=0, help="Of the topic.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only for this stage.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Whatever is lost now.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Accept that records are lost, so that workers pass over them."""
+    if (topic is None) != (partition is None) or every == (topic is not None):
+        raise typer.BadParameter("say which with --topic T and --partition P, or --all")
+    from promptmill.gateway.show_gaps import accept_gaps
+
+    accept_gaps(topic, partition, stage, as_json=as_json)
