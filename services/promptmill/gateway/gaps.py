@@ -65,7 +65,7 @@ async def find_lost(settings: GatewaySettings, reader: LogReader, store: str) ->
             continue
         partitions = await reader.partitions(topics)
         if stage == STORE:
-            positions = await asyncio.to_thread(_stored, settings, store)
+            positions = await asyncio.to_thread(_stored, settings, store, partitions)
         else:
             positions = await _committed(reader, settings.group(stage), partitions)
         bounds = await reader.bounds(partitions)
@@ -88,13 +88,18 @@ async def _committed(
             await asyncio.sleep(0.5)
 
 
-def _stored(settings: GatewaySettings, store: str) -> dict[Partition, int]:
-    """Where the tables stand; what has no table or no rows stands at 0."""
+def _stored(
+    settings: GatewaySettings, store: str, partitions: Collection[Partition]
+) -> dict[Partition, int]:
+    """Where the tables stand; what has no table, or nothing stored, is left out."""
     reader, positions = DeltaReader(store), dict[Partition, int]()
     for name, spec in TABLES.items():
-        snapshot = reader.snapshot(name)
-        for shard, offset in (snapshot.next_offsets() if snapshot else {}).items():
-            positions[Partition(settings.topic(spec.topic), shard)] = offset
+        if (snapshot := reader.snapshot(name)) is None:
+            continue
+        topic = settings.topic(spec.topic)
+        shards = [partition.number for partition in partitions if partition.topic == topic]
+        offsets = snapshot.next_offsets(shards)
+        positions |= {Partition(topic, shard): offset for shard, offset in offsets.items()}
     return positions
 
 

@@ -14,14 +14,16 @@ from pathlib import Path
 import pytest
 
 from integration.gateway.conftest import Place, Tables
-from promptmill.core.sinks.base import TableName
+from promptmill.core.sinks.base import Advance, Batch, TableName
 from promptmill.core.sinks.delta.gaps import GapTable
+from promptmill.core.sinks.delta.reader import DeltaReader
+from promptmill.core.sinks.tables import TABLES
 from promptmill.core.stream.lost import Gap
 from promptmill.core.stream.ports import Partition
 from promptmill_schemas.topics import PROMPTS, RECORDS
 from support.commands import Promptmill
 from support.kafka_topics import delete_up_to
-from support.store import prompt
+from support.store import PARTITIONS, DeltaStore, prompt
 from support.waiting import eventually_now
 
 pytestmark = pytest.mark.real
@@ -163,3 +165,15 @@ def test_a_topic_of_the_store_that_begins_beyond_its_table_is_listed(
     assert (found["stage"], found["topic"]) == ("store", place.topic(RECORDS))
     assert (found["first"], found["last"], found["count"]) == (0, 0, 1)
     assert TableName.RECORDS in found["topic"]
+
+
+def test_positions_of_partitions_that_were_added_to_the_layout_are_read(tmp_path: Path) -> None:
+    added = PARTITIONS + 3
+    sink = DeltaStore(tmp_path).sink()
+    sink.adopt([added])
+    rows = TABLES[TableName.REJECTS].schema.empty_table()
+    sink.commit(TableName.REJECTS, Batch(rows, {added: Advance(None, 7)}))
+    snapshot = DeltaReader(str(tmp_path)).snapshot(TableName.REJECTS)
+    assert snapshot is not None
+    assert snapshot.next_offsets() == {}
+    assert snapshot.next_offsets([0, added]) == {added: 7}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -36,10 +36,15 @@ class Snapshot:
         """The columns."""
         return pa.schema(self._table.schema().to_arrow())
 
-    def next_offsets(self) -> dict[int, int]:
-        """The next offset by shard; shards that have stored nothing are left out."""
+    def next_offsets(self, shards: Collection[int] | None = None) -> dict[int, int]:
+        """The next offset by shard; shards that have stored nothing are left out.
+
+        Args:
+            shards: those of the layout unless named; partitions may have been added since.
+        """
         properties = self._table.metadata().configuration
-        topic, shards = properties[TOPIC], range(int(properties[PARTITIONS]))
+        topic = properties[TOPIC]
+        shards = range(int(properties[PARTITIONS])) if shards is None else shards
         found = {s: self._table.transaction_version(position_id(topic, s)) for s in shards}
         return {shard: offset for shard, offset in found.items() if offset is not None}
 
