@@ -72,7 +72,7 @@ async def test_books_that_are_kept_open_follow_the_tables(shop: Shop) -> None:
     assert shop.books.counts() == Counts(3, 1, 0, 1, pending=1)
     assert shop.books.missing() == [pid("b")]
     for table in TableName:
-        compact(str(shop.folder / table))
+        compact(str(shop.folder / table), growth=1)
     await shop.take(reject("b"), letter("c", state="replayed"))
     assert shop.books.counts() == Counts(3, 1, 1, 0, pending=1)
     assert shop.books.missing() == [pid("c")]
@@ -97,7 +97,7 @@ async def test_a_tail_holds_what_is_new_over_compactions(shop: Shop) -> None:
     first = read_tail(_records(shop), {})
     assert first.next == {1: 2}
     await shop.take(record("c"))
-    compact(str(shop.folder / TableName.RECORDS))
+    compact(str(shop.folder / TableName.RECORDS), growth=1)
     second = read_tail(_records(shop), first.next, "test")
     assert second.rows["prompt_id"].to_pylist() == [pid("c")]
     assert read_tail(_records(shop), second.next).rows.num_rows == 0
@@ -117,7 +117,7 @@ def _records(shop: Shop) -> Snapshot:
 async def test_a_vacuum_takes_no_file_that_is_needed(shop: Shop) -> None:
     await shop.take(record("a"))
     await shop.take(record("b"))
-    assert compact(str(shop.folder / TableName.RECORDS)) == 2
+    assert compact(str(shop.folder / TableName.RECORDS), growth=1) == 2
     assert vacuum(str(shop.folder)) == {name: [] for name in TableName}
     with pytest.raises(Misconfigured, match="at least 2"):
         vacuum(str(shop.folder), retention_hours=1)

@@ -177,7 +177,8 @@ def test_two_compactions_at_once_do_not_double_the_rows(store: DeltaStore) -> No
             RECORDS, batch([(0, offset, record(str(offset)))], {0: (offset or None, offset + 1)})
         )
     threads = [
-        threading.Thread(target=compact, args=(str(store.folder / RECORDS),)) for _ in range(4)
+        threading.Thread(target=compact, args=(str(store.folder / RECORDS),), kwargs={"growth": 1})
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -219,7 +220,7 @@ def test_commits_marks_and_compactions_in_each_others_way_all_come_through(
 
     def merge() -> None:
         for _ in range(10):
-            compact(str(store.folder / LETTERS))
+            compact(str(store.folder / LETTERS), growth=1)
 
     threads = [threading.Thread(target=mark), threading.Thread(target=merge)]
     for thread in threads:

@@ -370,6 +370,17 @@ MUTANTS = (
         ("tests/unit/gateway/test_published.py",),
     ),
     Mutant(
+        "every small file is merged in every round",
+        (
+            Change(
+                f"{SINKS}/delta/compaction.py",
+                "        if total >= min(growth * file.size, target_bytes)\n",
+                "",
+            ),
+        ),
+        ("tests/unit/store/test_compaction.py",),
+    ),
+    Mutant(
         "a gap between offsets is believed at once",
         (
             Change(

@@ -1,5 +1,9 @@
 """Merging small files into large ones, without changing a row.
 
+Files are merged when together they are :data:`GROWTH` times as large as the largest of them, or as
+large as a file should be. So only files of like size are merged, and a row is written again at
+most three times on its way from a flush of a kilobyte to a file of the target's size.
+
 The library's own ``optimize.compact`` must not be used beside other writers: in 1.6.6 two of
 them at once both succeed and leave every row twice, because a file that a compaction has
 removed is not counted as a conflict, and it does not commit the application transactions that
@@ -12,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 from uuid import uuid4
 
@@ -27,8 +32,16 @@ from promptmill.core.sinks.delta.table import StorageOptions, translated
 COMPACTION_ID = "promptmill/compaction"
 TARGET_BYTES = 128 * 1024 * 1024
 COMPRESSION = {"compression": "zstd", "compression_level": 3}
-STATISTICS = ("shard", "shard_offset")
-"""The columns whose smallest and largest value let readers pass over a file."""
+GROWTH = 50
+"""How many times larger than its largest part a merged file is, unless it reaches the target."""
+
+ROW_GROUP_ROWS = 100_000
+ROW_GROUP_BYTES = 64 * 1024 * 1024
+"""A row group ends at whichever comes first; the bytes, in memory, bound what a merge holds."""
+
+READ_ROWS = 16 * 1024
+MIN, MAX = "min.", "max."
+"""The prefixes under which the library lists the statistics of a file's columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +49,24 @@ class _File:
     path: str
     size: int
     rows: int
-    bounds: dict[str, tuple[int, int]]
+    bounds: dict[str, tuple[Any, Any]]
 
 
 def compact(
-    uri: str, storage_options: StorageOptions = None, target_bytes: int = TARGET_BYTES
+    uri: str,
+    storage_options: StorageOptions = None,
+    target_bytes: int = TARGET_BYTES,
+    growth: int = GROWTH,
 ) -> int:
-    """Merge files of less than half the target; how many went.
+    """Merge small files of like size; how many went. With a ``growth`` of 1, any two.
 
-    0 when there is nothing to merge, or when another compaction or a mark came first: then
-    the new files are no part of the table, and :func:`vacuum` removes them.
+    0 when there is nothing to merge, or when another compaction came first: then the new files
+    are no part of the table, and :func:`vacuum` removes them.
     """
     options = None if storage_options is None else dict(storage_options)
     with translated(uri):
         table = DeltaTable(uri, storage_options=options)
-        groups = list(_grouped(_files(table), target_bytes))
+        groups = list(_grouped(_files(table), target_bytes, growth))
         if not groups:
             return 0
         actions = [action for group in groups for action in _replace(table, group)]
@@ -68,27 +84,49 @@ def compact(
 
 def _files(table: DeltaTable) -> Iterator[_File]:
     for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
+        names = [name.removeprefix(MIN) for name in file if name.startswith(MIN)]
         bounds = {
-            name: (file[f"min.{name}"], file[f"max.{name}"])
-            for name in STATISTICS
-            if file.get(f"min.{name}") is not None
+            name: (file[MIN + name], file[MAX + name])
+            for name in names
+            if file[MIN + name] is not None and file.get(MAX + name) is not None
         }
         yield _File(file["path"], file["size_bytes"], file["num_records"], bounds)
 
 
-def _grouped(files: Iterable[_File], target_bytes: int) -> Iterator[list[_File]]:
-    """Small files in groups that make a file of about the target each."""
-    small = sorted((file for file in files if file.size < target_bytes / 2), key=_place)
+def _grouped(
+    files: Iterable[_File], target_bytes: int, growth: int = GROWTH
+) -> Iterator[list[_File]]:
+    """Files that are due, older rows first, in groups of at most the target.
+
+    What is left beside full groups waits until it has grown.
+    """
+    small = [file for file in files if file.size < target_bytes / 2]
+    due = sorted(_due(small, target_bytes, growth), key=_place)
     group: list[_File] = []
-    size = 0
-    for file in small:
-        if group and size + file.size > target_bytes:
+    size, is_first = 0, True
+    for file in due:
+        if size + file.size > target_bytes:
             yield group
-            group, size = [], 0
+            group, size, is_first = [], 0, False
         group.append(file)
         size += file.size
-    if len(group) > 1:
+    if is_first and len(group) > 1:
         yield group
+
+
+def _due(files: list[_File], target_bytes: int, growth: int) -> list[_File]:
+    """As many of the smallest as make a file that is enough larger than each of them."""
+    files = sorted(files, key=lambda file: file.size)
+    totals = list(accumulate(file.size for file in files))
+    count = max(
+        (
+            count
+            for count, (file, total) in enumerate(zip(files, totals, strict=True), 1)
+            if total >= min(growth * file.size, target_bytes)
+        ),
+        default=0,
+    )
+    return files[:count]
 
 
 def _place(file: _File) -> tuple[int, str]:
@@ -117,17 +155,32 @@ def _write(table: DeltaTable, paths: set[str], name: str) -> int:
         filesystem.open_output_stream(name) as stream,
         pq.ParquetWriter(stream, dataset.schema, **COMPRESSION) as writer,
     ):
-        for fragment in fragments:
-            for batch in fragment.to_batches(schema=dataset.schema):
-                writer.write_batch(batch)
+        for rows in _row_groups(fragments, dataset.schema):
+            writer.write_table(rows, row_group_size=max(1, rows.num_rows))
     return int(filesystem.get_file_info(name).size)
 
 
+def _row_groups(fragments: Iterable[Any], schema: pa.Schema) -> Iterator[pa.Table]:
+    """All rows, in tables of about a row group each."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for fragment in fragments:
+        for batch in fragment.to_batches(schema=schema, batch_size=READ_ROWS):
+            held.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+                yield pa.Table.from_batches(held, schema)
+                held, rows, size = [], 0, 0
+    if rows:
+        yield pa.Table.from_batches(held, schema)
+
+
 def _statistics(group: list[_File]) -> str:
-    statistics: dict[str, Any] = {"numRecords": sum(file.rows for file in group)}
-    for name in STATISTICS:
-        bounds = [file.bounds[name] for file in group if name in file.bounds]
-        if len(bounds) == len(group):
-            statistics.setdefault("minValues", {})[name] = min(low for low, _ in bounds)
-            statistics.setdefault("maxValues", {})[name] = max(high for _, high in bounds)
-    return orjson.dumps(statistics).decode()
+    """The bounds of the columns for which every file has them."""
+    names = set[str].intersection(*(set(file.bounds) for file in group))
+    statistics = {
+        "numRecords": sum(file.rows for file in group),
+        "minValues": {name: min(file.bounds[name][0] for file in group) for name in names},
+        "maxValues": {name: max(file.bounds[name][1] for file in group) for name in names},
+    }
+    return orjson.dumps(statistics, option=orjson.OPT_UTC_Z).decode()
