@@ -156,7 +156,7 @@ def faults(good: Behaviour) -> list[Behaviour]:
         raw(b'{"choices": []}'),
         raw(b'{"error": {"message": "overloaded"}}'),
         raw(b'{"choices": [{"message": null, "finish_reason": null}]}'),
-        chat(None),
+        chat(None, finish_reason=None),
         chat(scores_text(SCORES | {"helpfulness": "nan"})),
         raw(b'{"choices": [{"logprobs": {"content": [{"token": "reward", "logprob": NaN}]}}]}'),
         slow(0.2, good),

@@ -7,6 +7,7 @@
     │   └── Unavailable     what every record needs is away (broker, Redis, store): tried until
     │                       it is back, never counted, never dead-lettered
     ├── Poison        never again: the record goes to the dead-letter topic
+    │   └── Exhausted       its retries are used up through failures of a server; a replay may help
     ├── Fatal         stop the process; the supervisor or a person acts
     │   ├── Misconfigured   a setting, a missing package, a table of another cluster
     │   └── EngineDead      the model's process group is gone; its work is redelivered
@@ -36,6 +37,10 @@ class Unavailable(Transient):
 
 class Poison(PromptmillError):
     """This record can never succeed; it is dead-lettered at once."""
+
+
+class Exhausted(Poison):
+    """The retries of one of the record's requests are used up; the record may be in order."""
 
 
 class Fatal(PromptmillError):

@@ -51,7 +51,9 @@ class StageSettings(BaseSettings):
     compression: str = Field(default="lz4", description="of messages: lz4, zstd, gzip or none")
     slots: int = Field(default=64, ge=1, description="records at work at once")
     prefetch: int = Field(default=1000, ge=1, description="records waiting per partition")
-    attempts: int = Field(default=5, ge=1, description="tries before a dead letter")
+    attempts: int = Field(
+        default=5, ge=1, description="tries before a dead letter; openai: of each request"
+    )
     deadline_s: float = Field(default=900.0, gt=0, description="time at work before a dead letter")
     grace_s: float = Field(default=30.0, ge=0, description="time to end when told to stop, in all")
     commit_interval_s: float = Field(default=1.0, gt=0, description="time between commits")

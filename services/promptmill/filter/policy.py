@@ -28,6 +28,9 @@ DEFAULT_MIN_HELPFULNESS: Final = 3.0
 DEFAULT_MIN_MARGIN: Final = 0.5
 VERSION_DIGITS: Final = 12
 
+WITHHELD: Final = frozenset({"refusal", "content_filter"})
+"""Finish reasons of answers that are none, or not whole, because the server wanted it so."""
+
 
 class Bounds(BaseModel):
     """Least and greatest value that pass; both ends belong to what passes."""
@@ -123,6 +126,9 @@ class Policy(BaseModel):
         failed = []
         if not answer.text.strip():
             failed.append(Check(name="text", detail="the answer has no text"))
+        if answer.finish_reason in WITHHELD:
+            detail = f"the answer was withheld or cut off by the server: {answer.finish_reason}"
+            failed.append(Check(name="finish_reason", detail=detail))
         if answer.finish_reason == "length" and not self.allow_truncated:
             detail = f"the answer was cut off after {answer.completion_tokens} tokens"
             failed.append(Check(name="finish_reason", detail=detail))

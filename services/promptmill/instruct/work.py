@@ -8,14 +8,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from promptmill.core.engines.base import Answer, GenerateRequest, GeneratorEngine
+from promptmill.core.kept import KeptResults
 from promptmill.core.stream.outcome import Emit, Outcome, Outgoing
-from promptmill.core.together import all_outcomes, gravest
 from promptmill_schemas import Candidate, Completion, Prompt, Timings
 from promptmill_schemas.ids import candidate_seed, text_digest
 from promptmill_schemas.topics import COMPLETIONS
-
-KEPT_PROMPTS = 1_024
-"""Prompts whose finished answers are kept while another of their candidates is tried again."""
 
 
 class TokenCounter(Protocol):
@@ -37,12 +34,14 @@ class Instruct:
         self._engine = engine
         self._counter = counter
         self._now = now
-        self._kept: dict[str, dict[int, Answer]] = {}
+        self._kept: KeptResults[Answer] = KeptResults()
 
     async def __call__(self, prompt: Prompt) -> Outcome:
         """The prompt with all of its answers; one that fails fails the prompt."""
         started_at, start = self._now(), time.monotonic()
-        answers = await self._answers(prompt)
+        answers = await self._kept.all_of(
+            prompt.prompt_id, prompt.n, lambda index: self._engine.generate(_request(prompt, index))
+        )
         candidates = tuple(_candidate(prompt, i, answer) for i, answer in enumerate(answers))
         self._counter.tokens(
             prompt=candidates[0].prompt_tokens,
@@ -55,26 +54,6 @@ class Instruct:
             timings=Timings(started_at=started_at, work_s=time.monotonic() - start),
         )
         return Emit((Outgoing(COMPLETIONS, completion),))
-
-    async def _answers(self, prompt: Prompt) -> list[Answer]:
-        """All candidates at once; a second attempt draws only those that failed in the first."""
-        kept = self._kept.pop(prompt.prompt_id, {})
-        wanted = [index for index in range(prompt.n) if index not in kept]
-        outcomes = await all_outcomes(
-            [self._engine.generate(_request(prompt, index)) for index in wanted]
-        )
-        for index, outcome in zip(wanted, outcomes, strict=True):
-            if isinstance(outcome, Answer):
-                kept[index] = outcome
-        if failure := gravest(outcomes):
-            self._keep(prompt.prompt_id, kept)
-            raise failure
-        return [kept[index] for index in range(prompt.n)]
-
-    def _keep(self, prompt_id: str, answers: dict[int, Answer]) -> None:
-        self._kept[prompt_id] = answers
-        while len(self._kept) > KEPT_PROMPTS:
-            del self._kept[next(iter(self._kept))]
 
 
 def _request(prompt: Prompt, index: int) -> GenerateRequest:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from promptmill.core.engines.base import GraderEngine, GradeRequest
 from promptmill.core.engines.calibration import Calibration
-from promptmill.core.errors import Poison
+from promptmill.core.errors import Exhausted, Poison
+from promptmill.core.kept import KeptResults
 from promptmill.core.stream.outcome import Emit, Outcome, Outgoing
-from promptmill.core.together import all_outcomes, gravest
 from promptmill_schemas import (
     ATTRIBUTES,
     AttributeScores,
@@ -44,6 +44,7 @@ class Reward:
         self._weights = weights
         self._calibration = calibration
         self._now = now
+        self._kept: KeptResults[Grade] = KeptResults()
 
     async def __call__(self, completion: Completion) -> Outcome:
         """The completion with a grade for each candidate, in order."""
@@ -64,15 +65,21 @@ class Reward:
         return Emit((Outgoing(SCORED, scored),))
 
     async def _grades(self, completion: Completion) -> list[Grade]:
-        outcomes = await all_outcomes(
-            [self._grade(completion, candidate) for candidate in completion.candidates]
+        candidates = completion.candidates
+        return await self._kept.all_of(
+            completion.prompt.prompt_id,
+            len(candidates),
+            lambda index: self._grade(completion, candidates[index]),
         )
-        if failure := gravest(outcomes):
-            raise failure
-        return [outcome for outcome in outcomes if isinstance(outcome, Grade)]
 
     async def _grade(self, completion: Completion, candidate: Candidate) -> Grade:
-        """The grade, or the refusal of an answer that this grader can never grade."""
+        """The grade, or the refusal of an answer that this grader can never grade.
+
+        Raises:
+            Exhausted: the grader failed too often; that says nothing about the answer.
+        """
+        if not candidate.text.strip():
+            return Grade(index=candidate.index, refusal=_without_text(candidate))
         request = GradeRequest(
             request_id=f"{completion.prompt.prompt_id}-{candidate.index}",
             messages=completion.prompt.messages,
@@ -81,11 +88,17 @@ class Reward:
         try:
             raw = await self._engine.grade(request)
             _require_finite(raw)
+        except Exhausted:
+            raise
         except Poison as error:
             return Grade(index=candidate.index, refusal=str(error))
         scores = self._calibration.apply(raw)
         reward = scores.weighted(self._weights)
         return Grade(index=candidate.index, scores=scores, reward=reward)
+
+
+def _without_text(candidate: Candidate) -> str:
+    return f"the answer has no text (its finish reason: {candidate.finish_reason})"
 
 
 def _require_finite(scores: AttributeScores) -> None:

@@ -19,6 +19,7 @@ SINK_LOOP = "tests/unit/store/test_sink_loop.py"
 SENDER = "tests/integration/stream/test_sender.py"
 SHUTDOWN = "tests/unit/stream/test_shutdown.py"
 POLLS = "tests/integration/stream/test_polls_on_kafka.py"
+PAID_ONCE = "tests/integration/engines/openai/test_paid_once.py"
 ROWS = "tests/chaos"
 
 
@@ -54,6 +55,22 @@ VERSION_IGNORED = Change(
 )
 
 MUTANTS = (
+    Mutant(
+        "a request that has used up its budget is sent again by the loop",
+        (
+            Change(
+                "promptmill/core/engines/openai/course.py",
+                "        raise Exhausted(",
+                "        raise Transient(",
+            ),
+        ),
+        (f"{PAID_ONCE}::test_a_server_that_fails_one_prompt_for_good_costs_one_budget",),
+    ),
+    Mutant(
+        "ten times the bound of kept results",
+        (Change("promptmill/core/kept.py", "KEPT_PROMPTS = 1_024\n", "KEPT_PROMPTS = 10_240\n"),),
+        ("tests/unit/core/test_kept.py",),
+    ),
     Mutant(
         "a replaced producer goes on sending",
         (

@@ -17,7 +17,8 @@ class LoopSettings:
         slots: records at work at once.
         prefetch: records of one partition that may wait beyond those; more pause it.
         prefetch_bytes: the same, in bytes.
-        attempts: how often a record is tried before it is dead-lettered.
+        attempts: how often a record is tried before it is dead-lettered; an engine over HTTP
+            has used up its own budget by then, and raises what is final.
         backoff_initial_s: pause after the first failed attempt; doubles each time.
         backoff_max_s: the longest pause between attempts.
         deadline_s: time at work after which a record is dead-lettered.

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from promptmill.core.errors import Misconfigured, Poison, Transient
+from promptmill.core.errors import Misconfigured, Poison
 from promptmill_schemas import StructuredOutput
 from support.bad_answers import Behaviour, answering, chat, status
 from support.bad_server import BadServer, Call
@@ -122,8 +122,9 @@ async def test_a_server_that_ignores_the_form_of_an_answer_is_found_out() -> Non
         BadServer(lambda _: chat("Yes, of course.")) as server,
         generating(server, server="vllm", tries=2) as engine,
     ):
-        with pytest.raises(Transient, match="none of the choices"):
+        with pytest.raises(Poison, match=r"none of the choices.*it said so 2 times"):
             await engine.generate(question(structured=choice))
+        assert len(server.calls) == 2
 
 
 async def test_an_aborted_request_is_aborted_at_the_server() -> None:

@@ -8,7 +8,7 @@ import pytest
 from promptmill.core.engines.base import GraderInfo
 from promptmill.core.engines.openai.grade_classify import ClassifyForm
 from promptmill.core.engines.openai.judge import JudgeForm
-from promptmill.core.errors import Misconfigured, Poison, Transient
+from promptmill.core.errors import Misconfigured, Poison
 from promptmill_schemas import ATTRIBUTES, AttributeScores
 from support.bad_answers import SCORES, Behaviour, answering, chat, raw, reward, status
 from support.bad_server import BadServer, Call
@@ -78,8 +78,9 @@ async def test_a_judge_that_never_gives_a_verdict_is_no_grader_of_this_answer() 
         return chat("No comment." if "Is 7 prime?" in material else GOOD_VERDICT)
 
     async with BadServer(behave) as server, grading(server, JudgeForm()) as engine:
-        with pytest.raises(Transient, match="no JSON object"):
+        with pytest.raises(Poison, match=r"no JSON object.*it said so 5 times"):
             await engine.grade(answered())
+        assert len(server.calls) == 5
 
 
 async def test_a_judge_at_a_server_without_structured_output_is_read_as_strictly() -> None:

@@ -85,7 +85,7 @@ def test_log_probabilities_that_are_no_numbers_are_refused() -> None:
         {"choices": [{"message": None}]},
         {"choices": [{"message": []}]},
         {"choices": [{"message": {}}]},
-        chat_body(None),
+        chat_body(None, finish_reason=None),
         chat_body(7),
         chat_body([{"type": "image_url"}]),
     ],
@@ -93,6 +93,22 @@ def test_log_probabilities_that_are_no_numbers_are_refused() -> None:
 def test_a_reply_without_an_answer_is_malformed(body: Any) -> None:
     with pytest.raises(Malformed):
         read_answer("chat", body)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (chat_body(None, message={"content": None, "refusal": "I cannot."}), "refusal"),
+        (chat_body(None, finish_reason="content_filter"), "content_filter"),
+        (chat_body(None, finish_reason="length"), "length"),
+        (chat_body(None, finish_reason="tool_calls"), "tool_calls"),
+        (chat_body(None, message={"content": None, "reasoning_content": "Hm."}), "stop"),
+        (chat_body(""), "stop"),
+    ],
+)
+def test_what_a_server_leaves_out_on_purpose_is_an_empty_answer(body: Any, reason: str) -> None:
+    answer = read_answer("chat", body)
+    assert (answer.text, answer.finish_reason) == ("", reason)
 
 
 def test_an_answer_outside_its_form_is_refused_with_the_remedy() -> None:

@@ -8,10 +8,11 @@ import orjson
 import pytest
 
 from promptmill.core.engines.base import GradeRequest
-from promptmill.core.engines.openai.failures import Malformed
+from promptmill.core.engines.openai.failures import Malformed, Unreadable
 from promptmill.core.engines.openai.judge import JudgeForm
 from promptmill.core.engines.openai.models import ServedModel
 from promptmill.core.engines.openai.rubric import judge_messages, read_verdict
+from promptmill.core.errors import Poison
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
 from support.bad_answers import chat_body
 
@@ -86,5 +87,18 @@ def test_another_rubric_is_another_revision() -> None:
 
 
 def test_a_judge_that_says_nothing_is_asked_again() -> None:
-    with pytest.raises(Malformed, match="--judge-tokens"):
-        JudgeForm().read(chat_body(None, finish_reason="length"))
+    with pytest.raises(Unreadable, match="--judge-tokens"):
+        JudgeForm().read(chat_body(None))
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (chat_body(None, message={"content": None, "refusal": "I cannot judge."}), "cannot judge"),
+        (chat_body("", finish_reason="content_filter"), "content_filter"),
+        (chat_body(None, finish_reason="length"), "--judge-tokens"),
+    ],
+)
+def test_a_judge_that_gives_no_verdict_on_purpose_is_not_asked_again(body: Any, why: str) -> None:
+    with pytest.raises(Poison, match=why):
+        JudgeForm().read(body)

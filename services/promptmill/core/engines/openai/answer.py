@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from promptmill.core.engines.base import Answer
-from promptmill.core.engines.openai.failures import Malformed, NotFinite
+from promptmill.core.engines.openai.failures import Malformed, NotFinite, Unreadable
 from promptmill.core.engines.openai.options import Api
 from promptmill.core.engines.openai.transport import parse_json
 from promptmill_schemas import StructuredOutput
@@ -14,25 +14,31 @@ from promptmill_schemas import StructuredOutput
 UNKNOWN = "unknown"
 """The finish reason of a server that gives none."""
 
-_WITHOUT_TEXT = {"length", "content_filter"}
+REFUSAL = "refusal"
+"""The finish reason of an answer that the model refused to give; OpenAI says ``stop``."""
+
 _MOST_TOKENS = 1 << 31
 
 
 def read_answer(api: Api, reply: Any) -> Answer:
     """The one answer in a reply.
 
+    A server that ends an answer without a text has done so on purpose (a refusal, a filter, a
+    context that is full, thoughts alone): that is an answer too, an empty one, with its reason.
+
     Raises:
         Malformed: the reply has another form than the API promises.
     """
     choice = first_choice(reply)
     usage = reply.get("usage")
-    reason = choice.get("finish_reason")
-    generated = _tokens(usage, "completion_tokens")
+    text, reason = _text(api, choice), _finish_reason(choice)
+    if text is None and reason == UNKNOWN:
+        raise Malformed(f"the first choice has neither text nor reason: {_brief(choice)}")
     return Answer(
-        text=_text(api, choice, may_be_empty=reason in _WITHOUT_TEXT or generated == 1),
-        finish_reason=reason if isinstance(reason, str) and reason else UNKNOWN,
+        text=text or "",
+        finish_reason=reason,
         prompt_tokens=_tokens(usage, "prompt_tokens"),
-        completion_tokens=generated,
+        completion_tokens=_tokens(usage, "completion_tokens"),
         logprob=_logprob(api, choice.get("logprobs")),
     )
 
@@ -52,17 +58,29 @@ def content_of(choice: dict[str, Any]) -> str | None:
     A message is an object, or a list with that one object; its content is a text, or a list of
     parts of which those of type ``text`` count.
     """
-    message = choice.get("message")
-    if isinstance(message, list) and len(message) == 1:
-        message = message[0]
-    if not isinstance(message, dict):
-        raise Malformed(f"choices.0.message is no object: {_brief(message)}")
-    content = message.get("content")
+    content = _message(choice).get("content")
     if isinstance(content, list):
         return _joined(content)
     if content is None or isinstance(content, str):
         return content
     raise Malformed(f"choices.0.message.content is no text: {_brief(content)}")
+
+
+def refusal_of(choice: dict[str, Any]) -> str | None:
+    """Why the model or its server gives no answer, in their words; ``None``: they give one."""
+    refusal = _message(choice).get("refusal")
+    if isinstance(refusal, str) and refusal.strip():
+        return refusal.strip()
+    return "content_filter" if choice.get("finish_reason") == "content_filter" else None
+
+
+def _message(choice: dict[str, Any]) -> dict[str, Any]:
+    message = choice.get("message")
+    if isinstance(message, list) and len(message) == 1:
+        message = message[0]
+    if not isinstance(message, dict):
+        raise Malformed(f"choices.0.message is no object: {_brief(message)}")
+    return message
 
 
 def require_form(text: str, form: StructuredOutput) -> None:
@@ -72,33 +90,41 @@ def require_form(text: str, form: StructuredOutput) -> None:
     of another dialect.
 
     Raises:
-        Malformed: with the remedy.
+        Unreadable: with the remedy.
     """
     if form.choice is not None and text not in form.choice:
-        raise Malformed(f"the answer {_brief(text)} is none of the choices: {_UNHEARD}")
+        raise Unreadable(f"the answer {_brief(text)} is none of the choices: {_UNHEARD}")
     if form.json_schema is not None:
         try:
             parse_json(text.encode())
         except ValueError as error:
-            raise Malformed(f"the answer is no JSON ({error}): {_UNHEARD}") from None
+            raise Unreadable(f"the answer is no JSON ({error}): {_UNHEARD}") from None
 
 
 _UNHEARD = "the server does not heed sampling.structured; name its kind with --server"
 
 
-def _text(api: Api, choice: dict[str, Any], *, may_be_empty: bool) -> str:
-    text = choice.get("text") if api == "completions" else content_of(choice)
-    if isinstance(text, str):
+def _text(api: Api, choice: dict[str, Any]) -> str | None:
+    if api == "chat":
+        return content_of(choice)
+    text = choice.get("text")
+    if text is None or isinstance(text, str):
         return text
-    if text is None and may_be_empty:
-        return ""
-    raise Malformed(f"the first choice has no text: {_brief(choice)}")
+    raise Malformed(f"choices.0.text is no text: {_brief(text)}")
 
 
-def _joined(parts: list[Any]) -> str | None:
+def _finish_reason(choice: dict[str, Any]) -> str:
+    """The server's own word; a refusal is named as one, whatever the server calls it."""
+    if "message" in choice and _message(choice).get("refusal"):
+        return REFUSAL
+    reason = choice.get("finish_reason")
+    return reason if isinstance(reason, str) and reason else UNKNOWN
+
+
+def _joined(parts: list[Any]) -> str:
     texts = [part.get("text") for part in parts if isinstance(part, dict) and _is_text(part)]
     if not texts or not all(isinstance(text, str) for text in texts):
-        return None
+        raise Malformed(f"choices.0.message.content has no part with a text: {_brief(parts)}")
     return "".join(map(str, texts))
 
 

@@ -4,6 +4,9 @@ A request that fails may be at fault itself. After several failures in a row, wh
 the breaker opens, and nothing is sent but the canary, the request that has succeeded at the
 start. If it succeeds, the server is well, the breaker closes, and the failures stand. If it
 fails, there is an outage: all wait until the canary succeeds, and no failure of that time counts.
+
+Only what says something about the server is told to it: no connection, 5xx, time-outs, bodies that
+are no answer, a refused key. An answer that is whole and of no use says that the server is well.
 """
 
 from __future__ import annotations

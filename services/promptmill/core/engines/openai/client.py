@@ -14,7 +14,7 @@ from promptmill.core.engines.base import Load
 from promptmill.core.engines.openai.address import Address
 from promptmill.core.engines.openai.breaker import REFUSALS, Breaker
 from promptmill.core.engines.openai.course import Course
-from promptmill.core.engines.openai.failures import Refused
+from promptmill.core.engines.openai.failures import NotFound, Refused
 from promptmill.core.engines.openai.limiter import Limiter
 from promptmill.core.engines.openai.options import HttpOptions
 from promptmill.core.engines.openai.transport import Transport
@@ -99,39 +99,45 @@ class Client:
         await self._stack.aclose()
 
     async def call(
-        self, url: str, body: Callable[[int], bytes], read: Callable[[Any], Answer]
+        self,
+        url: str,
+        body: Callable[[int], bytes],
+        read: Callable[[Any], Answer],
+        not_found: Callable[[NotFound], Awaitable[Poison | None]] | None = None,
     ) -> Answer:
         """The answer to one request.
 
         Args:
             body: what to send, by the number of tries that failed before.
             read: makes the answer of the parsed JSON; raises ``Malformed``.
+            not_found: for a request that names a model of its own: whether that one is missing,
+                and not the server's path.
 
         Raises:
             Unavailable: the server is busy or away for longer than the patience lasts.
-            Transient: the server failed this request as often as it may.
-            Poison: the server says that the request is wrong.
+            Transient: the server failed this request until the patience was over.
+            Poison: the server says that the request is wrong, or its answers cannot be read.
+            Exhausted: the server failed this request as often as it may.
             Fatal: the server takes no requests of this process any more.
         """
         course = Course(self.limiter, self.breaker, self.options)
         while True:
             await course.turn()
             try:
-                return self._taken(read(await self.transport.post(url, body(course.faults))))
+                answer = read(await self.transport.post(url, body(course.faults)))
+                course.answered()
+                return answer  # noqa: TRY300 - the slot is given back after it is read
             except Poison:
-                self._taken(None)
+                course.answered()
                 raise
             except Transient as error:
+                if isinstance(error, NotFound) and not_found and (own := await not_found(error)):
+                    course.answered()
+                    raise own from error
                 failure, pause_s = error, course.failed(error)
             finally:
                 self.limiter.release()
             await course.pause(failure, pause_s)
-
-    def _taken(self, answer: Answer) -> Answer:
-        """The server has answered as a healthy one does."""
-        self.limiter.accepted()
-        self.breaker.succeeded()
-        return answer
 
 
 def _misconfigured(error: PromptmillError) -> Misconfigured:

@@ -10,12 +10,15 @@ from typing import NoReturn
 import structlog
 
 from promptmill.core.engines.openai.breaker import Breaker
-from promptmill.core.engines.openai.failures import NotFinite, ServerBusy, ServerFault
+from promptmill.core.engines.openai.failures import Refused, ServerBusy, ServerFault, Unreadable
 from promptmill.core.engines.openai.limiter import Limiter
 from promptmill.core.engines.openai.options import HttpOptions
-from promptmill.core.errors import Poison, Transient, Unavailable
+from promptmill.core.errors import Exhausted, Poison, Transient, Unavailable
 
 log = structlog.get_logger(__name__)
+
+COST_OF_A_TRY = 2
+"""Of an answer that was paid for, or of a refusal; a failure that gave nothing costs 1."""
 
 LONGEST_PAUSE_S = 30.0
 
@@ -26,8 +29,9 @@ LONGEST_HAND_BACK_S = 60.0
 class Course:
     """What one request has met so far, and what that means for its next try.
 
-    Only failures that may be the request's own are counted: not that the server is busy or
-    away, and nothing that happened during an outage.
+    It owns the one retry budget of its request: when that is used up the failure is final, and
+    nobody above sends the request again. Only failures that may be the request's own are
+    counted: not that the server is busy or away, and nothing that happened during an outage.
     """
 
     def __init__(self, limiter: Limiter, breaker: Breaker, options: HttpOptions) -> None:
@@ -37,7 +41,8 @@ class Course:
         self._deadline = time.monotonic() + options.patience_s
         self._outages = breaker.outages
         self._delays = 0
-        self._only_not_finite = True
+        self._only_unreadable = True
+        self._spent = 0
         self.faults = 0
 
     async def turn(self) -> None:
@@ -59,26 +64,38 @@ class Course:
         """Take note of a failed try, for this request and for all; seconds until the next."""
         if isinstance(error, ServerFault):
             self.faults += 1
-            self._only_not_finite &= isinstance(error, NotFinite)
+            self._spent += COST_OF_A_TRY if isinstance(error, Unreadable | Refused) else 1
+            self._only_unreadable &= isinstance(error, Unreadable)
         else:
             self._delays += 1
         pause_s = self._pause_s(error)
         if isinstance(error, ServerBusy) or (isinstance(error, ServerFault) and error.overload):
             self._limiter.refused(pause_s)
-        if not isinstance(error, ServerBusy):
+        if isinstance(error, Unreadable):
+            self.answered()
+        elif not isinstance(error, ServerBusy):
             self._breaker.failed(error)
         return pause_s
+
+    def answered(self) -> None:
+        """The server has answered as a healthy one does, whatever it said."""
+        self._limiter.accepted()
+        self._breaker.succeeded()
 
     async def pause(self, error: Transient, pause_s: float) -> None:
         """Return when the next try is due.
 
         Raises:
-            Transient, Poison: the server has failed this very request as often as it may.
+            Poison: the budget is used up, by answers that cannot be read.
+            Exhausted: the budget is used up.
+            Transient: the patience is over, after failures of this very request.
             Unavailable: the patience is over.
         """
         await self._end_of_outage()
-        if self.faults >= self._options.tries or (self.faults and self._left_s <= 0):
+        if self._spent >= COST_OF_A_TRY * self._options.tries:
             self._blame(error)
+        if self.faults and self._left_s <= 0:
+            raise error
         if pause_s > self._left_s:
             self._give_up(str(error), pause_s)
         log.debug("try_again", error=str(error), faults=self.faults, pause_s=round(pause_s, 2))
@@ -116,12 +133,12 @@ class Course:
                 self._give_up(self._breaker.last_error)
         if self._breaker.outages != self._outages:
             self._outages = self._breaker.outages
-            self.faults = 0
+            self.faults = self._spent = 0
 
     def _blame(self, error: Transient) -> NoReturn:
-        if self._only_not_finite:
+        if self._only_unreadable:
             raise Poison(f"{error}; it said so {self.faults} times") from error
-        raise error
+        raise Exhausted(f"{error}; it failed {self.faults} times, this is the last") from error
 
     def _give_up(self, because: str, pause_s: float = 0.0) -> NoReturn:
         wait_s = max(pause_s, self._limiter.held_s)

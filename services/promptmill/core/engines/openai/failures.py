@@ -8,8 +8,10 @@
     Transient
     └── ServerFault      this try failed: error 5xx, time-out, connection cut
         ├── Refused      key, path or model refused, though a first request went through
+        │   └── NotFound     the path or the model is not there (404)
         └── Malformed    an answer that is not of the promised form
-            └── NotFinite    a number that is none
+            └── Unreadable   a whole answer, paid for, whose content is not what was asked for
+                └── NotFinite    a number that is none
 """
 
 from __future__ import annotations
@@ -42,11 +44,22 @@ class Refused(ServerFault):
     """The server refuses the key, the path or the model."""
 
 
+class NotFound(Refused):
+    """There is no such path or model."""
+
+
 class Malformed(ServerFault):
     """The answer does not have the form that the API promises."""
 
 
-class NotFinite(Malformed):
+class Unreadable(Malformed):
+    """The server has answered well, and the content is not what was asked for.
+
+    It says nothing about the server: an adapter, a prompt or a judge may always do that.
+    """
+
+
+class NotFinite(Unreadable):
     """NaN or infinity where a number should be."""
 
 
@@ -63,10 +76,16 @@ def failure_of(status: int, message: str, url: str, retry_after_s: float | None)
         if _TOO_LARGE in message.lower():
             return Poison(f"{said}; the request is above the server's rate limit: shorten it")
         return ServerBusy(said, retry_after_s=retry_after_s)
-    if status in {401, 403}:
-        return Refused(f"{said}; set {VARIABLE} to a key that may use this model")
-    if status in {404, 405, 407} or 300 <= status < 400:
-        return Refused(f"{said}; correct --base-url or --model")
+    if status in {401, 403, 404, 405, 407} or 300 <= status < 400:
+        return _refused(status, said)
     if status >= 500 or status in _PASSING or status < 300:
         return ServerFault(said, overload=status in {503, 504})
     return Poison(f"{said}; correct the request")
+
+
+def _refused(status: int, said: str) -> Refused:
+    if status in {401, 403}:
+        return Refused(f"{said}; set {VARIABLE} to a key that may use this model")
+    if status == 404:
+        return NotFound(f"{said}; correct --base-url, --model, or the prompt's adapter")
+    return Refused(f"{said}; correct --base-url or --model")

@@ -11,12 +11,13 @@ import structlog
 
 from promptmill.core.engines.base import Answer, GenerateRequest, Load
 from promptmill.core.engines.openai.address import parse_base_url
-from promptmill.core.engines.openai.answer import read_answer, require_form
+from promptmill.core.engines.openai.answer import REFUSAL, read_answer, require_form
 from promptmill.core.engines.openai.client import Client
 from promptmill.core.engines.openai.dialect import sampling_fields
-from promptmill.core.engines.openai.models import ServedModel, find_model
+from promptmill.core.engines.openai.failures import NotFound
+from promptmill.core.engines.openai.models import ServedModel, find_model, served_names
 from promptmill.core.engines.openai.options import Api, HttpOptions
-from promptmill.core.errors import EngineDead, Poison
+from promptmill.core.errors import EngineDead, Poison, PromptmillError
 from promptmill_schemas import Generator, Message, Sampling
 
 log = structlog.get_logger(__name__)
@@ -24,6 +25,9 @@ log = structlog.get_logger(__name__)
 CANARY = GenerateRequest(
     "canary", (Message(role="user", content="Are you there?"),), Sampling(max_tokens=16), seed=0
 )
+
+_ENDED_EARLY = {"length", "content_filter", REFUSAL}
+"""Finish reasons of answers that cannot be held to a form."""
 
 _NO_ROOM = re.compile(r"max_(completion_)?tokens|context length", re.IGNORECASE)
 
@@ -99,11 +103,35 @@ class HttpGenerator:
 
         def read(reply: Any) -> Answer:
             answer = read_answer(self._api, reply)
-            if form is not None and answer.finish_reason != "length":
+            if form is not None and answer.finish_reason not in _ENDED_EARLY:
                 require_form(answer.text, form)
             return answer
 
-        return await self._client.call(self._url, lambda _faults: body, read)
+        async def not_found(error: NotFound) -> Poison | None:
+            return await self._missing_adapter(str(request.adapter), error)
+
+        return await self._client.call(
+            self._url, lambda _faults: body, read, not_found if request.adapter else None
+        )
+
+    async def _missing_adapter(self, name: str, error: NotFound) -> Poison | None:
+        """The prompt's own fault, unless the server finds nothing at all any more."""
+        names = await served_names(self._client)
+        is_missing = bool(names) and name not in names
+        if not is_missing and not await self._canary_succeeds():
+            return None
+        offers = ", ".join(names) or "no list of its models"
+        return Poison(
+            f"adapter {name!r} is not at the server ({error}); it offers {offers}: correct the "
+            "prompt's adapter, or load it there"
+        )
+
+    async def _canary_succeeds(self) -> bool:
+        try:
+            await self._ask_canary()
+        except PromptmillError:
+            return False
+        return True
 
     @property
     def _served(self) -> ServedModel:

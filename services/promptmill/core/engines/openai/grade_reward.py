@@ -17,7 +17,7 @@ from promptmill.core.engines.base import GradeRequest
 from promptmill.core.engines.heads import Heads, read_heads
 from promptmill.core.engines.openai.address import Address
 from promptmill.core.engines.openai.answer import content_of, first_choice
-from promptmill.core.engines.openai.failures import Malformed, NotFinite
+from promptmill.core.engines.openai.failures import Malformed, NotFinite, Unreadable
 from promptmill.core.engines.openai.generate import chat_messages
 from promptmill.core.engines.openai.models import ServedModel
 from promptmill_schemas import AttributeScores
@@ -61,7 +61,7 @@ class RewardForm:
         heads = self._heads or self._settle(list(scores))
         missing = [label for label in self._labels if label not in scores]
         if missing:
-            raise Malformed(f"the answer has no {', '.join(missing)}, only {', '.join(scores)}")
+            raise Unreadable(f"the answer has no {', '.join(missing)}, only {', '.join(scores)}")
         return heads.scores([scores[label] for label in self._labels])
 
     def soften(self) -> bool:
@@ -81,12 +81,12 @@ def named_scores(reply: Any) -> dict[str, float]:
 
     Raises:
         NotFinite: one of them is no finite number.
-        Malformed: neither encoding is there.
+        Unreadable: neither encoding is there.
     """
     choice = first_choice(reply)
     scores = _collected(_in_text(choice)) or _collected(_in_logprobs(choice))
     if not scores:
-        raise Malformed(
+        raise Unreadable(
             "the answer has scores neither in its text (name:score,…) nor in its logprobs: "
             f"{str(choice)[:120]}"
         )

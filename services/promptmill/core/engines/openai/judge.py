@@ -6,11 +6,12 @@ from typing import Any
 
 from promptmill.core.engines.base import GradeRequest
 from promptmill.core.engines.openai.address import Address
-from promptmill.core.engines.openai.answer import content_of, first_choice
+from promptmill.core.engines.openai.answer import content_of, first_choice, refusal_of
 from promptmill.core.engines.openai.dialect import sampling_fields
-from promptmill.core.engines.openai.failures import Malformed
+from promptmill.core.engines.openai.failures import Unreadable
 from promptmill.core.engines.openai.models import ServedModel
 from promptmill.core.engines.openai.rubric import RUBRIC, SCHEMA, judge_messages, read_verdict
+from promptmill.core.errors import Poison
 from promptmill_schemas import AttributeScores, Sampling, StructuredOutput
 from promptmill_schemas.ids import text_digest
 
@@ -52,10 +53,17 @@ class JudgeForm:
         }
 
     def read(self, reply: Any) -> AttributeScores:
-        """The verdict."""
-        text = content_of(first_choice(reply))
+        """The verdict; raises ``Poison`` when the judge gives none on purpose."""
+        choice = first_choice(reply)
+        if refusal := refusal_of(choice):
+            raise Poison(f"the judge refuses to grade this answer: {refusal[:200]}")
+        text = content_of(choice)
+        if not text and choice.get("finish_reason") == "length":
+            raise Poison(
+                "the judge has used up its tokens before its verdict; raise --judge-tokens"
+            )
         if not text:
-            raise Malformed("the judge has said nothing; raise --judge-tokens if it thinks aloud")
+            raise Unreadable("the judge has said nothing; raise --judge-tokens if it thinks aloud")
         return read_verdict(text)
 
     def soften(self) -> bool:

@@ -48,6 +48,11 @@ async def find_model(client: Client) -> ServedModel:
     return ServedModel(name, _server(client, card or (cards[0] if cards else {})), _context(card))
 
 
+async def served_names(client: Client) -> list[str]:
+    """The models and adapters that the server lists; none where it lists none."""
+    return [str(card["id"]) for card in await _list(client) if "id" in card]
+
+
 async def _list(client: Client) -> list[dict[str, Any]]:
     """The models' cards, none where the server does not list them."""
     for _ in range(_TRIES):

@@ -37,7 +37,8 @@ class HttpOptions:
         connect_timeout_s: to a connection, TLS included.
         patience_s: how long a request waits for a server that is busy or away before the record
             is handed back, to be tried again without counting.
-        tries: how often one request is sent when the server fails it.
+        tries: how many answers one request may cost that cannot be read; refusals count the
+            same, failures that gave no answer count half. There is no other budget above it.
         first_pause_s: after the first of these; doubles each time.
         start_limit_s: how long a server may take until it answers for the first time.
         ca_file: certificates to trust, in PEM format, instead of the system's.

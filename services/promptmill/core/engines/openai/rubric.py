@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from promptmill.core.engines.openai.failures import Malformed
+from promptmill.core.engines.openai.failures import Unreadable
 from promptmill.core.engines.openai.transport import parse_json
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
 from promptmill_schemas.ids import text_digest
@@ -70,7 +70,7 @@ def read_verdict(text: str) -> AttributeScores:
     within the range.
 
     Raises:
-        Malformed: there is none, or a score is missing, no number, or out of range.
+        Unreadable: there is none, or a score is missing, no number, or out of range.
     """
     verdict = _object_in(_THOUGHTS.sub("", text))
     return AttributeScores(**{name: _score(verdict, name) for name in ATTRIBUTES})
@@ -83,14 +83,14 @@ def _object_in(text: str) -> dict[str, Any]:
     except ValueError:
         verdict = None
     if not isinstance(verdict, dict):
-        raise Malformed(f"the judge's verdict is no JSON object: {text[:120]!r}")
+        raise Unreadable(f"the judge's verdict is no JSON object: {text[:120]!r}")
     return verdict
 
 
 def _score(verdict: dict[str, Any], name: str) -> float:
     score = verdict.get(name)
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise Malformed(f"the judge's {name} is {score!r}: a number is needed")
+        raise Unreadable(f"the judge's {name} is {score!r}: a number is needed")
     if not LOWEST <= score <= HIGHEST:
-        raise Malformed(f"the judge's {name} is {score}: {LOWEST} to {HIGHEST} are allowed")
+        raise Unreadable(f"the judge's {name} is {score}: {LOWEST} to {HIGHEST} are allowed")
     return float(score)

@@ -56,6 +56,7 @@ class ServerSettings(ModelSettings):
             concurrency=self.concurrency,
             request_timeout_s=timeout_s,
             patience_s=self.deadline_s / PATIENCE_SHARE,
+            tries=self.attempts,
             start_limit_s=self.start_limit_s,
             ca_file=self.ca_file,
             api_key=read_api_key(),
