@@ -402,7 +402,7 @@ MUTANTS = (
         (
             Change(
                 f"{STREAM}/intake.py",
-                "        if delivery.offset not in (place.next, gap_to):\n",
+                "        if delivery.offset != place.next:\n",
                 "        if delivery.offset < place.next:\n",
             ),
         ),

@@ -73,7 +73,21 @@ async def test_a_gap_that_comes_twice_is_no_gap_in_the_log(intake: OrderedIntake
     taken(intake, A, 9)
     source = await recheck(intake)
     assert source.sought == [(A, 5)]
+    assert taken(intake, A, 9, 10) == []
+    source = await recheck(intake, 5)
+    assert source.sought == [(A, 9)]
     assert taken(intake, A, 9, 10) == [9, 10]
+
+
+async def test_a_gap_that_comes_twice_because_of_retention_meanwhile_is_a_loss(
+    intake: OrderedIntake,
+) -> None:
+    """The client dropped 5 to 8 at first; when it was to read them again they were deleted."""
+    taken(intake, A, 9)
+    await recheck(intake)
+    taken(intake, A, 9)
+    with pytest.raises(LostRecords, match="items-0: offsets 5 to 8"):
+        await recheck(intake, 9)
 
 
 async def test_what_the_client_dropped_is_taken_when_it_comes_after_all(

@@ -5,8 +5,9 @@ A client can hand over offset 12 where 7 was next for three reasons: 7 to 11 nev
 dropped them on the way (aiokafka drops what it has drained from healthy partitions when another
 partition's batch fails its checksum; a handler's error can swallow a batch). Only the log can
 tell. So a delivery that is not the expected one makes its partition *suspect*: nothing more of
-it is taken until :func:`recheck` has read the log's bounds and sought back to the expected offset.
-If the same offset comes again then, there is nothing in between.
+it is taken until :meth:`OrderedIntake.recheck` has read the log's bounds and sought back to the
+expected offset. If the same offset comes again, and the log still begins no later than what is
+expected, then the offsets in between hold nothing: the log held them while it was read again.
 """
 
 from __future__ import annotations
@@ -71,11 +72,10 @@ class OrderedIntake:
         place = self._open.get(delivery.partition)
         if place is None or place.seen is not None:
             return False
-        gap_to, place.gap_to = place.gap_to, None
-        if delivery.offset not in (place.next, gap_to):
+        if delivery.offset != place.next:
             place.seen = delivery.offset
             return False
-        place.next = delivery.offset + 1
+        place.next, place.gap_to = delivery.offset + 1, None
         return True
 
     async def recheck(self, source: Source, check: LogCheck) -> None:
@@ -103,9 +103,12 @@ class OrderedIntake:
     def _reopen(
         self, source: Source, partition: Partition, place: _Expectation, offset: int
     ) -> None:
+        """Go on at ``offset``, or beyond a gap that has come twice."""
         seen = place.seen
         log.warning("out_of_order", partition=str(partition), expected=place.next, seen=seen)
         gap_to = seen if seen is not None and seen > offset else None
+        if gap_to is not None and gap_to == place.gap_to:
+            offset, gap_to = gap_to, None
         self._open[partition] = _Expectation(offset, gap_to=gap_to)
         source.seek(partition, offset)
 

@@ -237,11 +237,13 @@ class KafkaSource:
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Deliver nothing from these until resumed."""
-        self._consumer.pause(*self._owned(partitions))
+        if owned := self._owned(partitions):
+            self._consumer.pause(*owned)
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Deliver again."""
-        self._consumer.resume(*self._owned(partitions))
+        if owned := self._owned(partitions):
+            self._consumer.resume(*owned)
 
     def seek(self, partition: Partition, offset: int) -> None:
         """The next delivery of this partition is the one at ``offset``."""
@@ -249,7 +251,8 @@ class KafkaSource:
             self._consumer.seek(owned, offset)
 
     def _owned(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
-        owned = self._consumer.assignment()
+        consumer = self._subscriber.consumer
+        owned = consumer.assignment() if consumer else ()  # a stopped one owns nothing
         return [p for partition in partitions if (p := TopicPartition(*partition)) in owned]
 
 
