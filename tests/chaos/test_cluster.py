@@ -7,12 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from support.chaos.plant import Plant
-from support.chaos.site import Site
-from support.chaos.topic_log import TOPICS
+from support.chaos.site import Site, require_replicas
 from support.stack import running_servers, unique_name
 
 pytestmark = [
@@ -46,34 +43,13 @@ async def test_15_not_enough_replicas_for_a_while(plant: Plant) -> None:
     cluster = plant.site.servers.kafka
     async with plant.flow("row-15", per_s=25):
         await plant.advance("instruct", 20)
-        await require_replicas(plant, 3)
+        await require_replicas(plant.site, plant.prefix, 3)
         await asyncio.to_thread(cluster.kill, 3)
         await asyncio.sleep(8)
         await asyncio.to_thread(cluster.restart, 3)
         await plant.advance("filter", 20, within_s=60)
-        await require_replicas(plant, 2)
+        await require_replicas(plant.site, plant.prefix, 2)
     await plant.books(within_s=120)
-
-
-async def require_replicas(plant: Plant, number: int) -> None:
-    """Set min.insync.replicas of the plant's topics."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=plant.site.kafka)
-    await admin.start()
-    try:
-        resources = [
-            ConfigResource(
-                ConfigResourceType.TOPIC,
-                plant.prefix + topic,
-                {
-                    "min.insync.replicas": str(number),
-                    "message.timestamp.type": "LogAppendTime",
-                },
-            )
-            for topic in TOPICS
-        ]
-        await admin.alter_configs(resources)
-    finally:
-        await admin.close()
 
 
 @pytest.mark.parametrize("how", ["hard", "clean"])

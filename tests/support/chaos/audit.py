@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from support.chaos.tables import TOPIC_OF, Positions, Row, Tables
-from support.chaos.topic_log import COMPLETIONS, PROMPTS, SCORED, Seen
+from support.chaos.topic_log import COMPLETIONS, DEAD_LETTERS, PROMPTS, SCORED, Seen
 
 _SHOWN = 5
 
@@ -18,7 +18,7 @@ class Audit:
 
     Attributes:
         accepted, rejected, dead: prompts, by the table that settles them.
-        lost: published, and settled nowhere.
+        lost: published, and settled nowhere; bytes that nobody could read and nobody kept.
         doubled: a record id twice, or a prompt settled twice, in the tables.
         strangers: settled, and never published.
         gaps: positions that are not the log's end, rows that are not their message.
@@ -77,7 +77,7 @@ def audit(
         accepted=len(accepted & own),
         rejected=len(rejected & own),
         dead=len(dead & own),
-        lost=sorted(sent - settled),
+        lost=[*sorted(sent - settled), *_dropped(tables.of("dead_letters"), messages)],
         doubled=sorted(_doubled(tables, accepted, rejected, dead)),
         strangers=sorted(str(prompt) for prompt in settled - sent),
         gaps=[*_unreached(tables.positions, ends), *_misplaced(tables.rows, messages)],
@@ -112,6 +112,14 @@ def _doubled(tables: Tables, *settling: set[str | None]) -> Iterable[str]:
         ("two tables", Counter(prompt for among in settling for prompt in among)),
     ):
         yield from (f"{name}: {prompt}" for prompt, number in prompts.items() if number > 1)
+
+
+def _dropped(letters: Iterable[Row], messages: Iterable[Seen]) -> Iterable[str]:
+    """Messages that carry no prompt's id and have no dead letter either."""
+    kept = {letter.key for letter in letters}
+    for m in messages:
+        if m.prompt_id is None and m.topic != DEAD_LETTERS and m.key not in kept:
+            yield f"{m.topic}-{m.partition} at {m.offset}, key {m.key!r}"
 
 
 def _unreached(positions: Positions, ends: Positions) -> Iterable[str]:

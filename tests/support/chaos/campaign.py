@@ -82,7 +82,7 @@ class Campaign:
             watch = CommitWatch(plant.store, plant.prefix)
             self._admit_those_before(plant)
             await self._hire(plant, wire)
-            saboteur = Saboteur(plant, self._plan.seed, wire)
+            saboteur = Saboteur(plant, self._plan.seed, wire, self._run_name)
             watching = asyncio.create_task(self._look(plant, watch))
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._publish(plant))

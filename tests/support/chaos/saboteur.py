@@ -12,6 +12,7 @@ from random import Random
 import redis
 
 from support.chaos.network import Cable
+from support.chaos.operators import Operators
 from support.chaos.plant import SESSION_S, Plant
 from support.chaos.worker import Life, Worker
 
@@ -73,10 +74,12 @@ class Saboteur:
     Args:
         cable: to the worker in a network of its own, if there is one.
         seed: the fault of one number is the same for the same seed.
+        run: of the prompts.
     """
 
-    def __init__(self, plant: Plant, seed: int, cable: Cable | None) -> None:
+    def __init__(self, plant: Plant, seed: int, cable: Cable | None, run: str) -> None:
         self._plant = plant
+        self._operators = Operators(plant, run)
         self._seed = seed
         self._cable = cable
         self._background: set[asyncio.Future[None]] = set()
@@ -94,6 +97,11 @@ class Saboteur:
             Act("redis-kill", 2, self._kill_redis, alone=True),
             Act("redis-freeze", 1, self._freeze_redis, alone=True),
             Act("redis-flush", 2, self._flush_redis),
+            Act("redis-replica", 2, self._operators.attach_replica, alone=True),
+            Act("redis-evicting", 2, self._operators.allow_eviction, alone=True),
+            Act("below-min-isr", 1, self._operators.require_too_many_replicas, alone=True),
+            Act("partition-added", 2, self._operators.add_partition, alone=True),
+            Act("poison", 4, self._operators.poison),
         )
         return (*acts, Act("cut", 2, self._cut)) if self._cable else acts
 

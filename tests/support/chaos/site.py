@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 
 from promptmill.local.servers import Servers
-from support.chaos.topic_log import TOPICS
+from support.chaos.topic_log import PROMPTS, TOPICS
 
 MAX_MESSAGE_BYTES = "16777216"
 
@@ -37,43 +39,75 @@ class Site:
         """Of the cluster; 3 gives each partition three copies, two of them in step."""
         return len(self.servers.kafka.brokers)
 
+    @property
+    def usual_min_isr(self) -> int:
+        """Copies that a write needs, unless a test asks for more."""
+        return 2 if self.brokers == 3 else 1
+
 
 async def make_topics(
     site: Site, prefix: str, partitions: int, topics: Collection[str] = TOPICS
 ) -> None:
     """Create the pipeline's topics, stamped with the time of the append, by the broker's clock."""
-    settings = {
-        "message.timestamp.type": "LogAppendTime",
-        "max.message.bytes": MAX_MESSAGE_BYTES,
-        "min.insync.replicas": "2" if site.brokers == 3 else "1",
-    }
-    admin = AIOKafkaAdminClient(bootstrap_servers=site.kafka)
-    await admin.start()
-    try:
+    settings = _settings(site.usual_min_isr)
+    async with _admin(site) as admin:
         names = [prefix + topic for topic in topics]
         await admin.create_topics(
             [NewTopic(name, partitions, site.brokers, topic_configs=settings) for name in names]
         )
+
+
+def _settings(min_isr: int) -> dict[str, str]:
+    return {
+        "message.timestamp.type": "LogAppendTime",
+        "max.message.bytes": MAX_MESSAGE_BYTES,
+        "min.insync.replicas": str(min_isr),
+    }
+
+
+async def require_replicas(site: Site, prefix: str, number: int) -> None:
+    """Set ``min.insync.replicas`` of the pipeline's topics."""
+    settings = _settings(number)  # altering replaces all settings of a topic
+    resources = [
+        ConfigResource(ConfigResourceType.TOPIC, prefix + topic, settings) for topic in TOPICS
+    ]
+    async with _admin(site) as admin:
+        await admin.alter_configs(resources)
+
+
+async def partition_count(site: Site, prefix: str) -> int:
+    """Partitions of the topic of prompts; all topics of a pipeline have equally many."""
+    async with _admin(site) as admin:
+        (topic,) = await admin.describe_topics([prefix + PROMPTS])
+    return len(topic["partitions"])
+
+
+async def add_partitions(site: Site, prefix: str, total: int) -> None:
+    """Extend every topic of the pipeline to so many partitions."""
+    async with _admin(site) as admin:
+        await admin.create_partitions(
+            {prefix + topic: NewPartitions(total_count=total) for topic in TOPICS}
+        )
+
+
+@asynccontextmanager
+async def _admin(site: Site) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=site.kafka)
+    await admin.start()
+    try:
+        yield admin
     finally:
         await admin.close()
 
 
 async def delete_topics(site: Site, prefix: str, topics: Collection[str] = TOPICS) -> None:
     """Delete them, so that a broker's restart does not grow slower from test to test."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=site.kafka)
-    await admin.start()
-    try:
+    async with _admin(site) as admin:
         await admin.delete_topics([prefix + topic for topic in topics])
-    finally:
-        await admin.close()
 
 
 async def committed(site: Site, group: str) -> dict[tuple[str, int], OffsetAndMetadata]:
     """What the group has committed, by full topic name and partition."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=site.kafka)
-    await admin.start()
-    try:
+    async with _admin(site) as admin:
         found = await admin.list_consumer_group_offsets(group)
-    finally:
-        await admin.close()
     return {(p.topic, p.partition): at for p, at in found.items()}

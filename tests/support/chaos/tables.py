@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "prompts": _PLACE,
     "records": (*_PLACE, "record_id", "decision_id"),
     "rejects": (*_PLACE, "decision_id", "reason"),
-    LETTERS: (*_PLACE, "letter_id", "state", "reason"),
+    LETTERS: (*_PLACE, "letter_id", "state", "reason", "key"),
 }
 
 Positions = dict[tuple[str, int], int]
@@ -35,7 +36,11 @@ Positions = dict[tuple[str, int], int]
 
 
 class Row(NamedTuple):
-    """One row, as far as an audit needs it; fields that its table lacks are empty."""
+    """One row, as far as an audit needs it; fields that its table lacks are empty.
+
+    Attributes:
+        key: of the original of a dead letter.
+    """
 
     table: str
     shard: int
@@ -45,6 +50,7 @@ class Row(NamedTuple):
     decision: str
     state: str
     reason: str
+    key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ def _row(name: str, values: Mapping[str, Any]) -> Row:
         values.get("decision_id") or "",
         values.get("state") or "",
         values.get("reason") or "",
+        b64decode(values.get("key") or ""),
     )
 
 

@@ -42,6 +42,7 @@ class Seen(NamedTuple):
         decision: of a record or a reject.
         stage: that buried a dead letter.
         reason: of a dead letter or a reject.
+        key: of a message without a prompt's id, by which its dead letter is found.
     """
 
     topic: str
@@ -53,24 +54,29 @@ class Seen(NamedTuple):
     decision: str = ""
     stage: str = ""
     reason: str = ""
+    key: bytes = b""
 
 
-def seen(topic: str, partition: int, offset: int, at_ms: int, raw: bytes | None) -> Seen:
+def seen(
+    topic: str, partition: int, offset: int, at_ms: int, key: bytes | None, raw: bytes | None
+) -> Seen:
     """What an audit needs of this message."""
     value = _parsed(raw)
     prompt: Any = value
     for name in _PATHS.get(topic, ()):
         prompt = _dict(prompt.get(name))
+    prompt_id = _interned(prompt.get("prompt_id"))
     return Seen(
         topic,
         partition,
         offset,
         at_ms,
-        _interned(prompt.get("prompt_id")),
+        prompt_id,
         str(value.get("record_id") or value.get("letter_id") or ""),
         str(value.get("decision_id") or ""),
         str(value.get("stage") or ""),
         str(value.get("reason") or ""),
+        (key or b"") if prompt_id is None else b"",
     )
 
 
@@ -134,9 +140,11 @@ class TopicLog:
         while True:
             try:
                 async with self._consumer() as consumer:
-                    await self._assign(consumer)
+                    assigned = await self._assign(consumer)
                     while True:
                         await self._poll(consumer)
+                        if len(await self._partitions(consumer)) > len(assigned):
+                            assigned = await self._assign(consumer)
             except KafkaError:
                 await asyncio.sleep(_PAUSE_S)
 
@@ -146,6 +154,7 @@ class TopicLog:
             enable_auto_commit=False,
             auto_offset_reset="none",
             fetch_max_wait_ms=100,
+            metadata_max_age_ms=5_000,
         )
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
@@ -176,7 +185,7 @@ class TopicLog:
             topic = partition.topic.removeprefix(self._prefix)
             for r in records:
                 self._check_order(partition, r.offset)
-                message = seen(topic, r.partition, r.offset, r.timestamp, r.value)
+                message = seen(topic, r.partition, r.offset, r.timestamp, r.key, r.value)
                 self.messages.append(message)
                 if topic in SETTLING:
                     self.settled.add(message.prompt_id)
