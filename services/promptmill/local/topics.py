@@ -14,9 +14,12 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from promptmill.core.errors import Fatal, Misconfigured, Transient
+from promptmill.core.stream.topic_settings import WANTED_SETTINGS, remedy
 
 _LEADERS_WITHIN_S = 30.0
 _POLL_S = 0.05
+_OWN = 1
+"""Where a setting comes from, in the broker's words: from the topic, not from a default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class TopicSpec:
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.max_message_bytes),
             "min.insync.replicas": str(self.min_isr),
+            **WANTED_SETTINGS,
         }
 
 
@@ -59,12 +63,22 @@ class TopicDifference:
     def __str__(self) -> str:
         return f"topic {self.topic}: {self.setting} is {self.found}, wanted {self.wanted}"
 
+    @property
+    def is_dangerous(self) -> bool:
+        """Whether messages can be lost, or never expire, while it is so."""
+        return self.setting in WANTED_SETTINGS
 
-async def ensure_topics(bootstrap: str, specs: Collection[TopicSpec]) -> list[TopicDifference]:
+
+async def ensure_topics(
+    bootstrap: str, specs: Collection[TopicSpec], *, mend: bool = False
+) -> list[TopicDifference]:
     """Creates the topics that do not exist and waits until they can be written.
 
+    Args:
+        mend: correct the dangerous settings of topics that exist; nothing else is altered.
+
     Returns:
-        How the topics that existed before differ from the specifications; they are not altered.
+        How the topics that existed before differ from the specifications.
 
     Raises:
         Transient: no broker answers, or the cluster cannot do it now.
@@ -78,12 +92,44 @@ async def ensure_topics(bootstrap: str, specs: Collection[TopicSpec]) -> list[To
         if not existing:
             return []
         settings = await _settings(admin, existing)
-        return [
+        differences = [
             difference
             for spec in specs
             if spec.name in existing
             for difference in _differences(spec, described[spec.name], settings[spec.name])
         ]
+        wrong = [difference for difference in differences if difference.is_dangerous]
+        if not mend or not wrong:
+            return differences
+        await _mend(admin, wrong)
+        return [difference for difference in differences if not difference.is_dangerous]
+
+
+def check_differences(bootstrap: str, differences: Collection[TopicDifference]) -> None:
+    """Refuse topics that can lose messages.
+
+    Raises:
+        Misconfigured: names each setting and how to mend it.
+    """
+    wrong = [difference for difference in differences if difference.is_dangerous]
+    if wrong:
+        named = "; ".join(map(str, wrong))
+        first = wrong[0]
+        how = remedy(bootstrap, first.topic, first.setting, first.wanted)
+        raise Misconfigured(f"{named}: messages can be lost, or are kept for ever: {how}")
+
+
+async def _mend(admin: AIOKafkaAdminClient, wrong: Collection[TopicDifference]) -> None:
+    """Set what differs. The request replaces all of a topic's own settings, so these go along."""
+    names = {difference.topic for difference in wrong}
+    own = await _settings(admin, names, only_own=True)
+    for difference in wrong:
+        own[difference.topic][difference.setting] = difference.wanted
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, own[name]) for name in own]
+    for response in await admin.alter_configs(resources):
+        for code, message, _, name in response.resources:
+            if code:
+                raise Misconfigured(f"cannot mend the settings of topic {name}: {message}")
 
 
 @asynccontextmanager
@@ -141,7 +187,10 @@ def _has_leaders(topic: Mapping[str, Any] | None) -> bool:
     return all(partition["leader"] >= 0 for partition in topic["partitions"])
 
 
-async def _settings(admin: AIOKafkaAdminClient, names: set[str]) -> dict[str, dict[str, str]]:
+async def _settings(
+    admin: AIOKafkaAdminClient, names: set[str], *, only_own: bool = False
+) -> dict[str, dict[str, str]]:
+    """The settings in force by topic, or only those that were set for the topic itself."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(names)]
     responses = await admin.describe_configs(resources)
     settings: dict[str, dict[str, str]] = {}
@@ -149,7 +198,7 @@ async def _settings(admin: AIOKafkaAdminClient, names: set[str]) -> dict[str, di
         for code, message, _, name, entries in response.resources:
             if code:
                 raise Fatal(f"cannot read the settings of topic {name}: {message}")
-            settings[name] = {entry[0]: entry[1] for entry in entries}
+            settings[name] = {e[0]: e[1] for e in entries if not only_own or e[3] == _OWN}
     return settings
 
 

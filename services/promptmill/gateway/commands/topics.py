@@ -8,18 +8,33 @@ import typer
 
 HELP = """Create the topics that are missing, with the settings that promptmill wants.
 
-Topics that exist with other settings are reported and left alone.
+Topics that exist with other settings are left alone, and reported. Settings that can lose
+messages (cleanup.policy, retention.bytes, unclean.leader.election.enable,
+message.timestamp.type) end the command with exit code 78; --mend corrects them.
+
+The number of partitions is the most workers of one stage that can share the work. A data set
+keeps the number with which its store began: choose it once.
 
 Examples:
 
 \b
   PROMPTMILL_KAFKA=broker1:9092,broker2:9092,broker3:9092 promptmill topics --brokers 3
+  promptmill topics --partitions 96
+  promptmill topics --mend
   promptmill topics --json
 """
+
+DEFAULT_PARTITIONS = 48
 
 
 def topics(
     brokers: Annotated[int, typer.Option(min=1, help="Of the cluster: sets the replication.")] = 1,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=4096, help="Of each topic that is created.")
+    ] = DEFAULT_PARTITIONS,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Correct settings that lose messages.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     import asyncio
@@ -29,16 +44,18 @@ def topics(
     from promptmill.gateway.quiet import quiet_logs
     from promptmill.gateway.settings import load
     from promptmill.gateway.topics import topic_specs
-    from promptmill.local.topics import ensure_topics
+    from promptmill.local.topics import check_differences, ensure_topics
 
     quiet_logs()
     settings = load()
-    specs = topic_specs(settings.topic_prefix, brokers)
+    specs = topic_specs(settings.topic_prefix, brokers, partitions)
     kafka = settings.kafka or find_addresses(settings).kafka
-    found = [str(difference) for difference in asyncio.run(ensure_topics(kafka, specs))]
+    differences = asyncio.run(ensure_topics(kafka, specs, mend=mend))
+    found = [str(difference) for difference in differences]
     if as_json:
         print_json({"topics": [spec.name for spec in specs], "differences": found})
-        return
-    print_bytes(f"{len(specs)} topics are there".encode())
-    for difference in found:
-        print_bytes(f"note: {difference}; it was left as it is".encode())
+    else:
+        print_bytes(f"{len(specs)} topics are there".encode())
+        for difference in found:
+            print_bytes(f"note: {difference}; it was left as it is".encode())
+    check_differences(kafka, differences)

@@ -19,14 +19,21 @@ Examples:
 \b
   promptmill up
   promptmill up --brokers 3    a cluster: replication 3, two replicas in step
+  promptmill up --partitions 24    for a new data set: the most workers of one stage
   promptmill up --json         {"kafka": …, "redis": …, "home": …}
 """
+
+
+DEFAULT_PARTITIONS = 12
 
 
 def up(
     brokers: Annotated[
         int | None, typer.Option(help="1 or 3; the default is what the home has, or 1.")
     ] = None,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=4096, help="Of each topic that is created.")
+    ] = DEFAULT_PARTITIONS,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from promptmill.gateway.output import print_bytes, print_json
@@ -37,15 +44,15 @@ def up(
     settings = load()
     with stack_progress() as on_progress:
         info = stack.up(settings.home, brokers, on_progress)
-    _ensure_topics(info, settings.topic_prefix)
+    _ensure_topics(info, settings.topic_prefix, partitions)
     if as_json:
         print_json(info.as_json())
         return
     print_bytes(f"Kafka  {info.kafka}\nRedis  {info.redis}\nhome   {info.home}".encode())
 
 
-def _ensure_topics(info: StackInfo, prefix: str) -> None:
-    """Create what is missing; topics with other settings are reported and left alone."""
+def _ensure_topics(info: StackInfo, prefix: str, partitions: int) -> None:
+    """Create what is missing, and mend what loses messages; other differences are reported."""
     import asyncio
 
     from promptmill.gateway.output import note
@@ -54,6 +61,6 @@ def _ensure_topics(info: StackInfo, prefix: str) -> None:
     from promptmill.local.topics import ensure_topics
 
     quiet_logs()
-    specs = topic_specs(prefix, brokers=len(info.kafka.split(",")))
-    for difference in asyncio.run(ensure_topics(info.kafka, specs)):
+    specs = topic_specs(prefix, len(info.kafka.split(",")), partitions)
+    for difference in asyncio.run(ensure_topics(info.kafka, specs, mend=True)):
         note(f"note: {difference}; it was left as it is")

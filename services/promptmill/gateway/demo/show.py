@@ -96,7 +96,7 @@ async def _local_stack(settings: GatewaySettings, screen: Screen) -> AsyncIterat
         screen.say(f"Apache Kafka at {info.kafka}, Redis at {info.redis}")
         brokers = len(info.kafka.split(","))
         for difference in await ensure_topics(
-            info.kafka, topic_specs(settings.topic_prefix, brokers)
+            info.kafka, topic_specs(settings.topic_prefix, brokers), mend=True
         ):
             screen.say(f"note: {difference}")
         yield

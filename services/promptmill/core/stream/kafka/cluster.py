@@ -1,35 +1,114 @@
-"""Facts about a cluster: its id, and how many partitions a topic has."""
+"""Facts about a cluster: its id, its topics, and whether they can be relied on."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Mapping
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from promptmill.core.errors import Misconfigured, Unavailable
+from promptmill.core.errors import Misconfigured
+from promptmill.core.stream.kafka.failures import as_error
+from promptmill.core.stream.topic_settings import (
+    APPEND_TIME,
+    SAFE_SETTINGS,
+    TIMESTAMP_TYPE,
+    WANTED_SETTINGS,
+    remedy,
+)
+
+log = structlog.get_logger(__name__)
+
+LOOKS = 3
+"""A broker that has just been told of a topic, or not yet, may answer that there is none."""
+
+LOOK_PAUSE_S = 1.0
 
 
 async def describe_log(bootstrap: str, topics: Collection[str]) -> tuple[str, dict[str, int]]:
     """The cluster's id, and each topic's number of partitions.
 
     Raises:
-        Misconfigured: a topic does not exist.
+        Misconfigured: a topic does not exist or may not be read, or one of its settings loses
+            messages.
         Unavailable: no broker answers.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="promptmill-describe")
     try:
         await admin.start()
         cluster = await admin.describe_cluster()
-        described = await admin.describe_topics(sorted(topics))
+        partitions = await count_partitions(admin, bootstrap, topics)
+        await _check_settings(admin, bootstrap, topics)
     except KafkaError as error:
-        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error!r}") from error
+        raise as_error(f"Kafka at {bootstrap} does not answer", error) from error
     finally:
         await admin.close()
-    partitions = {topic["topic"]: len(topic["partitions"]) for topic in described}
-    if missing := sorted(name for name in topics if not partitions.get(name)):
-        raise Misconfigured(
-            f"Kafka at {bootstrap} has no topic {', '.join(missing)}: create the topics with "
-            f"`promptmill up`, or point PROMPTMILL_KAFKA at the right cluster"
-        )
     return cluster["cluster_id"], partitions
+
+
+async def count_partitions(
+    admin: AIOKafkaAdminClient, bootstrap: str, topics: Collection[str]
+) -> dict[str, int]:
+    """Each topic's number of partitions.
+
+    Raises:
+        Misconfigured: a topic does not exist, looked for three times, or may not be seen.
+        KafkaError: no broker answers.
+    """
+    for look in range(LOOKS):
+        described = {t["topic"]: t for t in await admin.describe_topics(sorted(topics))}
+        codes = {name: topic["error_code"] for name, topic in described.items()}
+        counts = {name: len(topic["partitions"]) for name, topic in described.items()}
+        if forbidden := [n for n, c in codes.items() if c == TopicAuthorizationFailedError.errno]:
+            raise Misconfigured(
+                f"this client may not see {', '.join(forbidden)} on Kafka at {bootstrap}: grant "
+                "its user Describe on the topics, Read where it consumes, Write where it produces"
+            )
+        missing = sorted(name for name in topics if not counts.get(name))
+        if not missing:
+            return counts
+        if look < LOOKS - 1:
+            await asyncio.sleep(LOOK_PAUSE_S)
+    raise Misconfigured(
+        f"Kafka at {bootstrap} has no topic {', '.join(missing)} (any more): create the topics "
+        "with `promptmill topics` (`promptmill up` on the local stack), or point PROMPTMILL_KAFKA "
+        "and PROMPTMILL_TOPIC_PREFIX at the right cluster. A topic that was deleted on purpose "
+        "needs a new PROMPTMILL_STORE too"
+    )
+
+
+async def _check_settings(
+    admin: AIOKafkaAdminClient, bootstrap: str, topics: Collection[str]
+) -> None:
+    """Refuse topics whose settings delete what nobody has read."""
+    for topic, found in (await _read_settings(admin, topics)).items():
+        for setting, wanted in SAFE_SETTINGS.items():
+            if (value := found.get(setting, wanted)) != wanted:
+                raise Misconfigured(
+                    f"topic {topic}: {setting} is {value}, it must be {wanted}, or messages are "
+                    f"lost before they are read: {remedy(bootstrap, topic, setting, wanted)}"
+                )
+        if (kind := found.get(TIMESTAMP_TYPE, APPEND_TIME)) != APPEND_TIME:
+            how = remedy(bootstrap, topic, TIMESTAMP_TYPE, APPEND_TIME)
+            log.warning("producers_clocks_decide", topic=topic, found=kind, remedy=how)
+
+
+async def _read_settings(
+    admin: AIOKafkaAdminClient, topics: Collection[str]
+) -> Mapping[str, dict[str, str]]:
+    """What can be read of the topics' settings; that needs a permission of its own."""
+    asked = [
+        ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(WANTED_SETTINGS))
+        for name in sorted(topics)
+    ]
+    settings = {}
+    for response in await admin.describe_configs(asked):
+        for code, message, _, name, entries in response.resources:
+            if code:
+                log.warning("topic_settings_unreadable", topic=name, code=code, error=message)
+            else:
+                settings[name] = {entry[0]: entry[1] for entry in entries}
+    return settings

@@ -24,6 +24,7 @@ from aiokafka.errors import (
 )
 
 from promptmill.core.errors import Fatal, Unavailable
+from promptmill.core.stream.kafka.clock import check_clock
 from promptmill.core.stream.kafka.partitioner import by_layout
 from promptmill.core.stream.kafka.producer import AbortableProducer
 from promptmill.core.stream.kafka.refusals import (
@@ -122,7 +123,8 @@ class KafkaSender:
 
         Raises:
             Poison: the broker will never take it (too large, not allowed on this topic).
-            Misconfigured: the topic does not exist, or may not be written to.
+            Misconfigured: the topic does not exist, or may not be written to, or the broker's
+                clock and ours are more than an hour apart.
             Unavailable: the producer was replaced; the message may be on the topic all the same.
         """
         if len(key or b"") + len(value) > MAX_MESSAGE_BYTES - _RECORD_OVERHEAD_BYTES:
@@ -134,7 +136,8 @@ class KafkaSender:
         producer = self._producers.current or await self._producers.replace(None)
         try:
             waiting.acknowledged = await self._queue(producer, waiting, key, value)
-            await waiting.acknowledged
+            acknowledged = await waiting.acknowledged
+            check_clock(waiting.topic, acknowledged, self._waiting.age_s(waiting))
         except REFUSED_BATCH as error:
             await self._producers.replace(producer)
             log.info("batch_refused", topic=waiting.topic, error=repr(error))

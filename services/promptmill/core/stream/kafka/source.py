@@ -23,6 +23,8 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 
 from promptmill.core.errors import Fatal, Stale, Unavailable
 from promptmill.core.stream.kafka.assignor import CoPartitionedAssignor
+from promptmill.core.stream.kafka.cluster import count_partitions
+from promptmill.core.stream.kafka.failures import as_error
 from promptmill.core.stream.kafka.lookup import messages_at
 from promptmill.core.stream.kafka.polling import PolledConsumer, PollGuard, PollProbe
 from promptmill.core.stream.ports import Delivery, Listener, Partition, Position
@@ -71,6 +73,8 @@ class KafkaSource:
         self._bootstrap = bootstrap
         self._client_id = client_id
         self._group = group
+        self._topics = tuple(topics)
+        self._look: asyncio.Task[None] | None = None
         self._guard = PollGuard(probe, self._lose)
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
         self._broker = KafkaBroker(
@@ -136,11 +140,36 @@ class KafkaSource:
     async def stop(self) -> None:
         """Stop polling and leave the group; commits nothing."""
         self._stopping = True
+        if self._look is not None:
+            self._look.cancel()
         try:
             await self._broker.stop()
         except Exception as error:  # noqa: BLE001 - a client that failed fails again here
             log.warning("consumer_not_stopped", error=repr(error))
         await self._admin.close()
+
+    async def _check_topics(self) -> None:
+        """Raises ``Misconfigured`` when a topic does not exist (any more) or may not be seen."""
+        await _translated(count_partitions(self._admin, self._bootstrap, self._topics))
+
+    def look_after_assignment(self, assigned: Collection[TopicPartition]) -> None:
+        """Look for topics that are gone, beside the assignment, which must not wait for it."""
+        if not assigned:
+            log.warning(
+                "no_partitions",
+                group=self._group,
+                topics=list(self._topics),
+                remedy="there are more workers than partitions, or a topic is gone; stop this one",
+            )
+        self._look = asyncio.create_task(self._check_topics())
+        self._look.add_done_callback(self._on_looked)
+
+    def _on_looked(self, look: asyncio.Task[None]) -> None:
+        error = None if look.cancelled() else look.exception()
+        if isinstance(error, Fatal):
+            self.listener.on_lost(error)
+        elif error is not None:
+            log.info("topics_not_checked", error=repr(error))
 
     def _on_poll_task_done(self, task: asyncio.Task[Any]) -> None:
         if self._stopping:
@@ -227,8 +256,12 @@ class KafkaSource:
     ) -> Mapping[Partition, tuple[int, int]]:
         """First offset and the one after the last, by partition."""
         wanted = [TopicPartition(*partition) for partition in partitions]
-        first = await _translated(self._consumer.beginning_offsets(wanted))
-        end = await _translated(self._consumer.end_offsets(wanted))
+        try:
+            first = await _translated(self._consumer.beginning_offsets(wanted))
+            end = await _translated(self._consumer.end_offsets(wanted))
+        except Unavailable:
+            await self._check_topics()  # a deleted topic has no bounds, however long we ask
+            raise
         return {Partition(*p): (first[p], end[p]) for p in wanted}
 
     async def messages_at(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, Delivery]:
@@ -267,6 +300,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         await self._tell(self._source.listener.on_assigned, assigned)
+        self._source.look_after_assignment(list(assigned))
 
     async def _tell(
         self,
@@ -288,4 +322,4 @@ async def _translated(call: Awaitable[Answer]) -> Answer:
     try:
         return await call
     except KafkaError as error:
-        raise Unavailable(f"Kafka does not answer: {error!r}") from error
+        raise as_error("Kafka does not answer", error) from error
