@@ -4,6 +4,9 @@ A claim decides about a prompt and its content, atomically, in one round trip; t
 ``SET key value NX`` for each, in pipelines of the same depth, which decide nothing. They take
 turns in one run, because machines are noisy.
 
+A rebuild in bulk is measured against bare ``HSET``s of the same fields and values, in pipelines,
+which merge nothing and count no contradictions.
+
     python tests/bench/bench_claims.py --claims 200000 --json
     python tests/bench/bench_claims.py --claims 50000 --sketches
 """
@@ -29,14 +32,16 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from promptmill.core.gates.base import Claim, Claimed, RecordKey
+from promptmill.core.gates.layout import Layout, bits_for
 from promptmill.core.gates.redis import RedisGate
 from promptmill.core.gates.redis_state import BATCH
 from promptmill.core.gates.sketch import BAND_BYTES, BANDS, SIGNATURE_BYTES, Sketch
 from promptmill.core.lifecycle import tune_garbage_collection
+from promptmill.filter.stored import BLOCK_ROWS
 from promptmill.local.ports import free_port
 from promptmill.local.redis import RedisServer
 from promptmill_schemas.ids import digest
-from support.claims import Published
+from support.claims import Published, block
 
 POLICY = "bench@1"
 SIMILARITY = 0.8
@@ -93,6 +98,40 @@ async def set_all(client: redis.asyncio.Redis, claims: list[Claim]) -> float:
     return await _rate(len(claims), write)
 
 
+async def hset_all(client: redis.asyncio.Redis, claims: list[Claim]) -> float:
+    """Pairs of HSETs a second: what a rebuild writes, without looking at what stands."""
+    layout = Layout("bare", bits_for(len(claims)))
+    entries = []
+    for claim in claims:
+        record = claim.options[0]
+        value = bytes.fromhex(claim.decision_id)[:8] + b"pppp\0"
+        raw = bytes.fromhex(record.record_id)
+        entries.append((*layout.decision(claim.prompt_id), value + raw[:4]))
+        entries.append((*layout.content(record.content), raw))
+
+    async def write() -> None:
+        for start in range(0, len(entries), 2 * BATCH):
+            async with client.pipeline(transaction=False) as pipe:
+                for key, field, value in entries[start : start + 2 * BATCH]:
+                    pipe.hset(key, field, value)
+                await pipe.execute()
+
+    return await _rate(len(claims), write)
+
+
+async def load_all(url: str, claims: list[Claim]) -> float:
+    """Decisions a second of a rebuild in blocks."""
+    published = [_published(claim) for claim in claims]
+    blocks = tuple(
+        block(*published[start : start + BLOCK_ROWS]) for start in range(0, len(claims), BLOCK_ROWS)
+    )
+    gate = open_gate(url, claims)
+    try:
+        return await _rate(len(claims), lambda: gate.rebuild(Published(blocks)))
+    finally:
+        await gate.stop()
+
+
 async def _rate(count: int, run: Callable[[], Awaitable[object]]) -> float:
     begun = time.perf_counter()
     await run()
@@ -132,10 +171,18 @@ async def one_round(url: str, claims: list[Claim], in_flight: int) -> dict[str, 
         published = Published(tuple(_published(claim) for claim in claims))
         load = await _rate(len(claims), lambda: gate.rebuild(published))
         await gate.stop()
+
+        await client.flushall()
+        hsets = await hset_all(client, claims)
+        await client.flushall()
+        bulk = await load_all(url, claims)
     return {
         "claims_per_s": first,
         "replays_per_s": again,
-        "rebuild_per_s": load,
+        "rebuild_one_by_one_per_s": load,
+        "rebuild_per_s": bulk,
+        "hset_pairs_per_s": hsets,
+        "rebuild_ratio_to_hsets": bulk / hsets,
         "set_pairs_per_s": sets,
         "ratio_to_sets": first / sets,
         "server_us_per_claim": calls["usec"] / len(claims),

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from promptmill.core.gates.base import (
     TOKEN_DIGITS,
     Claim,
@@ -17,6 +19,7 @@ from promptmill.core.gates.base import (
     Variant,
     Verdict,
 )
+from promptmill.core.gates.decisions import Decisions, Digests
 from promptmill_schemas.ids import digest
 
 POLICY = "test@1"
@@ -40,11 +43,11 @@ class Published:
         before_each: awaited before each claim, with its number.
     """
 
-    claims: tuple[Claimed, ...] = ()
+    claims: tuple[Claimed | Decisions, ...] = ()
     before_each: Callable[[int], Awaitable[None]] | None = None
     read: int = 0
 
-    async def __aiter__(self) -> AsyncIterator[Claimed]:
+    async def __aiter__(self) -> AsyncIterator[Claimed | Decisions]:
         for number, claimed in enumerate(self.claims):
             await asyncio.sleep(0)
             if self.before_each is not None:
@@ -91,6 +94,26 @@ def claimed(prompt: str, *records: RecordKey, decision: str = "first", replays: 
     """What was published about the prompt."""
     decided = digest("decision", prompt, decision)
     return Claimed(digest("prompt", prompt), decided, POLICY, records, replays)
+
+
+def block(*published: Claimed) -> Decisions:
+    """Published decisions as one block; each has one record, or none has any."""
+    versions = tuple(dict.fromkeys(each.policy for each in published))
+    records = [each.records[0] for each in published if each.records]
+    return Decisions(
+        _digests(each.prompt_id for each in published),
+        _digests(each.decision_id for each in published),
+        versions,
+        np.array([versions.index(each.policy) for each in published], np.intp),
+        np.array([each.replays for each in published], np.int64),
+        (_digests(r.record_id for r in records), _digests(r.content for r in records))
+        if records
+        else None,
+    )
+
+
+def _digests(digests: Iterable[str]) -> Digests:
+    return np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, 16)
 
 
 def accepted(decision: Decision) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from promptmill.filter.content import normalised
 from promptmill.filter.policy import Policy
 from promptmill_schemas import AttributeScores, GradedCandidate, ids
+from promptmill_schemas.content import normalised
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,23 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
-from unicodedata import normalize
 
 from promptmill.core.gates.base import Claimed, RecordKey
 from promptmill.core.gates.sketch import Sketch
 from promptmill.filter.minhash import sketch
 from promptmill_schemas import Message, Record, Reject, Scored, ids
-
-
-def normalised(text: str) -> str:
-    """The text without differences that mean nothing to a reader.
-
-    Compatibility forms, case and white space are folded (Unicode NFKC, full case folding, runs
-    of white space as one space); folding can undo the normal form, so it is restored.
-    """
-    if not text.isascii():
-        text = normalize("NFKC", normalize("NFKC", text).casefold())
-    return " ".join(text.casefold().split())
+from promptmill_schemas.content import content_digest, normalised
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +41,7 @@ class Conversation:
             sketched: whether nearly equal content shall be found.
         """
         texts = list(map(normalised, answers))
-        content = ids.digest("content", kind, self.turns, texts)
+        content = content_digest(kind, self.turns, texts)
         return RecordKey(record_id, content, self._sketch(texts) if sketched else None)
 
     def _sketch(self, texts: list[str]) -> Sketch:
@@ -77,13 +66,6 @@ def record_key(
     """
     answers = (chosen,) if rejected is None else (chosen, rejected)
     return Conversation.of(prompt).key(record_id, kind, answers, sketched=sketched)
-
-
-def content_key(
-    kind: str, prompt: Sequence[Message], chosen: str, rejected: str | None = None
-) -> str:
-    """The id of a record's content; see :func:`record_key`."""
-    return record_key("", kind, prompt, chosen, rejected).content
 
 
 def decision_id(scored: Scored) -> str:

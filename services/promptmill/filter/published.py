@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
-from promptmill.core.gates.base import Claimed, RecordKey
+from promptmill.core.gates.base import Claimed
+from promptmill.core.gates.decisions import Decisions
 from promptmill.core.sinks.base import TableName
+from promptmill.core.sinks.delta.reader import Snapshot
 from promptmill.core.stream.kafka.reader import LogReader
-from promptmill.filter.content import claimed_from_record, claimed_from_reject, record_key
+from promptmill.filter.content import claimed_from_record, claimed_from_reject
 from promptmill.filter.data_set import DataSet
-from promptmill_schemas import Contract, Message, Record, Reject, Topic, decode
+from promptmill.filter.stored import stored_records, stored_rejects
+from promptmill_schemas import Contract, Record, Reject, Topic, decode
 from promptmill_schemas.topics import RECORDS, REJECTS
 
 log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
-RECORD_COLUMNS = (
-    "record_id", "prompt_id", "decision_id", "policy_version", "kind",
-    "messages", "chosen", "rejected", "replays",
-)  # fmt: skip
-REJECT_COLUMNS = ("prompt_id", "decision_id", "policy_version", "replays")
 
 
 class Published:
@@ -45,25 +43,30 @@ class Published:
         self._prefix = prefix
         self._sketched = sketched
 
-    async def __call__(self) -> AsyncIterator[Claimed]:
+    async def __call__(self) -> AsyncIterator[Claimed | Decisions]:
         """The table is read before its topic's tail, so nothing falls between them.
 
         Raises:
             Unavailable: a table is missing, or the storage or the broker does not answer.
             Misconfigured: the tables are another data set's.
         """
-        for table, topic, columns, of_row in (
-            (TableName.RECORDS, RECORDS, RECORD_COLUMNS, self._of_record_row),
-            (TableName.REJECTS, REJECTS, REJECT_COLUMNS, _of_reject_row),
-        ):
+        for table, topic in ((TableName.RECORDS, RECORDS), (TableName.REJECTS, REJECTS)):
             snapshot = await self._data_set.snapshot(table)
             starts = await asyncio.to_thread(snapshot.next_offsets)
-            async for rows in _in_thread(snapshot.scan(columns)):
-                for row in rows.to_pylist():
-                    yield of_row(row)
+            async for block in _in_thread(self._stored(table, snapshot)):
+                if isinstance(block, Decisions):
+                    yield block
+                    continue
+                for claimed in block:
+                    yield claimed
             async with aclosing(self._tail(topic, starts)) as tail:
                 async for claimed in tail:
                     yield claimed
+
+    def _stored(self, table: TableName, snapshot: Snapshot) -> Iterator[Decisions | list[Claimed]]:
+        if table is TableName.RECORDS:
+            return stored_records(snapshot, sketched=self._sketched)
+        return stored_rejects(snapshot)
 
     async def _tail(self, topic: Topic, starts: dict[int, int]) -> AsyncGenerator[Claimed, None]:
         async with LogReader(self._kafka, client_id="promptmill-filter-rebuild") as reader:
@@ -81,28 +84,6 @@ class Published:
         if isinstance(decision, Reject):
             return claimed_from_reject(decision)
         raise TypeError(f"{type(decision).__name__} is no decision")
-
-    def _of_record_row(self, row: dict[str, Any]) -> Claimed:
-        kind, turns = row["kind"], [Message(**message) for message in row["messages"]]
-        prompt = turns[:-1] if kind == "sft" else turns
-        key = record_key(
-            row["record_id"],
-            kind,
-            prompt,
-            row["chosen"],
-            row["rejected"],
-            sketched=self._sketched,
-        )
-        return _claimed_row(row, (key,))
-
-
-def _of_reject_row(row: dict[str, Any]) -> Claimed:
-    return _claimed_row(row, ())
-
-
-def _claimed_row(row: dict[str, Any], records: tuple[RecordKey, ...]) -> Claimed:
-    head = (row["prompt_id"], row["decision_id"], row["policy_version"])
-    return Claimed(*head, records, row["replays"] or 0)
 
 
 async def _in_thread(items: Iterable[Item]) -> AsyncIterator[Item]:

@@ -13,6 +13,7 @@ import structlog
 
 from promptmill.core.errors import Fatal, PromptmillError, Transient
 from promptmill.core.gates.base import Claim, Claimed, Decision, Gate, StateLost
+from promptmill.core.gates.decisions import Decisions
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ class RecoveringClaims:
     def __init__(
         self,
         gate: Gate,
-        published: Callable[[], AsyncIterable[Claimed]],
+        published: Callable[[], AsyncIterable[Claimed | Decisions]],
         *,
         check_s: float = CHECK_S,
     ) -> None:

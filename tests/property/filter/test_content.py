@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from promptmill.filter.content import normalised
+from promptmill_schemas.content import normalised
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 anything = st.text(max_size=80)

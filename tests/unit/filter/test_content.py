@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.filter.content import content_key, decision_id, normalised
+from promptmill.filter.content import decision_id
 from promptmill_schemas import Message
+from promptmill_schemas.content import content_key, normalised
 from support.scored import answer, scored
 
 ASK = (Message(role="user", content="What is 2 + 2?"),)

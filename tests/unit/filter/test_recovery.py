@@ -9,6 +9,7 @@ import pytest
 
 from promptmill.core.errors import Fatal, Misconfigured, Unavailable
 from promptmill.core.gates.base import Claimed, Rebuilt, StateLost
+from promptmill.core.gates.decisions import Decisions
 from promptmill.core.gates.memory import MemoryClaims, MemoryGate
 from promptmill.filter.recovery import CHECK_S, RecoveringClaims
 from support.claims import Published, accepted, claim, claimed, key, token
@@ -32,7 +33,7 @@ class TroubledGate(MemoryGate):
     async def stop(self) -> None:
         self.open = False
 
-    async def rebuild(self, published: AsyncIterable[Claimed]) -> Rebuilt:
+    async def rebuild(self, published: AsyncIterable[Claimed | Decisions]) -> Rebuilt:
         self.rebuilds += 1
         return await super().rebuild(published)
 

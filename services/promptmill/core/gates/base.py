@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from promptmill.core.errors import Misconfigured, Unavailable
 from promptmill.core.gates.sketch import Sketch
+
+if TYPE_CHECKING:
+    from promptmill.core.gates.decisions import Decisions
 
 TOKEN_DIGITS = 8
 """Hexadecimal digits of a record id by which a verdict names it. Among the n records that one
@@ -164,7 +167,7 @@ class Gate(Protocol):
             Unavailable: no answer in time. Whether it was decided is unknown: ask again.
         """
 
-    async def rebuild(self, published: AsyncIterable[Claimed]) -> Rebuilt:
+    async def rebuild(self, published: AsyncIterable[Claimed | Decisions]) -> Rebuilt:
         """Load all published decisions and declare the claims complete.
 
         Several filters may do so at the same time. Claims that this gate made lately, and

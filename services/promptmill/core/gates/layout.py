@@ -57,6 +57,16 @@ class Layout:
     namespace: str
     bits: int
 
+    @property
+    def decision_table(self) -> bytes:
+        """What names the buckets of decisions, between the namespace and the bucket."""
+        return b"d"
+
+    @property
+    def content_table(self) -> bytes:
+        """What names the buckets of contents."""
+        return b"c"
+
     def decision(self, prompt_id: str) -> tuple[bytes, bytes]:
         """Key and field of a prompt's decision."""
         return self._place("d", prompt_id)

@@ -21,6 +21,7 @@ from promptmill.core.gates.base import (
     Verdict,
     claimed_of,
 )
+from promptmill.core.gates.decisions import Decisions
 from promptmill.core.gates.sketch import (
     BAND_BYTES,
     BANDS,
@@ -231,17 +232,18 @@ class MemoryGate:
             self._recent.append(made)
         return decision
 
-    async def rebuild(self, published: AsyncIterable[Claimed]) -> Rebuilt:
+    async def rebuild(self, published: AsyncIterable[Claimed | Decisions]) -> Rebuilt:
         """Load all published decisions and declare the claims complete."""
         count, before = 0, self.conflicts
         if not await self.is_complete():
             self._claims.loaders[id(self)] = self._claims.index.without_sketch
             self._load_recent()
             await asyncio.sleep(self._settle_s)
-            async for claimed in published:
+            async for item in published:
                 self._check_loading()
-                self.conflicts += self._claims.load(claimed)
-                count += 1
+                block = (item,) if isinstance(item, Claimed) else item
+                self.conflicts += sum(map(self._claims.load, block))
+                count += len(block)
                 if await self.is_complete():
                     break
             self._check_loading()

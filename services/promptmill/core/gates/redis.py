@@ -19,6 +19,7 @@ from promptmill.core.gates.base import (
     claimed_of,
 )
 from promptmill.core.gates.coalesce import Coalescer
+from promptmill.core.gates.decisions import Decisions
 from promptmill.core.gates.layout import Layout
 from promptmill.core.gates.packing import Reply, pack_claims, unpack
 from promptmill.core.gates.redis_session import Script, Session
@@ -110,7 +111,7 @@ class RedisGate:
         claim.require(sketches=self._state.sketches)
         return await self._queue.submit(claim)
 
-    async def rebuild(self, published: AsyncIterable[Claimed]) -> Rebuilt:
+    async def rebuild(self, published: AsyncIterable[Claimed | Decisions]) -> Rebuilt:
         """Load all published decisions and declare the claims complete."""
         async with self._rebuilding:
             session, before = await self._connected(), self.conflicts
@@ -123,14 +124,14 @@ class RedisGate:
             return Rebuilt(claims, self.conflicts - before)
 
     async def _load(
-        self, session: Session, layout: Layout, published: AsyncIterable[Claimed]
+        self, session: Session, layout: Layout, published: AsyncIterable[Claimed | Decisions]
     ) -> int:
         claims = 0
         await self._state.load(session, layout, list(self._recent))
         await asyncio.sleep(self._settle_s)
         async for batch in _batches(published):
             claims += len(batch)
-            if await self._state.load(session, layout, batch):
+            if await self._state.load_any(session, layout, batch):
                 break  # another filter was faster
         await self._state.finish(session)
         return claims
@@ -197,10 +198,15 @@ class RedisGate:
             return self._session
 
 
-async def _batches(published: AsyncIterable[Claimed]) -> AsyncIterator[list[Claimed]]:
+async def _batches(
+    published: AsyncIterable[Claimed | Decisions],
+) -> AsyncIterator[list[Claimed] | Decisions]:
     batch: list[Claimed] = []
-    async for claimed in published:
-        batch.append(claimed)
+    async for item in published:
+        if isinstance(item, Decisions):
+            yield item
+            continue
+        batch.append(item)
         if len(batch) == BATCH:
             yield batch
             batch = []

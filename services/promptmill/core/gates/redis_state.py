@@ -17,8 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from promptmill.core.errors import Unavailable
 from promptmill.core.gates.base import Claimed, StateLost
+from promptmill.core.gates.bulk import plan
+from promptmill.core.gates.decisions import Decisions
 from promptmill.core.gates.layout import Layout, bits_for, policy_digest, policy_field, state_key
 from promptmill.core.gates.packing import pack_claimed
 from promptmill.core.gates.redis_identity import Identity
@@ -27,6 +31,7 @@ from promptmill.core.gates.redis_session import Script, Session
 RENEW: Final = Script("renew.lua")
 BEGIN: Final = Script("begin.lua")
 LOAD: Final = Script("records.lua", "load.lua")
+BULK: Final = Script("bulk.lua")
 FINISH: Final = Script("finish.lua")
 
 BATCH: Final = 128
@@ -150,6 +155,38 @@ class ClaimState:
             self.conflicts += reply[0]
             complete = bool(reply[1])
         return complete
+
+    async def load_any(
+        self, session: Session, layout: Layout, published: Sequence[Claimed] | Decisions
+    ) -> bool:
+        """The same for decisions one by one or in a block."""
+        if not isinstance(published, Decisions):
+            return await self.load(session, layout, published)
+        return await self._load_block(session, layout, published)
+
+    async def _load_block(self, session: Session, layout: Layout, block: Decisions) -> bool:
+        """Load what is alone in bulk, the rest one by one; see ``bulk.py``."""
+        await self.name_policies(session, set(block.policies))
+        bulk = await asyncio.to_thread(plan, layout, block)
+        singles, complete = [bulk.single], False
+        for call in bulk.calls:
+            reply = await session.run(
+                BULK,
+                [self.key],
+                self._loader,
+                call.table,
+                flag(call.table == layout.content_table),
+                str(call.length).encode(),
+                call.data,
+            )
+            if not reply:
+                raise lost("were lost again during the rebuild")
+            singles.append(call.rows_at(reply[1:]))
+            complete = complete or reply[:1] == b"1"
+        rows = np.unique(np.concatenate(singles))
+        for start in range(0, len(rows), self.batch):
+            await self.load(session, layout, list(block.rows(rows[start : start + self.batch])))
+        return complete and not self.sketches
 
     async def finish(self, session: Session) -> None:
         """Declare the claims complete."""

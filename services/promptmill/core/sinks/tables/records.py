@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from promptmill.core.sinks.tables import columns
 from promptmill_schemas import Record
+from promptmill_schemas.content import content_key
 
 CANDIDATE = pa.struct(
     [
@@ -44,6 +45,7 @@ SCHEMA = pa.schema(
         columns.required("policy_version", columns.TEXT),
         pa.field("replays", columns.INT),
         columns.required("created_at", columns.TIMESTAMP),
+        pa.field("content_key", columns.TEXT),
         *columns.PROVENANCE,
     ]
 )
@@ -61,4 +63,11 @@ def row(record: Record) -> dict[str, Any]:
         "sampling": columns.sampling(record.sampling),
         "generator": columns.generator(record.generator),
         "scorer": columns.scorer(record.scorer),
+        "content_key": _content_key(record),
     }
+
+
+def _content_key(record: Record) -> str:
+    """By which duplicates are found without the texts."""
+    asked = record.messages[:-1] if record.kind == "sft" else record.messages
+    return content_key(record.kind, asked, record.chosen, record.rejected)
