@@ -31,3 +31,6 @@ class Books(Protocol):
 
     def settled(self, run: str) -> Settled:
         """The outcomes of the run's prompts."""
+
+    def settled_ids(self, run: str) -> set[str]:
+        """The run's prompts that are accepted, rejected or dead."""

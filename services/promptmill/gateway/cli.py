@@ -6,7 +6,8 @@ exit code   meaning
 0           done
 1           failed; standard error says why
 2           the command line is wrong
-3           ``publish``: some lines are invalid, the valid ones are published
+3           ``publish``: some lines are invalid, the valid ones are published;
+            ``requeue``: the text of some prompts is not known, the others are sent
 4           ``status --wait``: not settled within the limit
 70          the engine is dead
 75          something is away (Kafka, Redis, the store); try again later
@@ -32,7 +33,9 @@ from promptmill.gateway.commands import (
     export,
     gaps,
     grade,
+    pending,
     publish,
+    requeue,
     run,
     schemas,
     status,
@@ -67,6 +70,8 @@ COMMANDS = {
     up: "Start Kafka and Redis here, and create the topics.",
     publish: "Send prompts from a file or a pipe.",
     status: "Count a run's prompts by outcome; wait for it.",
+    pending: "List prompts without an outcome, and where they are.",
+    requeue: "Send lost prompts again.",
     tail: "Show records, rejects or dead letters as they land.",
     export: "Write records to JSON lines or Parquet.",
     grade: "Grade a grader against labelled answers.",

@@ -74,7 +74,7 @@ def _shown(summary: Summary, as_json: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        for line in summary.error_lines():
+        for line in (*summary.error_lines(), *summary.pending_lines()):
             note(line)
         if as_json:
             print_json(summary.as_json())
@@ -145,12 +145,20 @@ class _Job:
             try:
                 async with aclosing(_measured(read_lines(descriptor), read)) as lines:
                     await publisher.publish(lines)
+                await self._count_pending()
             except asyncio.CancelledError:
                 return await self._interrupted(publisher)
             except Unavailable:
                 await _tell_unconfirmed(publisher)
                 raise
         return SOME_INVALID if self._summary.invalid else 0
+
+    async def _count_pending(self) -> None:
+        """A duplicate may be lost; the tables are read only if there is one."""
+        if self._summary.duplicates:
+            books = open_books(self._addresses.store)
+            settled = await asyncio.to_thread(books.settled_ids, self._defaults.run)
+            self._summary.pending = len(self._summary.duplicates - settled)
 
     def _reporter(
         self, read: _Read, show: Callable[[int, str], None]

@@ -35,7 +35,16 @@ class StoreBooks:
         return self._ids(TableName.PROMPTS, ds.field("run") == run)
 
     def settled(self, run: str) -> Settled:
-        """The outcomes of the run's prompts.
+        """The outcomes of the run's prompts."""
+        accepted, rejected, dead = self._outcomes(run)
+        return Settled(len(accepted), len(rejected), len(dead))
+
+    def settled_ids(self, run: str) -> set[str]:
+        """The run's prompts that are accepted, rejected or dead."""
+        return set().union(*self._outcomes(run))
+
+    def _outcomes(self, run: str) -> tuple[set[str], set[str], set[str]]:
+        """Accepted, rejected and dead prompts; no prompt is in two of these.
 
         Dead letters are read first: a prompt that is replayed and accepted meanwhile is found
         again among the accepted, and counts there.
@@ -45,7 +54,7 @@ class StoreBooks:
         rejected = self._ids(TableName.REJECTS, of_run)
         accepted = self._ids(TableName.RECORDS, of_run)
         rejected -= accepted
-        return Settled(len(accepted), len(rejected), len(dead - accepted - rejected))
+        return accepted, rejected, dead - accepted - rejected
 
     def _dead(self, condition: ds.Expression) -> set[str]:
         snapshot = self._reader.snapshot(TableName.DEAD_LETTERS)

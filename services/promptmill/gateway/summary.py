@@ -11,28 +11,38 @@ SHOWN_ERRORS = 20
 
 @dataclass(slots=True)
 class Summary:
-    """Counts by outcome, and the first errors."""
+    """Counts by outcome, and the first errors.
+
+    Attributes:
+        duplicates: prompts that were published before.
+        pending: how many of those have no outcome in the store.
+    """
 
     run: str
     published: int = 0
     duplicate: int = 0
     invalid: int = 0
+    pending: int = 0
+    duplicates: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
 
     def add(self, result: LineResult) -> None:
         """Count one line."""
         setattr(self, result.outcome, getattr(self, result.outcome) + 1)
+        if result.outcome == "duplicate" and result.prompt_id is not None:
+            self.duplicates.add(result.prompt_id)
         if result.error is not None and len(self.errors) < SHOWN_ERRORS:
             self.errors.append(f"line {result.number}: {result.error}")
 
     def as_json(self) -> dict[str, str | int]:
         """What ``publish --json`` prints."""
-        return {
+        counts: dict[str, str | int] = {
             "run": self.run,
             "published": self.published,
             "duplicate": self.duplicate,
             "invalid": self.invalid,
         }
+        return counts | ({"pending": self.pending} if self.pending else {})
 
     def counts(self) -> str:
         """The counts in words."""
@@ -42,6 +52,17 @@ class Summary:
         if self.invalid:
             parts.append(f"{self.invalid:,} invalid")
         return ", ".join(parts)
+
+    def pending_lines(self) -> list[str]:
+        """What to do about prompts that were published before and have no outcome."""
+        if not self.pending:
+            return []
+        line = (
+            f"{self.pending:,} of the prompts published before have no outcome yet: see where they "
+            f"are with `promptmill pending --run {self.run}`; those that are lost are sent again "
+            f"with `promptmill requeue --run {self.run}`, not by publishing them"
+        )
+        return [line]
 
     def error_lines(self) -> list[str]:
         """The first errors, and how many more there are."""

@@ -42,7 +42,9 @@ def test_a_file_is_published_once_however_often_it_is_sent(
     assert (first.code, first.err) == (0, "")
     assert first.json == {"run": "r", "published": 250, "duplicate": 0, "invalid": 0}
     again = promptmill(*arguments)
-    assert again.json == {"run": "r", "published": 0, "duplicate": 250, "invalid": 0}
+    counts = {"run": "r", "published": 0, "duplicate": 250, "invalid": 0}
+    assert again.json == {**counts, "pending": 250}
+    assert "promptmill requeue --run r" in again.err
     found = prompts_on_topic(place)
     receipts = [orjson.loads(line) for line in (tmp_path / "receipts").read_bytes().splitlines()]
     assert [receipt["line"] for receipt in receipts] == list(range(1, 251))

@@ -42,6 +42,10 @@ class Table:
     def settled(self, run: str) -> Settled:
         raise NotImplementedError
 
+    def settled_ids(self, run: str) -> set[str]:
+        """Not asked for here."""
+        raise NotImplementedError
+
 
 async def test_a_refresh_reads_on_from_the_message_after_the_last_one() -> None:
     log = Log()

@@ -1,4 +1,7 @@
-"""``prompts``: what was admitted, one row for each prompt, so that the books need no broker."""
+"""``prompts``: what was admitted, one row for each prompt, so that the books need no broker.
+
+Rows from before the text was kept have no ``messages``.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,14 @@ SCHEMA = pa.schema(
         pa.field("tags", columns.TAGS),
         pa.field("replays", columns.INT),
         columns.required("created_at", columns.TIMESTAMP),
+        pa.field("messages", columns.MESSAGES),
         *columns.PROVENANCE,
     ]
 )
 
 
 def row(prompt: Prompt) -> dict[str, Any]:
-    """The prompt's row, without provenance. Its text stays with the publisher and on the topic."""
+    """The prompt's row, without provenance. It holds the whole prompt, so it can be sent again."""
     columns.check_fits("replays", prompt.replays)
     return {
         "prompt_id": prompt.prompt_id,
@@ -36,4 +40,5 @@ def row(prompt: Prompt) -> dict[str, Any]:
         "tags": prompt.tags,
         "replays": prompt.replays,
         "created_at": prompt.created_at,
+        "messages": columns.messages(prompt.messages),
     }

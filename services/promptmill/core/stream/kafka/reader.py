@@ -132,6 +132,9 @@ class LogReader:
             for partition, (first, end) in bounds.items()
         }
         open_ = {p: at for p, at in positions.items() if at < ends[p]}
+        if not open_:
+            # The client overlooks that it is closed right behind a change of assignment.
+            return
         self._seek(open_)
         while open_:
             batch = await self._poll()

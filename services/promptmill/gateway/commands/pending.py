@@ -1,0 +1,30 @@
+"""``promptmill pending``: prompts without an outcome, and where they are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+HELP = """List the prompts of a run that are published and not settled, and where each is.
+
+A prompt waits on a topic (prompts, completions, scored, records, rejects, dead-letters) beyond what
+its consumers have committed, or it is lost: on no topic any more and in no table of outcomes. What
+is lost can be sent again with `promptmill requeue`.
+
+Examples:
+
+\b
+  promptmill pending --run first
+  promptmill pending --run first --json --limit 1000
+"""
+
+
+def pending(
+    run: Annotated[str, typer.Option(help="Name given to publish.")],
+    limit: Annotated[int, typer.Option(min=0, help="Prompts to list.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    from promptmill.gateway.show_pending import show_pending
+
+    show_pending(run, limit, as_json=as_json)
