@@ -56,7 +56,7 @@ class Follower:
         guard = await asyncio.to_thread(process_group.start_guard, self._mark)
         try:
             if await self._started():
-                await self._watch(process_group.members(self._mark))
+                await self._watch(await asyncio.to_thread(process_group.members, self._mark))
         finally:
             await asyncio.to_thread(self._end, guard)
 

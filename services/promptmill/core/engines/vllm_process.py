@@ -48,6 +48,7 @@ class ProcessCore:
         self._starting: asyncio.Future[AsyncLLM] | None = None
         self._engine: AsyncLLM | None = None
         self._dead: asyncio.Future[Any] | None = None
+        self._ending: asyncio.Future[None] | None = None
         self._segments: set[Path] = set()
         self.pids: list[int] = []
 
@@ -65,8 +66,8 @@ class ProcessCore:
             # The buffers between the stages are made by the first dummy batch, which vLLM
             # leaves out on a CPU when nothing is compiled.
             await engine.collective_rpc("execute_dummy_batch")
-        self.pids = process_group.members(self._mark)
-        self._segments = process_group.segments(self._mark)
+        self.pids = await asyncio.to_thread(process_group.members, self._mark)
+        self._segments = await asyncio.to_thread(process_group.segments, self._mark)
         self.tokenizer, self._engine = engine.renderer.tokenizer, engine
 
     async def run(self, request_id: str, token_ids: list[int], params: Any, lora: Any) -> Any:
@@ -110,7 +111,10 @@ class ProcessCore:
         log.error("engine_killed", reason=reason, pids=self.pids)
         dead.set_exception(EngineDead(reason))
         dead.exception()  # without a request outstanding, nobody else will look at it
-        process_group.end(self._mark, self._segments)
+        # In a thread: it scans /proc several times, and the event loop must go on meanwhile.
+        self._ending = asyncio.ensure_future(
+            asyncio.to_thread(process_group.end, self._mark, self._segments)
+        )
 
     def _require_dead(self) -> asyncio.Future[Any]:
         """A future that never has a result; it fails when the engine has died."""
@@ -124,6 +128,8 @@ class ProcessCore:
             if not self._starting.cancelled() and self._starting.exception() is None:
                 await _shut_down(self._starting.result())
             self._engine = self._starting = None
+        if self._ending is not None:
+            await self._ending
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
