@@ -2,33 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Set as AbstractSet
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, from_json
 
-from promptmill_schemas.errors import MISSING, SHOWN_CHARACTERS, ContractError
+from promptmill_schemas.errors import MISSING, SHOWN_CHARACTERS, ContractError, NewerVersion
 from promptmill_schemas.json_bounds import check_bounds
-from promptmill_schemas.limits import MAX_MESSAGE_BYTES
+from promptmill_schemas.limits import MAX_MESSAGE_BYTES, MAX_UNKNOWN_FIELDS
+from promptmill_schemas.plain_json import require_plain_json
 
 SCHEMA_VERSION: Final = 1
 MAX_FINDINGS = 64
 
 
 class Contract(BaseModel):
-    """A frozen message; unknown fields are refused, so a misspelt one is never lost silently."""
+    """A frozen message; what a newer version has added is kept and passed on.
+
+    A person's misspelt field must not pass for such an addition: files are read by
+    :func:`validate` with ``unknown="forbid"``.
+    """
 
     max_bytes: ClassVar[int] = MAX_MESSAGE_BYTES
     """The largest encoding that is read."""
 
     model_config = ConfigDict(
         frozen=True,
-        extra="forbid",
+        extra="allow",
         allow_inf_nan=False,
         revalidate_instances="never",
         protected_namespaces=(),
     )
+
+    @property
+    def unknown_fields(self) -> set[str]:
+        """Names of the fields that this version does not know."""
+        return set(self.model_extra or ())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_this_version(cls, value: Any) -> Any:
+        """Refuse a later version before its fields are looked at, and too much of the unknown."""
+        if isinstance(value, dict):
+            _check_version(cls, value.get("schema_version"))
+            if unknown := value.keys() - cls.__pydantic_fields__.keys():
+                _check_unknown(value, unknown)
+        return value
+
+
+def _check_version(contract: type[Contract], found: Any) -> None:
+    versioned = "schema_version" in contract.__pydantic_fields__
+    if versioned and isinstance(found, int) and found > SCHEMA_VERSION:
+        raise NewerVersion(found, SCHEMA_VERSION)
+
+
+def _check_unknown(value: dict[str, Any], unknown: AbstractSet[str]) -> None:
+    if len(unknown) > MAX_UNKNOWN_FIELDS:
+        limit = f"at most {MAX_UNKNOWN_FIELDS} unknown fields in one object"
+        remedy = "remove the fields or correct their names"
+        raise ContractError("", sorted(unknown)[:3], f"{limit}, got {len(unknown)}", remedy)
+    for name in unknown:
+        require_plain_json(value[name], name)
 
 
 ContractT = TypeVar("ContractT", bound=Contract)
@@ -80,10 +116,16 @@ def _parse_leniently(raw: bytes, strict_error: orjson.JSONDecodeError) -> Any:
         raise ContractError("", raw[:40], limit, "send valid JSON") from strict_error
 
 
-def validate(contract: type[ContractT], value: Any) -> ContractT:
-    """The contract that ``value`` (parsed JSON) holds; see :func:`decode` for errors."""
+def validate(
+    contract: type[ContractT], value: Any, *, unknown: Literal["allow", "forbid"] | None = None
+) -> ContractT:
+    """The contract that ``value`` (parsed JSON) holds; see :func:`decode` for errors.
+
+    Args:
+        unknown: what to do with unknown fields at any depth; ``None`` is the contract's own way.
+    """
     try:
-        return contract.model_validate(value)
+        return contract.model_validate(value, extra=unknown)
     except ValidationError as error:
         raise contract_error(error) from error
 
@@ -91,8 +133,9 @@ def validate(contract: type[ContractT], value: Any) -> ContractT:
 def contract_error(error: ValidationError) -> ContractError:
     """The most telling finding of pydantic in promptmill's words.
 
-    A wrong value says more than a missing field, and that more than an unknown one: a plain
-    ``{"prompt": "…", "n": 0}`` sent as a contract is refused for its ``n``.
+    A later version says more than anything in it. A wrong value says more than a missing field,
+    and that more than an unknown one: a plain ``{"prompt": "…", "n": 0}`` sent as a contract is
+    refused for its ``n``.
     """
     findings = error.errors(include_url=False)[:MAX_FINDINGS]
     finding = min((f for f in findings if not _follows(f, findings)), key=_rank)
@@ -111,6 +154,8 @@ def _follows(finding: ErrorDetails, findings: list[ErrorDetails]) -> bool:
 
 
 def _rank(finding: ErrorDetails) -> int:
+    if isinstance(finding.get("ctx", {}).get("error"), NewerVersion):
+        return -1
     return {"missing": 1, "extra_forbidden": 2}.get(finding["type"], 0)
 
 

@@ -77,6 +77,15 @@ class _Short(Repr):
 _SHORT: Final = _Short()
 
 
+class NewerVersion(ContractError):
+    """A message of a later version, which this one cannot read."""
+
+    def __init__(self, found: int, known: int) -> None:
+        limit = f"this program reads version {known}"
+        remedy = "upgrade it, then send the dead letter again with 'promptmill dead replay'"
+        super().__init__("schema_version", found, limit, remedy)
+
+
 def shorten(value: object) -> str:
     """``repr`` of the value, at most 120 characters, with the length of what was cut.
 

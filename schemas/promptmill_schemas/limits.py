@@ -38,5 +38,8 @@ MAX_VALUES = 131_072
 MAX_MESSAGE_DEPTH = 96
 """Nesting of a message: free-form JSON, and what it stands in."""
 
+MAX_UNKNOWN_FIELDS = 64
+"""Fields of a newer version that one object may carry; they are kept and passed on."""
+
 MAX_JSON_DEPTH = 64
 """Nesting of free-form JSON inside a contract; serialisers stop somewhere above 200."""

@@ -45,7 +45,7 @@ class StructuredOutput(Contract):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        given = [name for name, value in self if value is not None]
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
             limit = "exactly one of json_schema, regex, choice"
             raise ContractError("sampling.structured", given, limit, "keep one of them")
@@ -75,8 +75,14 @@ class Sampling(Contract):
     structured: StructuredOutput | None = None
 
     def canonical(self) -> dict[str, Any]:
-        """Only what differs from the defaults, as plain JSON values."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        """Only what differs from the defaults, as plain JSON values.
+
+        Without unknown fields: an id must be the same to every version that reads it.
+        """
+        unknown: dict[str, Any] = dict.fromkeys(self.unknown_fields, True)
+        if self.structured is not None and self.structured.unknown_fields:
+            unknown["structured"] = self.structured.unknown_fields
+        return self.model_dump(mode="json", exclude_defaults=True, exclude=unknown)
 
 
 class Prompt(Contract):

@@ -25,6 +25,7 @@ from promptmill.core.telemetry.health import Health, HealthServer
 from promptmill.core.telemetry.logs import set_up_logs
 from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.core.telemetry.registry import Registration, WorkerInfo, worker_id
+from promptmill_schemas import SCHEMA_VERSION
 
 log = structlog.get_logger(__name__)
 
@@ -202,6 +203,7 @@ def _registration(
             context_tokens=worker.context_tokens,
             tokenizer=worker.tokenizer,
             url=url,
+            schema_version=SCHEMA_VERSION,
         )
 
     return Registration(settings.redis, settings.topic_prefix, info(), info)

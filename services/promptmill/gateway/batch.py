@@ -60,7 +60,7 @@ def plain_from_batch(value: dict[str, Any]) -> tuple[dict[str, Any], Names]:
     Raises:
         ContractError: not a chat request, or it asks for something that is not supported.
     """
-    line = validate(BatchLine, value)
+    line = validate(BatchLine, value, unknown="forbid")
     body = {name: part for name, part in line.body.items() if part is not None}
     if "messages" not in body:
         limit = "a chat request has messages"

@@ -42,7 +42,10 @@ LineId = Annotated[
 
 
 class PlainLine(Contract):
-    """What a line may hold; an absent or null field takes the default of the command line."""
+    """What a line may hold; an absent or null field takes the default of the command line.
+
+    A misspelt field is refused, here and in the contracts inside.
+    """
 
     prompt: Text | None = None
     messages: Items[Message] | None = Field(default=None, min_length=1, max_length=MAX_MESSAGES)
@@ -79,10 +82,10 @@ def parse_line(raw: bytes, defaults: Defaults) -> Prompt:
         remedy = 'write {"prompt": "…"} or {"messages": […]}'
         raise ContractError("", value, "a line is one JSON object", remedy)
     if not is_batch(value):
-        return _prompt(validate(PlainLine, value), defaults)
+        return _prompt(validate(PlainLine, value, unknown="forbid"), defaults)
     plain, names = plain_from_batch(value)
     try:
-        return _prompt(validate(PlainLine, plain), defaults)
+        return _prompt(validate(PlainLine, plain, unknown="forbid"), defaults)
     except ContractError as error:
         raise as_user_named(error, names) from error
 

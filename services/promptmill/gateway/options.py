@@ -33,7 +33,9 @@ def refuse_overwriting(file: Path, receipts: Path | None) -> None:
 def given_sampling(**options: Any) -> Sampling:
     """The sampling that holds where a line has none of its own."""
     try:
-        return Sampling.model_validate({k: v for k, v in options.items() if v is not None})
+        return Sampling.model_validate(
+            {k: v for k, v in options.items() if v is not None}, extra="forbid"
+        )
     except ValidationError as error:
         raise _of_option(contract_error(error)) from error
 

@@ -29,12 +29,15 @@ class StageStatus:
         workers: how many are alive; ``None``, as the next two, when the registry is away.
         in_flight: messages at work.
         rate: messages finished a second.
+        schema_versions: versions of the contracts that its workers read; more than one during an
+            upgrade, 0 for workers that do not say.
     """
 
     lag: int
     workers: int | None = None
     in_flight: int | None = None
     rate: float | None = None
+    schema_versions: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +125,5 @@ def _stage(stage: str, lag: int, workers: Sequence[WorkerInfo] | None) -> StageS
         workers=len(own),
         in_flight=sum(worker.in_flight for worker in own),
         rate=round(sum(worker.rate for worker in own), 3),
+        schema_versions=tuple(sorted({worker.schema_version for worker in own})),
     )

@@ -73,7 +73,7 @@ def _progress(run: str) -> Iterator[Callable[[RunStatus], None]]:
 def as_table(status: RunStatus) -> Table:
     """The stages, one a row."""
     table = Table()
-    for name in ("", "lag", "workers", "in flight", "rate /s"):
+    for name in ("", "lag", "workers", "in flight", "rate /s", "schema"):
         table.add_column(name, justify="left" if not name else "right")
     for name, stage in status.stages.items():
         table.add_row(name, *_cells(stage))
@@ -82,7 +82,9 @@ def as_table(status: RunStatus) -> Table:
 
 def _cells(stage: StageStatus) -> list[str]:
     values = (stage.lag, stage.workers, stage.in_flight, stage.rate)
-    return ["?" if value is None else f"{value:,}" for value in values]
+    versions = stage.schema_versions
+    schema = "?" if versions is None else ", ".join(map(str, versions))
+    return [*("?" if value is None else f"{value:,}" for value in values), schema]
 
 
 def verdict(status: RunStatus) -> str:

@@ -76,7 +76,6 @@ def test_the_golden_messages_fit_their_json_schema(topic: Topic) -> None:
         {"messages": [{"role": "wizard", "content": "x"}]},
         {"tags": {"year": 1931}},
         {"prompt_id": "short"},
-        {"unknown": 1},
         {"sampling": {"temperature": 3.5}},
     ],
     ids=str,

@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 import orjson
@@ -37,6 +37,7 @@ class WorkerInfo:
         context_tokens: longest conversation of its model, 0 where it has none.
         tokenizer: folder of its tokenizer, as that host sees it.
         url: of its health endpoint.
+        schema_version: the latest version of the contracts that it reads; 0 when it does not say.
     """
 
     stage: str
@@ -49,6 +50,7 @@ class WorkerInfo:
     context_tokens: int = 0
     tokenizer: str = ""
     url: str = ""
+    schema_version: int = 0
 
 
 def worker_id(stage: str) -> str:
@@ -154,4 +156,32 @@ async def read_workers(redis_url: str, prefix: str = "") -> list[WorkerInfo]:
         raise Unavailable(f"the registry of workers in Redis is away: {error!r}") from error
     finally:
         await redis.aclose()
-    return [WorkerInfo(**orjson.loads(value)) for value in values if value]
+    return [info for value in values if value and (info := _entry(value)) is not None]
+
+
+def _entry(value: bytes | str) -> WorkerInfo | None:
+    """The worker that an entry describes, as far as this version understands it.
+
+    Workers of other versions report here too, during an upgrade for example.
+    """
+    try:
+        given = orjson.loads(value)
+        known = {each.name: given[each.name] for each in fields(WorkerInfo) if each.name in given}
+        info = WorkerInfo(**known)
+        wrong = [name for name, found in known.items() if not _is_like(found, name)]
+    except (ValueError, TypeError) as error:
+        log.info("registry_entry_unreadable", error=repr(error))
+        return None
+    if wrong:
+        log.info("registry_entry_unreadable", fields=wrong)
+        return None
+    return info
+
+
+def _is_like(found: object, name: str) -> bool:
+    """Whether the value has the type of the field; a whole number stands for a float, too."""
+    wanted = type(getattr(_EXAMPLE, name))
+    return type(found) is wanted or (wanted is float and type(found) is int)
+
+
+_EXAMPLE = WorkerInfo(stage="", id="")

@@ -72,7 +72,11 @@ def structured_fields(server: Server, form: StructuredOutput) -> Fields:
     if form.json_schema is not None:
         return {"response_format": _json_format(server, form.json_schema)}
     if server == "vllm":
-        return {"structured_outputs": form.model_dump(mode="json", exclude_none=True)}
+        return {
+            "structured_outputs": form.model_dump(
+                mode="json", exclude_none=True, exclude=form.unknown_fields
+            )
+        }
     if server == "sglang":
         return {"regex": _pattern(form)}
     if server == "trtllm":
