@@ -34,8 +34,9 @@ POLICY_BYTES: Final = 4
 RECORD_BYTES: Final = 16
 TOKEN_BYTES: Final = TOKEN_DIGITS // 2
 
-ENTRIES_PER_BUCKET: Final = 150
-"""Aimed at for the expected number of records; three times as many still fit a listpack."""
+ENTRIES_PER_BUCKET: Final = 80
+"""Aimed at for the expected number of records: three times as many stay below 256 in a bucket, six
+times below the 512 where a listpack ends and an entry costs twice as much."""
 
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MIN_BITS, MAX_BITS = 8, 24
