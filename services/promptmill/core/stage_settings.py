@@ -54,6 +54,9 @@ class StageSettings(BaseSettings):
     attempts: int = Field(
         default=5, ge=1, description="tries before a dead letter; openai: of each request"
     )
+    engine_deaths: int = Field(
+        default=3, ge=1, description="deaths of workers over a record before a dead letter"
+    )
     deadline_s: float = Field(default=900.0, gt=0, description="time at work before a dead letter")
     grace_s: float = Field(default=30.0, ge=0, description="time to end when told to stop, in all")
     commit_interval_s: float = Field(default=1.0, gt=0, description="time between commits")
@@ -89,6 +92,7 @@ class StageSettings(BaseSettings):
             slots=self.slots_at_work,
             prefetch=self.prefetch,
             attempts=self.attempts,
+            engine_deaths=self.engine_deaths,
             deadline_s=self.deadline_s,
             grace_s=self.grace_s,
             commit_interval_s=self.commit_interval_s,

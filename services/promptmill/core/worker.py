@@ -10,6 +10,8 @@ from functools import partial
 from promptmill.core.layouts import find_layout
 from promptmill.core.stage_settings import StageSettings
 from promptmill.core.stream.attempts import Work
+from promptmill.core.stream.flights.base import FlightLog, NoFlights
+from promptmill.core.stream.flights.redis import RedisFlights
 from promptmill.core.stream.kafka.polling import PollProbe
 from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.core.stream.kafka.source import KafkaSource
@@ -73,10 +75,26 @@ def accepted_gaps(settings: StageSettings) -> ReadAccepted:
     return partial(asyncio.to_thread, read)
 
 
+def make_flights(settings: StageSettings, metrics: StageMetrics) -> FlightLog:
+    """The log of what is at work in this stage's group; nothing is remembered without Redis."""
+    if not settings.redis:
+        return NoFlights()
+    return RedisFlights(settings.redis, group_of(settings), failed=metrics.flight_log_failed)
+
+
 async def make_loop(
-    settings: StageSettings, topic: Topic, work: Work, metrics: StageMetrics
+    settings: StageSettings,
+    topic: Topic,
+    work: Work,
+    metrics: StageMetrics,
+    *,
+    has_engine: bool = False,
 ) -> StreamLoop:
     """The loop that applies ``work`` to everything on ``topic``.
+
+    Args:
+        has_engine: a record can end this process; one that does so again and again is
+            dead-lettered (decision 0012).
 
     Raises:
         Misconfigured: a topic is missing, or has fewer partitions than the data set's layout.
@@ -100,4 +118,7 @@ async def make_loop(
         prefix=settings.topic_prefix,
     )
     loop.accept_gaps(accepted_gaps(settings))
+    if has_engine:
+        loop.remember_deaths(make_flights(settings, metrics))
+        metrics.watch("suspects", "records that wait to run apart", lambda: loop.suspects)
     return loop

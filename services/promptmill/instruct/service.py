@@ -33,7 +33,7 @@ async def serve(settings: InstructSettings) -> None:
         watch_engine(metrics, engine)
         work = Instruct(engine, metrics)
         return Worker(
-            await make_loop(settings, PROMPTS, work, metrics),
+            await make_loop(settings, PROMPTS, work, metrics, has_engine=True),
             model=engine.info.model,
             context_tokens=engine.context_tokens,
             tokenizer=engine.tokenizer,

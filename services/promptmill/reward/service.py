@@ -33,7 +33,7 @@ async def serve(settings: RewardSettings) -> None:
         watch_engine(metrics, engine)
         work = Reward(engine, settings.weights.as_scores(), settings.calibrated())
         return Worker(
-            await make_loop(settings, COMPLETIONS, work, metrics),
+            await make_loop(settings, COMPLETIONS, work, metrics, has_engine=True),
             model=engine.info.model,
             context_tokens=engine.context_tokens,
         )

@@ -13,6 +13,7 @@ CRASH = f"{LOOP_CONTRACT}::test_after_a_crash_only_what_was_in_flight_is_done_ag
 OFFSETS = "tests/property/stream/test_offsets.py"
 REBALANCE = "tests/unit/stream/test_rebalance.py"
 CLAIMS = "tests/contract/gates/test_claims.py"
+FLIGHTS = "tests/contract/gates/test_flights.py"
 REBUILD = "tests/contract/gates/test_rebuild.py"
 REDIS_FAULTS = "tests/contract/gates/test_redis_faults.py"
 SINK_LOOP = "tests/unit/store/test_sink_loop.py"
@@ -70,6 +71,31 @@ MUTANTS = (
         "ten times the bound of kept results",
         (Change("promptmill/core/kept.py", "KEPT_PROMPTS = 1_024\n", "KEPT_PROMPTS = 10_240\n"),),
         ("tests/unit/core/test_kept.py",),
+    ),
+    Mutant(
+        "the deaths of a record are forgotten before it is committed",
+        (
+            Change(
+                f"{STREAM}/flights/memory.py",
+                "        if entry.deaths.total:\n",
+                "        if entry.deaths.total < 0:\n",
+            ),
+        ),
+        (
+            f"{FLIGHTS}::TestInMemory::test_what_has_ended_keeps_the_deaths_it_had",
+            "tests/unit/stream/test_engine_killers.py",
+        ),
+    ),
+    Mutant(
+        "records that are no suspects begin beside suspects",
+        (
+            Change(
+                f"{STREAM}/isolation.py",
+                "        return not (self.waiting or ",
+                "        return not (",
+            ),
+        ),
+        ("tests/property/stream/test_isolation.py",),
     ),
     Mutant(
         "a replaced producer goes on sending",

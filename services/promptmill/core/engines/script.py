@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import signal
 from collections import Counter
 from dataclasses import dataclass, fields
 from random import Random
 
 from promptmill.core.errors import EngineDead, Misconfigured, Poison, Transient
+
+KILLER_MARK = "[engine killer]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class Script:
         poison: fail always.
         hang: never return.
         dead: the engine dies of the request.
+        killer: what a conversation with the text ``[engine killer]`` does after its latency:
+            1 ends the engine, 2 ends the process without a word, as a segmentation fault does.
         nan: the grader's score is not a number.
         fresh: 1 draws other answers each time, as a model without seeds does.
     """
@@ -38,6 +44,7 @@ class Script:
     poison: float = 0.0
     hang: float = 0.0
     dead: float = 0.0
+    killer: int = 0
     nan: float = 0.0
     fresh: int = 0
 
@@ -81,8 +88,12 @@ class Player:
         """A source of its own for each key, the same in every process."""
         return Random(repr((self.script.seed, *key)))  # noqa: S311 - a simulation
 
-    async def play(self, key: str) -> None:
+    async def play(self, key: str, *texts: str) -> None:
         """One request: its latency, then its fault if it has one.
+
+        Args:
+            key: names the request.
+            texts: the conversation.
 
         Raises:
             Transient, Poison, EngineDead: as the script has it for this key and attempt.
@@ -95,7 +106,10 @@ class Player:
             await asyncio.Event().wait()
         await asyncio.sleep(self.script.latency_s * math.exp(self.script.sigma * passing.gauss()))
         self._require_alive()
-        if lasting.random() < self.script.dead:
+        is_killer = self.script.killer and any(KILLER_MARK in text for text in texts)
+        if is_killer and self.script.killer > 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if lasting.random() < self.script.dead or is_killer:
             self._dead = True
             self._require_alive()
         if lasting.random() < self.script.poison:

@@ -45,8 +45,9 @@ class ScriptedGenerator:
 
     async def generate(self, request: GenerateRequest) -> Answer:
         """Words, after the time that the script gives; see the script for failures."""
-        prompt_tokens = _words(self._player, *(message.content for message in request.messages))
-        await self._player.play(request.request_id)
+        texts = [message.content for message in request.messages]
+        prompt_tokens = _words(self._player, *texts)
+        await self._player.play(request.request_id, *texts)
         script, limit = self._player.script, request.sampling.max_tokens
         nonce = uuid.uuid4().hex if script.fresh else ""
         draws = self._player.draws("answer", request.seed, nonce)
@@ -87,7 +88,7 @@ class ScriptedGrader:
         """Scores around 2 between 0 and 4, after the time that the script gives."""
         texts = (*(message.content for message in request.messages), request.answer)
         _words(self._player, *texts)
-        await self._player.play(request.request_id)
+        await self._player.play(request.request_id, *texts)
         draws = self._player.draws("scores", *texts)
         if draws.random() < self._player.script.nan:
             raise Poison("helpfulness is nan by script: a score must be a finite number")

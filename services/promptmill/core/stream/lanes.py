@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from promptmill.core.stream.flights.base import NO_DEATHS, Deaths
+from promptmill.core.stream.isolation import Isolation, Risk
 from promptmill.core.stream.offsets import OffsetTracker
 from promptmill.core.stream.ports import Delivery, Partition, Position
 
 
 class Phase(Enum):
-    """How far a job has come; one that waits has its outcome and may not publish it yet."""
+    """How far a job has come; one that waits has its outcome and may not publish it yet.
 
+    One that starts is being noted in the flight log; one that is deferred was found to be a
+    suspect by that, and waits for a turn with less beside it.
+    """
+
+    STARTING = "starting"
+    DEFERRED = "deferred"
     WORKING = "working"
     WAITING = "waiting"
     SETTLING = "settling"
@@ -30,15 +38,20 @@ class Job:
     """One delivery at work: in a slot from its dispatch until its outcome has settled."""
 
     __slots__ = (
-        "_adopted", "attempts", "delivery", "expired", "lane", "phase", "since", "task",
+        "_adopted", "attempts", "deaths", "delivery", "expired", "lane", "phase", "risk", "since",
+        "task",
     )  # fmt: skip
 
-    def __init__(self, lane: Lane, delivery: Delivery, since: float) -> None:
+    def __init__(
+        self, lane: Lane, delivery: Delivery, since: float, risk: Risk = Risk.NONE
+    ) -> None:
         self.lane = lane
         self.delivery = delivery
         self.since = since
         self.attempts = 0
-        self.phase = Phase.WORKING
+        self.phase = Phase.STARTING
+        self.risk = risk
+        self.deaths = NO_DEATHS
         self.expired = False
         self.task: asyncio.Task[None] | None = None
         self._adopted: asyncio.Future[None] | None = None
@@ -84,6 +97,7 @@ class Lane:
     Attributes:
         leaving: its last commit is being made; nothing more may begin to settle.
         closed: it has left.
+        deaths: of records that were at work when a worker died and are not delivered yet.
     """
 
     partition: Partition
@@ -96,17 +110,22 @@ class Lane:
     leaving: bool = False
     closed: bool = False
     queued: bool = False
+    deaths: dict[int, Deaths] = field(default_factory=dict)
 
 
 class Lanes:
     """All lanes of one member, and the orphans of those that were closed.
 
+    Args:
+        isolation: the suspects among what waits; by default there are none.
+
     Attributes:
-        waiting: records delivered and not yet at work.
+        waiting: records delivered and not yet at work, suspects included.
         left: where the group stood when a partition left this process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, isolation: Isolation[tuple[Lane, Delivery]] | None = None) -> None:
+        self._isolation = isolation or Isolation(slots=1, engine_deaths=1)
         self._lanes: dict[Partition, Lane] = {}
         self._turns: deque[Lane] = deque()
         self._orphans: dict[tuple[Partition, int], Job] = {}
@@ -121,11 +140,18 @@ class Lanes:
         """The open lane of this partition."""
         return self._lanes.get(partition)
 
-    def open(self, partition: Partition, start: Position) -> Lane:
-        """A lane in a new epoch, in place of any other; ignores deliveries before ``start``."""
+    def open(
+        self, partition: Partition, start: Position, deaths: Mapping[int, Deaths] | None = None
+    ) -> Lane:
+        """A lane in a new epoch, in place of any other; ignores deliveries before ``start``.
+
+        Args:
+            deaths: of its records, by offset, as far as they are known.
+        """
         self.close([partition])
         self._epoch += 1
         lane = Lane(partition, self._epoch, OffsetTracker(str(partition), start))
+        lane.deaths.update(deaths or {})
         self._lanes[partition] = lane
         return lane
 
@@ -143,6 +169,7 @@ class Lanes:
     def forget_backlog(self, lane: Lane) -> None:
         """What waits will be delivered again, here or elsewhere."""
         self.waiting -= len(lane.backlog)
+        self.waiting -= self._isolation.forget(lambda suspect: suspect[0] is lane)
         lane.backlog.clear()
         lane.backlog_bytes = 0
 
@@ -165,16 +192,33 @@ class Lanes:
         """Whether work of an earlier lane still runs, not adopted yet."""
         return any(key[0] == partition for key in self._orphans)
 
-    def deliver(self, lane: Lane, delivery: Delivery) -> None:
-        """Queue a delivery, unless it is done, known, or still at work as an orphan."""
+    def deliver(self, lane: Lane, delivery: Delivery) -> Job | None:
+        """Queue a delivery, unless it is done, known, or still at work as an orphan.
+
+        Returns:
+            the job that still works on it and goes on under this lane.
+        """
         orphan = self._orphans.pop((lane.partition, delivery.offset), None)
         if not lane.tracker.deliver(delivery.offset):
             if orphan is not None:
                 orphan.abort()
-            return
+            return None
         if orphan is not None:
             orphan.adopt(lane)
-            return
+            return orphan
+        risk = self._isolation.risk_of(lane.deaths.pop(delivery.offset, NO_DEATHS))
+        if risk is Risk.NONE:
+            self._queue(lane, delivery)
+        else:
+            self.suspect(lane, delivery, risk)
+        return None
+
+    def suspect(self, lane: Lane, delivery: Delivery, risk: Risk) -> None:
+        """Queue a delivery for a turn with less beside it."""
+        self._isolation.add(risk, (lane, delivery))
+        self.waiting += 1
+
+    def _queue(self, lane: Lane, delivery: Delivery) -> None:
         lane.backlog.append(delivery)
         lane.backlog_bytes += delivery.size
         self.waiting += 1
@@ -182,9 +226,12 @@ class Lanes:
             lane.queued = True
             self._turns.append(lane)
 
-    def take(self) -> tuple[Lane, Delivery] | None:
-        """The next delivery to work on, one from each lane in turn."""
-        while self._turns:
+    def take(self) -> tuple[Lane, Delivery, Risk] | None:
+        """The next delivery that may begin: suspects first, then one from each lane in turn."""
+        if suspect := self._isolation.take():
+            self.waiting -= 1
+            return *suspect[1], suspect[0]
+        while self._turns and self._isolation.admits_others:
             lane = self._turns.popleft()
             if not lane.backlog:
                 lane.queued = False
@@ -193,7 +240,7 @@ class Lanes:
             delivery = lane.backlog.popleft()
             lane.backlog_bytes -= delivery.size
             self.waiting -= 1
-            return lane, delivery
+            return lane, delivery, Risk.NONE
         return None
 
     def jobs(self) -> list[Job]:

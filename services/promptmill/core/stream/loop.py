@@ -17,11 +17,13 @@ from contextlib import AsyncExitStack, suppress
 import structlog
 
 from promptmill.core.deadline import Deadline, until_stopped
-from promptmill.core.errors import Fatal, reason_of
+from promptmill.core.errors import EngineDead, Fatal, reason_of
 from promptmill.core.faults import reach
 from promptmill.core.stream.attempts import Attempts, Probe, Work
 from promptmill.core.stream.commits import Committer
+from promptmill.core.stream.flights.base import FlightLog, NoFlights
 from promptmill.core.stream.intake import OrderedIntake
+from promptmill.core.stream.isolation import Isolation
 from promptmill.core.stream.lanes import Job, Lane, Lanes, Phase
 from promptmill.core.stream.lost import LogCheck, ReadAccepted
 from promptmill.core.stream.pauses import Pauses
@@ -52,7 +54,11 @@ class StreamLoop:
         self._source = source
         self._sender = sender
         self._settings = settings
-        self._lanes = Lanes()
+        self._flights: FlightLog = NoFlights()
+        self._isolation: Isolation[tuple[Lane, Delivery]] = Isolation(
+            settings.slots, settings.engine_deaths
+        )
+        self._lanes = Lanes(self._isolation)
         self._intake = OrderedIntake()
         self._check = LogCheck(stage)
         self._pauses = Pauses(source, self._lanes, self._intake, settings)
@@ -80,6 +86,10 @@ class StreamLoop:
         """Before :meth:`run`: ``read`` says which lost records of this stage were accepted."""
         self._check.accepted = read
 
+    def remember_deaths(self, flights: FlightLog) -> None:
+        """Before :meth:`run`: what is at work is noted in this log, beyond a worker's death."""
+        self._flights = flights
+
     # What others see
 
     @property
@@ -91,6 +101,11 @@ class StreamLoop:
     def waiting(self) -> int:
         """Records delivered and not yet in a slot."""
         return self._lanes.waiting
+
+    @property
+    def suspects(self) -> int:
+        """Records of those that were at work when a worker died, and wait to run apart."""
+        return self._isolation.waiting
 
     @property
     def assigned(self) -> list[Partition]:
@@ -125,6 +140,7 @@ class StreamLoop:
             Fatal: the process cannot go on; nothing that was in flight is committed.
         """
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close, "flights", self._flights.stop)
             await self._sender.start()
             stack.push_async_callback(self._close, "sender", self._sender.stop)
             stack.push_async_callback(self._close, "source", self._source.stop)
@@ -168,7 +184,7 @@ class StreamLoop:
     async def _abort_working(self) -> None:
         """What would be published during the last commit, or after it, would be done twice."""
         for job in self._lanes.jobs():
-            if job.phase in (Phase.WORKING, Phase.WAITING):
+            if job.phase in (Phase.STARTING, Phase.WORKING, Phase.WAITING):
                 job.abort()
         limit_s = min(self._settings.revoke_budget_s, self.deadline.step_s)
         await self._wait_until(lambda: not _settling(self._lanes), limit_s)
@@ -196,9 +212,12 @@ class StreamLoop:
         except Fatal as error:
             self.fail(error)
             return
+        committed = {partition: start.committed.offset for partition, start in starts.items()}
+        deaths = await self._flights.read(committed)
         for partition, start in starts.items():
             self._source.seek(partition, start.offset)
-            self._lanes.open(partition, start.committed).tracker.pass_over(start.offset)
+            lane = self._lanes.open(partition, start.committed, deaths.get(partition))
+            lane.tracker.pass_over(start.offset)
             self._intake.expect(partition, start.offset)
         aborted = self._lanes.abort_abandoned()
         self._pauses.begin(starts)
@@ -216,6 +235,10 @@ class StreamLoop:
         await self._wait_until(lambda: not _settling(lanes), self._settings.revoke_budget_s)
         await self._committer.commit(lanes, self._settings.revoke_budget_s)
         reach("revoke.committed")
+        for lane in lanes:
+            for job in lane.jobs.values():
+                self._note_end(job)
+        await self._flights.flush()
         self._lanes.close(partitions)
         log.info("revoked", partitions=len(lanes), running=self.in_flight)
 
@@ -228,7 +251,9 @@ class StreamLoop:
         for delivery in batch:
             lane = self._lanes.get(delivery.partition)
             if lane is not None and self._intake.admit(delivery):
-                self._lanes.deliver(lane, delivery)
+                reattached = self._lanes.deliver(lane, delivery)
+                if reattached is not None:
+                    self._flights.resume(delivery.partition, delivery.offset)
         self._rechecker.wake()
         self._pauses.apply()
         self._pump()
@@ -241,7 +266,9 @@ class StreamLoop:
             return
         now = time.monotonic()
         while self._free > 0 and (turn := self._lanes.take()):
-            job = Job(*turn, now)
+            lane, delivery, risk = turn
+            job = Job(lane, delivery, now, risk)
+            self._isolation.began(risk)
             job.lane.jobs[job.delivery.offset] = job
             self._free -= 1
             job.task = asyncio.create_task(self._carry(job))
@@ -251,7 +278,10 @@ class StreamLoop:
         """One record from its slot to its finished offset."""
         try:
             reach("work.begin")
-            outcome = await self._attempts.outcome_of(job)
+            if not await self._may_work(job):
+                return
+            verdict = self._isolation.verdict(job.deaths)
+            outcome = verdict or await self._attempts.outcome_of(job)
             await job.admission()
             reach("publish.begin")
             await self._attempts.settle(job, outcome)
@@ -265,9 +295,32 @@ class StreamLoop:
         finally:
             self._end(job)
 
+    async def _may_work(self, job: Job) -> bool:
+        """Whether it may run beside what runs now; else it waits among the suspects."""
+        alone = self._isolation.is_alone(job.risk)
+        delivery = job.delivery
+        deaths = await self._flights.begin(delivery.partition, delivery.offset, alone=alone)
+        job.deaths, job.since, job.phase = deaths, time.monotonic(), Phase.WORKING
+        job.attempts = deaths.total if self._isolation.is_killer(deaths) else 0
+        risk = self._isolation.risk_of(deaths)
+        if risk <= job.risk:
+            return True
+        job.phase = Phase.DEFERRED
+        if not job.lane.leaving:
+            self._lanes.suspect(job.lane, delivery, risk)
+        return False
+
+    def _note_end(self, job: Job) -> None:
+        """It is no longer at work, unless this process ends because of what is."""
+        if job.phase is Phase.FINISHED or not _may_blame_work(self._failure):
+            self._flights.end(job.delivery.partition, job.delivery.offset)
+
     def _end(self, job: Job) -> None:
-        if job.phase is not Phase.FINISHED and not job.lane.leaving and not self._stop.is_set():
+        left_undone = job.phase not in (Phase.FINISHED, Phase.DEFERRED)
+        if left_undone and not job.lane.leaving and not self._stop.is_set():
             self.fail(Fatal(f"{job.delivery.partition} at {job.delivery.offset} was left undone"))
+        self._note_end(job)
+        self._isolation.ended(job.risk)
         self._lanes.release(job)
         self._free += 1
         self._settled.set()
@@ -296,6 +349,13 @@ class StreamLoop:
 
 def _settling(lanes: Iterable[Lane]) -> bool:
     return any(job.phase is Phase.SETTLING for lane in lanes for job in lane.jobs.values())
+
+
+def _may_blame_work(failure: BaseException | None) -> bool:
+    """Whether the process ends because of what was at work, as far as it can tell."""
+    if failure is None:
+        return False
+    return isinstance(failure, EngineDead) or not isinstance(failure, Fatal)
 
 
 def _surprise(error: BaseException) -> Fatal:

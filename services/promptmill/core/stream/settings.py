@@ -25,6 +25,7 @@ class LoopSettings:
         commit_interval_s: time between commits while records finish.
         revoke_budget_s: how long a leaving partition waits for outcomes being published.
         grace_s: how long a stopping process may take in all, its last commit included.
+        engine_deaths: deaths of a worker over a record before it is dead-lettered unrun.
         failover_s: how long an abandoned call of the broker is waited for.
         layout: of the data set; a message that stands in another partition is published again.
             Without it, every message is worked on where it stands.
@@ -42,9 +43,10 @@ class LoopSettings:
     grace_s: float = 30.0
     failover_s: float = 30.0
     layout: Layout | None = None
+    engine_deaths: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("slots", "prefetch", "attempts"):
+        for name in ("slots", "prefetch", "attempts", "engine_deaths"):
             if getattr(self, name) < 1:
                 raise Misconfigured(f"{name} is {getattr(self, name)}: at least 1 is needed")
         for name in ("deadline_s", "commit_interval_s", "revoke_budget_s", "backoff_initial_s"):

@@ -22,6 +22,8 @@ class StageMetrics:
     promptmill_settled_total          counter    records done, by outcome and reason
     promptmill_retries_total          counter    attempts that failed, by reason
     promptmill_poll_failures_total    counter    polls of Kafka that failed, by reason
+    promptmill_suspects               gauge      records that wait to run apart, after a death
+    promptmill_flight_log_failures_total  counter  calls of the flight log that failed
     promptmill_record_seconds         histogram  from the slot to the settled outcome
     promptmill_in_flight              gauge      records in a slot
     promptmill_waiting                gauge      records delivered, not yet in a slot
@@ -45,6 +47,9 @@ class StageMetrics:
         self._poll_failures = self._counter("poll_failures", "polls that failed", "reason")
         self._polls_fail_since: float | None = None
         self._poll_failed_at = 0.0
+        self._flight_log_failures = self._counter(
+            "flight_log_failures", "calls of the flight log that failed"
+        ).labels(stage)
         self._tokens = self._counter("tokens", "tokens", "direction")
         self._seconds = Histogram(
             "promptmill_record_seconds",
@@ -95,6 +100,10 @@ class StageMetrics:
         if since is None or now - self._poll_failed_at > POLLS_QUIET_S:
             return 0.0
         return now - since
+
+    def flight_log_failed(self) -> None:
+        """What is at work was not noted in Redis, or not read from there."""
+        self._flight_log_failures.inc()
 
     def tokens(self, *, prompt: int, completion: int) -> None:
         """Tokens that went through the model."""

@@ -1,0 +1,69 @@
+"""Prompts that end the engine, or the whole worker, among others."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from promptmill.core.engines.script import KILLER_MARK
+from promptmill_schemas import Message, Prompt
+from support.chaos.audit import Audit
+from support.chaos.plant import Plant
+from support.chaos.prompts import CREATED_AT, prompts
+from support.waiting import eventually
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.chaos,
+    pytest.mark.real,
+    pytest.mark.timeout(400),
+]
+
+COUNT = 600
+ENDS_ENGINE, ENDS_PROCESS = 1, 2
+
+
+def killers(run: str, count: int) -> list[Prompt]:
+    asks = [Message(role="user", content=f"{KILLER_MARK} {n}, {run}") for n in range(count)]
+    return [Prompt.create(run, (ask,), created_at=CREATED_AT) for ask in asks]
+
+
+async def publish(plant: Plant, run: str, guilty: list[Prompt]) -> None:
+    """The killers stand among the other prompts."""
+    await plant.publish(prompts(f"{run}-a", COUNT // 2))
+    await plant.publish(guilty)
+    await plant.publish(prompts(f"{run}-b", COUNT // 2))
+
+
+@pytest.mark.parametrize(("way", "count"), [(ENDS_ENGINE, 1), (ENDS_PROCESS, 1), (ENDS_PROCESS, 2)])
+async def test_a_prompt_that_ends_its_worker_dies_alone(plant: Plant, way: int, count: int) -> None:
+    run = f"killer-{way}-{count}"
+    guilty = killers(run, count)
+    workers = plant.hire("instruct", 2, model=f"latency_s=0.05,tokens=20,killer={way}")
+    await plant.ready()
+    await publish(plant, run, guilty)
+    audit = await plant.books(within_s=240)
+    only_killers_died(audit, count)
+    assert sum(worker.lives for worker in workers) <= 2 + 6 * count
+
+
+async def test_a_killer_dies_alone_although_redis_was_gone_in_between(plant: Plant) -> None:
+    server = plant.site.servers.redis
+    workers = plant.hire("instruct", 2, model="latency_s=0.05,tokens=20,killer=2")
+    await plant.ready()
+    await publish(plant, "killer-redis", killers("killer-redis", 1))
+    await eventually(lambda: sum(worker.lives for worker in workers) >= 3, 60)
+    await asyncio.to_thread(server.kill)
+    try:
+        await asyncio.sleep(3)
+    finally:
+        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(server.wait_ready)
+    only_killers_died(await plant.books(within_s=240), 1)
+
+
+def only_killers_died(audit: Audit, count: int) -> None:
+    assert audit.dead == count, str(audit)
+    assert audit.accepted + audit.rejected == COUNT, str(audit)
+    assert dict(audit.reasons) == {"engine_killer": count}

@@ -1,0 +1,235 @@
+"""Records that end the engine, over many lives of a worker, on the broker in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from promptmill.core.errors import EngineDead, Misconfigured
+from promptmill.core.stream.flights.base import Deaths
+from promptmill.core.stream.flights.memory import FlightEntries, MemoryFlights
+from promptmill.core.stream.layout import Layout
+from promptmill.core.stream.loop import StreamLoop
+from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
+from promptmill.core.stream.outcome import Outcome
+from promptmill.core.stream.ports import Delivery, Partition, Sender, Source
+from support.streams import ITEMS, QUICK, CountingProbe, Item, Member, Rig, echo
+from support.waiting import eventually
+
+COUNT = 200
+SLOTS = 16
+SETTINGS = replace(QUICK, slots=SLOTS, prefetch=COUNT)
+P = Partition("items", 0)
+
+
+class InMemory:
+    """The broker in memory, as the rig wants it."""
+
+    prefix = ""
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker(partitions=4)
+
+    def source(self, group: str, topic: str) -> Source:
+        return MemorySource(self.broker, group, [topic])
+
+    def sender(self, layout: Layout | None = None) -> Sender:
+        return MemorySender(self.broker, layout)
+
+    async def read(self, topic: str) -> list[Delivery]:
+        return self.broker.topic(topic)
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        offsets = self.broker.offsets[group]
+        return {p.number: at.offset for p, at in offsets.items() if p.topic == topic}
+
+
+@dataclass
+class Engine:
+    """Echoes items; it dies of some, and takes with it what runs beside them."""
+
+    killers: set[int] = field(default_factory=set)
+    running: set[int] = field(default_factory=set)
+    beside_killers: list[set[int]] = field(default_factory=list)
+
+    async def __call__(self, item: Item) -> Outcome:
+        self.running.add(item.number)
+        try:
+            await asyncio.sleep(0.005)
+            if item.number in self.killers:
+                self.beside_killers.append(set(self.running) - {item.number})
+                raise EngineDead("CUDA error: device-side assert")
+            return await echo(item)
+        finally:
+            self.running.discard(item.number)
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    rig = Rig(InMemory())
+    yield rig
+    await rig.close()
+
+
+def life(rig: Rig, entries: FlightEntries, engine: Engine) -> Member:
+    """A worker process: a loop with a log of its own on the entries that all lives share."""
+    source, probe = rig.broker.source("workers", ITEMS.name), CountingProbe()
+    loop = StreamLoop(
+        source,
+        rig.broker.sender(),
+        engine,
+        stage="echo",
+        topic=ITEMS,
+        settings=SETTINGS,
+        probe=probe,
+    )
+    loop.remember_deaths(MemoryFlights(entries))
+    member = Member(loop, source, probe, asyncio.create_task(loop.run()))
+    rig.members.append(member)
+    return member
+
+
+async def lives_until_settled(rig: Rig, entries: FlightEntries, engine: Engine) -> int:
+    """Workers, each started after the death of the one before; how many it took."""
+    for number in range(1, 30):
+        member = life(rig, entries, engine)
+        await eventually(lambda m=member: _done(rig, m), 20)  # type: ignore[misc]
+        if not member.task.done():
+            await member.stop()
+            return number
+        with pytest.raises(EngineDead):
+            member.task.result()
+        engine.running.clear()
+    raise AssertionError("the killers end one worker after another")
+
+
+async def _positions(rig: Rig) -> dict[Partition, int]:
+    committed = await rig.broker.committed("workers", ITEMS.name)
+    return {Partition(ITEMS.name, number): offset for number, offset in committed.items()}
+
+
+async def _done(rig: Rig, member: Member) -> bool:
+    return member.task.done() or await rig.committed() == COUNT
+
+
+@pytest.mark.parametrize("killers", [{3}, {3, 150}, {10, 11, 12}])
+async def test_killers_are_dead_lettered_and_everything_else_is_settled(
+    rig: Rig, killers: set[int]
+) -> None:
+    await rig.publish(*(Item(number=n) for n in range(COUNT)))
+    engine, entries = Engine(killers), FlightEntries()
+    lives = await lives_until_settled(rig, entries, engine)
+    assert lives <= 1 + 4 * len(killers)
+    assert set(await rig.echoes()) == set(range(COUNT)) - killers
+    letters = list({letter.letter_id: letter for letter in await rig.letters()}.values())
+    assert [letter.reason for letter in letters] == ["engine_killer"] * len(killers)
+    assert all(letter.attempts >= 3 for letter in letters)
+    assert "dead replay" in letters[0].detail
+    assert sum(not beside for beside in engine.beside_killers) >= 2 * len(killers)
+    seen = await MemoryFlights(entries).read(await _positions(rig))
+    assert not any(seen.values()), "nothing is left of what is committed"
+
+
+async def test_without_a_log_the_killer_ends_one_worker_after_another(rig: Rig) -> None:
+    """What the log is for."""
+    await rig.publish(Item(number=3))
+    for _ in range(6):
+        member = await rig.member(Engine({3}))
+        with pytest.raises(EngineDead):
+            await member.task
+    assert await rig.letters() == []
+
+
+async def test_killed_workers_that_had_no_killer_lose_nothing_to_dead_letters(rig: Rig) -> None:
+    await rig.publish(*(Item(number=n) for n in range(COUNT)))
+    engine, entries = Engine(), FlightEntries()
+    for _ in range(5):
+        member = life(rig, entries, engine)
+        await eventually(lambda m=member: m.loop.in_flight or m.task.done())  # type: ignore[misc]
+        await member.crash()
+    assert any(entries.partitions.values()), "what was at work is remembered"
+    await lives_until_settled(rig, entries, engine)
+    assert set(await rig.echoes()) == set(range(COUNT))
+    assert await rig.letters() == []
+
+
+@pytest.mark.parametrize("way", ["drain", "revoke", "another error"])
+async def test_an_orderly_end_is_no_death(rig: Rig, way: str) -> None:
+    engine, entries = Engine(), FlightEntries()
+    gate = asyncio.Event()
+
+    async def work(item: Item) -> Outcome:
+        await gate.wait()
+        return await echo(item)
+
+    await rig.publish(*(Item(number=n) for n in range(SLOTS)))
+    member = life(rig, entries, engine)
+    member.loop._attempts._work = work
+    await eventually(lambda: member.loop.in_flight == SLOTS)
+    await eventually(lambda: sum(map(len, entries.partitions.values())) == SLOTS)
+    if way == "drain":
+        member.loop.stop()
+        gate.set()
+        await member.task
+    elif way == "revoke":
+        await member.loop.on_revoked(member.loop.assigned)
+    else:
+        member.loop.fail(Misconfigured("the topic was deleted"))
+        with pytest.raises(Misconfigured):
+            await member.task
+    assert not any(entries.partitions.values())
+    if way == "revoke":
+        await member.crash()
+
+
+async def test_work_that_is_reattached_is_remembered_again(rig: Rig) -> None:
+    entries, gate = FlightEntries(), asyncio.Event()
+
+    async def work(item: Item) -> Outcome:
+        await gate.wait()
+        return await echo(item)
+
+    await rig.publish(*(Item(number=n) for n in range(SLOTS)))
+    member = life(rig, entries, Engine())
+    member.loop._attempts._work = work
+    await eventually(lambda: member.loop.in_flight == SLOTS)
+    assert isinstance(rig.broker, InMemory)
+    await rig.broker.broker.rebalance("workers")
+    await eventually(lambda: sum(map(len, entries.partitions.values())) == SLOTS)
+    await member.crash()
+    seen = await MemoryFlights(entries).read(dict.fromkeys(entries.partitions, 0))
+    assert {deaths for found in seen.values() for deaths in found.values()} == {Deaths(1, 0)}
+
+
+async def test_a_suspect_that_only_its_begin_reveals_waits_for_its_turn(rig: Rig) -> None:
+    """The log could not be read when the partition was assigned."""
+    entries = FlightEntries()
+    for partition in range(4):
+        for _ in range(2):
+            await MemoryFlights(entries).begin(Partition("items", partition), 0, alone=False)
+
+    class Unread(MemoryFlights):
+        async def read(self, positions: object) -> dict[Partition, dict[int, Deaths]]:
+            return {}
+
+    beside: list[int] = []
+    running: set[int] = set()
+
+    async def work(item: Item) -> Outcome:
+        running.add(item.number)
+        await asyncio.sleep(0.02)
+        beside.append(len(running))
+        running.discard(item.number)
+        return await echo(item)
+
+    await rig.publish(*(Item(number=n) for n in range(COUNT)))
+    member = life(rig, entries, Engine())
+    member.loop._attempts._work = work
+    member.loop.remember_deaths(Unread(entries))
+    await eventually(lambda: _done(rig, member), 30)
+    assert beside.count(1) >= 4, "each of the four suspects ran alone"
+    assert sorted(await rig.echoes()) == list(range(COUNT))
+    assert member.probe.outcomes == {"emit": COUNT}
