@@ -11,6 +11,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from promptmill.core.errors import Misconfigured, Poison, Transient, Unavailable
+from promptmill.core.stream.kafka.producer import AbortableProducer
 from promptmill.core.stream.kafka.sender import KafkaSender
 from support.kafka_topics import TopicReader, make_topics
 from support.producing import (
@@ -135,14 +136,21 @@ async def test_a_cancelled_caller_leaves_the_message_to_the_producer(
 
 
 async def test_a_caller_cancelled_while_the_producer_is_replaced_leaves_no_zombie(
-    sender: KafkaSender, topic: str
+    sender: KafkaSender, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = Answers(current(sender))
-    answers.error = OUT_OF_ORDER
+    Answers(current(sender)).error = OUT_OF_ORDER
+    make, may_go_on = sender._producers._new_producer, asyncio.Event()
+
+    async def make_when_told() -> AbortableProducer:
+        await may_go_on.wait()
+        return await make()
+
+    monkeypatch.setattr(sender._producers, "_new_producer", make_when_told)
     sending = asyncio.create_task(sender.send(topic, b"k", b"v"))
     await eventually(lambda: sender._producers.is_replacing)
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
+    may_go_on.set()
     await sender.send(topic, b"k", b"v")
     assert senders_alive() == 1
 
