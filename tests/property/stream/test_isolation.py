@@ -80,6 +80,13 @@ def test_lives_that_end_with_their_killers_leave_only_killers_behind(
     assert sorted(convicted) == sorted(guilty)
 
 
+@given(total=st.integers(0, 50), alone=st.integers(0, 1))
+def test_no_number_of_deaths_in_company_makes_a_killer(total: int, alone: int) -> None:
+    isolation: Isolation[int] = Isolation(64, ENGINE_DEATHS)
+    assert isolation.verdict(Deaths(total, min(total, alone))) is None
+    assert isolation.verdict(Deaths(total + ENGINE_DEATHS, 2))
+
+
 def _live(
     slots: int,
     deaths: dict[int, Deaths],

@@ -81,10 +81,7 @@ MUTANTS = (
                 "        if entry.deaths.total < 0:\n",
             ),
         ),
-        (
-            f"{FLIGHTS}::TestInMemory::test_what_has_ended_keeps_the_deaths_it_had",
-            "tests/unit/stream/test_engine_killers.py",
-        ),
+        (f"{FLIGHTS}::TestInMemory::test_what_has_ended_keeps_the_deaths_it_had",),
     ),
     Mutant(
         "records that are no suspects begin beside suspects",
