@@ -1,0 +1,132 @@
+"""10,000 hostile messages on each topic of a stage: each has its outcome, no worker ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import psutil
+import pytest
+import structlog
+from aiokafka import AIOKafkaProducer
+
+from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.core.stream.kafka.source import KafkaSource
+from promptmill.core.stream.loop import StreamLoop
+from promptmill.core.stream.outcome import Drop, Outcome
+from promptmill_schemas import Contract, DeadLetter, Topic, decode
+from promptmill_schemas.topics import COMPLETIONS, DEAD_LETTERS, PROMPTS, SCORED
+from support.kafka_topics import TopicReader, make_topics
+from support.nasty import nasty_messages
+from support.streams import QUICK, CountingProbe
+from support.waiting import eventually
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+
+COUNT = 10_000
+PARTITIONS = 2
+PATIENCE_S = 240.0
+GROWTH_BYTES = 300_000_000
+"""Most of it is the clients' and the allocator's: a bomb that is taken apart takes 540 MB."""
+LONGEST_S = 2.0
+KINDS = {"prompts": "prompt", "completions": "completion", "scored": "scored"}
+
+
+async def publish(bootstrap: str, topic: str, kind: str, count: int, seed: int) -> None:
+    """Put such messages on the topic, as a foreign producer can."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=2**24) as producer:
+        for number, (key, value) in enumerate(nasty_messages(kind, count, seed)):
+            some = b"" if value is None and key is None else key  # the client's own rule
+            await producer.send(topic, value, some, partition=number % PARTITIONS)
+        await producer.flush()
+
+
+async def until(running: asyncio.Task[None], condition: Callable[[], bool]) -> None:
+    """Wait for the condition or for the end of the loop."""
+    await eventually(lambda: running.done() or condition(), PATIENCE_S)
+
+
+def _is_settled(probe: CountingProbe, count: int) -> bool:
+    return probe.outcomes.total() == count
+
+
+def memory() -> int:
+    """Bytes that the process holds."""
+    gc.collect()
+    return int(psutil.Process().memory_info().rss)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """A line for each of 70,000 dead letters is of no use."""
+    level = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=level)
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def reading_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each message took to be read, in seconds of its thread."""
+    taken: list[float] = []
+
+    def timed(contract: type[Contract], raw: bytes | None) -> Contract:
+        began = time.thread_time()
+        try:
+            return decode(contract, raw)
+        finally:
+            taken.append(time.thread_time() - began)
+
+    monkeypatch.setattr("promptmill.core.stream.attempts.decode", timed)
+    return taken
+
+
+async def drop(_contract: Any) -> Outcome:
+    """Work that takes everything."""
+    return Drop("read")
+
+
+@pytest.mark.parametrize("topic", [PROMPTS, COMPLETIONS, SCORED], ids=lambda topic: topic.name)
+async def test_each_hostile_message_of_a_stage_has_an_outcome(
+    kafka: str, unique: str, topic: Topic, reading_s: list[float]
+) -> None:
+    names = [unique + topic.name, unique + DEAD_LETTERS.name]
+    await make_topics(kafka, names, PARTITIONS)
+    probe = CountingProbe()
+    loop = StreamLoop(
+        KafkaSource(kafka, unique, names[:1], client_id="hostile"),
+        KafkaSender(kafka, client_id="hostile", delivery_timeout_s=60.0),
+        drop,
+        stage="instruct",
+        topic=topic,
+        settings=replace(QUICK, slots=64, prefetch=256, commit_interval_s=0.2),
+        probe=probe,
+        prefix=unique,
+    )
+    running = asyncio.create_task(loop.run())
+    held = []
+    for half, done in ((1, COUNT // 2), (2, COUNT)):
+        await publish(kafka, names[0], KINDS[topic.name], COUNT // 2, seed=half)
+        await until(running, partial(_is_settled, probe, done))
+        held.append(memory())
+    loop.stop()
+    await running
+    letters = await TopicReader(kafka, PARTITIONS).read(names[1])
+    places = {(each.partition, each.offset) for each in (_letter(d.value) for d in letters)}
+    assert probe.outcomes.total() == COUNT
+    assert len(places) == len(letters) == COUNT - probe.outcomes["drop:read"]
+    assert 0 < probe.outcomes["drop:read"] < COUNT / 2
+    assert probe.retries == Counter()
+    assert held[1] - held[0] < GROWTH_BYTES
+    assert max(reading_s) < LONGEST_S
+
+
+def _letter(raw: bytes | None) -> DeadLetter:
+    return decode(DeadLetter, raw)
