@@ -15,7 +15,7 @@ ENGINE_DEATHS = 3
 
 @given(
     slots=st.integers(1, 40),
-    risks=st.lists(st.sampled_from([Risk.GROUP, Risk.ALONE]), max_size=30),
+    risks=st.lists(st.sampled_from([Risk.SUSPECTS, Risk.GROUP, Risk.ALONE]), max_size=30),
     others=st.integers(0, 30),
     choices=st.randoms(use_true_random=False),
 )
@@ -51,9 +51,12 @@ def _check(isolation: Isolation[int], running: list[Risk], risk: Risk) -> None:
     if risk is Risk.ALONE:
         assert not running
     if risk is Risk.GROUP:
+        assert Risk.SUSPECTS not in running
         assert running.count(Risk.GROUP) < isolation.group
-    if risk is Risk.NONE:
+    if risk is Risk.SUSPECTS:
         assert Risk.GROUP not in running
+    if risk is Risk.NONE:
+        assert not {Risk.SUSPECTS, Risk.GROUP} & set(running)
         assert not isolation.waiting
 
 
@@ -75,9 +78,22 @@ def test_lives_that_end_with_their_killers_leave_only_killers_behind(
     lives = 0
     while deaths:
         lives += 1
-        assert lives <= 2 + 4 * killers, "each killer takes four lives at most"
+        assert lives <= 2 + 5 * killers, "each killer takes five lives at most"
         _live(slots, deaths, guilty, convicted, choices)
     assert sorted(convicted) == sorted(guilty)
+
+
+@given(slots=st.integers(2, 64), suspects=st.integers(1, 64))
+def test_after_one_death_suspects_use_all_slots(slots: int, suspects: int) -> None:
+    """A worker that was killed by its operator is back at full speed at once."""
+    isolation: Isolation[int] = Isolation(slots, ENGINE_DEATHS)
+    begun = 0
+    for number in range(suspects):
+        isolation.add(isolation.risk_of(Deaths(1)), number)
+    while begun < slots and (turn := isolation.take()):
+        isolation.began(turn[0])
+        begun += 1
+    assert begun == min(slots, suspects)
 
 
 @given(total=st.integers(0, 50), alone=st.integers(0, 1))

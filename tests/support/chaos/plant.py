@@ -29,7 +29,7 @@ SETTINGS = {
     "PROMPTMILL_SESSION_TIMEOUT_S": str(SESSION_S),
     "PROMPTMILL_GRACE_S": "10",
     "PROMPTMILL_INSTRUCT_ENGINE": "scripted",
-    "PROMPTMILL_INSTRUCT_MODEL": "latency_s=0.1,sigma=1.0,tokens=20",
+    "PROMPTMILL_INSTRUCT_MODEL": "latency_s=0.1,sigma=1.0,tokens=20,killer=1",
     "PROMPTMILL_INSTRUCT_SLOTS": "32",
     "PROMPTMILL_REWARD_ENGINE": "scripted",
     "PROMPTMILL_REWARD_MODEL": "latency_s=0.01,sigma=1.0",

@@ -122,7 +122,7 @@ async def test_killers_are_dead_lettered_and_everything_else_is_settled(
     await rig.publish(*(Item(number=n) for n in range(COUNT)))
     engine, entries = Engine(killers), FlightEntries()
     lives = await lives_until_settled(rig, entries, engine)
-    assert lives <= 1 + 4 * len(killers)
+    assert lives <= 1 + 5 * len(killers)
     assert set(await rig.echoes()) == set(range(COUNT)) - killers
     letters = list({letter.letter_id: letter for letter in await rig.letters()}.values())
     assert [letter.reason for letter in letters] == ["engine_killer"] * len(killers)

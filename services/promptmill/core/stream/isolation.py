@@ -2,10 +2,12 @@
 
 This is pure bookkeeping: no I/O, no clock.
 
-A record that was at work when a worker died is a suspect. After one death, suspects run in a
-small group; after more, each runs alone. The group has the square root of the slots: a worker
-with 64 slots finds one killer among 64 suspects in eight groups and then eight lone runs. While
-suspects wait or run, no other record begins, for it could only become a suspect too.
+A record that was at work when a worker died is a suspect. After one death, suspects run together;
+after two, in a small group; after more, each runs alone. Most deaths are not a record's fault (a
+host that was taken away, a ``kill -9``), and then the first step costs next to nothing. The group
+has the square root of the slots: a worker with 64 slots finds one killer among 64 suspects in
+eight groups and then eight lone runs. While suspects wait or run, no other record begins, for it
+could only become a suspect too.
 """
 
 from __future__ import annotations
@@ -29,8 +31,13 @@ class Risk(IntEnum):
     """What a record may run beside."""
 
     NONE = 0
-    GROUP = 1
-    ALONE = 2
+    SUSPECTS = 1
+    GROUP = 2
+    ALONE = 3
+
+
+_BY_SUSPICION: Final = (Risk.ALONE, Risk.GROUP, Risk.SUSPECTS)
+_OTHER: Final = {Risk.GROUP: Risk.SUSPECTS, Risk.SUSPECTS: Risk.GROUP}
 
 
 class Isolation(Generic[Item]):
@@ -46,7 +53,7 @@ class Isolation(Generic[Item]):
         self._engine_deaths = engine_deaths
         self._is_single = slots == 1
         self._running = dict.fromkeys(Risk, 0)
-        self._waiting: dict[Risk, deque[Item]] = {Risk.GROUP: deque(), Risk.ALONE: deque()}
+        self._waiting: dict[Risk, deque[Item]] = {risk: deque() for risk in _BY_SUSPICION}
 
     @property
     def waiting(self) -> int:
@@ -59,9 +66,7 @@ class Isolation(Generic[Item]):
 
     def risk_of(self, deaths: Deaths) -> Risk:
         """What a record with these deaths may run beside; a killer is not run at all."""
-        if deaths.total == 0 or self.is_killer(deaths):
-            return Risk.NONE
-        return Risk.GROUP if deaths.total == 1 else Risk.ALONE
+        return Risk.NONE if self.is_killer(deaths) else Risk(min(deaths.total, Risk.ALONE))
 
     def verdict(self, deaths: Deaths) -> Bury | None:
         """The outcome of a killer."""
@@ -92,20 +97,23 @@ class Isolation(Generic[Item]):
 
     def take(self) -> tuple[Risk, Item] | None:
         """The suspect that may begin now, the most suspicious first."""
-        for risk in (Risk.ALONE, Risk.GROUP):
+        for risk in _BY_SUSPICION:
             if suspects := self._waiting[risk]:
                 return (risk, suspects.popleft()) if self._may_begin(risk) else None
         return None
 
     def _may_begin(self, risk: Risk) -> bool:
+        """Whether what is running leaves room; the most suspicious wait for the others to end."""
         if risk is Risk.ALONE:
             return not any(self._running.values())
-        return not self._running[Risk.ALONE] and self._running[Risk.GROUP] < self.group
+        if self._running[Risk.ALONE] or self._running[_OTHER[risk]]:
+            return False
+        return risk is Risk.SUSPECTS or self._running[Risk.GROUP] < self.group
 
     @property
     def admits_others(self) -> bool:
         """Whether records that are no suspects may begin."""
-        return not (self.waiting or self._running[Risk.GROUP] or self._running[Risk.ALONE])
+        return not (self.waiting or any(self._running[risk] for risk in _BY_SUSPICION))
 
     def began(self, risk: Risk) -> None:
         """A record has taken a slot."""
