@@ -361,6 +361,17 @@ MUTANTS = (
         (f"{REDIS_FAULTS}::test_claims_that_may_have_been_evicted_are_rebuilt",),
     ),
     Mutant(
+        "what others have committed is not read",
+        (
+            Change(
+                f"{SINKS}/delta/ledger.py",
+                "            return _committed(table, self._options, missed)\n",
+                "            return {}\n",
+            ),
+        ),
+        ("tests/integration/store/test_ledger.py",),
+    ),
+    Mutant(
         "a flush goes on behind the claim that opened its shard anew",
         (
             Change(
@@ -418,7 +429,7 @@ MUTANTS = (
                 "",
             ),
         ),
-        ("tests/unit/store/test_compaction.py",),
+        ("tests/unit/store/test_compaction.py::test_few_files_wait_for_more",),
     ),
     Mutant(
         "a gap between offsets is believed at once",

@@ -24,7 +24,7 @@ from pyarrow.dataset import field
 from promptmill.core.errors import Unavailable
 from promptmill.core.sinks.base import Adoption, Batch, Fenced, Step, TableName, no_step
 from promptmill.core.sinks.delta.compaction import compact
-from promptmill.core.sinks.delta.ledger import Ledger
+from promptmill.core.sinks.delta.ledger import Ledger, properties_of
 from promptmill.core.sinks.delta.table import (
     CONFLICT_TRIES,
     StorageOptions,
@@ -75,7 +75,9 @@ class DeltaSink:
         self._handles = {
             name: TableHandle(f"{folder.rstrip('/')}/{name}", storage_options) for name in TableName
         }
-        self._ledgers = {name: Ledger(identities[name].topic) for name in TableName}
+        self._ledgers = {
+            name: Ledger(identities[name].topic, storage_options) for name in TableName
+        }
         self._epochs: dict[TableName, dict[int, int]] = {name: {} for name in TableName}
         self._foreign: set[int] = set()
         """Shards found in another's hands, until they are ours in every table."""
@@ -181,14 +183,15 @@ class DeltaSink:
         last_messages: Mapping[int, int],
     ) -> None:
         began, before, ledger = self._clock(), table.version(), self._ledgers[name]
+        numbers = ledger.numbers(epochs, positions, last_messages)
         write_deltalake(
             table,
             _noting_the_end(fitted(rows, table), lambda: self._step(f"written:{name}")),
             mode="append",
             writer_properties=self._writer,
-            commit_properties=ledger.properties(epochs, positions, last_messages),
+            commit_properties=properties_of(numbers),
         )
-        ledger.note_commit(table, before, epochs, positions)
+        ledger.note_commit(table, before, numbers)
         if (took := self._clock() - began) > SLOW_COMMIT_S:
             raise Unavailable(f"{table.table_uri}: a commit took {took:.0f} s; reading it back")
 

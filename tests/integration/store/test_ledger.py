@@ -1,0 +1,143 @@
+"""A sink follows what others commit, without asking the table for each of its shards again."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from deltalake import DeltaTable
+
+from promptmill.core.sinks.base import Fenced, Sink, TableName
+from promptmill.core.sinks.delta import DeltaSink, TableSettings, compact
+from promptmill.core.sinks.delta.ledger import Ledger, epoch_id, last_id, position_id
+from promptmill.core.sinks.delta.table import TableHandle
+from support.store import DeltaStore, batch, identities, record
+
+pytestmark = pytest.mark.real
+
+RECORDS = TableName.RECORDS
+TOPIC = identities()[RECORDS].topic
+SHARDS = range(12)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DeltaStore:
+    """An empty store, in a folder whose name a URI writes otherwise."""
+    return DeltaStore(tmp_path / "a store, ü")
+
+
+class Asked:
+    """Counts how often the library is asked for an application id."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        ask = DeltaTable.transaction_version
+
+        def counted(table: DeltaTable, app: str) -> int | None:
+            self.times += 1
+            return ask(table, app)
+
+        monkeypatch.setattr(DeltaTable, "transaction_version", counted)
+
+
+def advance(sink: Sink, shards: range, round_: int) -> None:
+    """One commit that moves all of these shards by one."""
+    made = [(shard, round_, record(f"{shard}/{round_}")) for shard in shards]
+    sink.commit(RECORDS, batch(made, dict.fromkeys(shards, (round_ or None, round_ + 1))))
+
+
+def truth(table: DeltaTable) -> list[tuple[int, int | None, int | None]]:
+    """Epoch, position and last message of each shard, from a handle that has seen nothing."""
+    ids = ((epoch_id(TOPIC, s), position_id(TOPIC, s), last_id(TOPIC, s)) for s in SHARDS)
+    asked = [[table.transaction_version(app) for app in three] for three in ids]
+    return [(epoch or 0, position, last) for epoch, position, last in asked]
+
+
+def told(ledger: Ledger, table: DeltaTable) -> list[tuple[int, int | None, int | None]]:
+    """The same from a ledger."""
+    return [(*ledger.entry(table, s), ledger.last_message(table, s)) for s in SHARDS]
+
+
+def test_nothing_is_asked_after_another_sinks_commits(
+    store: DeltaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = store.sink(), store.sink()
+    one.adopt(SHARDS[:6])
+    two.adopt(SHARDS[6:])
+    asked = Asked(monkeypatch)
+    for round_ in range(60):  # beyond one life of a handle
+        advance(one, SHARDS[:6], round_)
+        advance(two, SHARDS[6:], round_)
+    one.adopt(SHARDS[:6])
+    assert asked.times == 0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_ledger_agrees_with_the_table_whatever_others_do(seed: int, store: DeltaStore) -> None:
+    rng = random.Random(seed)
+    settings = TableSettings(checkpoint_every=7, log_retention="interval 0 seconds")
+    sinks = [DeltaSink(str(store.folder), identities(), settings=settings) for _ in range(3)]
+    for sink in sinks:
+        sink.open()
+    handle = TableHandle(str(store.folder / RECORDS))
+    ledger = Ledger(TOPIC)
+    for _ in range(60):
+        _disturb(store, rng.choice(sinks), rng)
+        if rng.random() < 0.4:
+            fresh = DeltaTable(str(store.folder / RECORDS))
+            assert told(ledger, handle.latest()) == truth(fresh)
+
+
+def _disturb(store: DeltaStore, sink: Sink, rng: random.Random) -> None:
+    """Take some shards and store a message of each, or merge files."""
+    if rng.random() < 0.2:
+        compact(str(store.folder / RECORDS), growth=1)
+        return
+    shards = rng.sample(SHARDS, 4)
+    positions = sink.adopt(shards).next_offsets[RECORDS]
+    steps = {shard: (at, (at or 0) + 1) for shard, at in positions.items()}
+    made = [(s, at or 0, record(uuid4().hex)) for s, (at, _) in steps.items()]
+    sink.commit(RECORDS, batch(made, steps))
+
+
+def test_a_log_that_was_cleaned_meanwhile_is_asked(
+    store: DeltaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = store.sink()
+    sink.adopt(SHARDS)
+    ledger, path = Ledger(TOPIC), str(store.folder / RECORDS)
+    told(ledger, DeltaTable(path))
+    for round_ in range(3):
+        advance(sink, SHARDS, round_)
+    table = DeltaTable(path)
+    table.create_checkpoint()
+    (store.folder / RECORDS / "_delta_log" / f"{table.version() - 1:020}.json").unlink()
+    expected, asked = truth(DeltaTable(path)), Asked(monkeypatch)
+    assert told(ledger, DeltaTable(path)) == expected
+    assert asked.times == 3 * len(SHARDS)
+
+
+def test_another_table_at_the_same_place_is_asked(store: DeltaStore) -> None:
+    first = store.sink()
+    first.adopt(SHARDS)
+    advance(first, SHARDS, 0)
+    ledger, path = Ledger(TOPIC), str(store.folder / RECORDS)
+    assert ledger.entry(DeltaTable(path), 0) == (1, 1)
+    store.folder.rename(store.folder.with_name("aside"))
+    second = store.sink()
+    for _ in range(3):  # its version passes the first one's
+        second.adopt(SHARDS[1:])
+        advance_to = second.adopt(SHARDS[1:]).next_offsets[RECORDS][1] or 0
+        advance(second, SHARDS[1:], advance_to)
+    assert ledger.entry(DeltaTable(path), 0) == (0, None)
+
+
+def test_a_claim_read_from_the_log_fences(store: DeltaStore) -> None:
+    zombie, owner = store.sink(), store.sink()
+    zombie.adopt(SHARDS)
+    advance(zombie, SHARDS, 0)
+    owner.adopt(SHARDS[3:4])
+    with pytest.raises(Fenced, match="3"):
+        advance(zombie, SHARDS, 1)
