@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from promptmill.core.gates.decisions import Decisions
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.delta.reader import Snapshot
 from promptmill.core.stream.kafka.reader import LogReader
+from promptmill.core.stream.ports import Delivery
 from promptmill.filter.content import claimed_from_record, claimed_from_reject
 from promptmill.filter.data_set import DataSet
 from promptmill.filter.stored import stored_records, stored_rejects
@@ -71,12 +72,19 @@ class Published:
     async def _tail(self, topic: Topic, starts: dict[int, int]) -> AsyncGenerator[Claimed, None]:
         async with LogReader(self._kafka, client_id="promptmill-filter-rebuild") as reader:
             async for batch in reader.read(self._prefix + topic.name, starts):
-                for delivery in batch:
-                    try:
-                        yield self._claimed(decode(topic.contract, delivery.value))
-                    except Exception as error:  # noqa: BLE001 - no message may end a rebuild
-                        # It was never a decision of ours; the store dead-letters it.
-                        log.warning("not_a_decision", topic=topic.name, error=str(error))
+                for claimed in await asyncio.to_thread(self._claims_in, topic, batch):
+                    yield claimed
+
+    def _claims_in(self, topic: Topic, batch: Sequence[Delivery]) -> list[Claimed]:
+        """The decisions in one poll of up to thousands of messages, a second's work."""
+        found = []
+        for delivery in batch:
+            try:
+                found.append(self._claimed(decode(topic.contract, delivery.value)))
+            except Exception as error:  # noqa: BLE001 - no message may end a rebuild
+                # It was never a decision of ours; the store dead-letters it.
+                log.warning("not_a_decision", topic=topic.name, error=str(error))
+        return found
 
     def _claimed(self, decision: Contract) -> Claimed:
         if isinstance(decision, Record):

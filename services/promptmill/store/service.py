@@ -16,6 +16,7 @@ from promptmill.core.sinks.delta.sink import DeltaSink
 from promptmill.core.sinks.identity import Identity, check_layout
 from promptmill.core.stream.dead_letters import dead_letter, publish_letter
 from promptmill.core.stream.kafka.cluster import describe_log
+from promptmill.core.stream.large import sized_call
 from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Delivery, Sender
 from promptmill.core.telemetry.metrics import StageMetrics
@@ -96,7 +97,9 @@ def burier(sender: Sender, prefix: str) -> Bury:
         await sender.send(prefix + DEAD_LETTERS.name, key, value)
 
     async def bury(delivery: Delivery, error: Exception) -> None:
-        letter = dead_letter(
+        letter = await sized_call(
+            len(delivery.value or b""),
+            dead_letter,
             delivery,
             stage=StoreSettings.stage,
             topic=delivery.partition.topic.removeprefix(prefix),

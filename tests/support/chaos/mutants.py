@@ -117,6 +117,17 @@ MUTANTS = (
         (f"{SENDER}::test_a_cluster_that_takes_nothing_keeps_its_one_producer",),
     ),
     Mutant(
+        "large messages are decoded on the event loop",
+        (
+            Change(
+                f"{STREAM}/large.py",
+                "    if size < LARGE_BYTES:\n",
+                "    if size:\n",
+            ),
+        ),
+        ("tests/unit/stream/test_event_loop.py",),
+    ),
+    Mutant(
         "commit of the highest offset seen",
         (
             Change(

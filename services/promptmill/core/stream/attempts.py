@@ -12,6 +12,7 @@ import structlog
 from promptmill.core.errors import Fatal, Poison, Transient, Unavailable, reason_of
 from promptmill.core.stream.dead_letters import dead_letter, publish_letter
 from promptmill.core.stream.lanes import Job
+from promptmill.core.stream.large import sized_call
 from promptmill.core.stream.layout import Placement
 from promptmill.core.stream.outcome import Bury, Drop, Emit, Move, Outcome, Outgoing, Retry
 from promptmill.core.stream.ports import Sender
@@ -66,27 +67,31 @@ class Attempts:
             asyncio.CancelledError: the job was aborted (not: its deadline has passed).
         """
         try:
-            contract = decode(self._topic.contract, job.delivery.value)
-        except Exception as error:  # noqa: BLE001 - no message may end the worker that reads it
-            job.attempts = 1
-            return Bury(reason_of(error), str(error))
-        if (move := self._move(job, contract)) is not None:
-            return move
-        try:
-            while True:
-                job.attempts += 1
-                outcome = await self._once(job, contract)
-                if not isinstance(outcome, Retry):
-                    return outcome
-                if job.attempts >= self._settings.attempts:
-                    return Bury(outcome.reason, f"failed {job.attempts} times: {outcome.detail}")
-                await self._pause(job, outcome)
+            return await self._outcome_of(job)
         except asyncio.CancelledError:
             if not job.expired or job.task is None:
                 raise
             job.task.uncancel()
             limit = self._settings.deadline_s
             return Bury("deadline", f"no outcome within {limit} s; raise deadline_s or replay it")
+
+    async def _outcome_of(self, job: Job) -> Final:
+        value, contract_type = job.delivery.value, self._topic.contract
+        try:
+            contract = await sized_call(_size(job), decode, contract_type, value)
+        except Exception as error:  # noqa: BLE001 - no message may end the worker that reads it
+            job.attempts = 1
+            return Bury(reason_of(error), str(error))
+        if (move := self._move(job, contract)) is not None:
+            return move
+        while True:
+            job.attempts += 1
+            outcome = await self._once(job, contract)
+            if not isinstance(outcome, Retry):
+                return outcome
+            if job.attempts >= self._settings.attempts:
+                return Bury(outcome.reason, f"failed {job.attempts} times: {outcome.detail}")
+            await self._pause(job, outcome)
 
     def _move(self, job: Job, contract: Contract) -> Move | None:
         """The way back to where the layout wants this message, if it stands elsewhere.
@@ -136,7 +141,7 @@ class Attempts:
         """Publish what the outcome asks for; returns when all of it is acknowledged."""
         if isinstance(outcome, Emit):
             try:
-                await self._publish_all(outcome)
+                await self._publish_all(outcome, _size(job))
             except Poison as error:
                 outcome = Bury(reason_of(error), str(error))
         if isinstance(outcome, Move):
@@ -145,7 +150,8 @@ class Attempts:
             except Poison as error:
                 outcome = Bury(reason_of(error), str(error))
         if isinstance(outcome, Bury):
-            await publish_letter(self._letter(job, outcome), self._publish_letter)
+            letter = await sized_call(_size(job), self._letter, job, outcome)
+            await publish_letter(letter, self._publish_letter)
             log.warning(
                 "record_buried",
                 stage=self._stage,
@@ -169,9 +175,13 @@ class Attempts:
             attempts=job.attempts,
         )
 
-    async def _publish_all(self, outcome: Emit) -> None:
-        """Nothing is sent unless all of it can be: a record beside a dead letter is two fates."""
-        messages = [_encoded(message) for message in outcome.messages]
+    async def _publish_all(self, outcome: Emit, size: int) -> None:
+        """Nothing is sent unless all of it can be: a record beside a dead letter is two fates.
+
+        Args:
+            size: bytes of the message that it came from: what comes of a large one is large.
+        """
+        messages = [await sized_call(size, _encoded, message) for message in outcome.messages]
         if len(messages) == 1:
             await self._publish(messages[0])
         else:
@@ -189,6 +199,10 @@ class Attempts:
                 await asyncio.sleep(self._settings.backoff_s(attempt))
             else:
                 return
+
+
+def _size(job: Job) -> int:
+    return len(job.delivery.value or b"")
 
 
 def _encoded(message: Outgoing) -> tuple[str, bytes, bytes]:

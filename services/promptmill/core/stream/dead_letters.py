@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import structlog
 
 from promptmill.core.errors import Poison
+from promptmill.core.stream.large import sized_call
 from promptmill.core.stream.ports import Delivery
 from promptmill_schemas import DeadLetter, Prompt, encode
 from promptmill_schemas.base import parse_json, validate
@@ -60,12 +61,12 @@ async def publish_letter(
     Args:
         send: publishes key and value, and raises :class:`Poison` for what is too large.
     """
-    key = DEAD_LETTERS.key(letter).encode()
+    key, size = DEAD_LETTERS.key(letter).encode(), len(letter.value or "")
     try:
-        await send(key, encode(letter))
+        await send(key, await sized_call(size, encode, letter))
     except Poison as error:
         log.warning("letter_shortened", letter_id=letter.letter_id, error=str(error))
-        await send(key, encode(letter.shortened()))
+        await send(key, encode(await sized_call(size, letter.shortened)))
 
 
 def writable(text: str) -> str:
