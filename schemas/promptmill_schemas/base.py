@@ -141,7 +141,9 @@ def contract_error(error: ValidationError) -> ContractError:
     finding = min((f for f in findings if not _follows(f, findings)), key=_rank)
     cause = finding.get("ctx", {}).get("error")
     if isinstance(cause, ContractError):
-        return cause
+        # Not the very object that pydantic's error holds: raised from there it would be in a
+        # cycle that Python's collector cannot see, and with it the whole parsed message.
+        return cause.detached()
     field = ".".join(str(part)[:SHOWN_CHARACTERS] for part in finding["loc"])
     value = MISSING if finding["type"] == "missing" else finding.get("input")
     return ContractError(field, value, _limit(finding), _remedy(finding["type"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reprlib import Repr
-from typing import Final
+from typing import Final, Self
 
 SHOWN_CHARACTERS = 120
 SHOWN_INT_BITS = 256
@@ -48,6 +48,12 @@ class ContractError(ValueError):
     def renamed(self, field: str) -> ContractError:
         """The same error about a field that its sender knows by another name."""
         return ContractError(field, self.value, self.limit, self.remedy)
+
+    def detached(self) -> Self:
+        """The same error as an object of its own, without a traceback, a cause or a context."""
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__)
+        return twin
 
     def as_dict(self) -> dict[str, str]:
         """The parts by name, for receipts and logs."""

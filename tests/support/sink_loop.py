@@ -13,6 +13,7 @@ from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.lost import Gap
 from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.store.limits import SinkLimits
+from promptmill.store.plan import Burial
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
 from support.fake_source import FakeSource, Log, every_partition
 from support.store import AnyStore
@@ -73,8 +74,8 @@ async def member(
     """A running loop without partitions, stopped at the end."""
     source, probe, buried = FakeSource(log), Noted(), list[Delivery]()
 
-    async def bury(delivery: Delivery, _error: Exception) -> None:
-        buried.append(delivery)
+    async def bury(burial: Burial) -> None:
+        buried.append(burial.delivery)
 
     async def read_accepted() -> Collection[Gap]:
         return accepted

@@ -14,12 +14,12 @@ from promptmill.core.errors import Fatal, Poison, Stale, Transient
 from promptmill.core.sinks.base import Batch, Sink, TableName
 from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Delivery, Partition, Position, Source
-from promptmill.store.plan import Misplaced, Plan, draw_up
+from promptmill.store.plan import Burial, Misplaced, Plan, draw_up
 from promptmill.store.shards import Shards
 
 log = structlog.get_logger(__name__)
 
-Bury: TypeAlias = Callable[[Delivery, Exception], Awaitable[None]]
+Bury: TypeAlias = Callable[[Burial], Awaitable[None]]
 """Publishes a dead letter; returns when it is acknowledged, raises ``Transient`` otherwise."""
 
 
@@ -118,7 +118,7 @@ class Flusher:
         """The next thing to do, done; what remains."""
         if plan.burials:
             for burial in plan.burials:
-                await self._publisher.bury(burial.delivery, burial.error)
+                await self._publisher.bury(burial)
             return replace(plan, burials=())
         if plan.misplaced:
             await asyncio.gather(*map(self._move, plan.misplaced))
@@ -136,7 +136,7 @@ class Flusher:
         try:
             await self._publisher.move(message.delivery, message.key)
         except Poison as error:
-            await self._publisher.bury(message.delivery, error)
+            await self._publisher.bury(Burial.of(message.delivery, error))
 
     def _note_stored(self, table: TableName, batch: Batch) -> None:
         for shard, step in batch.advances.items():

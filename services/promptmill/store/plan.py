@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from promptmill.core.errors import reason_of
 from promptmill.core.sinks.base import Advance, Batch, TableName
 from promptmill.core.sinks.last_message import identify
 from promptmill.core.sinks.tables import TABLES, dead_letters
@@ -43,10 +44,20 @@ _RULES: Final[dict[TableName, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Burial:
-    """A message that is no contract and must not be lost."""
+    """A message that is not its topic's contract and must not be lost.
+
+    It keeps the error's words only: the error itself holds the parsed message, by its cause and its
+    traceback, and there can be thousands of these in one flush.
+    """
 
     delivery: Delivery
-    error: Exception
+    reason: str
+    detail: str
+
+    @classmethod
+    def of(cls, delivery: Delivery, error: Exception) -> Self:
+        """The message that caused this error."""
+        return cls(delivery, reason_of(error), str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +213,7 @@ class _Draft:
             index.open_letter(row["letter_id"])
             self._keep(table, row, delivery)
         elif table is not TableName.PROMPTS:
-            self._burials.append(Burial(delivery, error))
+            self._burials.append(Burial.of(delivery, error))
         return UNDECODABLE
 
     def _keep(self, table: TableName, row: dict[str, Any], delivery: Delivery) -> None:

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 
 import structlog
 
-from promptmill.core.errors import reason_of
 from promptmill.core.faults import reach
 from promptmill.core.layouts import layout_in_tables
 from promptmill.core.lifecycle import Worker, run_worker
@@ -23,6 +22,7 @@ from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.core.telemetry.registry import write_layout
 from promptmill.core.worker import accepted_gaps, make_sender, make_source
 from promptmill.store.flushing import Bury, Move, SinkPublisher
+from promptmill.store.plan import Burial
 from promptmill.store.settings import StoreSettings
 from promptmill.store.sink_loop import SinkLoop
 from promptmill_schemas.topics import DEAD_LETTERS, PROMPTS, RECORDS, REJECTS
@@ -96,15 +96,16 @@ def burier(sender: Sender, prefix: str) -> Bury:
     async def send(key: bytes, value: bytes) -> None:
         await sender.send(prefix + DEAD_LETTERS.name, key, value)
 
-    async def bury(delivery: Delivery, error: Exception) -> None:
+    async def bury(burial: Burial) -> None:
+        delivery = burial.delivery
         letter = await sized_call(
             len(delivery.value or b""),
             dead_letter,
             delivery,
             stage=StoreSettings.stage,
             topic=delivery.partition.topic.removeprefix(prefix),
-            reason=reason_of(error),
-            detail=str(error),
+            reason=burial.reason,
+            detail=burial.detail,
             attempts=1,
         )
         await publish_letter(letter, send)

@@ -17,7 +17,8 @@ from promptmill.core.sinks.identity import Identity
 from promptmill.core.sinks.tables import TABLES
 from promptmill.core.stream.kafka.source import KafkaSource
 from promptmill.core.stream.lost import LostRecords
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.core.stream.ports import Partition
+from promptmill.store.plan import Burial
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
 from promptmill_schemas import encode
 from support.kafka_topics import delete_up_to, make_topics
@@ -82,8 +83,8 @@ class Plant:
         await eventually(lambda: self.offsets() == offsets, PATIENCE_S)
 
 
-async def never(_delivery: Delivery, error: Exception) -> None:
-    raise AssertionError(f"no message of these tests is buried: {error}")
+async def never(burial: Burial) -> None:
+    raise AssertionError(f"no message of these tests is buried: {burial.detail}")
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from promptmill.core.sinks.delta import DeltaSink, TableSettings
 from promptmill.core.sinks.identity import Identity
 from promptmill.core.sinks.tables import TABLES
 from promptmill.core.stream.kafka.source import KafkaSource
-from promptmill.core.stream.ports import Delivery
+from promptmill.store.plan import Burial
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
 from promptmill_schemas import encode
 from support.kafka_topics import delete_topics, make_topics, put
@@ -56,8 +56,8 @@ class Store:
         identities = {name: Identity("c", topic, 1) for topic, name in self.topics.items()}
         sink, probe = DeltaSink(str(self.folder), identities, settings=CLEANED), Noted()
 
-        async def bury(_delivery: Delivery, error: Exception) -> None:
-            raise AssertionError(error)
+        async def bury(burial: Burial) -> None:
+            raise AssertionError(burial.detail)
 
         loop = SinkLoop(source, sink, self.topics, SinkPublisher(bury), probe=probe, limits=QUICK)
         return loop, asyncio.create_task(loop.run()), probe

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
 from typing import Any
+from weakref import ref
 
 import orjson
 import pytest
 
 from promptmill_schemas import Completion, ContractError, Message, Prompt, decode, encode
+from promptmill_schemas.base import validate
 from promptmill_schemas.limits import MAX_MESSAGE_BYTES
 
 PROMPT = Prompt.create("run", (Message(role="user", content="Why?"),))
@@ -156,3 +160,23 @@ def test_a_completion_without_all_candidates_is_refused() -> None:
     )
     with pytest.raises(ContractError, match=r"candidates\.index is \[0\]: indexes 0 to 1"):
         decode(Completion, raw)
+
+
+class Parsed(dict[str, Any]):
+    """A parsed message that can be watched."""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"n": 0}, {"prompt_id": "0" * 32}, {"tags": {"key": "x" * 5_000}}, {"schema_version": 2}],
+    ids=["by pydantic", "by the contract", "by a field", "by its version"],
+)
+def test_a_refused_message_is_let_go(changes: dict[str, Any]) -> None:
+    """Pydantic's error is no cycle's part: Python's collector cannot look into it."""
+    parsed = Parsed(orjson.loads(with_changes(**changes)))
+    watched = ref(parsed)
+    with suppress(ContractError):
+        validate(Prompt, parsed)
+    del parsed
+    gc.collect()
+    assert watched() is None

@@ -83,7 +83,7 @@ def test_what_is_no_decision_is_buried_and_what_is_no_prompt_is_left_to_instruct
     ]
     plan = draw(batch)
     assert [burial.delivery.partition.topic for burial in plan.burials] == ["records", "rejects"]
-    assert "record_id" in str(plan.burials[0].error)
+    assert "record_id" in plan.burials[0].detail
     assert {p.topic: offset for p, offset in plan.positions.items()} == {
         "records": 11,
         "rejects": 11,
