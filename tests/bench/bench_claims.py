@@ -4,11 +4,14 @@ A claim decides about a prompt and its content, atomically, in one round trip; t
 ``SET key value NX`` for each, in pipelines of the same depth, which decide nothing. They take
 turns in one run, because machines are noisy.
 
-A rebuild in bulk is measured against bare ``HSET``s of the same fields and values, in pipelines,
-which merge nothing and count no contradictions.
+A rebuild in bulk is measured against the bare transfer of the same bytes: the same multi-field
+``HSET``s, packed before the clock starts, which look at nothing and are not fenced.
+
+``--memory`` tells the bytes a record from 0.2 to 10 times the expected records.
 
     python tests/bench/bench_claims.py --claims 200000 --json
     python tests/bench/bench_claims.py --claims 50000 --sketches
+    python tests/bench/bench_claims.py --memory
 """
 
 from __future__ import annotations
@@ -32,8 +35,11 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from promptmill.core.gates.base import Claim, Claimed, RecordKey
+from promptmill.core.gates.bulk import SeenKeys, plan
+from promptmill.core.gates.decisions import Decisions
 from promptmill.core.gates.layout import Layout, bits_for
 from promptmill.core.gates.redis import RedisGate
+from promptmill.core.gates.redis_session import Session
 from promptmill.core.gates.redis_state import BATCH
 from promptmill.core.gates.sketch import BAND_BYTES, BANDS, SIGNATURE_BYTES, Sketch
 from promptmill.core.lifecycle import tune_garbage_collection
@@ -98,36 +104,59 @@ async def set_all(client: redis.asyncio.Redis, claims: list[Claim]) -> float:
     return await _rate(len(claims), write)
 
 
-async def hset_all(client: redis.asyncio.Redis, claims: list[Claim]) -> float:
-    """Pairs of HSETs a second: what a rebuild writes, without looking at what stands."""
-    layout = Layout("bare", bits_for(len(claims)))
-    entries = []
-    for claim in claims:
-        record = claim.options[0]
-        value = bytes.fromhex(claim.decision_id)[:8] + b"pppp\0"
-        raw = bytes.fromhex(record.record_id)
-        entries.append((*layout.decision(claim.prompt_id), value + raw[:4]))
-        entries.append((*layout.content(record.content), raw))
+async def hset_all(url: str, blocks: tuple[Decisions, ...], count: int) -> float:
+    """Decisions a second of bare ``HSET``s: what a rebuild in blocks writes."""
+    layout, seen = Layout("bare", bits_for(count), "bare"), SeenKeys.for_records(count)
+    chunks = [chunk for each in blocks for chunk in plan(layout, each, seen).chunks]
+    session = await Session.open(url, 10.0)
 
     async def write() -> None:
-        for start in range(0, len(entries), 2 * BATCH):
-            async with client.pipeline(transaction=False) as pipe:
-                for key, field, value in entries[start : start + 2 * BATCH]:
-                    pipe.hset(key, field, value)
-                await pipe.execute()
+        for chunk in chunks:
+            await session.send(chunk.commands, chunk.replies)
 
-    return await _rate(len(claims), write)
+    try:
+        return await _rate(count, write)
+    finally:
+        await session.close()
 
 
-async def load_all(url: str, claims: list[Claim]) -> float:
-    """Decisions a second of a rebuild in blocks."""
+def make_blocks(claims: list[Claim]) -> tuple[Decisions, ...]:
     published = [_published(claim) for claim in claims]
-    blocks = tuple(
+    return tuple(
         block(*published[start : start + BLOCK_ROWS]) for start in range(0, len(claims), BLOCK_ROWS)
     )
+
+
+async def memory(url: str, expected: int) -> dict[str, float]:
+    """Bytes a record and entries a bucket, when more and more records are claimed than expected."""
+    claims = make_claims(10 * expected, sketches=False)
+    found = {}
+    for factor in (0.2, 0.5, 1, 2, 3, 4, 6, 8, 10):
+        count = int(factor * expected)
+        blocks = make_blocks(claims[:count])
+        async with redis.asyncio.Redis.from_url(url) as client:
+            await client.flushall()
+            empty = (await client.info("memory"))["used_memory"]
+            gate = RedisGate(url, uuid.uuid4().hex, expected_records=expected, settle_s=0.0)
+            try:
+                await gate.rebuild(Published(blocks))
+                await gate.check()  # claims that have outgrown their layout are lost now
+                if not await gate.is_complete():
+                    await gate.rebuild(Published(blocks))
+                await gate.check()
+                used = (await client.info("memory"))["used_memory"] - empty
+            finally:
+                await gate.stop()
+        found[f"bytes_at_{factor}"] = used / count
+        found[f"per_bucket_at_{factor}"] = gate.per_bucket
+    return found
+
+
+async def load_all(url: str, claims: list[Claim], blocks: tuple[Decisions, ...]) -> float:
+    """Decisions a second of a rebuild in blocks."""
     gate = open_gate(url, claims)
     try:
-        return await _rate(len(claims), lambda: gate.rebuild(Published(blocks)))
+        return await _rate(len(claims), lambda: gate.rebuild(Published(blocks), len(claims)))
     finally:
         await gate.stop()
 
@@ -173,15 +202,16 @@ async def one_round(url: str, claims: list[Claim], in_flight: int) -> dict[str, 
         await gate.stop()
 
         await client.flushall()
-        hsets = await hset_all(client, claims)
+        blocks = make_blocks(claims)
+        hsets = await hset_all(url, blocks, len(claims))
         await client.flushall()
-        bulk = await load_all(url, claims)
+        bulk = await load_all(url, claims, blocks)
     return {
         "claims_per_s": first,
         "replays_per_s": again,
         "rebuild_one_by_one_per_s": load,
         "rebuild_per_s": bulk,
-        "hset_pairs_per_s": hsets,
+        "bare_hsets_per_s": hsets,
         "rebuild_ratio_to_hsets": bulk / hsets,
         "set_pairs_per_s": sets,
         "ratio_to_sets": first / sets,
@@ -196,6 +226,8 @@ def _published(claim: Claim) -> Claimed:
 
 
 async def measure(url: str, args: argparse.Namespace) -> dict[str, Any]:
+    if args.memory:
+        return await memory(url, args.expected)
     claims = make_claims(args.claims, sketches=args.sketches)
     rounds = []
     for number in range(args.rounds):
@@ -214,6 +246,10 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sketches", action="store_true", help="find near-duplicates too")
+    parser.add_argument(
+        "--memory", action="store_true", help="only bytes a record, by their number"
+    )
+    parser.add_argument("--expected", type=int, default=20_000, help="records, for --memory")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     tune_garbage_collection()

@@ -64,6 +64,18 @@ class Published:
                 async for claimed in tail:
                     yield claimed
 
+    async def count(self) -> int:
+        """Decisions that the store holds, roughly.
+
+        Raises:
+            Unavailable: a table is missing, or the storage does not answer.
+            Misconfigured: the tables are another data set's.
+        """
+        snapshots = [
+            await self._data_set.snapshot(t) for t in (TableName.RECORDS, TableName.REJECTS)
+        ]
+        return sum([await asyncio.to_thread(snapshot.count) for snapshot in snapshots])
+
     def _stored(self, table: TableName, snapshot: Snapshot) -> Iterator[Decisions | list[Claimed]]:
         if table is TableName.RECORDS:
             return stored_records(snapshot, sketched=self._sketched)

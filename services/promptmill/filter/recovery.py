@@ -6,7 +6,7 @@ They are looked at each second, so a filter that has nothing to decide notices t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Self
 
 import structlog
@@ -22,6 +22,10 @@ CHECK_S = 0.5
 """Between two looks at the claims: their loss is noticed within a second."""
 
 
+async def _no_count() -> int:
+    return 0
+
+
 class RecoveringClaims:
     """A gate whose claims are rebuilt in the background when they are lost.
 
@@ -32,6 +36,7 @@ class RecoveringClaims:
         gate: started and stopped with this.
         published: tells every published decision, from the store and from the tails of the
             topics that the store has not taken yet; called anew for each rebuild.
+        count: roughly how many decisions that will be; chooses the layout of the claims.
         check_s: seconds between two looks at the claims.
     """
 
@@ -40,10 +45,12 @@ class RecoveringClaims:
         gate: Gate,
         published: Callable[[], AsyncIterable[Claimed | Decisions]],
         *,
+        count: Callable[[], Awaitable[int]] = _no_count,
         check_s: float = CHECK_S,
     ) -> None:
         self._gate = gate
         self._published = published
+        self._count = count
         self._check_s = check_s
         self._recovery: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
@@ -147,5 +154,5 @@ class RecoveringClaims:
         await self._gate.start()
         if await self._gate.is_complete():
             return
-        rebuilt = await self._gate.rebuild(self._published())
+        rebuilt = await self._gate.rebuild(self._published(), await self._count())
         log.info("claims_rebuilt", claims=rebuilt.claims, conflicts=rebuilt.conflicts)

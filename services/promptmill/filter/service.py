@@ -34,11 +34,18 @@ async def serve(settings: FilterSettings) -> None:
         published = Published(
             data_set, settings.require_kafka(), settings.topic_prefix, sketched=near
         )
-        claims = await stack.enter_async_context(RecoveringClaims(gate, published))
+        claims = await stack.enter_async_context(
+            RecoveringClaims(gate, published, count=published.count)
+        )
         metrics.watch(
             "claims_usable",
             "1 while claims can be decided; 0 while Redis is away or they are rebuilt",
             lambda: claims.usable,
+        )
+        metrics.watch(
+            "claims_per_bucket",
+            "decisions in one of Redis's hashes; beyond 256 the claims are rebuilt into more",
+            lambda: gate.per_bucket,
         )
         work = Filter(settings.policy, claims)
         return Worker(await make_loop(settings, SCORED, work, metrics))

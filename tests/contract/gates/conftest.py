@@ -80,6 +80,8 @@ class RealRedis:
             expected_records=1000,
             sketches=sketches,
             settle_s=0.0,
+            loader_timeout_s=1.0,
+            stall_s=0.5,
         )
         self.stack.push_async_callback(gate.stop)
         await gate.start()

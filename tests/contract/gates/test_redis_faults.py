@@ -111,7 +111,7 @@ async def test_a_replica_that_took_over_is_rebuilt(
     async with gate_on(replica.url, "data") as gate:
         with pytest.raises(StateLost, match="restarted or failed over"):
             await gate.claim(claim("q", key("b")))
-        await gate.rebuild(Published())
+        await gate.rebuild(Published((claimed("p", key("a")),)))
         assert accepted(await gate.claim(claim("twin", key("t", "a")))) == ()
 
 

@@ -15,6 +15,7 @@ REBALANCE = "tests/unit/stream/test_rebalance.py"
 CLAIMS = "tests/contract/gates/test_claims.py"
 FLIGHTS = "tests/contract/gates/test_flights.py"
 REBUILD = "tests/contract/gates/test_rebuild.py"
+LAYOUTS = "tests/contract/gates/test_layouts.py"
 REDIS_FAULTS = "tests/contract/gates/test_redis_faults.py"
 SINK_LOOP = "tests/unit/store/test_sink_loop.py"
 SENDER = "tests/integration/stream/test_sender.py"
@@ -359,6 +360,16 @@ MUTANTS = (
             ),
         ),
         ("tests/contract/gates/test_replays.py::test_more_replays_replace_the_decision",),
+    ),
+    Mutant(
+        "claims stay in a layout that they have outgrown",
+        (Change(f"{GATES}/redis_state.py", "if self.per_bucket > WIDEST and", "if False and"),),
+        (f"{LAYOUTS}::test_outgrown_claims_are_rebuilt_into_more_buckets",),
+    ),
+    Mutant(
+        "a block of a rebuild overwrites what an earlier one loaded",
+        (Change(f"{GATES}/bulk.py", "(counts == 1)[at] & ~seen.add(words)", "(counts == 1)[at]"),),
+        (f"{LAYOUTS}::test_blocks_that_contradict_each_other_are_merged",),
     ),
     Mutant(
         "evicted claims not noticed",

@@ -33,7 +33,9 @@ class TroubledGate(MemoryGate):
     async def stop(self) -> None:
         self.open = False
 
-    async def rebuild(self, published: AsyncIterable[Claimed | Decisions]) -> Rebuilt:
+    async def rebuild(
+        self, published: AsyncIterable[Claimed | Decisions], expected: int = 0
+    ) -> Rebuilt:
         self.rebuilds += 1
         return await super().rebuild(published)
 

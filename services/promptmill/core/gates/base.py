@@ -167,11 +167,17 @@ class Gate(Protocol):
             Unavailable: no answer in time. Whether it was decided is unknown: ask again.
         """
 
-    async def rebuild(self, published: AsyncIterable[Claimed | Decisions]) -> Rebuilt:
+    async def rebuild(
+        self, published: AsyncIterable[Claimed | Decisions], expected: int = 0
+    ) -> Rebuilt:
         """Load all published decisions and declare the claims complete.
 
-        Several filters may do so at the same time. Claims that this gate made lately, and
-        whose records may still be on their way to the broker, are loaded with the rest.
+        Several filters may ask for it at the same time: one loads, the others wait. Claims that
+        these gates made lately, and whose records may still be on their way to the broker, are
+        loaded with the rest.
+
+        Args:
+            expected: how many will be loaded, roughly.
 
         Raises:
             StateLost: the server was emptied, restarted or failed over meanwhile.

@@ -1,38 +1,68 @@
--- Registers a loader, or finds that the claims are complete.
+-- Registers a loader, or finds that the claims are complete or that another loader is at work.
 --
 -- KEYS  the state.
 -- ARGV  the server as it was recorded when the caller looked ("" if none was), the server as it is
---       now, "1" if its data is what was recorded, bits, field of the loader, "1" if it loads
---       sketches too.
+--       now, "1" if its data is what was recorded, bits, id of the loader, "1" if it loads sketches
+--       too, milliseconds after which a loader that has not been heard of is considered dead.
 --
--- What was written before the server lost some of it is kept, but no longer counts as complete,
--- and its loaders are forgotten.
+-- Each loader fills buckets of its own, a new generation named by its id, which no claim reads
+-- before finish.lua declares them complete; so nothing that it writes late can do harm. Only
+-- sketches that are missing from complete claims are added to the buckets in use ("join").
+-- Buckets that no longer count are listed (old:<generation> = bits) until they are unlinked.
 --
--- Returns nothing when another server has been recorded since the caller looked; else the bits of
--- the layout, and whether the claims are complete: then the loader is not registered.
+-- Returns nothing when another server has been recorded since the caller looked; else what the
+-- caller is to do ("complete", "wait", "join", "load"), generation and bits.
 
-local call = redis.call
-local state = call('HMGET', KEYS[1], 'epoch', 'server', 'bits', 'unsketched', 'sketched')
-local kept, wants = ARGV[3] == '1', ARGV[6] == '1'
+local call, sub = redis.call, string.sub
+local state = call('HMGET', KEYS[1], 'epoch', 'server', 'bits', 'unsketched', 'sketched',
+  'generation', 'wanted')
+local epoch, generation, bits = state[1], state[6], state[3]
+local kept, id, wants = ARGV[3] == '1', ARGV[5], ARGV[6] == '1'
+local time = call('TIME')
+local now = math.floor(time[1] * 1000 + time[2] / 1000)
 
 if (state[2] or '') ~= ARGV[1] then
   return {}
 end
-local sketched = not wants or (state[4] and state[4] == state[5])
-if state[1] and kept and sketched then
-  return { state[3], 1 }
+
+local function register(kind, layout_bits)
+  if wants then
+    call('HSETNX', KEYS[1], 'unsketched', 0)
+  end
+  local since = wants and call('HGET', KEYS[1], 'unsketched') or '-'
+  local value = string.format('%s %s %.0f', since, layout_bits, now)
+  call('HSET', KEYS[1], 'server', ARGV[2], kind .. id, value)
 end
-if state[2] and not kept then
-  for _, field in ipairs(call('HKEYS', KEYS[1])) do
-    if field == 'epoch' or field == 'sketched' or string.sub(field, 1, 7) == 'loader:' then
-      call('HDEL', KEYS[1], field)
+
+if epoch and kept and generation then
+  local sketched = not wants or (state[4] and state[4] == state[5])
+  if not sketched then
+    register('joiner:', bits)
+  end
+  return { sketched and 'complete' or 'join', generation, bits }
+end
+
+local fields, loaders = call('HGETALL', KEYS[1]), {}
+for at = 1, #fields, 2 do
+  local kind = sub(fields[at], 1, 7)
+  if kind == 'loader:' or kind == 'joiner:' then
+    local _, theirs, heard = string.match(fields[at + 1], '^(%S+) (%d+) (%d+)$')
+    if kind == 'loader:' and kept and heard and now - heard < tonumber(ARGV[7]) then
+      return { 'wait', sub(fields[at], 8), theirs }
     end
+    loaders[fields[at]] = theirs or '0'
   end
 end
-call('HSETNX', KEYS[1], 'bits', ARGV[4])
-if wants then
-  call('HSETNX', KEYS[1], 'unsketched', 0)
+for field, theirs in pairs(loaders) do
+  call('HDEL', KEYS[1], field)
+  if sub(field, 1, 7) == 'loader:' and theirs ~= '0' then
+    call('HSET', KEYS[1], 'old:' .. sub(field, 8), theirs)
+  end
 end
-local since = wants and call('HGET', KEYS[1], 'unsketched') or '-'
-call('HSET', KEYS[1], 'server', ARGV[2], ARGV[5], since)
-return { call('HGET', KEYS[1], 'bits'), 0 }
+if bits then
+  call('HSET', KEYS[1], 'old:' .. (generation or ''), bits)
+end
+call('HDEL', KEYS[1], 'epoch', 'generation', 'bits', 'sketched')
+local chosen = math.max(tonumber(ARGV[4]), tonumber(state[7] or '0'))
+register('loader:', chosen)
+return { 'load', id, tostring(chosen) }

@@ -1,7 +1,8 @@
-"""Decisions for ``bulk.lua``: sorted by bucket and packed as columns, without a loop over rows.
+"""Decisions as ready-made ``HSET`` commands, one for each bucket, without a loop over rows.
 
-Only what is alone goes this way: one record for a prompt, one prompt for a content, no replays.
-All other rows, and those for which another value stands, are merged one by one (``load.lua``).
+Only what is alone goes this way: one record for a prompt, one prompt for a content, no replays, and
+not loaded before. All other rows are merged one by one (``load.lua``). What other gates have handed
+to the loader may be overwritten with what was published of it; they add it again afterwards.
 """
 
 from __future__ import annotations
@@ -15,28 +16,21 @@ from numpy.typing import NDArray
 
 from promptmill.core.gates.decisions import Decisions, Digests
 from promptmill.core.gates.layout import DECISION_BYTES, FIELD, TOKEN_BYTES, Layout, policy_digest
+from promptmill.core.gates.seen import Seen
 
-ENTRIES: Final = 2_048
-"""Entries in one call: the server is busy with them for a few milliseconds."""
+ENTRIES: Final = 16_384
+"""Entries in one chunk: the server is busy with them for some 20 ms, between other commands."""
+
+_DIGITS: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
+_BUCKET_DIGITS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """Entries of one table for one call.
+class Chunk:
+    """Commands that are sent together, and the replies that they get."""
 
-    Attributes:
-        length: bytes of an entry.
-        rows: of the decisions, for each entry.
-    """
-
-    table: bytes
-    length: int
-    data: bytes
-    rows: NDArray[np.intp]
-
-    def rows_at(self, numbers: bytes) -> NDArray[np.intp]:
-        """The rows of entries that the script names by their numbers."""
-        return self.rows[np.frombuffer(numbers, ">u4").astype(np.intp)]
+    commands: bytes
+    replies: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +38,44 @@ class Bulk:
     """How a block of decisions is loaded.
 
     Attributes:
-        calls: for ``bulk.lua``.
+        chunks: of commands.
         single: rows that are to be merged one by one.
     """
 
-    calls: list[Call]
+    chunks: list[Chunk]
     single: NDArray[np.intp]
 
 
-def plan(layout: Layout, block: Decisions) -> Bulk:
-    """Sort and pack a block."""
-    alone = (block.replays == 0) & _is_unique(block.prompts)
+@dataclass(frozen=True, slots=True)
+class SeenKeys:
+    """What has been loaded before."""
+
+    prompts: Seen
+    contents: Seen
+
+    @classmethod
+    def for_records(cls, expected: int) -> SeenKeys:
+        """Sized for so many records."""
+        return cls(Seen(expected), Seen(expected))
+
+
+def plan(layout: Layout, block: Decisions, seen: SeenKeys) -> Bulk:
+    """Sort and pack a block, and note what it holds."""
+    alone = (block.replays == 0) & _is_new(words_of(block.prompts), seen.prompts)
     if block.records is not None:
-        alone &= _is_unique(block.records[1])
+        alone &= _is_new(words_of(block.records[1]), seen.contents)
     rows = np.flatnonzero(alone)
-    calls = list(_calls(layout, layout.decision_table, block.prompts, _values(block), rows))
+    chunks = list(_chunks(layout, "d", block.prompts, _values(block), rows))
     if block.records is not None:
         record_ids, contents = block.records
-        calls += _calls(layout, layout.content_table, contents, record_ids, rows)
-    return Bulk(calls, np.flatnonzero(~alone))
+        chunks += _chunks(layout, "c", contents, record_ids, rows)
+    return Bulk(chunks, np.flatnonzero(~alone))
+
+
+def words_of(digests: Digests) -> NDArray[np.uint64]:
+    """The first eight bytes of each digest as a number."""
+    words = np.ascontiguousarray(digests[:, :8]).view(">u8").reshape(-1)
+    return words.astype(np.uint64)
 
 
 def _values(block: Decisions) -> Digests:
@@ -75,26 +88,49 @@ def _values(block: Decisions) -> Digests:
     return np.hstack(parts)
 
 
-def _calls(
-    layout: Layout, table: bytes, keys: Digests, values: Digests, rows: NDArray[np.intp]
-) -> Iterator[Call]:
-    words = _words(keys[rows])
-    rows = rows[np.argsort(words)]
-    buckets = (_words(keys[rows]) >> np.uint64(64 - layout.bits)).astype(">u4")
-    packed = np.hstack((buckets.view(np.uint8).reshape(-1, 4), keys[rows][:, FIELD], values[rows]))
-    for start in range(0, len(rows), ENTRIES):
-        span = slice(start, start + ENTRIES)
-        yield Call(table, packed.shape[1], packed[span].tobytes(), rows[span])
+def _chunks(
+    layout: Layout, table: str, keys: Digests, values: Digests, rows: NDArray[np.intp]
+) -> Iterator[Chunk]:
+    """Buckets with equally many entries have commands of one length: a matrix of bytes."""
+    words = words_of(keys[rows])
+    order = np.argsort(words)
+    rows, buckets = rows[order], words[order] >> np.uint64(64 - layout.bits)
+    numbers, starts, counts = np.unique(buckets, return_index=True, return_counts=True)
+    entries = _entries(keys[rows][:, FIELD], values[rows])
+    for count in np.unique(counts).tolist():
+        same = np.flatnonzero(counts == count)
+        step = max(1, ENTRIES // count)
+        for start in range(0, len(same), step):
+            which = same[start : start + step]
+            body = entries[starts[which][:, None] + np.arange(count)].reshape(len(which), -1)
+            heads = _heads(layout.prefix(table), numbers[which], count)
+            yield Chunk(np.hstack((heads, body)).tobytes(), b":%d\r\n" % count * len(which))
 
 
-def _is_unique(digests: Digests) -> NDArray[np.bool_]:
-    """Which rows share their first eight bytes with no other."""
-    _, at, counts = np.unique(_words(digests), return_inverse=True, return_counts=True)
-    unique: NDArray[np.bool_] = (counts == 1)[at]
-    return unique
+def _entries(fields: Digests, values: Digests) -> Digests:
+    """Field and value of each row, as the protocol has them."""
+    parts: list[Digests] = []
+    for column in (fields, values):
+        parts += _same(b"$%d\r\n" % column.shape[1], len(column)), column
+        parts.append(_same(b"\r\n", len(column)))
+    return np.hstack(parts)
 
 
-def _words(digests: Digests) -> NDArray[np.uint64]:
-    """The first eight bytes of each digest as a number."""
-    words = np.ascontiguousarray(digests[:, :8]).view(">u8").reshape(-1)
-    return words.astype(np.uint64)
+def _heads(prefix: bytes, buckets: NDArray[np.uint64], count: int) -> Digests:
+    """What stands before the entries of each bucket."""
+    length = len(prefix) + _BUCKET_DIGITS
+    head = b"*%d\r\n$4\r\nHSET\r\n$%d\r\n%s" % (2 + 2 * count, length, prefix)
+    shifts = np.arange(4 * (_BUCKET_DIGITS - 1), -1, -4, dtype=np.uint64)
+    digits = _DIGITS[(buckets[:, None] >> shifts) & np.uint64(15)]
+    return np.hstack((_same(head, len(buckets)), digits, _same(b"\r\n", len(buckets))))
+
+
+def _same(text: bytes, times: int) -> Digests:
+    return np.broadcast_to(np.frombuffer(text, np.uint8), (times, len(text)))
+
+
+def _is_new(words: NDArray[np.uint64], seen: Seen) -> NDArray[np.bool_]:
+    """Which are there once, and surely not from before."""
+    _, at, counts = np.unique(words, return_inverse=True, return_counts=True)
+    new: NDArray[np.bool_] = (counts == 1)[at] & ~seen.add(words)
+    return new

@@ -13,7 +13,7 @@
 -- (1), their tokens (4 each), then for each option whose content is taken its number (1), the
 -- owner (16), and in how many bits they agree (1; 255: the same content).
 
-local state = call('HMGET', KEYS[1], 'epoch', 'unsketched', 'sketched')
+local state = call('HMGET', KEYS[1], 'epoch', 'unsketched', 'sketched', 'generation')
 if state[1] ~= ARGV[1] or (ARGV[2] == '1' and not (state[2] and state[2] == state[3])) then
   return {}
 end
@@ -23,7 +23,7 @@ local EQUAL = {} -- bits in which two bytes agree, by their exclusive or
 local function signature_bucket(ref)
   local b1, b2, b3, b4 = byte(ref, 1, 4)
   local number = math.floor((((b1 * 256 + b2) * 256 + b3) * 256 + b4) / 2 ^ (32 - ARGV[3]))
-  return sub(KEYS[1], 1, -6) .. 's:' .. string.format('%x', number)
+  return sub(KEYS[1], 1, -6) .. state[4] .. ':s:' .. string.format('%08x', number)
 end
 
 local function agreement(one, other, first, last)

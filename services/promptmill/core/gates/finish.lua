@@ -1,24 +1,34 @@
 -- Declares the claims complete.
 --
 -- KEYS  the state.
--- ARGV  field of the loader, the new epoch.
+-- ARGV  field of the loader, the new epoch, the generation that it loaded, "1" if that is new.
 --
--- The epoch of another loader that was faster stays. Sketches are complete if no record came
--- without one since this loader began.
+-- The generations of other loaders, which are too late, are listed to be unlinked. Sketches are
+-- complete if no record came without one since this loader began.
 --
--- Returns 1; 0 when the loader is no longer known (the claims were lost again).
+-- Returns 1; 2 when another loader was faster; 0 when the loader is no longer known (the claims
+-- were lost again, or another loader took over).
 
-local call = redis.call
+local call, sub = redis.call, string.sub
 local state = call('HMGET', KEYS[1], ARGV[1], 'epoch', 'unsketched')
 
-if not (state[1] or state[2]) then
-  return 0
+if not state[1] then
+  return state[2] and 2 or 0
 end
+local since, bits = string.match(state[1], '^(%S+) (%d+)')
 call('HDEL', KEYS[1], ARGV[1])
-if not state[2] then
-  call('HSET', KEYS[1], 'epoch', ARGV[2])
+if ARGV[4] == '1' then
+  local fields = call('HGETALL', KEYS[1])
+  for at = 1, #fields, 2 do
+    if sub(fields[at], 1, 7) == 'loader:' then
+      call('HDEL', KEYS[1], fields[at])
+      call('HSET', KEYS[1], 'old:' .. sub(fields[at], 8), string.match(fields[at + 1], ' (%d+) '))
+    end
+  end
+  call('HDEL', KEYS[1], 'sketched', 'wanted')
+  call('HSET', KEYS[1], 'epoch', ARGV[2], 'generation', ARGV[3], 'bits', bits)
 end
-if state[1] and state[1] == state[3] then
-  call('HSET', KEYS[1], 'sketched', state[1])
+if since ~= '-' and since == state[3] then
+  call('HSET', KEYS[1], 'sketched', since)
 end
 return 1

@@ -4,11 +4,14 @@ A hash that stays below Redis's ``hash-max-listpack-entries`` (512) is one block
 which an entry costs its own bytes and four more; a key of its own would cost a hundred. So
 entries are spread over ``2**bits`` hashes by the first bits of their id, which is a digest::
 
-    {namespace}:state          epoch, server, bits, one field for each policy and loader …
-    {namespace}:d:<bucket>     prompt (10 bytes) → decision (8) policy (4) replays (1) record (4) …
-    {namespace}:c:<bucket>     content (10 bytes) → record id (16)
-    {namespace}:b:<bucket>     band (5 bytes) → half a record id (8), of six records at most
-    {namespace}:s:<bucket>     half a record id (6 bytes) → the other half (8) signature (56)
+    {namespace}:state              epoch, server, generation, bits, a field for each loader …
+    {namespace}:<gen>:d:<bucket>   prompt (10 bytes) → decision (8) policy (4) replays (1) records
+    {namespace}:<gen>:c:<bucket>   content (10 bytes) → record id (16)
+    {namespace}:<gen>:b:<bucket>   band (5 bytes) → half a record id (8), of six records at most
+    {namespace}:<gen>:s:<bucket>   half a record id (6 bytes) → the other half (8) signature (56)
+
+Each rebuild fills a generation of its own, with as many buckets as suit the decisions by then; the
+buckets of other generations are unlinked. An earlier version knew no generations.
 
 Ten bytes beside 16 bucket bits tell 2^96 ids apart: among 10^9 the chance that any two are
 taken for each other is 6e-12. Every key carries the same hash tag.
@@ -17,6 +20,7 @@ taken for each other is 6e-12. Every key carries the same hash tag.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -35,8 +39,11 @@ RECORD_BYTES: Final = 16
 TOKEN_BYTES: Final = TOKEN_DIGITS // 2
 
 ENTRIES_PER_BUCKET: Final = 80
-"""Aimed at for the expected number of records: three times as many stay below 256 in a bucket, six
-times below the 512 where a listpack ends and an entry costs twice as much."""
+"""Aimed at when a layout is chosen."""
+
+WIDEST: Final = 256
+"""Entries in a bucket, on average, from which on the claims are rebuilt into more buckets: at 512 a
+listpack ends and an entry costs twice as much."""
 
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MIN_BITS, MAX_BITS = 8, 24
@@ -44,29 +51,48 @@ MIN_BITS, MAX_BITS = 8, 24
 BAND_BITS: Final = BANDS.bit_length()
 """More bits for bands: twice as many buckets as there are bands, for they are asked often."""
 
+_SAMPLES: Final = 16
+
 
 def bits_for(expected_records: int) -> int:
-    """Bucket bits that suit so many records; far more than expected only cost more memory."""
+    """Bucket bits that suit so many records."""
     buckets = max(1, expected_records // ENTRIES_PER_BUCKET)
     return min(max(buckets.bit_length(), MIN_BITS), MAX_BITS)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Names of keys and fields for one namespace and number of buckets."""
+    """Names of keys and fields for one generation of a namespace's buckets.
+
+    Attributes:
+        generation: id of the loader that filled it; empty: of the version without generations.
+    """
 
     namespace: str
     bits: int
+    generation: str
 
     @property
-    def decision_table(self) -> bytes:
-        """What names the buckets of decisions, between the namespace and the bucket."""
-        return b"d"
+    def capacity(self) -> int:
+        """Records at which a bucket has as many entries as aimed at."""
+        return ENTRIES_PER_BUCKET << self.bits
 
-    @property
-    def content_table(self) -> bytes:
-        """What names the buckets of contents."""
-        return b"c"
+    def samples(self) -> list[bytes]:
+        """Some buckets of decisions, far from each other."""
+        step = 2**self.bits // _SAMPLES
+        return [self._name("d", number * step) for number in range(_SAMPLES)]
+
+    def all_keys(self, *, sketches: bool) -> Iterator[bytes]:
+        """Every bucket that may exist."""
+        tables = {"d": self.bits, "c": self.bits}
+        if sketches:
+            tables |= {"s": self.bits, "b": self.bits + BAND_BITS}
+        for table, bits in tables.items():
+            yield from (self._name(table, number) for number in range(2**bits))
+
+    def prefix(self, table: str) -> bytes:
+        """What the names of a table's buckets begin with; eight hexadecimal digits follow."""
+        return f"{{{self.namespace}}}:{self.generation}:{table}:".encode()
 
     def decision(self, prompt_id: str) -> tuple[bytes, bytes]:
         """Key and field of a prompt's decision."""
@@ -89,8 +115,12 @@ class Layout:
         return self._bucket(table, raw, self.bits), raw[FIELD]
 
     def _bucket(self, table: str, raw: bytes, bits: int) -> bytes:
-        bucket = int.from_bytes(raw[:4], "big") >> (32 - bits)
-        return f"{{{self.namespace}}}:{table}:{bucket:x}".encode()
+        return self._name(table, int.from_bytes(raw[:4], "big") >> (32 - bits))
+
+    def _name(self, table: str, bucket: int) -> bytes:
+        if not self.generation:
+            return f"{{{self.namespace}}}:{table}:{bucket:x}".encode()
+        return self.prefix(table) + b"%08x" % bucket
 
 
 def state_key(namespace: str) -> bytes:

@@ -2,19 +2,21 @@
 --
 -- KEYS  the state, then for each decision the bucket of its prompt, and for each record the bucket
 --       of its content and, with a sketch, those of its bands and of its signature.
--- ARGV  field of the loader; all decisions packed one after the other: prompt (10 bytes),
---       decision (8), policy (4), replays (1), number of records (1), then for each record its content (10),
+-- ARGV  field of the loader ("" if the caller adds to complete claims), the generation of the
+--       buckets; all decisions packed one after the other: prompt (10 bytes), decision (8),
+--       policy (4), replays (1), number of records (1), then for each record its content (10),
 --       record id (16), "\0" without a sketch, "\2" if it needs none, or "\1",
 --       bands (5 each) and signature (56).
 --
 -- Returns nothing when the loader is no longer known (the claims were lost again), else how many
 -- of the decisions and contents contradict what stands, and whether the claims have become all
--- that the loader wants them to be.
+-- that the loader wants them to be; nothing is loaded when another generation has.
 
-local state = call('HMGET', KEYS[1], ARGV[1], 'epoch', 'unsketched', 'sketched')
-if not (state[1] or state[2]) then
-  return {}
+local state = call('HMGET', KEYS[1], ARGV[1], 'epoch', 'unsketched', 'sketched', 'generation')
+if not (state[1] or (state[2] and state[5] == ARGV[2])) then
+  return state[2] and { 0, 1 } or {}
 end
+local since = string.match(state[1] or '-', '^%S+')
 
 local conflicts = 0
 
@@ -76,10 +78,10 @@ local function load()
   end
 end
 
-read(ARGV[2])
+read(ARGV[3])
 while at <= #data do
   load()
 end
 count_unsketched(state[3])
-local sketched = state[1] == '-' or (state[3] and state[3] == state[4] and not unsketched)
+local sketched = since == '-' or (state[3] and state[3] == state[4] and not unsketched)
 return { conflicts, (state[2] and sketched) and 1 or 0 }

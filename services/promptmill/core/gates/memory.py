@@ -232,7 +232,11 @@ class MemoryGate:
             self._recent.append(made)
         return decision
 
-    async def rebuild(self, published: AsyncIterable[Claimed | Decisions]) -> Rebuilt:
+    async def rebuild(
+        self,
+        published: AsyncIterable[Claimed | Decisions],
+        expected: int = 0,  # noqa: ARG002 - no layout
+    ) -> Rebuilt:
         """Load all published decisions and declare the claims complete."""
         count, before = 0, self.conflicts
         if not await self.is_complete():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import aclosing
+from typing import Final, TypeVar
 
 from promptmill.core.errors import Misconfigured, Unavailable
 from promptmill.core.gates.base import (
@@ -20,12 +21,14 @@ from promptmill.core.gates.base import (
 )
 from promptmill.core.gates.coalesce import Coalescer
 from promptmill.core.gates.decisions import Decisions
-from promptmill.core.gates.layout import Layout
 from promptmill.core.gates.packing import Reply, pack_claims, unpack
+from promptmill.core.gates.redis_loader import Loader
 from promptmill.core.gates.redis_session import Script, Session
 from promptmill.core.gates.redis_state import BATCH, ClaimState, Complete, evicting, flag, lost
 
 CLAIM: Final = Script("records.lua", "claim.lua")
+
+Item = TypeVar("Item")
 
 RECENT: Final = 16_384
 """Verdicts that a gate remembers: more than a filter has on its way to the broker at a time."""
@@ -37,13 +40,15 @@ class RedisGate:
     Args:
         url: ``redis://[user:password@]host:port/db``, ``rediss://`` or ``unix://``.
         namespace: names the data set; one for each store, so that claims never outlive it.
-        expected_records: how many the data set will have, roughly; chooses the layout when the
-            claims are built for the first time.
+        expected_records: how many the data set will have, roughly: the layout suits at least so
+            many. It becomes wider when there are many more.
         sketches: whether nearly equal content is looked for; then every record that is loaded or
             accepted must have a sketch, and claims that hold others count as incomplete.
         timeout_s: how long one answer of the server may take.
         settle_s: how long a rebuild waits, before it reads what was published, for what other
             filters had decided to reach the broker.
+        loader_timeout_s: another gate that rebuilds, and was not heard of for so long, is dead.
+        stall_s: a gate that rebuilds, and read nothing for so long, lets others overtake it.
     """
 
     def __init__(
@@ -55,11 +60,16 @@ class RedisGate:
         sketches: bool = False,
         timeout_s: float = 2.0,
         settle_s: float = 2.0,
+        loader_timeout_s: float = 5.0,
+        stall_s: float = 60.0,
     ) -> None:
         self._url = url
         self._timeout_s = timeout_s
         self._settle_s = settle_s
-        self._state = ClaimState(namespace, expected_records, sketches=sketches)
+        self._stall_s = stall_s
+        self._state = ClaimState(
+            namespace, expected_records, sketches=sketches, loader_timeout_s=loader_timeout_s
+        )
         self._session: Session | None = None
         self._connecting = asyncio.Lock()
         self._rebuilding = asyncio.Lock()
@@ -72,6 +82,11 @@ class RedisGate:
     def conflicts(self) -> int:
         """Decisions and contents that this gate found twice when it loaded them."""
         return self._state.conflicts
+
+    @property
+    def per_bucket(self) -> float:
+        """Decisions in a bucket, on average, when it was last looked at."""
+        return self._state.per_bucket
 
     async def start(self) -> None:
         """Connect; see :class:`~promptmill.core.gates.base.Gate` for this and what follows."""
@@ -105,42 +120,46 @@ class RedisGate:
             raise
         if found != self._complete:
             await self._find(session)
+        await self._state.measure(session, found)
 
     async def claim(self, claim: Claim) -> Decision:
         """Decide, atomically among all filters."""
         claim.require(sketches=self._state.sketches)
         return await self._queue.submit(claim)
 
-    async def rebuild(self, published: AsyncIterable[Claimed | Decisions]) -> Rebuilt:
+    async def rebuild(
+        self, published: AsyncIterable[Claimed | Decisions], expected: int = 0
+    ) -> Rebuilt:
         """Load all published decisions and declare the claims complete."""
         async with self._rebuilding:
             session, before = await self._connected(), self.conflicts
-            layout = await self._state.begin(session)
-            if layout is None:
+            task = await self._state.begin(session, expected, list(self._recent))
+            if task is None:
                 await self._find(session)
                 return Rebuilt(claims=0, conflicts=self.conflicts - before)
-            claims = await self._load(session, layout, published)
-            self._complete = await self._state.find(session)
+            loader = Loader(self._state, session, task, self._stall_s)
+            async with loader.at_work():
+                claims = await self._load(loader, published)
+                await self._find(session)
             return Rebuilt(claims, self.conflicts - before)
 
-    async def _load(
-        self, session: Session, layout: Layout, published: AsyncIterable[Claimed | Decisions]
-    ) -> int:
+    async def _load(self, loader: Loader, published: AsyncIterable[Claimed | Decisions]) -> int:
         claims = 0
-        await self._state.load(session, layout, list(self._recent))
+        await loader.load(list(self._recent))
         await asyncio.sleep(self._settle_s)
-        async for batch in _batches(published):
-            claims += len(batch)
-            if await self._state.load_any(session, layout, batch):
-                break  # another filter was faster
-        await self._state.finish(session)
+        async with aclosing(_ahead(_batches(published))) as batches:
+            async for batch in batches:
+                claims += len(batch)
+                if await loader.load(batch):
+                    return claims  # another filter was faster
+        await loader.finish()
         return claims
 
     async def _find(self, session: Session) -> Complete:
         """The complete claims, with this gate's recent ones added."""
         self._complete = None
         found = await self._state.find(session)
-        await self._state.load(session, found.layout, list(self._recent))
+        await self._state.add(session, found.layout, list(self._recent))
         self._complete = found
         return found
 
@@ -200,7 +219,7 @@ class RedisGate:
 
 async def _batches(
     published: AsyncIterable[Claimed | Decisions],
-) -> AsyncIterator[list[Claimed] | Decisions]:
+) -> AsyncGenerator[list[Claimed] | Decisions, None]:
     batch: list[Claimed] = []
     async for item in published:
         if isinstance(item, Decisions):
@@ -212,3 +231,20 @@ async def _batches(
             batch = []
     if batch:
         yield batch
+
+
+async def _ahead(items: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
+    """The same items, each of them read while the one before is loaded."""
+
+    async def advance() -> Item | None:
+        return await anext(items, None)
+
+    coming = asyncio.create_task(advance())
+    try:
+        while (item := await coming) is not None:
+            coming = asyncio.create_task(advance())
+            yield item
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        await items.aclose()

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Self
 
 _NO_ID = "0" * 40
-_PARTS = 4
+_FORMAT = "generations"
+"""How claims lie in Redis. A token of another format names no server, so filters of two versions
+never decide on each other's claims."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,15 @@ class Identity:
     @classmethod
     def parse(cls, token: bytes) -> Self | None:
         """The identity that a token names; ``None`` if another version wrote the token."""
-        parts = token.decode().split(":")
-        if len(parts) != _PARTS or not parts[-1].isdecimal():
+        *parts, form = token.decode().split(":")
+        if form != _FORMAT or len(parts) != 4 or not parts[3].isdecimal():
             return None
         return cls(parts[0], parts[1], parts[2], int(parts[3]))
 
     @property
     def token(self) -> bytes:
         """What is kept beside the claims to recognise the server by."""
-        return f"{self.process}:{self.history}:{self.policy}:{self.evicted}".encode()
+        return f"{self.process}:{self.history}:{self.policy}:{self.evicted}:{_FORMAT}".encode()
 
     @property
     def evicts(self) -> bool:

@@ -14,16 +14,21 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from promptmill.core.errors import Unavailable
 from promptmill.core.gates.base import Claimed, StateLost
-from promptmill.core.gates.bulk import plan
-from promptmill.core.gates.decisions import Decisions
-from promptmill.core.gates.layout import Layout, bits_for, policy_digest, policy_field, state_key
+from promptmill.core.gates.layout import (
+    MAX_BITS,
+    WIDEST,
+    Layout,
+    bits_for,
+    policy_digest,
+    policy_field,
+    state_key,
+)
 from promptmill.core.gates.packing import pack_claimed
 from promptmill.core.gates.redis_identity import Identity
 from promptmill.core.gates.redis_session import Script, Session
@@ -31,8 +36,8 @@ from promptmill.core.gates.redis_session import Script, Session
 RENEW: Final = Script("renew.lua")
 BEGIN: Final = Script("begin.lua")
 LOAD: Final = Script("records.lua", "load.lua")
-BULK: Final = Script("bulk.lua")
-FINISH: Final = Script("finish.lua")
+SIZES: Final = Script("sizes.lua")
+OUTGROW: Final = Script("outgrow.lua")
 
 BATCH: Final = 128
 """Claims in one call: the server is busy with them for two milliseconds."""
@@ -51,7 +56,7 @@ would have to be demoted, synchronised, promoted, and to drop its backlog within
 OBSERVER_WAIT_S: Final = 2.5
 """How long a gate that did not observe a change waits for one that did: two of its looks."""
 
-
+AGAIN: Final = "were lost again during the rebuild, or another filter took over"
 _MISHAP: Final = "restarted or failed over, or evicted keys"
 
 
@@ -64,7 +69,32 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class Task:
+    """What a gate has been registered to load.
+
+    Attributes:
+        layout: where to.
+        loader: id of this attempt; of a new generation too.
+        begun: the server at that time.
+    """
+
+    layout: Layout
+    loader: str
+    begun: Identity
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the buckets are this loader's own; else sketches are added to those in use."""
+        return self.loader == self.layout.generation
+
+    @property
+    def field(self) -> bytes:
+        """Where the loader is registered in the state."""
+        return f"{'loader' if self.is_new else 'joiner'}:{self.loader}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
     """The server's token as it is recorded beside the claims, and whether its data is kept."""
 
     recorded: bytes
@@ -75,12 +105,15 @@ class ClaimState:
     """One gate's part in keeping the claims of a namespace complete.
 
     Args:
+        expected_records: the layout suits at least so many.
         sketches: whether they must hold a sketch of every record.
+        loader_timeout_s: a loader that has not been heard of for so long is considered dead.
         clock: monotonic seconds.
 
     Attributes:
         batch: claims in one call at most.
         conflicts: decisions and contents that were found twice when they were loaded.
+        per_bucket: entries in a bucket, on average.
     """
 
     def __init__(
@@ -89,6 +122,7 @@ class ClaimState:
         expected_records: int,
         *,
         sketches: bool,
+        loader_timeout_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.key = state_key(namespace)
@@ -96,12 +130,12 @@ class ClaimState:
         self.sketches = sketches
         self.batch = SKETCHED_BATCH if sketches else BATCH
         self._namespace = namespace
-        self._bits = str(bits_for(expected_records)).encode()
-        self._loader = b"loader:" + secrets.token_hex(8).encode()
-        self._policies: dict[bytes, str] = {}
+        self.loader_timeout_s = loader_timeout_s
+        self.per_bucket = 0.0
+        self._expected = expected_records
+        self.policies: dict[bytes, str] = {}
         self._clock = clock
         self._observed: tuple[Identity, float] | None = None
-        self._begun = Identity("", "", "", 0)
 
     async def find(self, session: Session) -> Complete:
         """The complete claims; raises ``StateLost`` if they are not.
@@ -109,24 +143,67 @@ class ClaimState:
         Raises:
             Unavailable: the server may evict claims, or is a replica.
         """
-        standing = await self._look(session)
-        fields = ("epoch", "server", "bits", "unsketched", "sketched")
-        epoch, server, bits, unsketched, sketched = await session.call("HMGET", self.key, *fields)
+        standing = await self.look(session)
+        fields = ("epoch", "server", "bits", "unsketched", "sketched", "generation")
+        found = await session.call("HMGET", self.key, *fields)
+        epoch, server, bits, unsketched, sketched, generation = found
         if not standing.kept:
             raise lost(f"were last complete before the server {_MISHAP}")
         if epoch is None:
             raise lost("are not there" if server is None else "are being rebuilt")
         if self.sketches and (sketched is None or sketched != unsketched):
             raise lost("hold records without a sketch")
-        self._policies.clear()
-        return Complete(epoch, Layout(self._namespace, int(bits)))
+        self.policies.clear()
+        return Complete(epoch, Layout(self._namespace, int(bits), generation.decode()))
 
-    async def begin(self, session: Session) -> Layout | None:
-        """Where to load the claims; ``None`` if they are complete."""
-        await self._await_observer(session)
-        reply: list[bytes | int] = []
-        while not reply:  # another filter has recorded another server since
-            standing = await self._look(session)
+    async def add(
+        self, session: Session, layout: Layout, published: Sequence[Claimed], field: bytes = b""
+    ) -> bool:
+        """Add decisions one by one; returns whether the claims have become complete.
+
+        Args:
+            field: of the loader; none: they are added to complete claims.
+        """
+        complete = False
+        for start in range(0, len(published), self.batch):
+            batch = published[start : start + self.batch]
+            await self.name_policies(session, {each.policy for each in batch})
+            packed = pack_claimed(layout, batch)
+            keys, generation = [self.key, *packed.keys], layout.generation.encode()
+            reply = await session.run(LOAD, keys, field, generation, packed.data)
+            if not reply:
+                raise lost(AGAIN)
+            self.conflicts += reply[0]
+            complete = bool(reply[1])
+        return complete
+
+    async def measure(self, session: Session, found: Complete) -> None:
+        """Look how full the buckets are; claims that outgrew them become incomplete."""
+        samples = found.layout.samples()
+        self.per_bucket = await session.run(SIZES, samples) / len(samples)
+        bits = found.layout.bits
+        if self.per_bucket > WIDEST and bits < MAX_BITS:
+            wider = bits_for(int(self.per_bucket * 2**bits))
+            await session.run(OUTGROW, [self.key], found.epoch, str(wider).encode())
+
+    async def begin(
+        self, session: Session, expected: int, recent: Sequence[Claimed]
+    ) -> Task | None:
+        """What this gate is to load; ``None`` if the claims are complete.
+
+        Waits for another loader as long as it is at work.
+
+        Args:
+            expected: decisions that will be loaded.
+            recent: claims whose records may be on their way to the broker. They are handed to the
+                loader, so that no other gate decides without them afterwards.
+        """
+        handed = ""
+        await self.await_observer(session)
+        loader = secrets.token_hex(4)
+        bits = bits_for(max(expected, self._expected))
+        while True:
+            standing = await self.look(session)
             begun = session.identity
             reply = await session.run(
                 BEGIN,
@@ -134,69 +211,32 @@ class ClaimState:
                 standing.recorded,
                 begun.token,
                 flag(standing.kept),
-                self._bits,
-                self._loader,
+                str(bits).encode(),
+                loader.encode(),
                 flag(self.sketches),
+                str(int(self.loader_timeout_s * 1000)).encode(),
             )
-        self._begun = begun
-        self._policies.clear()
-        return None if reply[1] else Layout(self._namespace, int(reply[0]))
+            if not reply:  # another filter has recorded another server since
+                continue
+            verb, generation, chosen = (each.decode() for each in reply)
+            if verb != "wait":
+                break
+            if generation != handed:
+                await self._hand(session, Layout(self._namespace, int(chosen), generation), recent)
+                handed = generation
+            await asyncio.sleep(self.loader_timeout_s / 10)
+        self.policies.clear()
+        if verb == "complete":
+            return None
+        return Task(Layout(self._namespace, int(chosen), generation), loader, begun)
 
-    async def load(self, session: Session, layout: Layout, published: Sequence[Claimed]) -> bool:
-        """Whether the claims have become complete meanwhile, by another filter's work."""
-        complete = False
-        for start in range(0, len(published), self.batch):
-            batch = published[start : start + self.batch]
-            await self.name_policies(session, {each.policy for each in batch})
-            packed = pack_claimed(layout, batch)
-            reply = await session.run(LOAD, [self.key, *packed.keys], self._loader, packed.data)
-            if not reply:
-                raise lost("were lost again during the rebuild")
-            self.conflicts += reply[0]
-            complete = bool(reply[1])
-        return complete
+    async def _hand(self, session: Session, layout: Layout, recent: Sequence[Claimed]) -> None:
+        """Add claims to what another gate is loading."""
+        with suppress(StateLost):  # it was overtaken; the caller looks again
+            field = b"loader:" + layout.generation.encode()
+            await self.add(session, layout, recent, field)
 
-    async def load_any(
-        self, session: Session, layout: Layout, published: Sequence[Claimed] | Decisions
-    ) -> bool:
-        """The same for decisions one by one or in a block."""
-        if not isinstance(published, Decisions):
-            return await self.load(session, layout, published)
-        return await self._load_block(session, layout, published)
-
-    async def _load_block(self, session: Session, layout: Layout, block: Decisions) -> bool:
-        """Load what is alone in bulk, the rest one by one; see ``bulk.py``."""
-        await self.name_policies(session, set(block.policies))
-        bulk = await asyncio.to_thread(plan, layout, block)
-        singles, complete = [bulk.single], False
-        for call in bulk.calls:
-            reply = await session.run(
-                BULK,
-                [self.key],
-                self._loader,
-                call.table,
-                flag(call.table == layout.content_table),
-                str(call.length).encode(),
-                call.data,
-            )
-            if not reply:
-                raise lost("were lost again during the rebuild")
-            singles.append(call.rows_at(reply[1:]))
-            complete = complete or reply[:1] == b"1"
-        rows = np.unique(np.concatenate(singles))
-        for start in range(0, len(rows), self.batch):
-            await self.load(session, layout, list(block.rows(rows[start : start + self.batch])))
-        return complete and not self.sketches
-
-    async def finish(self, session: Session) -> None:
-        """Declare the claims complete."""
-        standing = await self._look(session)
-        epoch = secrets.token_hex(8).encode()
-        kept = standing.kept and session.identity.keeps(self._begun, observed=True)
-        if not kept or not await session.run(FINISH, [self.key], self._loader, epoch):
-            raise lost("were lost again during the rebuild")
-
-    async def _look(self, session: Session) -> _Standing:
+    async def look(self, session: Session) -> Standing:
         """What is recorded of the server, and whether its data is still there.
 
         A change that the data survives is noted.
@@ -214,7 +254,7 @@ class ClaimState:
             recorded = await self._note(session, known, now)
         if now.evicts:
             raise evicting(now.policy)
-        return _Standing(recorded or b"", kept)
+        return Standing(recorded or b"", kept)
 
     def _observed_as(self, known: Identity, before: tuple[Identity, float] | None) -> bool:
         """Whether this gate has just seen the server as it is recorded."""
@@ -240,11 +280,11 @@ class ClaimState:
             await session.run(RENEW, [self.key], known.token, token)
         return token
 
-    async def _await_observer(self, session: Session) -> None:
+    async def await_observer(self, session: Session) -> None:
         """Give a gate that observed a change of the server the time to note it."""
         deadline = self._clock() + OBSERVER_WAIT_S
         while self._clock() < deadline:
-            standing = await self._look(session)
+            standing = await self.look(session)
             known = Identity.parse(standing.recorded)
             if standing.kept or known is None or not session.identity.may_continue(known):
                 return
@@ -252,17 +292,17 @@ class ClaimState:
 
     async def name_policies(self, session: Session, versions: set[str]) -> None:
         """Have the full versions known by which decisions will be found to be made."""
-        for version in versions.difference(self._policies.values()):
+        for version in versions.difference(self.policies.values()):
             digest = policy_digest(version)
             await session.call("HSET", self.key, policy_field(digest), version)
-            self._policies[digest] = version
+            self.policies[digest] = version
 
     async def policy(self, session: Session, digest: bytes) -> str:
         """The version of the policy that made a decision."""
-        if digest not in self._policies:
+        if digest not in self.policies:
             version = await session.call("HGET", self.key, policy_field(digest))
-            self._policies[digest] = (version or b"unknown@" + digest.hex().encode()).decode()
-        return self._policies[digest]
+            self.policies[digest] = (version or b"unknown@" + digest.hex().encode()).decode()
+        return self.policies[digest]
 
 
 def flag(yes: bool) -> bytes:

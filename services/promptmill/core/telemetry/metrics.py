@@ -33,6 +33,7 @@ class StageMetrics:
     promptmill_engine_running         gauge      requests that the model's engine computes
     promptmill_engine_waiting         gauge      requests accepted by the engine, not yet begun
     promptmill_claims_usable          gauge      1 while the filter can decide, else 0
+    promptmill_claims_per_bucket      gauge      decisions in a hash; over 256 there will be more
     ================================  =========  ==========================================
     """
 

@@ -36,6 +36,10 @@ class Snapshot:
         """The columns."""
         return pa.schema(self._table.schema().to_arrow())
 
+    def count(self) -> int:
+        """Rows, by the statistics of the files."""
+        return self._table.count()
+
     def next_offsets(self, shards: Collection[int] | None = None) -> dict[int, int]:
         """The next offset by shard; shards that have stored nothing are left out.
 

@@ -1,0 +1,235 @@
+"""Claims in Redis grow into wider layouts, and what does not count any more is unlinked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+
+from promptmill.core.errors import Unavailable
+from promptmill.core.gates.base import Claimed, Rebuilt, StateLost
+from promptmill.core.gates.layout import ENTRIES_PER_BUCKET, MIN_BITS, WIDEST
+from promptmill.core.gates.redis import RedisGate
+from promptmill.local.redis import RedisServer
+from support.claims import (
+    Published,
+    accepted,
+    block,
+    claim,
+    claimed,
+    is_variant,
+    key,
+    token,
+)
+from support.stack import unique_name
+from support.waiting import eventually
+
+SMALLEST = 2**MIN_BITS
+LOADER_TIMEOUT_S = 1.0
+
+
+@asynccontextmanager
+async def gates(server: RedisServer, count: int = 1) -> AsyncIterator[list[RedisGate]]:
+    namespace = unique_name()
+    found = [
+        RedisGate(
+            server.url,
+            namespace,
+            expected_records=1,
+            settle_s=0.0,
+            loader_timeout_s=LOADER_TIMEOUT_S,
+        )
+        for _ in range(count)
+    ]
+    try:
+        for gate in found:
+            await gate.start()
+        yield found
+    finally:
+        for gate in found:
+            await gate.stop()
+
+
+def admin(server: RedisServer) -> redis.Redis:
+    return redis.Redis.from_url(server.url)
+
+
+def corpus(size: int) -> list[Claimed]:
+    return [claimed(f"p{number}", key(f"r{number}")) for number in range(size)]
+
+
+def buckets(server: RedisServer, table: str = "d") -> dict[bytes, int]:
+    """Entries by bucket, of all generations."""
+    client = admin(server)
+    return {key: client.hlen(key) for key in client.scan_iter(f"*:{table}:*", count=10_000)}
+
+
+def generations(server: RedisServer) -> set[bytes]:
+    return {key.rsplit(b":", 2)[0] for table in "dcsb" for key in buckets(server, table)}
+
+
+async def test_the_layout_suits_what_is_published(shared: RedisServer) -> None:
+    async with gates(shared) as (gate,):
+        many = SMALLEST * ENTRIES_PER_BUCKET * 2
+        await gate.rebuild(Published((block(*corpus(300)),)), many)
+        await gate.check()
+        assert len(buckets(shared)) > 150
+        assert gate.per_bucket < 3
+
+
+async def test_outgrown_claims_are_rebuilt_into_more_buckets(shared: RedisServer) -> None:
+    published = corpus(SMALLEST * (WIDEST + 20))
+    async with gates(shared, 2) as (one, two):
+        await one.rebuild(Published((block(*published),)))
+        await two.claim(claim("new", key("n")))
+        assert max(buckets(shared).values()) > WIDEST
+        await one.check()
+        assert one.per_bucket > WIDEST
+        for gate in (one, two):
+            with pytest.raises(StateLost):
+                await gate.claim(claim("q", key("q")))
+            with pytest.raises(StateLost):
+                await gate.check()
+        await one.rebuild(Published((block(*published),)))
+        await asyncio.gather(one.check(), two.check())
+        assert one.per_bucket < WIDEST / 2
+        assert len(generations(shared)) == 1
+        assert is_variant(await one.claim(claim("new", key("x"), decision="second")))
+        assert accepted(await two.claim(claim("twin", key("t", "r7")))) == ()
+
+
+async def test_claims_outgrow_their_layout_once(shared: RedisServer) -> None:
+    published = block(*corpus(SMALLEST * (WIDEST + 20)))
+    async with gates(shared) as (gate,):
+        await gate.rebuild(Published((published,)))
+        await gate.check()
+        await gate.rebuild(Published((published,)))
+        for _ in range(3):
+            await gate.check()
+        assert accepted(await gate.claim(claim("new", key("n")))) == (token("n"),)
+
+
+async def test_claims_of_the_version_without_generations_are_rebuilt(shared: RedisServer) -> None:
+    async with gates(shared) as (gate,):
+        state = gate._state.key
+        old, client = state.decode().removesuffix("state"), admin(shared)
+        identity = ":".join(gate._session.identity.token.decode().split(":")[:4])  # type: ignore[union-attr]
+        client.hset(state, mapping={"epoch": "e", "server": identity, "bits": 8})
+        client.hset(f"{old}d:7f", "field", "value")
+        client.hset(f"{old}c:0", "field", "value")
+        assert not await gate.is_complete()
+        await gate.rebuild(Published((claimed("p", key("a")),)))
+        assert accepted(await gate.claim(claim("twin", key("t", "a")))) == ()
+        assert not client.exists(f"{old}d:7f", f"{old}c:0")
+
+
+async def test_what_is_no_longer_published_is_gone_after_a_restart(
+    own_server: RedisServer,
+) -> None:
+    async with gates(own_server) as (gate,):
+        await gate.rebuild(Published((block(*corpus(100)),)))
+        admin(own_server).save()
+        own_server.kill()
+        own_server.start()
+        own_server.wait_ready()
+        assert len(buckets(own_server)) > 50
+        with pytest.raises(Unavailable):
+            await gate.check()
+        await gate.rebuild(Published((claimed("p", key("a")),)))
+        assert len(buckets(own_server)) == 1
+        assert accepted(await gate.claim(claim("p7", key("t", "r7")))) == (token("t"),)
+
+
+async def test_one_filter_loads_and_the_others_wait_for_it(shared: RedisServer) -> None:
+    blocks = tuple(block(*corpus(2_000)[at : at + 500]) for at in range(0, 2_000, 500))
+    async with gates(shared, 3) as found:
+        told = [Published(blocks) for _ in found]
+        rebuilt = await asyncio.gather(
+            *(gate.rebuild(each) for gate, each in zip(found, told, strict=True))
+        )
+        assert sorted(each.claims for each in rebuilt) == [0, 0, 2_000]
+        assert sorted(each.read for each in told) == [0, 0, 4]
+        for gate in found:
+            assert accepted(await gate.claim(claim("twin", key("t", "r1999")))) == ()
+
+
+async def test_a_loader_that_died_is_replaced_and_leaves_nothing(shared: RedisServer) -> None:
+    async with gates(shared, 2) as (dead, other):
+        begun, never = asyncio.Event(), asyncio.Event()
+
+        async def hang(number: int) -> None:
+            if number == 2:
+                begun.set()
+                await never.wait()
+
+        blocks = (block(*corpus(300)), block(*corpus(600)[300:]), block(claimed("z", key("z"))))
+        dying = asyncio.create_task(dead.rebuild(Published(blocks, hang)))
+        await begun.wait()
+        await eventually(lambda: bool(buckets(shared)), because="the first block was loaded")
+        dying.cancel()
+        await asyncio.gather(dying, return_exceptions=True)
+        assert await other.rebuild(Published((block(*corpus(50)),))) == Rebuilt(50, 0)
+        assert len(generations(shared)) == 1
+        assert sum(buckets(shared).values()) == 50
+
+
+async def test_what_an_overtaken_loader_writes_is_never_read(shared: RedisServer) -> None:
+    async with gates(shared, 2) as (slow, fast):
+        slow._stall_s = 0.0
+        blocks = (block(claimed("p", key("old", "same"))), block(claimed("q", key("b"))))
+
+        async def overtake(number: int) -> None:
+            if number == 1:
+                await fast.rebuild(Published((claimed("p", key("new"), decision="second"),)))
+
+        await slow.rebuild(Published(blocks, overtake))
+        assert is_variant(await slow.claim(claim("p", key("old", "same"))))
+        assert accepted(await fast.claim(claim("q", key("c")))) == (token("c"),)
+        assert len(generations(shared)) == 1
+
+
+async def test_blocks_that_contradict_each_other_are_merged(shared: RedisServer) -> None:
+    async with gates(shared) as (gate,):
+        late = claimed("p", key("late"), decision="second", replays=1)
+        blocks = (
+            block(*corpus(300), late, claimed("a", key("a1"))),
+            block(*(corpus(600)[300:]), claimed("p", key("early")), claimed("a", key("a2"))),
+            block(claimed("a", key("a3", "r7"), decision="second")),
+        )
+        assert (await gate.rebuild(Published(blocks))).conflicts == 2
+        assert is_variant(await gate.claim(claim("p", key("early"))))
+        both = await gate.claim(claim("a", key("a1"), key("a2"), limit=2))
+        assert sorted(accepted(both)) == sorted((token("a1"), token("a2")))
+
+
+async def test_a_full_server_ends_a_rebuild_in_blocks(own_server: RedisServer) -> None:
+    async with gates(own_server) as (gate,):
+        admin(own_server).config_set("maxmemory", 1)
+        with pytest.raises(Unavailable, match="maxmemory"):
+            await gate.rebuild(Published((block(*corpus(100)),)))
+        admin(own_server).config_set("maxmemory", 0)
+        assert not await gate.is_complete()
+        await gate.rebuild(Published((block(*corpus(100)),)))
+        assert accepted(await gate.claim(claim("twin", key("t", "r7")))) == ()
+
+
+async def test_claims_on_their_way_are_handed_to_the_filter_that_loads(
+    shared: RedisServer,
+) -> None:
+    async with gates(shared, 2) as (one, two):
+        await one.rebuild(Published())
+        await two.claim(claim("p", key("a", "in flight")))
+        admin(shared).flushall()
+        waiting: list[asyncio.Task[Rebuilt]] = []
+
+        async def hand(number: int) -> None:
+            if number == 0:
+                waiting.append(asyncio.create_task(two.rebuild(Published())))
+                await eventually(lambda: bool(buckets(shared)), because="the claim was handed over")
+
+        await one.rebuild(Published((block(*corpus(10)),), hand))
+        assert accepted(await one.claim(claim("twin", key("t", "in flight")))) == ()
+        assert (await waiting[0]).claims == 0
