@@ -29,6 +29,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import redis.asyncio
 import uvloop
 
@@ -51,6 +52,7 @@ from support.claims import Published, block
 
 POLICY = "bench@1"
 SIMILARITY = 0.8
+SHRINK_S = 2.0
 
 
 def make_claims(count: int, *, sketches: bool) -> list[Claim]:
@@ -127,16 +129,40 @@ def make_blocks(claims: list[Claim]) -> tuple[Decisions, ...]:
     )
 
 
+def random_block(count: int) -> Decisions:
+    """Decisions with one record each."""
+    chance = np.random.default_rng(count)
+    prompts, decisions, records, contents = (
+        chance.integers(0, 256, (count, 16), dtype=np.uint8) for _ in range(4)
+    )
+    return Decisions(
+        prompts,
+        decisions,
+        (POLICY,),
+        np.zeros(count, np.intp),
+        np.zeros(count, np.int64),
+        (records, contents),
+    )
+
+
+async def used_memory(client: redis.asyncio.Redis) -> int:
+    """Bytes in use, once what was unlinked has been freed and buffers have shrunk."""
+    while (await client.info("memory"))["lazyfree_pending_objects"]:  # noqa: ASYNC110 - polled
+        await asyncio.sleep(0.1)
+    await client.script_flush()
+    await asyncio.sleep(SHRINK_S)
+    return int((await client.info("memory"))["used_memory"])
+
+
 async def memory(url: str, expected: int) -> dict[str, float]:
     """Bytes a record and entries a bucket, when more and more records are claimed than expected."""
-    claims = make_claims(10 * expected, sketches=False)
     found = {}
     for factor in (0.2, 0.5, 1, 2, 3, 4, 6, 8, 10):
         count = int(factor * expected)
-        blocks = make_blocks(claims[:count])
+        blocks = (random_block(count),)
         async with redis.asyncio.Redis.from_url(url) as client:
             await client.flushall()
-            empty = (await client.info("memory"))["used_memory"]
+            empty = await used_memory(client)
             gate = RedisGate(url, uuid.uuid4().hex, expected_records=expected, settle_s=0.0)
             try:
                 await gate.rebuild(Published(blocks))
@@ -144,10 +170,9 @@ async def memory(url: str, expected: int) -> dict[str, float]:
                 if not await gate.is_complete():
                     await gate.rebuild(Published(blocks))
                 await gate.check()
-                used = (await client.info("memory"))["used_memory"] - empty
             finally:
                 await gate.stop()
-        found[f"bytes_at_{factor}"] = used / count
+            found[f"bytes_at_{factor}"] = (await used_memory(client) - empty) / count
         found[f"per_bucket_at_{factor}"] = gate.per_bucket
     return found
 
@@ -249,7 +274,7 @@ def main() -> None:
     parser.add_argument(
         "--memory", action="store_true", help="only bytes a record, by their number"
     )
-    parser.add_argument("--expected", type=int, default=20_000, help="records, for --memory")
+    parser.add_argument("--expected", type=int, default=200_000, help="records, for --memory")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     tune_garbage_collection()

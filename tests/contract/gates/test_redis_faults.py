@@ -391,7 +391,7 @@ async def test_claims_stay_compact(shared: RedisServer) -> None:
             for start in range(0, size, 500):
                 asked = [claim(f"p{n}", key(f"r{n}")) for n in range(start, start + 500)]
                 await asyncio.gather(*map(gate.claim, asked))
-            buckets = client.keys("{compact}:[cd]:*")
+            buckets = client.keys("{compact}:*:[cd]:*")
             sizes = [client.memory_usage(bucket, samples=0) for bucket in buckets]
             kinds = {client.object("encoding", bucket) for bucket in buckets}
     finally:

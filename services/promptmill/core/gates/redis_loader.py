@@ -49,6 +49,7 @@ class Loader:
         self._stall_s = stall_s
         self._seen = SeenKeys.for_records(task.layout.capacity)
         self._progress = time.monotonic()
+        self._is_at_work = True
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -59,6 +60,7 @@ class Loader:
             yield
             await self._unlink_old()
         finally:
+            self._is_at_work = False  # redis-py's wait_for can swallow a cancellation in 3.11
             beating.cancel()
             # What a beat meets, the next command of the loader meets too.
             await asyncio.gather(beating, return_exceptions=True)
@@ -130,7 +132,7 @@ class Loader:
 
     async def _beat_always(self) -> None:
         pause_s = self._state.loader_timeout_s / 5
-        while time.monotonic() - self._progress < self._stall_s:
+        while self._is_at_work and time.monotonic() - self._progress < self._stall_s:
             await asyncio.sleep(pause_s)
             if not await self._may_go_on():
                 return
