@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.protocol.admin import DeleteGroupsRequest
+
+from support.waiting import eventually
 
 
 async def consume_in_vain(bootstrap: str, group: str, topic: str) -> None:
@@ -33,14 +34,32 @@ async def delete_log(bootstrap: str, topic: str) -> None:
         await admin.close()
 
 
-async def forget_offsets(bootstrap: str, groups: Collection[str]) -> None:
-    """The cluster forgets the groups, as it does some days after their last member has left."""
+async def forget_offsets(bootstrap: str, group: str) -> None:
+    """The cluster forgets the group, as it does some days after its last member has left."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
+
+    async def is_forgotten() -> bool:
+        coordinator = await admin.find_coordinator(group)
+        answer = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([group]))
+        ((_, code),) = answer.results
+        return bool(code == 0)  # a member may not have left yet
+
     try:
-        await admin.delete_consumer_groups(list(groups))
+        await eventually(is_forgotten, because=f"the group {group} still has members")
     finally:
         await admin.close()
+
+
+async def count_messages(bootstrap: str, topic: str) -> int:
+    """How many messages were ever published to the topic."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(await _partitions(bootstrap, topic))
+    finally:
+        await consumer.stop()
+    return sum(ends.values())
 
 
 async def _partitions(bootstrap: str, topic: str) -> list[TopicPartition]:

@@ -52,12 +52,12 @@ class Pipeline:
         return answer
 
     @contextmanager
-    def workers(self, *arguments: str) -> Iterator[Workers]:
-        """``promptmill run`` with these arguments, stopped at the end."""
+    def workers(self, *arguments: str, **environment: str) -> Iterator[Workers]:
+        """``promptmill run`` with these arguments and variables, stopped at the end."""
         with (self.home / "run.log").open("a") as log:
             process = subprocess.Popen(
                 [PROGRAM, "run", *arguments],
-                env=self.environment,
+                env=self.environment | environment,
                 stdout=log,
                 stderr=log,
                 text=True,

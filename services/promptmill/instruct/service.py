@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from promptmill.core.engines.build import build_follower, build_generator
 from promptmill.core.lifecycle import Worker, run_worker
+from promptmill.core.settled import SettledPrompts
 from promptmill.core.telemetry.engine import watch_engine
 from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.core.worker import make_loop
@@ -31,9 +32,12 @@ async def serve(settings: InstructSettings) -> None:
         stack.push_async_callback(engine.close)
         await engine.start()
         watch_engine(metrics, engine)
-        work = Instruct(engine, metrics)
+        settled = SettledPrompts(settings, metrics)
+        work = Instruct(engine, metrics, settled)
+        loop = await make_loop(settings, PROMPTS, work, metrics, has_engine=True)
+        settled.follow(loop)
         return Worker(
-            await make_loop(settings, PROMPTS, work, metrics, has_engine=True),
+            loop,
             model=engine.info.model,
             context_tokens=engine.context_tokens,
             tokenizer=engine.tokenizer,

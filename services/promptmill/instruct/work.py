@@ -9,7 +9,7 @@ from typing import Protocol
 
 from promptmill.core.engines.base import Answer, GenerateRequest, GeneratorEngine
 from promptmill.core.kept import KeptResults
-from promptmill.core.stream.outcome import Emit, Outcome, Outgoing
+from promptmill.core.stream.outcome import Drop, Emit, Outcome, Outgoing
 from promptmill_schemas import Candidate, Completion, Prompt, Timings
 from promptmill_schemas.ids import candidate_seed, text_digest
 from promptmill_schemas.topics import COMPLETIONS
@@ -22,22 +22,50 @@ class TokenCounter(Protocol):
         """Tokens that went through the model."""
 
 
+class Settled(Protocol):
+    """Which prompts have an outcome in the store."""
+
+    def is_settled(self, prompt: Prompt) -> bool:
+        """Whether nothing that comes of this prompt can become a row any more."""
+
+
+class NothingSettled:
+    """For a worker that cannot know."""
+
+    def is_settled(self, _prompt: Prompt) -> bool:
+        """No."""
+        return False
+
+
 class Instruct:
-    """The work of an instruct worker."""
+    """The work of an instruct worker.
+
+    Args:
+        counter: is told about tokens.
+        settled: prompts that are passed over.
+        now: the time, in UTC.
+    """
 
     def __init__(
         self,
         engine: GeneratorEngine,
         counter: TokenCounter,
+        settled: Settled | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._engine = engine
         self._counter = counter
+        self._settled = settled or NothingSettled()
         self._now = now
         self._kept: KeptResults[Answer] = KeptResults()
 
     async def __call__(self, prompt: Prompt) -> Outcome:
-        """The prompt with all of its answers; one that fails fails the prompt."""
+        """The prompt with all of its answers; one that fails fails the prompt.
+
+        A prompt that is settled costs no generation.
+        """
+        if self._settled.is_settled(prompt):
+            return Drop("settled")
         started_at, start = self._now(), time.monotonic()
         answers = await self._kept.all_of(
             prompt.prompt_id, prompt.n, lambda index: self._engine.generate(_request(prompt, index))

@@ -58,6 +58,40 @@ VERSION_IGNORED = Change(
 
 MUTANTS = (
     Mutant(
+        "a worker believes the settled prompts of another cluster's store",
+        (
+            Change(
+                f"{SINKS}/settled.py",
+                "        snapshot.check(identities[name])\n",
+                "        del name, snapshot\n",
+            ),
+        ),
+        ("tests/integration/store/test_settled.py",),
+    ),
+    Mutant(
+        "settled prompts are generated again",
+        (
+            Change(
+                "promptmill/instruct/work.py",
+                "if self._settled.is_settled(prompt):",
+                "if False:",
+            ),
+        ),
+        ("tests/unit/instruct/test_instruct_work.py",),
+        ("tests/e2e/test_settled.py",),
+    ),
+    Mutant(
+        "a partition is worked on before its settled prompts are read",
+        (
+            Change(
+                f"{STREAM}/loop.py",
+                "= start.is_first and self._prepare is not None",
+                "= False",
+            ),
+        ),
+        ("tests/unit/stream/test_preparing.py",),
+    ),
+    Mutant(
         "a request that has used up its budget is sent again by the loop",
         (
             Change(

@@ -6,7 +6,7 @@ import pytest
 
 from promptmill.core.engines.base import Answer, GenerateRequest
 from promptmill.core.errors import EngineDead, Poison, Transient
-from promptmill.core.stream.outcome import Emit
+from promptmill.core.stream.outcome import Drop, Emit
 from promptmill.instruct.work import Instruct
 from promptmill_schemas import Completion, Message, Prompt, Sampling
 from promptmill_schemas.ids import candidate_seed, text_digest
@@ -90,3 +90,21 @@ async def test_finished_answers_are_kept_while_a_failed_candidate_is_tried_again
         await work(asked)
     assert isinstance(await work(asked), Emit)
     assert tries == ["0", "1", "2", "1"]
+
+
+class SettledBelow:
+    """Every prompt of fewer replays is settled."""
+
+    def __init__(self, replays: int) -> None:
+        self.replays = replays
+
+    def is_settled(self, prompt: Prompt) -> bool:
+        return prompt.replays < self.replays
+
+
+async def test_a_settled_prompt_is_dropped_before_it_is_generated() -> None:
+    engine = FakeGenerator()
+    instruct = Instruct(engine, NoCounter(), SettledBelow(1))
+    assert await instruct(prompt()) == Drop("settled")
+    assert engine.asked == []
+    assert isinstance(await instruct(prompt().model_copy(update={"replays": 1})), Emit)

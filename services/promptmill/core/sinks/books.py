@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow.dataset import Expression, field, scalar
 
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.delta.reader import DeltaReader, Snapshot
-from promptmill.core.sinks.keys import octets_of
+from promptmill.core.sinks.key_sets import KEY_BYTES, NONE, Keys, keys_of, union, without
 from promptmill.core.sinks.letters import scan_letters
 from promptmill.core.sinks.tables.dead_letters import DEAD
-
-Keys: TypeAlias = npt.NDArray[np.bytes_]
-"""Prompt ids of 16 bytes, sorted, each once."""
 
 Outcomes: TypeAlias = tuple[Keys, Keys, Keys, Keys]
 
@@ -33,9 +27,6 @@ READ_ORDER = (
 )
 """The order in which a prompt leaves tables behind: one that is replayed and accepted between two
 reads is found in both and counts as accepted; one that is settled was published."""
-
-KEY_BYTES = 16
-NONE: Keys = np.empty(0, f"S{KEY_BYTES}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +75,7 @@ class Books:
     def counts(self) -> Counts:
         """How many prompts have which outcome, exactly, at one moment of each table."""
         published, accepted, rejected, dead = self._outcomes()
-        settled = _union(accepted, rejected, dead)
+        settled = union(accepted, rejected, dead)
         return Counts(
             published=len(published),
             accepted=len(accepted),
@@ -96,7 +87,7 @@ class Books:
     def missing(self) -> list[str]:
         """The prompts that are published and not settled."""
         published, *outcomes = self._outcomes()
-        left = _without(published, _union(*outcomes))
+        left = without(published, union(*outcomes))
         return [bytes(key).ljust(KEY_BYTES, b"\0").hex() for key in left.tolist()]
 
     def _outcomes(self) -> Outcomes:
@@ -111,11 +102,11 @@ class Books:
     def _sort_out(self, snapshots: Mapping[TableName, Snapshot | None]) -> Outcomes:
         """Published, accepted, rejected and dead prompts; the last three are disjoint."""
         accepted = self._newest(TableName.RECORDS, snapshots)
-        rejected = _without(self._newest(TableName.REJECTS, snapshots), accepted)
+        rejected = without(self._newest(TableName.REJECTS, snapshots), accepted)
         dead = _dead(snapshots[TableName.DEAD_LETTERS], self._run)
-        dead = _without(_without(dead, accepted), rejected)
+        dead = without(without(dead, accepted), rejected)
         published = self._newest(TableName.PROMPTS, snapshots)
-        return _union(published, accepted, rejected, dead), accepted, rejected, dead
+        return union(published, accepted, rejected, dead), accepted, rejected, dead
 
     def _newest(self, name: TableName, snapshots: Mapping[TableName, Snapshot | None]) -> Keys:
         """All of the run's prompts in a table to which rows are only added."""
@@ -123,9 +114,9 @@ class Books:
         if (snapshot := snapshots[name]) is None:
             return known
         since = self._read_to.get(name, {})
-        found = _keys(snapshot.scan(["prompt_id"], (field("run") == self._run) & _beyond(since)))
+        found = keys_of(snapshot.scan(["prompt_id"], (field("run") == self._run) & _beyond(since)))
         if len(found):
-            known = self._known[name] = _union(known, found)
+            known = self._known[name] = union(known, found)
         self._read_to[name] = snapshot.next_offsets()
         return known
 
@@ -134,7 +125,7 @@ def _dead(snapshot: Snapshot | None, run: str) -> Keys:
     if snapshot is None:
         return NONE
     wanted = (field("run") == run) & field("prompt_id").is_valid()
-    return _keys(scan_letters(snapshot, ["prompt_id"], wanted, state=DEAD))
+    return keys_of(scan_letters(snapshot, ["prompt_id"], wanted, state=DEAD))
 
 
 def read_tail(snapshot: Snapshot, since: Mapping[int, int], run: str | None = None) -> Tail:
@@ -155,31 +146,3 @@ def _beyond(since: Mapping[int, int]) -> Expression:
     # The library tells from a file's statistics that it holds nothing so new.
     oldest = field("shard_offset") >= min(since.values())
     return others | (oldest & reduce(or_, known))
-
-
-def _keys(batches: Iterator[pa.RecordBatch]) -> Keys:
-    parts = [
-        octets_of(pc.cast(batch.column(0), pa.string())).view(f"S{KEY_BYTES}").reshape(-1)
-        for batch in batches
-    ]
-    return _union(NONE, *parts)
-
-
-def _union(*sets: Keys) -> Keys:
-    """Everything in any of them, which need not be sorted."""
-    filled = [keys for keys in sets if len(keys)] or [NONE]
-    merged = np.concatenate(filled)
-    merged.sort(kind="stable")  # sorted parts are merged in linear time
-    is_new = np.ones(len(merged), np.bool_)
-    is_new[1:] = merged[1:] != merged[:-1]
-    distinct: Keys = merged[is_new]
-    return distinct
-
-
-def _without(keys: Keys, others: Keys) -> Keys:
-    """Those of the sorted keys that are not among the sorted others."""
-    if len(keys) == 0 or len(others) == 0:
-        return keys
-    places = np.searchsorted(others, keys)
-    left: Keys = keys[others[np.minimum(places, len(others) - 1)] != keys]
-    return left

@@ -95,6 +95,7 @@ class Lane:
     """One partition in one assignment epoch.
 
     Attributes:
+        preparing: nothing of it is taken yet; see :meth:`StreamLoop.prepare_with`.
         leaving: its last commit is being made; nothing more may begin to settle.
         closed: it has left.
         deaths: of records that were at work when a worker died and are not delivered yet.
@@ -107,6 +108,7 @@ class Lane:
     backlog_bytes: int = 0
     jobs: dict[int, Job] = field(default_factory=dict)
     paused: bool = False
+    preparing: bool = False
     leaving: bool = False
     closed: bool = False
     queued: bool = False

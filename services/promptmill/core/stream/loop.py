@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 
 import structlog
@@ -30,7 +30,7 @@ from promptmill.core.stream.pauses import Pauses
 from promptmill.core.stream.ports import Delivery, Partition, Sender, Source
 from promptmill.core.stream.recheck import Rechecker
 from promptmill.core.stream.settings import LoopSettings
-from promptmill.core.stream.starts import read_starts
+from promptmill.core.stream.starts import Prepare, Start, read_starts
 from promptmill_schemas import Topic
 
 log = structlog.get_logger(__name__)
@@ -81,6 +81,8 @@ class StreamLoop:
         )
         self._deadline: Deadline | None = None
         self._helpers: list[asyncio.Task[None]] = []
+        self._prepare: Prepare | None = None
+        self._preparing: set[asyncio.Task[None]] = set()
 
     def accept_gaps(self, read: ReadAccepted) -> None:
         """Before :meth:`run`: ``read`` says which lost records of this stage were accepted."""
@@ -89,6 +91,13 @@ class StreamLoop:
     def remember_deaths(self, flights: FlightLog) -> None:
         """Before :meth:`run`: what is at work is noted in this log, beyond a worker's death."""
         self._flights = flights
+
+    def prepare_with(self, prepare: Prepare) -> None:
+        """Before :meth:`run`: ``prepare`` is awaited beside the polling at each assignment.
+
+        Nothing is dispatched meanwhile of partitions for which the group has no commit.
+        """
+        self._prepare = prepare
 
     # What others see
 
@@ -111,6 +120,11 @@ class StreamLoop:
     def assigned(self) -> list[Partition]:
         """Partitions of this member."""
         return [lane.partition for lane in self._lanes]
+
+    @property
+    def committed(self) -> dict[Partition, int]:
+        """Where the group stands in each partition of this member."""
+        return {lane.partition: lane.tracker.acknowledged for lane in self._lanes}
 
     def stop(self, deadline: Deadline | None = None) -> None:
         """Begin to drain; :meth:`run` returns when that is done, by the deadline at the latest."""
@@ -166,7 +180,7 @@ class StreamLoop:
         await self.deadline.close(step, action, self.on_lost)
 
     async def _cancel_tasks(self) -> None:
-        await _cancel(self._helpers)
+        await _cancel([*self._helpers, *self._preparing])
         await _cancel(job.task for job in self._lanes.jobs() if job.task)
 
     async def _drain(self) -> None:
@@ -214,15 +228,37 @@ class StreamLoop:
             return
         committed = {partition: start.committed.offset for partition, start in starts.items()}
         deaths = await self._flights.read(committed)
+        lanes = {p: self._lanes.open(p, s.committed, deaths.get(p)) for p, s in starts.items()}
         for partition, start in starts.items():
-            self._source.seek(partition, start.offset)
-            lane = self._lanes.open(partition, start.committed, deaths.get(partition))
-            lane.tracker.pass_over(start.offset)
-            self._intake.expect(partition, start.offset)
+            lanes[partition].tracker.pass_over(start.offset)
+            lanes[partition].preparing = start.is_first and self._prepare is not None
+        self._open({p: s for p, s in starts.items() if not lanes[p].preparing}, lanes)
         aborted = self._lanes.abort_abandoned()
         self._pauses.begin(starts)
         self.joined.set()
         log.info("assigned", partitions=len(starts), aborted=aborted)
+        if self._prepare is not None:
+            opening = self._open_prepared(self._prepare, starts, lanes)
+            self._preparing.add(task := asyncio.create_task(opening))
+            task.add_done_callback(self._preparing.discard)
+
+    async def _open_prepared(
+        self, prepare: Prepare, starts: Mapping[Partition, Start], lanes: Mapping[Partition, Lane]
+    ) -> None:
+        try:
+            await prepare(starts)
+            self._open({p: s for p, s in starts.items() if lanes[p].preparing}, lanes)
+            self._pauses.apply()
+        except Exception as error:  # noqa: BLE001 - it ends the process, with its cause
+            self.on_lost(error)
+
+    def _open(self, starts: Mapping[Partition, Start], lanes: Mapping[Partition, Lane]) -> None:
+        """Take deliveries of these, unless they have left since their lanes were opened."""
+        for partition, start in starts.items():
+            lanes[partition].preparing = False
+            if self._lanes.get(partition) is lanes[partition] and not lanes[partition].leaving:
+                self._source.seek(partition, start.offset)
+                self._intake.expect(partition, start.offset)
 
     async def on_revoked(self, partitions: Collection[Partition]) -> None:
         """Stop dispatching, let what is being published settle, commit, then fence."""

@@ -1,4 +1,4 @@
-"""Which partitions are paused, and why: suspect, a full backlog or window, or a held stage."""
+"""Which partitions are paused, and why: not prepared, suspect, a full backlog or a held stage."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Pauses:
             self._set(lane, needed=self._is_needed(lane))
 
     def _is_needed(self, lane: Lane) -> bool:
-        if lane.tracker.full or self._intake.is_suspect(lane.partition):
+        if lane.preparing or lane.tracker.full or self._intake.is_suspect(lane.partition):
             return True
         if self.held:
             return not self._lanes.awaits_orphans(lane.partition)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
@@ -22,10 +22,21 @@ class Start(NamedTuple):
     Attributes:
         committed: the group's position, with the map of what is done beyond it.
         offset: the first offset to read: ``committed``, or the end of an accepted gap.
+        end: the offset after the last one in the log, as it stood then.
     """
 
     committed: Position
     offset: int
+    end: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the group has never committed anything here, or the cluster has forgotten it."""
+        return self.committed == Position(0)
+
+
+Prepare: TypeAlias = Callable[[Mapping[Partition, Start]], Awaitable[None]]
+"""What a stage does at an assignment; it must not raise."""
 
 
 async def read_starts(
@@ -54,7 +65,7 @@ async def read_starts(
     positions = {p: _position(p, committed.get(p), left.get(p, 0), *bounds[p]) for p in partitions}
     expected = {partition: position.offset for partition, position in positions.items()}
     resumed = await check.resume(expected, bounds)
-    return {partition: Start(positions[partition], resumed[partition]) for partition in partitions}
+    return {p: Start(positions[p], resumed[p], bounds[p][1]) for p in partitions}
 
 
 async def _positions(

@@ -30,6 +30,8 @@ class StageMetrics:
     promptmill_partitions             gauge      partitions assigned
     promptmill_unacknowledged_seconds gauge      age of the oldest message not acknowledged
     promptmill_tokens_total           counter    tokens, by direction (prompt, completion)
+    promptmill_settled_reads_total    counter    reads of the store's settled prompts, by result
+    promptmill_settled_known          gauge      settled prompts held, to pass over them
     promptmill_engine_running         gauge      requests that the model's engine computes
     promptmill_engine_waiting         gauge      requests accepted by the engine, not yet begun
     promptmill_claims_usable          gauge      1 while the filter can decide, else 0
@@ -51,6 +53,9 @@ class StageMetrics:
         self._flight_log_failures = self._counter(
             "flight_log_failures", "calls of the flight log that failed"
         ).labels(stage)
+        self._settled_reads = self._counter(
+            "settled_reads", "reads of the store's settled prompts", "result"
+        )
         self._tokens = self._counter("tokens", "tokens", "direction")
         self._seconds = Histogram(
             "promptmill_record_seconds",
@@ -105,6 +110,10 @@ class StageMetrics:
     def flight_log_failed(self) -> None:
         """What is at work was not noted in Redis, or not read from there."""
         self._flight_log_failures.inc()
+
+    def settled_read(self, result: str) -> None:
+        """The store was asked which prompts are settled: ``read``, ``unneeded`` or ``failed``."""
+        self._settled_reads.labels(self.stage, result).inc()
 
     def tokens(self, *, prompt: int, completion: int) -> None:
         """Tokens that went through the model."""

@@ -11,7 +11,7 @@ from pyarrow.dataset import Expression
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.delta.ledger import position_id
 from promptmill.core.sinks.delta.table import StorageOptions, TableHandle, scan
-from promptmill.core.sinks.identity import PARTITIONS, TOPIC
+from promptmill.core.sinks.identity import PARTITIONS, TOPIC, Identity
 
 
 class Snapshot:
@@ -30,6 +30,14 @@ class Snapshot:
     def topic(self) -> str:
         """The full name of the topic that fills the table."""
         return str(self._table.metadata().configuration[TOPIC])
+
+    def check(self, identity: Identity) -> None:
+        """Compare with whose offsets the table should hold.
+
+        Raises:
+            Misconfigured: it is another cluster's, another topic's or of another layout.
+        """
+        identity.check(self._table.table_uri, self._table.metadata().configuration)
 
     @property
     def schema(self) -> pa.Schema:
