@@ -84,7 +84,7 @@ def working(broker: MemoryBroker, topic: Topic, work: Callable[..., Any]) -> Ite
         task.cancel()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_nothing_is_lost_or_doubled_and_only_hopeless_prompts_are_buried() -> None:
     broker = MemoryBroker()
     hopeless = publish(broker)
@@ -102,7 +102,7 @@ async def test_nothing_is_lost_or_doubled_and_only_hopeless_prompts_are_buried()
                 ends = len(broker.topic(SCORED.name)) + len(broker.topic(DEAD_LETTERS.name))
                 return ends >= PROMPTS_SENT
 
-            await eventually(settled, 200)
+            await eventually(settled, 800)
     scored: list[Scored] = read(broker, SCORED)
     letters: list[DeadLetter] = read(broker, DEAD_LETTERS)
     graded = [one.completion.prompt.prompt_id for one in scored]
