@@ -1,0 +1,191 @@
+"""The board in Redis: the elected reader writes the lags there, everybody reads them.
+
+The lease, the term and the board are changed by scripts, by Redis' own clock. A term is a fencing
+token: what the reader of an older term writes is refused, however late it arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final, TypeVar, cast
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from promptmill.core.errors import Unavailable
+from promptmill.flow.lags import Lags, decode_lags
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+TIMEOUT_S: Final = 1.0
+_SCRIPT: Final = files(__package__).joinpath("board.lua").read_text()
+
+
+@dataclass(frozen=True, slots=True)
+class FlowKeys:
+    """The keys of one pipeline in Redis; the prefix is the topics' own."""
+
+    prefix: str
+
+    def _key(self, name: str) -> str:
+        return f"promptmill:{{{self.prefix}flow}}:{name}"
+
+    @property
+    def lease(self) -> str:
+        """Who measures, until when."""
+        return self._key("lease")
+
+    @property
+    def term(self) -> str:
+        """The latest term."""
+        return self._key("term")
+
+    @property
+    def lags(self) -> str:
+        """The figures."""
+        return self._key("lags")
+
+    def report(self, worker: str) -> str:
+        """What one worker says about itself."""
+        return self._key(f"worker:{worker}")
+
+
+def connect(redis_url: str, timeout_s: float = TIMEOUT_S) -> Redis:
+    """A client that answers or fails soon, and never tries again by itself."""
+    return Redis.from_url(
+        redis_url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), retries=0),
+    )
+
+
+async def answer_of(call: Awaitable[T], what: str) -> T:
+    """The answer of Redis.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    try:
+        return await call
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unavailable(f"Redis cannot be asked for {what}: {error!r}") from error
+
+
+class LagBoard:
+    """Reads the figures.
+
+    Args:
+        redis_url: ``redis://[user:password@]host:port/db``, ``rediss://`` or ``unix://``.
+        prefix: before every topic's name.
+    """
+
+    def __init__(self, redis_url: str, prefix: str = "") -> None:
+        self._redis = connect(redis_url)
+        self._keys = FlowKeys(prefix)
+
+    async def read(self) -> Lags | None:
+        """The latest figures, with their age; ``None`` when there are none that still count.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        found = await answer_of(self._read(), "the lags")
+        if found is None:
+            return None
+        try:
+            term, at_ms, payload, now_ms = found
+            return decode_lags(int(term), int(at_ms) / 1000, now_ms / 1000, payload)
+        except ValueError as error:  # a newer version, or a stranger, has written it
+            log.warning("lags_unreadable", error=str(error))
+            return None
+
+    async def _read(self) -> tuple[Any, Any, bytes, int] | None:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._keys.lags, ["term", "at_ms", "lags"])
+            pipe.time()
+            (term, at_ms, payload), (seconds, micros) = await pipe.execute()
+        if term is None or at_ms is None or payload is None:
+            return None
+        return term, at_ms, cast("bytes", payload), seconds * 1000 + micros // 1000
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._redis.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The answer to a candidate.
+
+    Attributes:
+        term: its own, 0 while another worker measures.
+        now_ms: by Redis' clock.
+    """
+
+    term: int
+    now_ms: int
+
+    @property
+    def is_elected(self) -> bool:
+        """Whether this worker measures."""
+        return self.term > 0
+
+
+class Election:
+    """One candidate for the reader of lags.
+
+    Args:
+        identity: of this worker; no other live worker has it.
+        lease_s: how long a holder is believed that does not renew.
+        keep_s: how long the figures stand.
+    """
+
+    def __init__(
+        self, redis: Redis, keys: FlowKeys, identity: str, *, lease_s: float, keep_s: float
+    ) -> None:
+        self._keys = keys
+        self._identity = identity
+        self._lease_ms = int(lease_s * 1000)
+        self._keep_ms = int(keep_s * 1000)
+        self._script = redis.register_script(_SCRIPT)
+
+    async def stand(self) -> Turn:
+        """Take the lease if it is free, renew it if it is ours.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        term, now_ms = await self._call("stand")
+        return Turn(int(term), int(now_ms))
+
+    async def publish(self, turn: Turn, payload: bytes) -> bool:
+        """Put the figures on the board; ``False`` when another term has begun meanwhile.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        (written,) = await self._call("publish", turn.term, turn.now_ms, payload)
+        return bool(written)
+
+    async def resign(self) -> None:
+        """Give the lease back, if it is ours.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        await self._call("resign")
+
+    async def _call(self, action: str, *arguments: int | bytes) -> list[Any]:
+        keys = [self._keys.lease, self._keys.term, self._keys.lags]
+        limits = (self._identity, self._lease_ms, self._keep_ms)
+        call = self._script(keys=keys, args=[action, *limits, *arguments])
+        answer: list[Any] = await answer_of(call, "the lease of the reader of lags")
+        return answer
