@@ -14,7 +14,8 @@ from support.chaos.prompts import prompts
 from support.chaos.repetitions import repetitions
 from support.chaos.site import committed
 from support.chaos.topic_log import COMPLETIONS, PROMPTS, SCORED
-from support.chaos.worker import Life, Terms, always
+from support.chaos.worker import Life, Terms
+from support.waiting import eventually
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
@@ -25,8 +26,9 @@ pytestmark = [
 
 RECORDS = 400
 SLOTS = 32
+ACKNOWLEDGED = "publish.acknowledged"
 COMMIT_S = 0.1
-LONG_TAIL = "latency_s=0.1,sigma=1.5,tokens=20"
+LONG_TAIL = "latency_s=0.2,sigma=1.5,tokens=20"
 
 
 async def test_01_sigkill_instruct_during_generation(plant: Plant) -> None:
@@ -37,7 +39,7 @@ async def test_01_sigkill_instruct_during_generation(plant: Plant) -> None:
     marked: set[str | None] = set()
     for worker in workers:
         await plant.advance("instruct", 60)
-        marked |= await marked_as_done(plant)
+        marked |= await eventually(lambda: marked_as_done(plant), because="a map is committed")
         worker.kill()
     audit = await plant.books()
     again = {each.prompt_id for each in repetitions(plant.messages, COMPLETIONS)}
@@ -73,7 +75,7 @@ async def test_02_sigkill_after_the_ack_and_before_the_commit(plant: Plant) -> N
     plant.hire(
         "instruct",
         2,
-        always("publish.acknowledged=kill@0.02"),
+        Terms(Life(f"{ACKNOWLEDGED}=kill#40"), lambda: Life(f"{ACKNOWLEDGED}=kill@0.02")),
         model="latency_s=0.05,sigma=1.0,tokens=20,fresh=1",
         commit_interval_s=2,
     )
@@ -133,9 +135,9 @@ async def test_06_members_join_and_leave_all_the_time(plant: Plant) -> None:
         for _ in range(4):
             (guest,) = plant.hire("instruct", slots=SLOTS, grace_s=3)
             await guest.ready()
-            await plant.advance("instruct", 10, within_s=SESSION_S + 10)
+            await plant.advance("instruct", 10, within_s=SESSION_S + 24)
             await guest.dismiss(draw.choice([signal.SIGTERM, signal.SIGKILL]))
-            await plant.advance("instruct", 10, within_s=SESSION_S + 10)
+            await plant.advance("instruct", 10, within_s=SESSION_S + 24)
     audit = await plant.books()
     assert audit.redone[COMPLETIONS] <= len(plant.of("instruct")) * SLOTS
 

@@ -19,10 +19,10 @@ from support.bad_server import BadServer
 QUICK = HttpOptions(
     "",
     model="m",
-    request_timeout_s=1.0,
-    patience_s=20.0,
+    request_timeout_s=30.0,
+    patience_s=60.0,
     first_pause_s=0.01,
-    start_limit_s=10.0,
+    start_limit_s=60.0,
 )
 
 

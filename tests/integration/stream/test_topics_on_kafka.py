@@ -69,7 +69,7 @@ async def test_a_topic_deleted_under_a_running_worker_ends_it(kafka: str, unique
         prefix=f"{unique}.",
     )
     running = asyncio.create_task(loop.run())
-    await eventually(loop.joined.is_set, 30)
+    await eventually(loop.joined.is_set)
     await delete_topics(kafka, [topic])
     with pytest.raises(Misconfigured, match=rf"no topic {topic}"):
         async with asyncio.timeout(90):

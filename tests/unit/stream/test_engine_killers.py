@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 
@@ -16,7 +17,7 @@ from promptmill.core.stream.loop import StreamLoop
 from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
 from promptmill.core.stream.outcome import Outcome
 from promptmill.core.stream.ports import Delivery, Partition, Sender, Source
-from support.streams import ITEMS, QUICK, CountingProbe, Item, Member, Rig, echo
+from support.streams import ITEMS, QUICK, CountingProbe, Item, Member, Rig, done_in, echo
 from support.waiting import eventually
 
 COUNT = 200
@@ -96,7 +97,7 @@ async def lives_until_settled(rig: Rig, entries: FlightEntries, engine: Engine) 
     """Workers, each started after the death of the one before; how many it took."""
     for number in range(1, 30):
         member = life(rig, entries, engine)
-        await eventually(lambda m=member: _done(rig, m), 20)  # type: ignore[misc]
+        await eventually(lambda m=member: _done(rig, m))  # type: ignore[misc]
         if not member.task.done():
             await member.stop()
             return number
@@ -145,10 +146,25 @@ async def test_without_a_log_the_killer_ends_one_worker_after_another(rig: Rig) 
 
 async def test_killed_workers_that_had_no_killer_lose_nothing_to_dead_letters(rig: Rig) -> None:
     await rig.publish(*(Item(number=n) for n in range(COUNT)))
-    engine, entries = Engine(), FlightEntries()
-    for _ in range(5):
+    engine, entries, left = Engine(), FlightEntries(), 0
+
+    async def work(item: Item) -> Outcome:
+        """Only so many items end in a life: each is crashed at the same point of its work."""
+        nonlocal left
+        outcome = await engine(item)
+        left -= 1
+        return outcome if left >= 0 else await asyncio.Future[Outcome]()
+
+    def is_stuck(member: Member, done: int) -> bool:
+        return member.loop.in_flight == SLOTS and done_in(broker.offsets["workers"]) == done
+
+    assert isinstance(rig.broker, InMemory)
+    broker = rig.broker.broker
+    for number in range(1, 6):
+        left = SLOTS
         member = life(rig, entries, engine)
-        await eventually(lambda m=member: m.loop.in_flight or m.task.done())  # type: ignore[misc]
+        member.loop._attempts._work = work
+        await eventually(partial(is_stuck, member, number * SLOTS))
         await member.crash()
     assert any(entries.partitions.values()), "what was at work is remembered"
     await lives_until_settled(rig, entries, engine)

@@ -13,7 +13,7 @@ from promptmill.core.stream.memory import MemoryBroker, MemorySource
 from promptmill.core.stream.outcome import Outcome
 from promptmill.core.stream.ports import Partition, Position
 from support.chaos.rigs import InMemory
-from support.streams import QUICK, Item, Member, Rig, echo
+from support.streams import QUICK, Item, Member, Rig, done_in, echo, record_commits
 from support.waiting import eventually
 
 PART = Partition("items", 0)
@@ -131,10 +131,11 @@ async def test_an_accepted_gap_is_passed_and_what_is_done_beyond_it_is_not_done_
 
     await publish(rig, 0, 8)
     member = await rig.member(work)
-    await eventually(lambda: is_committed(rig, 1))
-    await eventually(lambda: broker_of(rig).offsets["workers"][PART].metadata)
-    await eventually(lambda: member.probe.outcomes["emit"] == 7)
-    await asyncio.sleep(3 * QUICK.commit_interval_s)
+    positions = record_commits(member)
+    await eventually(lambda: done_in(positions) == 7)
+    assert await is_committed(rig, 1)
+    assert broker_of(rig).offsets["workers"][PART].metadata
+    assert member.probe.outcomes["emit"] == 7
     await member.crash()
     delete_up_to(rig, 4)
     await publish(rig, 8, 10)

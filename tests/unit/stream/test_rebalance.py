@@ -14,6 +14,7 @@ from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
 from promptmill.core.stream.outcome import Outcome
 from promptmill.core.stream.ports import Delivery, Partition, Position, Sender, Source
+from promptmill.core.stream.settings import LoopSettings
 from support.streams import QUICK, Item, Member, Rig, echo
 from support.waiting import eventually
 
@@ -74,10 +75,10 @@ def broker_of(rig: Rig) -> MemoryBroker:
     return rig.broker.broker
 
 
-async def started(rig: Rig, work: Gated) -> Member:
+async def started(rig: Rig, work: Gated, settings: LoopSettings = QUICK) -> Member:
     """A member that has begun all items."""
     await rig.publish(*(Item(number=n) for n in range(COUNT)))
-    member = await rig.member(work, replace(QUICK, slots=COUNT, prefetch=COUNT))
+    member = await rig.member(work, replace(settings, slots=COUNT, prefetch=COUNT))
     await eventually(lambda: len(work.begun) == COUNT)
     return member
 
@@ -270,13 +271,13 @@ async def _settled(rig: Rig, count: int = COUNT) -> bool:
 
 
 async def test_a_rebalance_during_the_drain_does_not_strand_running_work(rig: Rig) -> None:
-    work = Gated()
-    member = await started(rig, work)
+    work, patient = Gated(), replace(QUICK, grace_s=60.0)
+    member = await started(rig, work, patient)
     member.loop.stop()
     await asyncio.sleep(0.05)
     await broker_of(rig).rebalance("workers")
     await asyncio.sleep(0.05)
     work.gate.set()
-    await asyncio.wait_for(member.task, QUICK.grace_s - 1)
+    await asyncio.wait_for(member.task, patient.grace_s / 2)
     assert await rig.committed() == COUNT
     assert sorted(await rig.echoes()) == list(range(COUNT))

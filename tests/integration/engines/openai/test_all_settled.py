@@ -91,8 +91,8 @@ async def test_nothing_is_lost_or_doubled_and_only_hopeless_prompts_are_buried()
     hopeless = publish(broker)
     async with (
         server() as bad,
-        generating(bad, concurrency=64) as generator,
-        grading(bad, concurrency=64) as grader,
+        generating(bad, concurrency=64, request_timeout_s=1.0) as generator,
+        grading(bad, concurrency=64, request_timeout_s=1.0) as grader,
     ):
         with (
             working(broker, PROMPTS, Instruct(generator, NoCounter())),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -27,6 +28,8 @@ from support.bad_server import BadServer, Call
 from support.http_engines import answered, generating, grading, question
 
 FAULTS = range(len(faults(chat())))
+IMPATIENT: dict[str, Any] = {"request_timeout_s": 1.0}
+"""The slowest of the faults takes longer."""
 
 
 @pytest.mark.parametrize("number", FAULTS)
@@ -34,7 +37,7 @@ async def test_a_fault_that_passes_costs_a_generator_nothing_but_time(number: in
     def behave(call: Call) -> Behaviour:
         return faults(chat("Yes."))[number] if call.number == 2 else chat("Yes.")
 
-    async with BadServer(behave) as server, generating(server) as engine:
+    async with BadServer(behave) as server, generating(server, **IMPATIENT) as engine:
         assert (await engine.generate(question())).text
         assert len(server.calls) <= 3  # the question, again if it failed, a canary if refused
 
@@ -44,7 +47,7 @@ async def test_a_fault_that_passes_costs_a_grader_nothing_but_time(number: int) 
     def behave(call: Call) -> Behaviour:
         return faults(reward())[number] if call.number == 2 else reward()
 
-    async with BadServer(behave) as server, grading(server) as engine:
+    async with BadServer(behave) as server, grading(server, **IMPATIENT) as engine:
         scores = await engine.grade(answered())
     assert scores.model_dump() == SCORES
 
