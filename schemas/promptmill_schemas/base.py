@@ -91,7 +91,9 @@ def parse_json(raw: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
         ContractError: no bytes, too many, too deep, not UTF-8, or not JSON.
     """
     if raw is None:
-        raise ContractError("", None, "a message has a value", "send the JSON document as value")
+        raise ContractError(
+            "", None, "a message must have a value", "send the JSON document as the message's value"
+        )
     if len(raw) > max_bytes:
         limit = f"at most {max_bytes} bytes of JSON, got {len(raw)}"
         raise ContractError("", raw[:40], limit, "shorten or split the text")
@@ -174,9 +176,9 @@ _REMEDIES = {
     "finite_number": "use a finite number",
     "literal_error": "use one of the allowed values",
     "model_type": "send a JSON object",
-    "too_short": "give at least one",
-    "too_long": "give fewer",
-    "string_too_short": "give some text",
+    "too_short": "give at least one item",
+    "too_long": "give fewer items",
+    "string_too_short": "give a text that is not empty",
     "string_too_long": "shorten the text",
 }
 
@@ -185,5 +187,5 @@ def _remedy(kind: str) -> str:
     if remedy := _REMEDIES.get(kind):
         return remedy
     if kind.endswith(("_type", "_parsing")):
-        return "send the right type"
+        return "send a value of the expected type"
     return "use a value within the limit"

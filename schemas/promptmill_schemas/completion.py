@@ -64,6 +64,6 @@ class Completion(Contract):
     def _one_candidate_for_each_index(self) -> Self:
         indexes = [candidate.index for candidate in self.candidates]
         if indexes != list(range(self.prompt.n)):
-            limit = f"indexes 0 to {self.prompt.n - 1}, each once and in order"
+            limit = f"the indexes must run from 0 to {self.prompt.n - 1}, each once and in order"
             raise ContractError("candidates.index", indexes, limit, "send all candidates together")
         return self

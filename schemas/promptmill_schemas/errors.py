@@ -88,7 +88,7 @@ class NewerVersion(ContractError):
 
     def __init__(self, found: int, known: int) -> None:
         limit = f"this program reads version {known}"
-        remedy = "upgrade it, then send the dead letter again with 'promptmill dead replay'"
+        remedy = "upgrade this program, then replay the dead letter with 'promptmill dead replay'"
         super().__init__("schema_version", found, limit, remedy)
 
 

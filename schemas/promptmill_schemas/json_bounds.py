@@ -39,7 +39,7 @@ def check_bounds(raw: bytes) -> None:
     depth = max(accumulate(_STEPS[bracket] for bracket in brackets), default=0)
     if depth > MAX_MESSAGE_DEPTH:
         limit = f"at most {MAX_MESSAGE_DEPTH} levels of nesting, got {depth}"
-        raise ContractError("", raw[:40], limit, "flatten it")
+        raise ContractError("", raw[:40], limit, "flatten the document")
 
 
 def _without_strings(raw: bytes) -> bytes:
@@ -52,4 +52,4 @@ def _without_strings(raw: bytes) -> bytes:
 def _check_count(raw: bytes, count: int) -> None:
     if count > MAX_VALUES:
         limit = f"at most {MAX_VALUES} JSON values, got {count} or more"
-        raise ContractError("", raw[:40], limit, "send fewer or split the message")
+        raise ContractError("", raw[:40], limit, "send fewer values or split the message")

@@ -25,7 +25,7 @@ def require_plain_json(value: Any, field: str) -> None:
     for path, item, depth in _walk(value, field, 1):
         if depth > MAX_JSON_DEPTH:
             limit = f"at most {MAX_JSON_DEPTH} levels of nesting"
-            raise ContractError(field, value, limit, "flatten it")
+            raise ContractError(field, value, limit, "flatten the value")
         if isinstance(item, float) and not math.isfinite(item):
             raise ContractError(path, item, "a finite number", "use a finite number")
         if isinstance(item, int) and item.bit_length() > MAX_INT_BITS:

@@ -135,8 +135,8 @@ class Prompt(Contract):
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
         if self.messages[-1].role == "assistant":
-            limit = "the last message is the user's or the system's"
-            remedy = "end the conversation with the turn to be answered"
+            limit = "the last message must come from the user or the system"
+            remedy = "end the conversation with the turn that is to be answered"
             field = f"messages.{len(self.messages) - 1}.role"
             raise ContractError(field, "assistant", limit, remedy)
         return self
@@ -145,8 +145,10 @@ class Prompt(Contract):
     def _id_fits_the_content(self) -> Self:
         expected = _identify(self.run, self.messages, self.n, self.sampling, self.adapter)
         if self.prompt_id != expected:
-            limit = f"the id of this content is {expected}"
-            raise ContractError("prompt_id", self.prompt_id, limit, "send that id or leave it out")
+            limit = f"the id that belongs to this content is {expected}"
+            raise ContractError(
+                "prompt_id", self.prompt_id, limit, "send that id, or omit the field"
+            )
         return self
 
 

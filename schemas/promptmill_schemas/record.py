@@ -61,6 +61,9 @@ class Record(Contract):
         pair = (self.rejected, self.rejected_scores, self.rejected_reward, self.margin)
         missing = sum(part is None for part in pair)
         if missing != (0 if self.kind == "preference" else len(pair)):
-            limit = "a preference has rejected, its scores, its reward and a margin; sft has none"
-            raise ContractError("rejected", self.rejected, limit, "set kind and fields to match")
+            limit = (
+                "a preference needs rejected, its scores, its reward and a margin; an sft record "
+                "has none of them"
+            )
+            raise ContractError("rejected", self.rejected, limit, "make kind and the fields agree")
         return self

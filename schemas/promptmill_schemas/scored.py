@@ -26,7 +26,7 @@ class Grade(Contract):
     def _graded_or_refused(self) -> Self:
         graded = self.scores is not None and self.reward is not None
         if graded == (self.refusal is not None):
-            limit = "either scores and reward, or a refusal"
+            limit = "a grade has either scores and a reward, or a refusal"
             raise ContractError(f"grades.{self.index}", self.refusal, limit, "send one of the two")
         return self
 
@@ -44,7 +44,7 @@ class Scored(Contract):
     def _one_grade_for_each_candidate(self) -> Self:
         indexes = [grade.index for grade in self.grades]
         if indexes != [candidate.index for candidate in self.completion.candidates]:
-            limit = "one grade for each candidate, in the same order"
+            limit = "there must be one grade for each candidate, in the same order"
             raise ContractError("grades.index", indexes, limit, "grade all candidates together")
         return self
 

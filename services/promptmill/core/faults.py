@@ -60,8 +60,8 @@ def parse_rules(text: str, seed: str = "") -> dict[str, _Rule]:
     for part in filter(None, text.split(",")):
         if not (found := _RULE.match(part.strip())):
             raise Misconfigured(
-                f"PROMPTMILL_FAULTS has {part!r}: a rule is point=kill|stop|fail, then @chance "
-                f"or #passage if wanted; unset it outside of tests"
+                f"PROMPTMILL_FAULTS has {part!r}: a rule is point=kill|stop|fail, optionally "
+                "followed by @probability or #passage; unset the variable outside of tests"
             )
         point, action, chance, nth = found.groups()
         rules[point] = _Rule(
@@ -86,5 +86,5 @@ def reach(point: str) -> None:
 
 def _strike(action: str, point: str) -> None:
     if action == "fail":
-        raise Transient(f"the fault point {point} was told to fail")
+        raise Transient(f"the fault point {point} is set to fail")
     os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGSTOP)

@@ -143,7 +143,7 @@ class _Shutdown:
 def _poll_trouble(metrics: StageMetrics) -> str:
     """What a probe is told of polls that go on failing."""
     lasted = metrics.polls_fail_for_s
-    return f"polls of Kafka fail for {lasted:.0f} s" if lasted > UNREADY_AFTER_S else ""
+    return f"polls of Kafka have failed for {lasted:.0f} s" if lasted > UNREADY_AFTER_S else ""
 
 
 async def _serve(runner: Runner, health: Health, stop: asyncio.Future[Deadline]) -> None:
@@ -181,9 +181,11 @@ async def _unless_stopped(
 
 
 def _watch(metrics: StageMetrics, runner: Runner) -> None:
-    metrics.watch("in_flight", "records in a slot", lambda: runner.in_flight)
-    metrics.watch("waiting", "records delivered, not yet in a slot", lambda: runner.waiting)
-    metrics.watch("partitions", "partitions assigned", lambda: len(runner.assigned))
+    metrics.watch("in_flight", "records being processed", lambda: runner.in_flight)
+    metrics.watch(
+        "waiting", "records delivered and not yet being processed", lambda: runner.waiting
+    )
+    metrics.watch("partitions", "partitions assigned to this worker", lambda: len(runner.assigned))
 
 
 def _registration(
@@ -226,7 +228,7 @@ def _stop_on_signals(grace_s: float) -> asyncio.Future[Deadline]:
             told_at = time.monotonic()
             stop.set_result(Deadline(grace_s))
         elif time.monotonic() - told_at > SAME_WISH_S:
-            log.warning("stopped_at_once", signal=number.name)
+            log.warning("stopped_immediately", signal=number.name)
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 

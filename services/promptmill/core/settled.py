@@ -78,7 +78,9 @@ class SettledPrompts:
         """Before the loop runs: read at its assignments, forget by its commits."""
         self._committed = lambda: loop.committed
         loop.prepare_with(self.prepare)
-        self._probe.watch("settled_known", "settled prompts held, to pass over them", self._size)
+        self._probe.watch(
+            "settled_known", "settled prompts in memory, which this worker skips", self._size
+        )
 
     def is_settled(self, prompt: Prompt) -> bool:
         """Whether nothing that comes of this prompt can become a row any more."""

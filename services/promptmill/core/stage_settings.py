@@ -37,34 +37,55 @@ class StageSettings(BaseSettings):
         env_prefix="PROMPTMILL_", frozen=True, extra="ignore", protected_namespaces=()
     )
 
-    home: Path = Field(default_factory=default_home, description="folder of data and logs")
+    home: Path = Field(default_factory=default_home, description="folder for data and logs")
     kafka: str = Field(default="", description="bootstrap servers, host:port[,host:port...]")
     redis: str = Field(default="", repr=False, description="URL, redis://host:port/db")
     store: str = Field(default="", description="folder (or URI) of the Delta tables")
-    topic_prefix: str = Field(default="", description="before every topic and group name")
-    host: str = Field(default="127.0.0.1", description="address of the health endpoint")
-    port: int = Field(default=0, ge=0, le=65535, description="its port; 0 takes a free one")
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
-    instance_id: str = Field(
-        default="", description="static membership: a name that this worker keeps over restarts"
+    topic_prefix: str = Field(default="", description="prefix of every topic and group name")
+    host: str = Field(
+        default="127.0.0.1", description="address that the health and metrics endpoint listens on"
     )
-    compression: str = Field(default="lz4", description="of messages: lz4, zstd, gzip or none")
-    slots: int = Field(default=64, ge=1, description="records at work at once")
-    prefetch: int = Field(default=1000, ge=1, description="records waiting per partition")
+    port: int = Field(
+        default=0, ge=0, le=65535, description="port of that endpoint; 0 takes a free one"
+    )
+    log_level: str = Field(
+        default="INFO", description="lowest level that is logged: DEBUG, INFO, WARNING or ERROR"
+    )
+    instance_id: str = Field(
+        default="",
+        description="static group membership: a name that this worker keeps across restarts",
+    )
+    compression: str = Field(
+        default="lz4", description="compression of messages: lz4, zstd, gzip or none"
+    )
+    slots: int = Field(default=64, ge=1, description="records processed at the same time")
+    prefetch: int = Field(
+        default=1000, ge=1, description="maximum number of records that wait in each partition"
+    )
     attempts: int = Field(
-        default=5, ge=1, description="tries before a dead letter; openai: of each request"
+        default=5,
+        ge=1,
+        description="attempts before a record is dead-lettered; openai: attempts of each request",
     )
     engine_deaths: int = Field(
-        default=3, ge=1, description="deaths of workers over a record before a dead letter"
+        default=3, ge=1, description="worker deaths caused by a record before it is dead-lettered"
     )
-    deadline_s: float = Field(default=900.0, gt=0, description="time at work before a dead letter")
-    grace_s: float = Field(default=30.0, ge=0, description="time to end when told to stop, in all")
-    commit_interval_s: float = Field(default=1.0, gt=0, description="time between commits")
+    deadline_s: float = Field(
+        default=900.0, gt=0, description="processing time after which a record is dead-lettered"
+    )
+    grace_s: float = Field(default=30.0, ge=0, description="total time for a graceful shutdown")
+    commit_interval_s: float = Field(
+        default=1.0, gt=0, description="seconds between offset commits"
+    )
     revoke_budget_s: float = Field(
-        default=3.0, gt=0, description="time to publish what is done when partitions leave"
+        default=3.0,
+        gt=0,
+        description="time to publish finished records when partitions are revoked",
     )
     session_timeout_s: float = Field(
-        default=45.0, ge=6, description="silence after which the broker gives partitions away"
+        default=45.0,
+        ge=6,
+        description="time without a heartbeat after which the broker reassigns the partitions",
     )
 
     @classmethod

@@ -104,7 +104,7 @@ async def make_loop(
     sender = make_sender(settings, layout)
     metrics.watch(
         "unacknowledged_seconds",
-        "age of the oldest message that the brokers have not acknowledged",
+        "age of the oldest message that the brokers have not acknowledged yet",
         lambda: sender.unacknowledged_s,
     )
     loop = StreamLoop(
@@ -120,5 +120,9 @@ async def make_loop(
     loop.accept_gaps(accepted_gaps(settings))
     if has_engine:
         loop.remember_deaths(make_flights(settings, metrics))
-        metrics.watch("suspects", "records that wait to run apart", lambda: loop.suspects)
+        metrics.watch(
+            "suspects",
+            "records that wait to run in isolation after a worker death",
+            lambda: loop.suspects,
+        )
     return loop

@@ -80,7 +80,8 @@ class Case:
             missing = ", ".join(sorted(wanted - found.keys()))
             raise Poison(
                 f"prompt {self.prompt.prompt_id} was accepted before with records {missing}…, "
-                "which its answers cannot make: its id was used by another version of promptmill"
+                "which its present answers cannot produce: another version of promptmill derived "
+                "a different id"
             )
         return sorted(found.values(), key=lambda each: each.chosen.rank)
 

@@ -65,9 +65,9 @@ class DataSet:
         snapshot = await asyncio.to_thread(self._open, table)
         if table is TableName.RECORDS and snapshot.table_id != self.id:
             raise Misconfigured(
-                f"{self._folder} holds another data set than when this filter started (table id "
-                f"{snapshot.table_id}, it was {self.id}): the store was replaced; start the "
-                "filter again"
+                f"{self._folder} no longer holds the data set that this filter started with (its "
+                f"table id is {snapshot.table_id}, it was {self.id}): the store was replaced; "
+                "restart the filter"
             )
         return snapshot
 
@@ -80,8 +80,8 @@ class DataSet:
             )
         if not snapshot.topic.startswith(self._prefix):
             raise Misconfigured(
-                f"{self._folder}: the table {table} is filled from topic {snapshot.topic}, this "
-                f"filter's topics begin with {self._prefix!r}; set PROMPTMILL_STORE or "
+                f"{self._folder}: the table {table} is filled from topic {snapshot.topic}, but "
+                f"this filter's topics begin with {self._prefix!r}; set PROMPTMILL_STORE or "
                 "PROMPTMILL_TOPIC_PREFIX to match"
             )
         return snapshot

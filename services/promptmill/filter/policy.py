@@ -76,17 +76,21 @@ class Policy(BaseModel):
         for measure, bounds in self.limits.items():
             if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
                 limit = f"at most max_{measure}, which is {bounds.max}"
-                raise ContractError(f"min_{measure}", bounds.min, limit, "lower it or raise that")
+                raise ContractError(
+                    f"min_{measure}", bounds.min, limit, "lower the minimum or raise the maximum"
+                )
         return self
 
     @model_validator(mode="after")
     def _settings_fit_the_mode(self) -> Self:
         if self.mode == "top-k" and self.top_k is None:
-            raise ContractError("top_k", None, "set in mode top-k", "set it, or use mode all")
+            raise ContractError(
+                "top_k", None, "it is required in mode top-k", "set top_k, or use mode all"
+            )
         for name, mode in (("top_k", "top-k"), ("min_margin", "preference")):
             if (value := getattr(self, name)) is not None and self.mode != mode:
-                remedy = f"remove it, or use mode {mode}"
-                limit = f"without effect in mode {self.mode}"
+                remedy = f"remove the setting, or use mode {mode}"
+                limit = f"it has no effect in mode {self.mode}"
                 raise ContractError(name, value, limit, remedy)
         return self
 

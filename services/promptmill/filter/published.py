@@ -103,7 +103,7 @@ class Published:
             return claimed_from_record(decision, sketched=self._sketched)
         if isinstance(decision, Reject):
             return claimed_from_reject(decision)
-        raise TypeError(f"{type(decision).__name__} is no decision")
+        raise TypeError(f"{type(decision).__name__} is not a decision")
 
 
 async def _in_thread(items: Iterable[Item]) -> AsyncIterator[Item]:

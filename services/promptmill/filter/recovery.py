@@ -141,7 +141,7 @@ class RecoveringClaims:
             try:
                 await self._rebuild()
             except Transient as error:
-                log.warning("claims_away", error=str(error))
+                log.warning("claims_unavailable", error=str(error))
                 await asyncio.sleep(error.retry_after_s or RETRY_S)
             except Fatal:
                 raise

@@ -56,7 +56,7 @@ def _unwanted(
     if owner is not None:
         return _duplicate_check(owner, case.policy.duplicate_similarity)
     if case.policy.version != verdict.policy:
-        detail = f"the prompt was rejected before, by policy {verdict.policy}"
+        detail = f"the prompt has already been rejected by policy {verdict.policy}"
         return Check(name="earlier_decision", detail=detail)
     return _margin_check(case, candidate)
 
@@ -69,14 +69,14 @@ def _duplicate(owner: Owner | None) -> Duplicate | None:
 
 def _duplicate_check(owner: Owner, limit: float | None) -> Check:
     if owner.exact or limit is None:
-        detail = f"its content is that of record {owner.record_id}"
+        detail = f"its content equals that of record {owner.record_id}"
         return Check(name="duplicate_exact", detail=detail)
     return Check(
         name="duplicate_near",
         value=owner.similarity,
         limit=limit,
         margin=distance(owner.similarity, limit),
-        detail=f"its content is nearly that of record {owner.record_id}: "
+        detail=f"its content is nearly the same as that of record {owner.record_id}: "
         f"similarity {owner.similarity:.2f}, limit {limit}",
     )
 
@@ -85,7 +85,9 @@ def _margin_check(case: Case, candidate: GradedCandidate) -> Check:
     chosen = next(answer for answer in case.answers if answer.index == candidate.index)
     limit = case.policy.margin
     if (worst := worst_beside(chosen, case.answers)) is None:
-        return Check(name="min_margin", limit=limit, detail="no other answer to prefer it to")
+        return Check(
+            name="min_margin", limit=limit, detail="there is no other answer to compare it with"
+        )
     value = chosen.reward - worst.reward
     return Check(name="min_margin", value=value, limit=limit, margin=distance(value, limit))
 

@@ -39,12 +39,13 @@ async def serve(settings: FilterSettings) -> None:
         )
         metrics.watch(
             "claims_usable",
-            "1 while claims can be decided; 0 while Redis is away or they are rebuilt",
+            "1 while the filter can decide; 0 while Redis is unavailable or the claims are "
+            "being rebuilt",
             lambda: claims.usable,
         )
         metrics.watch(
             "claims_per_bucket",
-            "decisions in one of Redis's hashes; beyond 256 the claims are rebuilt into more",
+            "decisions in one Redis hash; above 256 the claims are rebuilt into more hashes",
             lambda: gate.per_bucket,
         )
         work = Filter(settings.policy, claims)

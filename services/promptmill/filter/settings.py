@@ -40,20 +40,31 @@ class FilterSettings(StageSettings):
 
     stage: ClassVar[str] = "filter"
 
-    policy_name: str = Field(default="default", description="stamped on records, with a digest")
-    mode: Mode = Field(
-        default="best", description="best, top-k or all answers; preference: best against worst"
+    policy_name: str = Field(
+        default="default",
+        description="name of the policy, written to records together with a digest",
     )
-    top_k: Count = Field(default=None, description="records of one prompt; mode top-k")
+    mode: Mode = Field(
+        default="best",
+        description=(
+            "answers that become records: best, top-k, all, or preference (the best against the "
+            "worst)"
+        ),
+    )
+    top_k: Count = Field(
+        default=None, description="maximum number of records per prompt in mode top-k"
+    )
     min_margin: Limit = Field(
-        default=None, description="least lead in reward of the chosen answer; mode preference"
+        default=None, description="minimum lead in reward of the chosen answer in mode preference"
     )
     allow_truncated: bool = Field(
-        default=False, description="take answers that were cut off (finish reason length)"
+        default=False, description="accept answers that were cut off (finish reason length)"
     )
     duplicate_similarity: Limit = Field(
         default=None,
-        description="from which on (0.5 to 1) answers count as duplicates; none: equal ones only",
+        description=(
+            "similarity (0.5 to 1) from which answers count as duplicates; none: only equal ones"
+        ),
     )
     min_helpfulness: Limit = DEFAULT_MIN_HELPFULNESS
     max_helpfulness: Limit = None
@@ -65,23 +76,27 @@ class FilterSettings(StageSettings):
     max_complexity: Limit = None
     min_verbosity: Limit = None
     max_verbosity: Limit = None
-    min_reward: Limit = Field(default=None, description="of the weighted reward")
+    min_reward: Limit = Field(default=None, description="minimum of the weighted reward")
     max_reward: Limit = None
 
     namespace: str = Field(
         default="",
-        description="of the claims in Redis; one for each data set, the id of its tables if empty",
+        description=(
+            "namespace of the claims in Redis, one for each data set; the id of its tables if empty"
+        ),
     )
     expected_records: int = Field(
-        default=10_000_000, ge=1, description="size of the data set, roughly: lays out the claims"
+        default=10_000_000,
+        ge=1,
+        description="approximate size of the data set, which decides the layout of the claims",
     )
-    redis_timeout_s: float = Field(default=2.0, gt=0, description="time for one answer of Redis")
+    redis_timeout_s: float = Field(default=2.0, gt=0, description="time-out of one call to Redis")
     settle_s: float = Field(
         default=2.0,
         ge=0,
-        description="wait before a rebuild reads what was published: what is on its way lands",
+        description="wait before a rebuild reads the topics, so that messages on their way arrive",
     )
-    slots: int = Field(default=256, ge=1, description="records at work at once")
+    slots: int = Field(default=256, ge=1, description="records processed at the same time")
 
     @model_validator(mode="after")
     def _policy_holds(self) -> Self:

@@ -31,8 +31,9 @@ def find_addresses(settings: Settings) -> Addresses:
         found = stack.find(settings.home)
         if found is None:
             raise Misconfigured(
-                f"no Kafka or Redis is set, and no local stack runs in {settings.home}: start it "
-                f"with `promptmill up`, or set PROMPTMILL_KAFKA and PROMPTMILL_REDIS"
+                "no Kafka or Redis is configured, and no local stack is running in "
+                f"{settings.home}: start it with `promptmill up`, or set PROMPTMILL_KAFKA and "
+                "PROMPTMILL_REDIS"
             )
         kafka, redis = kafka or found.kafka, redis or found.redis
     return Addresses(kafka, redis, settings.store_uri)

@@ -63,7 +63,7 @@ def plain_from_batch(value: dict[str, Any]) -> tuple[dict[str, Any], Names]:
     line = validate(BatchLine, value, unknown="forbid")
     body = {name: part for name, part in line.body.items() if part is not None}
     if "messages" not in body:
-        limit = "a chat request has messages"
+        limit = "a chat request needs messages"
         raise ContractError("body.messages", MISSING, limit, "add the conversation")
     _refuse_unsupported(body)
     plain: dict[str, Any] = {"custom_id": line.custom_id}
@@ -87,12 +87,14 @@ def as_user_named(error: ContractError, names: Names) -> ContractError:
 def _refuse_unsupported(body: dict[str, Any]) -> None:
     for name, part in body.items():
         if name not in SIMPLE and name not in WITHOUT_EFFECT:
-            limit = f"one of {', '.join(SIMPLE)}"
+            limit = f"it must be one of {', '.join(SIMPLE)}"
             raise ContractError(f"body.{name}", part, limit, "remove the field")
     limits = {repr(body[name]) for name in ("max_tokens", "max_completion_tokens") if name in body}
     if len(limits) > 1:
-        limit = f"the same as body.max_completion_tokens ({body['max_completion_tokens']})"
-        raise ContractError("body.max_tokens", body["max_tokens"], limit, "keep one of the two")
+        limit = f"it must equal body.max_completion_tokens ({body['max_completion_tokens']})"
+        raise ContractError(
+            "body.max_tokens", body["max_tokens"], limit, "keep only one of the two"
+        )
 
 
 def _put(plain: dict[str, Any], target: str, value: Any) -> None:
@@ -139,5 +141,5 @@ def _structured(value: Any) -> dict[str, Any] | None:
     schema = value.get("json_schema") if kind == "json_schema" else None
     if isinstance(schema, dict) and isinstance(schema.get("schema"), dict):
         return {"json_schema": schema["schema"]}
-    limit = "type text, json_object, or json_schema with a json_schema.schema"
-    raise ContractError("body.response_format", value, limit, "use one of these forms")
+    limit = "the type must be text, json_object, or json_schema with a json_schema.schema"
+    raise ContractError("body.response_format", value, limit, "use one of these types")

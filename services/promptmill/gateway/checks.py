@@ -60,7 +60,9 @@ def _models(folder: Path) -> Finding:
     found = sorted(path.parent.name for path in folder.glob("*/config.json"))
     if found:
         return Finding("models", True, f"{', '.join(found)} in {folder}")
-    remedy = "./scripts/demo makes small ones; or give promptmill run --model PATH"
+    remedy = (
+        "./scripts/demo puts small models there; or give a model with promptmill run --model PATH"
+    )
     return Finding("models", True, f"none in {folder}", remedy)
 
 

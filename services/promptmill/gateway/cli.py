@@ -52,10 +52,10 @@ HELP = """Turn prompts into graded, filtered, de-duplicated training records.
 Examples:
 
 \b
-  promptmill up                                  start Kafka and Redis here
+  promptmill up                                  start a local Kafka and Redis
   promptmill run --all                           start all workers
   promptmill publish prompts.jsonl --run first   send prompts
-  promptmill status --run first --wait 600       until every prompt is settled
+  promptmill status --run first --wait 600       wait until every prompt is settled
   promptmill export --run first --format jsonl --out first.jsonl
 """
 
@@ -67,25 +67,25 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = {
-    up: "Start Kafka and Redis here, and create the topics.",
+    up: "Start a local Kafka and Redis, and create the topics.",
     publish: "Send prompts from a file or a pipe.",
-    status: "Count a run's prompts by outcome; wait for it.",
-    pending: "List prompts without an outcome, and where they are.",
+    status: "Count the prompts of a run by outcome.",
+    pending: "List prompts without an outcome, and where each is.",
     requeue: "Send lost prompts again.",
-    tail: "Show records, rejects or dead letters as they land.",
+    tail: "Show records, rejects or dead letters as they arrive.",
     export: "Write records to JSON lines or Parquet.",
-    grade: "Grade a grader against labelled answers.",
-    doctor: "Say what is missing, and how to get it.",
+    grade: "Measure a grader against labelled answers.",
+    doctor: "Check the installation, and say how to get what is missing.",
     schemas: "Write JSON Schemas and the AsyncAPI document.",
-    topics: "Create the topics on a cluster of yours.",
+    topics: "Create the topics on your own cluster.",
     down: "Stop the local Kafka and Redis.",
 }
 for module, summary in COMMANDS.items():
     name = module.__name__.rpartition(".")[2]
     app.command(name, help=module.HELP, short_help=summary)(getattr(module, name))
-app.add_typer(dead.app, name="dead", short_help="List dead letters, send them again.")
-app.add_typer(gaps.app, name="gaps", short_help="List lost records; accept the loss.")
-app.add_typer(run.app, name="run", short_help="Run workers.")
+app.add_typer(dead.app, name="dead", short_help="List dead letters, and replay them.")
+app.add_typer(gaps.app, name="gaps", short_help="List lost records, and accept their loss.")
+app.add_typer(run.app, name="run", short_help="Run the workers.")
 
 
 def _print_version(wanted: bool) -> None:
@@ -96,7 +96,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def settings_by_flag(
-    home: Annotated[Path | None, typer.Option(help="Folder of data, logs and PID files.")] = None,
+    home: Annotated[Path | None, typer.Option(help="Folder for data, logs and PID files.")] = None,
     kafka: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…].")] = None,
     redis: Annotated[str | None, typer.Option(help="URL, redis://host:port/db.")] = None,
     store: Annotated[str | None, typer.Option(help="Folder or URI of the Delta tables.")] = None,

@@ -46,10 +46,10 @@ class ContextLimit:
         tokens = sum(self._count(text) for text in texts)
         if tokens >= self._context_tokens:
             limit = (
-                f"the model's context has {self._context_tokens} tokens, the conversation has "
-                f"at least {tokens}"
+                f"the model's context holds {self._context_tokens} tokens, but the conversation "
+                f"has at least {tokens}"
             )
-            remedy = "shorten the conversation, or run a model with a longer context"
+            remedy = "shorten the conversation, or use a model with a longer context"
             raise ContractError("messages", texts[-1], limit, remedy)
 
 

@@ -102,9 +102,9 @@ async def _read_again(letter: DeadLetter, topic: str, originals: Originals) -> D
     if found is None or not letter.is_of(found.value):
         what = "nothing" if found is None else "another message"
         raise Poison(
-            f"letter {letter.letter_id} keeps only the head of an original of "
+            f"dead letter {letter.letter_id} holds only the beginning of a message of "
             f"{letter.original_size:,} bytes, and {topic}-{letter.partition} now holds {what} at "
-            f"offset {letter.offset}: publish the prompt again from its source"
+            f"offset {letter.offset}: publish the prompt again from its source file"
         )
     return found
 

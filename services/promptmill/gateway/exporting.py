@@ -77,8 +77,8 @@ def export_records(
     snapshot = DeltaReader(store).snapshot(TableName.RECORDS)
     if snapshot is None:
         raise Misconfigured(
-            f"{store} has no table of records yet: nothing is stored; start `promptmill run "
-            f"store`, or point PROMPTMILL_STORE at the right folder"
+            f"{store} has no table of records yet, because nothing has been stored; start "
+            "`promptmill run store`, or point PROMPTMILL_STORE at the right folder"
         )
     rows = 0
     with _appearing(out) as file:

@@ -80,7 +80,7 @@ def parse_line(raw: bytes, defaults: Defaults) -> Prompt:
     value = parse_json(raw)
     if not isinstance(value, dict):
         remedy = 'write {"prompt": "…"} or {"messages": […]}'
-        raise ContractError("", value, "a line is one JSON object", remedy)
+        raise ContractError("", value, "a line must be one JSON object", remedy)
     if not is_batch(value):
         return _prompt(validate(PlainLine, value, unknown="forbid"), defaults)
     plain, names = plain_from_batch(value)
@@ -92,7 +92,7 @@ def parse_line(raw: bytes, defaults: Defaults) -> Prompt:
 
 def too_long(head: bytes, size: int) -> ContractError:
     """The error of a line of ``size`` bytes that begins with ``head``."""
-    limit = f"a line has at most {MAX_PROMPT_BYTES} bytes, this one has {size}"
+    limit = f"a line may have at most {MAX_PROMPT_BYTES} bytes, this one has {size}"
     return ContractError("", head[:SHOWN_BYTES], limit, "shorten or split the text")
 
 
@@ -109,21 +109,21 @@ def _prompt(line: PlainLine, defaults: Defaults) -> Prompt:
     except ValidationError as error:
         raise contract_error(error) from error
     if line.prompt_id not in {None, prompt.prompt_id}:
-        limit = f"the id of this content in run {prompt.run} is {prompt.prompt_id}"
-        remedy = f"leave prompt_id out, or keep an id of your own as {CUSTOM_ID}"
+        limit = f"the id that belongs to this content in run {prompt.run} is {prompt.prompt_id}"
+        remedy = f"remove prompt_id, or put your own id into {CUSTOM_ID}"
         raise ContractError("prompt_id", line.prompt_id, limit, remedy)
     return prompt
 
 
 def _messages(line: PlainLine) -> tuple[Message, ...]:
     if line.prompt is not None and line.messages is not None:
-        limit = "either prompt or messages"
-        raise ContractError("prompt", line.prompt, limit, "keep one of the two")
+        limit = "a line has either prompt or messages, not both"
+        raise ContractError("prompt", line.prompt, limit, "keep only one of the two")
     if line.prompt is not None:
         return (Message(role="user", content=line.prompt),)
     if line.messages is not None:
         return line.messages
-    raise ContractError("prompt", MISSING, "a line has prompt or messages", "add one of the two")
+    raise ContractError("prompt", MISSING, "a line needs prompt or messages", "add one of the two")
 
 
 def _sampling(given: Sampling | None, defaults: Sampling) -> Sampling:
@@ -137,7 +137,7 @@ def _sampling(given: Sampling | None, defaults: Sampling) -> Sampling:
 
 def _own_id(line: PlainLine) -> dict[str, str]:
     if line.id is not None and line.custom_id not in {None, line.id}:
-        limit = f"the same as {CUSTOM_ID} ({line.custom_id!r})"
-        raise ContractError("id", line.id, limit, "keep one of the two")
+        limit = f"it must equal {CUSTOM_ID} ({line.custom_id!r})"
+        raise ContractError("id", line.id, limit, "keep only one of the two")
     own = line.id if line.custom_id is None else line.custom_id
     return {} if own is None else {CUSTOM_ID: own}

@@ -21,13 +21,13 @@ def require_input(file: Path) -> None:
     if str(file) == "-":
         return
     if file.is_dir() or not os.access(file, os.R_OK):
-        raise typer.BadParameter(f"{file} is no file that can be read", param_hint="FILE")
+        raise typer.BadParameter(f"{file} is not a readable file", param_hint="FILE")
 
 
 def refuse_overwriting(file: Path, receipts: Path | None) -> None:
     """Receipts must not take the place of the prompts that they are about."""
     if receipts is not None and receipts.exists() and file.exists() and receipts.samefile(file):
-        raise typer.BadParameter(f"{receipts} is the input itself", param_hint="--receipts")
+        raise typer.BadParameter(f"{receipts} is the input file", param_hint="--receipts")
 
 
 def given_sampling(**options: Any) -> Sampling:

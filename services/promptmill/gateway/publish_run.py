@@ -174,14 +174,17 @@ class _Job:
         task = asyncio.current_task()
         if task is not None:
             task.uncancel()
-        note("interrupted; what is published stays so, and the same file can be published again")
+        note(
+            "interrupted; the prompts published so far stay published, and the same file can be "
+            "published again"
+        )
         await _tell_unconfirmed(publisher)
         return INTERRUPTED
 
 
 async def _tell_unconfirmed(publisher: Publisher) -> None:
     if unconfirmed := await publisher.drain(DRAIN_S):
-        note(f"{unconfirmed:,} prompts were sent and not acknowledged: publish the file again")
+        note(f"{unconfirmed:,} prompts were sent but not acknowledged: publish the file again")
 
 
 async def _measured(lines: AsyncIterator[RawLine], read: _Read) -> AsyncGenerator[RawLine]:

@@ -127,7 +127,7 @@ class Publisher:
         if own := prompt.tags.get(CUSTOM_ID):
             owner, number = self._owners.setdefault(own, (prompt.prompt_id, line.number))
             if owner != prompt.prompt_id:
-                limit = f"line {number} has the same id and other content"
+                limit = f"line {number} has the same id with other content"
                 raise ContractError(CUSTOM_ID, own, limit, "give each prompt an id of its own")
         self._check(prompt)
         return prompt

@@ -22,7 +22,10 @@ from promptmill_schemas.dead_letter import original_fields
 from promptmill_schemas.topics import DEAD_LETTERS, PROMPTS
 
 REASON = "lost"
-DETAIL = "it was published, has no outcome, and was on no topic beyond the groups' commits"
+DETAIL = (
+    "the prompt was published, has no outcome, and was on no topic beyond the groups' committed "
+    "offsets"
+)
 AT_ONCE = 256
 """Prompts on their way to the broker together."""
 

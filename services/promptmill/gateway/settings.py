@@ -45,4 +45,4 @@ def load() -> GatewaySettings:
             f"PROMPTMILL_{name.upper()} or the settings file"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"the settings file is not TOML: {error}; correct it") from error
+        raise Misconfigured(f"the settings file is not valid TOML: {error}; correct it") from error

@@ -74,12 +74,15 @@ def replay_all(where: Sequence[str], *, as_json: bool) -> None:
     letters = _letters(settings, wanted)
     sent = asyncio.run(_replay(settings, letters)) if letters else set()
     if not _is_noted(settings, wanted, sent):
-        note("the store has not noted it yet: is a store worker running? (promptmill run store)")
+        note(
+            "the store has not recorded this yet: check that a store worker is running "
+            "(promptmill run store)"
+        )
     counts = {"replayed": len(sent), "skipped": len(letters) - len(sent)}
     if as_json:
         print_json(counts)
     else:
-        print_bytes(f"{len(sent):,} sent again, {len(letters) - len(sent):,} skipped".encode())
+        print_bytes(f"{len(sent):,} replayed, {len(letters) - len(sent):,} skipped".encode())
 
 
 def _is_noted(settings: GatewaySettings, wanted: dict[str, str], sent: set[str]) -> bool:

@@ -18,7 +18,7 @@ CLIENT = "promptmill-gaps"
 
 def show_gaps(*, as_json: bool) -> None:
     """Print what is lost now."""
-    _print(_find(load()), "no records are lost", as_json=as_json)
+    _print(_find(load()), "no records have been lost", as_json=as_json)
 
 
 def accept_gaps(
@@ -44,12 +44,12 @@ def accept_gaps(
     ]
     if not lost and topic is not None:
         raise Misconfigured(
-            f"no records of topic {topic!r}, partition {partition}, are lost and not accepted: "
-            f"see `promptmill gaps`"
+            f"no records of topic {topic!r}, partition {partition}, are lost and not yet "
+            "accepted: see `promptmill gaps`"
         )
     accept(settings.store_uri, lost)
     accepted = [Lost(each.stage, each.gap, accepted=True) for each in lost]
-    _print(accepted, "no records are lost that were not accepted", as_json=as_json)
+    _print(accepted, "there are no losses left to accept", as_json=as_json)
 
 
 def _find(settings: GatewaySettings) -> list[Lost]:

@@ -95,7 +95,7 @@ def requeue_lost(
     else:
         print_bytes(f"run {run}: {len(lost):,} lost, {sent:,} sent again".encode())
         if missing:
-            print_bytes(f"{missing:,} without text: give the files that were published".encode())
+            print_bytes(f"{missing:,} without a text: give the files that were published".encode())
     return SOME_WITHOUT_TEXT if missing else 0
 
 

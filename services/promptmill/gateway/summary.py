@@ -48,7 +48,7 @@ class Summary:
         """The counts in words."""
         parts = [f"{self.published:,} published"]
         if self.duplicate:
-            parts.append(f"{self.duplicate:,} published before")
+            parts.append(f"{self.duplicate:,} already published")
         if self.invalid:
             parts.append(f"{self.invalid:,} invalid")
         return ", ".join(parts)
@@ -58,13 +58,13 @@ class Summary:
         if not self.pending:
             return []
         line = (
-            f"{self.pending:,} of the prompts published before have no outcome yet: see where they "
-            f"are with `promptmill pending --run {self.run}`; those that are lost are sent again "
-            f"with `promptmill requeue --run {self.run}`, not by publishing them"
+            f"{self.pending:,} of the prompts that were already published have no outcome yet: "
+            f"see where they are with `promptmill pending --run {self.run}`; lost prompts are "
+            f"sent again with `promptmill requeue --run {self.run}`, not by publishing them"
         )
         return [line]
 
     def error_lines(self) -> list[str]:
         """The first errors, and how many more there are."""
         more = self.invalid - len(self.errors)
-        return [*self.errors, *([f"… and {more:,} more, all in the --receipts"] if more else [])]
+        return [*self.errors, *([f"… and {more:,} more; --receipts lists all"] if more else [])]

@@ -125,7 +125,7 @@ class Supervisor:
     def _misconfigured(self, child: _Child) -> Misconfigured:
         log = self._logs / f"{child.spec.name}.log"
         return Misconfigured(
-            f"{child.spec.name} cannot run as it is configured: {last_line(log)} (see {log})"
+            f"{child.spec.name} cannot run with its configuration: {last_line(log)} (see {log})"
         )
 
     async def _run_once(self, child: _Child) -> int | None:
@@ -158,7 +158,8 @@ class Supervisor:
         except OSError as error:
             raise Fatal(
                 f"{child.spec.name} cannot be started ({error}), so all workers were stopped: "
-                f"free what is missing (memory, processes, space for {path}) and run it again"
+                f"free the missing resource (memory, processes, space for {path}) and run the "
+                "command again"
             ) from error
 
     async def _pause(self, seconds: float) -> None:
@@ -195,8 +196,9 @@ def only_one(lock: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Misconfigured(
-                f"workers are kept alive by another `promptmill run --all` ({lock} is locked): "
-                f"stop it first, or add single workers with `promptmill run instruct` and so on"
+                f"another `promptmill run --all` is already supervising the workers ({lock} is "
+                "locked): stop it first, or add single workers with `promptmill run instruct` "
+                "and so on"
             ) from error
         yield
 

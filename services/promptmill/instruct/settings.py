@@ -32,17 +32,21 @@ class InstructSettings(EngineSettings):
 
     adapters: Annotated[dict[str, str], NoDecode, BeforeValidator(read_pairs)] = Field(
         default_factory=dict,
-        description="vllm: LoRA adapters that prompts may name, NAME=FOLDER, in peft's format",
+        description="vllm: LoRA adapters that prompts may name, as NAME=FOLDER, in peft's format",
     )
     api: Api = Field(
-        default="chat", description="openai: completions for base models, which know no turns"
+        default="chat",
+        description=(
+            "openai: which API to use; completions is for base models, which have no chat template"
+        ),
     )
 
     def loaded_adapters(self) -> dict[str, str]:
         """The adapters, looked at; raises ``Misconfigured`` for one that cannot be loaded."""
         if self.adapters and self.engine != "vllm":
             raise Misconfigured(
-                f"adapters is {self.adapters} and engine is {self.engine!r}: only vllm loads them "
-                "here; a server's own are named by the prompts; leave --adapters out"
+                f"adapters is {self.adapters} and engine is {self.engine!r}: only vllm loads "
+                "adapters in the worker; with a server the prompts name those that it has; "
+                "remove --adapters"
             )
         return check_adapters(self.adapters)

@@ -65,7 +65,10 @@ def _jars() -> Finding:
         return Finding("Kafka jars", True, detail)
     megabytes = sum(jar.size for jar in absent) / 1e6
     detail = f"{len(absent)} of {len(jars)} jars ({megabytes:.0f} MB) are not in {directory}"
-    remedy = "the first 'promptmill up' downloads them; without a network copy that folder here"
+    remedy = (
+        "the first 'promptmill up' downloads them; without a network, copy that folder from "
+        "another machine"
+    )
     return Finding("Kafka jars", True, detail, remedy)
 
 
@@ -78,8 +81,8 @@ def _writable(home: Path) -> Finding:
     folder = _existing(home)
     if os.access(folder, os.W_OK | os.X_OK) and (folder == home or not home.exists()):
         return Finding("home folder", True, str(home))
-    remedy = "set PROMPTMILL_HOME to a folder that can be written"
-    return Finding("home folder", False, f"{home} is no folder that can be written", remedy)
+    remedy = "set PROMPTMILL_HOME to a writable folder"
+    return Finding("home folder", False, f"{home} is not a writable folder", remedy)
 
 
 def _space(home: Path) -> Finding:
@@ -87,7 +90,7 @@ def _space(home: Path) -> Finding:
     detail = f"{free / 1e9:.1f} GB free for {home}"
     if free >= _FREE_BYTES:
         return Finding("free disk space", True, detail)
-    remedy = f"make room: at least {_FREE_BYTES / 1e9:.0f} GB, or move PROMPTMILL_HOME"
+    remedy = f"free at least {_FREE_BYTES / 1e9:.0f} GB, or move PROMPTMILL_HOME"
     return Finding("free disk space", False, detail, remedy)
 
 

@@ -100,8 +100,8 @@ class Daemon:
                 os.killpg(process.pid, signal.SIGKILL)
             if not _wait(process, timeout_s=_KILLED_WITHIN_S):
                 raise Fatal(
-                    f"{self.name} (PID {process.pid}) still exists {_KILLED_WITHIN_S} s after "
-                    "SIGKILL; its disk may hang"
+                    f"{self.name} (PID {process.pid}) is still running {_KILLED_WITHIN_S} s after "
+                    "SIGKILL; its disk may be blocked"
                 )
         self.pid_file.unlink(missing_ok=True)
 

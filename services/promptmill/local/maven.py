@@ -114,8 +114,8 @@ def _configured_repositories() -> dict[str, str]:
 def _not_downloaded(filename: str, error: Exception | None) -> str:
     # The error's text is left out: jgo and requests put URLs into it, with any password.
     return (
-        f"cannot download {filename} from {describe_repositories()} ({type(error).__name__}); "
-        "the first start needs the network. Behind a proxy set HTTPS_PROXY and "
-        f"REQUESTS_CA_BUNDLE; for a mirror set {REPOSITORY_VARIABLE} to its URL; without a "
-        "network copy the folder of another machine's jars, see 'promptmill doctor'"
+        f"cannot download {filename} from {describe_repositories()} ({type(error).__name__}); the "
+        "first start needs a network connection. Behind a proxy, set HTTPS_PROXY and "
+        f"REQUESTS_CA_BUNDLE; for a mirror, set {REPOSITORY_VARIABLE} to its URL; without a "
+        "network, copy the jar folder of another machine (see 'promptmill doctor')"
     )

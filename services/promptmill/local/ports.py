@@ -45,7 +45,7 @@ def free_port(taken: Collection[int] = ()) -> int:
         port = random.randint(_FIRST, last)  # noqa: S311 - not a secret
         if port not in taken and is_free(port):
             return port
-    raise Fatal(f"no free port found between {_FIRST} and {last}; stop some servers")
+    raise Fatal(f"there is no free port between {_FIRST} and {last}; stop some servers")
 
 
 def _first_ephemeral() -> int:

@@ -113,8 +113,8 @@ class RedisServer:
         if PORT_IN_USE in said:
             raise PortTaken(daemon.name)
         raise Fatal(
-            f"Redis ended while it started; see {daemon.output}. If another server version wrote "
-            f"the data, set {BINARY_VARIABLE} to that version, or discard the data with "
+            f"Redis exited while it was starting; see {daemon.output}. If another server version "
+            f"wrote the data, set {BINARY_VARIABLE} to that version, or discard the data with "
             f"'promptmill down --purge'\n{said}"
         )
 

@@ -62,7 +62,7 @@ def _checked(path: Path) -> RedisBinary:
     binary = inspect_binary(path)
     if binary is None:
         raise Misconfigured(
-            f"{path} is no Redis server that runs on this machine; install Redis 6.2 or later, "
+            f"{path} is not a Redis server that runs on this machine; install Redis 6.2 or later, "
             f"or set {BINARY_VARIABLE} to the path of its redis-server"
         )
     if binary.version < _OLDEST:

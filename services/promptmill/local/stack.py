@@ -181,8 +181,8 @@ def _explained(home: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Misconfigured(
-            f"cannot use the home folder {home}: {error}; make room, or set PROMPTMILL_HOME to "
-            "a folder that can be written"
+            f"cannot use the home folder {home}: {error}; free disk space, or set PROMPTMILL_HOME "
+            "to a writable folder"
         ) from error
 
 
@@ -198,11 +198,11 @@ def _checked(home: Path) -> Path:
 
 def _agreed_size(home: Path, state: StackState | None, wanted: int | None) -> int:
     if wanted is not None and wanted not in SIZES:
-        raise Misconfigured(f"brokers is {wanted}; the local stack has 1 or 3")
+        raise Misconfigured(f"brokers is {wanted}; the local stack runs 1 or 3")
     found = len(state.brokers) if state else len(nodes_on_disk(home))
     if wanted and found and wanted != found:
         raise Misconfigured(
-            f"{home} has a stack of {found} broker(s), {wanted} were asked for; use --brokers "
+            f"{home} has a stack of {found} broker(s), but {wanted} were requested; use --brokers "
             f"{found}, another PROMPTMILL_HOME, or discard the data with 'promptmill down --purge'"
         )
     return wanted or found or 1

@@ -53,7 +53,7 @@ def read_state(home: Path) -> StackState | None:
     except ValidationError as error:
         raise Misconfigured(
             f"{file} is damaged or was written by another version of promptmill; "
-            "stop the stack with 'promptmill down' (its data stay) and start it again"
+            "stop the stack with 'promptmill down' (its data is kept) and start it again"
         ) from error
 
 
@@ -84,7 +84,7 @@ def exclusive(home: Path, timeout_s: float = _LOCKED_WITHIN_S) -> Iterator[Path]
         if time.monotonic() > deadline:
             raise Fatal(
                 f"another process has been starting or stopping the stack in {home} for "
-                f"{timeout_s:g} s; wait for it or end it (lsof {file})"
+                f"{timeout_s:g} s; wait for that process or stop it (lsof {file})"
             )
         time.sleep(_POLL_S)
     try:

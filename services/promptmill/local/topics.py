@@ -61,7 +61,7 @@ class TopicDifference:
     wanted: str
 
     def __str__(self) -> str:
-        return f"topic {self.topic}: {self.setting} is {self.found}, wanted {self.wanted}"
+        return f"topic {self.topic}: {self.setting} is {self.found}, but should be {self.wanted}"
 
     @property
     def is_dangerous(self) -> bool:
@@ -116,7 +116,7 @@ def check_differences(bootstrap: str, differences: Collection[TopicDifference]) 
         named = "; ".join(map(str, wrong))
         first = wrong[0]
         how = remedy(bootstrap, first.topic, first.setting, first.wanted)
-        raise Misconfigured(f"{named}: messages can be lost, or are kept for ever: {how}")
+        raise Misconfigured(f"{named}: messages can be lost, or are kept indefinitely: {how}")
 
 
 async def _mend(admin: AIOKafkaAdminClient, wrong: Collection[TopicDifference]) -> None:
@@ -129,7 +129,7 @@ async def _mend(admin: AIOKafkaAdminClient, wrong: Collection[TopicDifference]) 
     for response in await admin.alter_configs(resources):
         for code, message, _, name in response.resources:
             if code:
-                raise Misconfigured(f"cannot mend the settings of topic {name}: {message}")
+                raise Misconfigured(f"cannot correct the settings of topic {name}: {message}")
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ def main() -> int:
     """Copy what is missing; prints the two folders."""
     parser = argparse.ArgumentParser(
         prog="python -m promptmill.models",
-        description="Put the demo's two small models into a folder.",
+        description="Copy the demo's two small models into a folder.",
     )
     default = load_settings().home / "models"
     parser.add_argument("folder", type=Path, nargs="?", default=default, help=f"({default})")

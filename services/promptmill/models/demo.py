@@ -37,8 +37,9 @@ def make_demo_models(folder: Path, *, shipped: Path = SHIPPED) -> DemoModels:
         source = shipped / name
         if not (source / "config.json").is_file():
             raise Misconfigured(
-                f"the demo's models are not in {shipped}: a wheel has no weights; use a clone of "
-                "the repository, or train them with scripts/train_demo_models"
+                f"the demo's models are not in {shipped}: the wheel does not contain their "
+                "weights; use a clone of the repository, or train them with "
+                "scripts/train_demo_models"
             )
         make_once(folder / name, _digest(source), partial(shutil.copytree, source))
     return DemoModels(*(folder / name for name in NAMES))

@@ -74,11 +74,14 @@ class RewardSettings(EngineSettings):
         description="openai: a reward model in NVIDIA's format (nim), vLLM's pooling endpoint "
         "(classify), or a chat model with a rubric (judge)",
     )
-    rubric: Path | None = Field(default=None, description="judge: a file with another rubric")
-    judge_tokens: int = Field(default=512, ge=16, description="judge: tokens of a verdict")
+    rubric: Path | None = Field(default=None, description="judge: file with a different rubric")
+    judge_tokens: int = Field(
+        default=512, ge=16, description="judge: maximum number of tokens of a verdict"
+    )
     heads: HeadNames = HeadNames()
     score_range: tuple[float, float] | None = Field(
-        default=None, description="the model's own range, low,high, to be spread over 0 to 4"
+        default=None,
+        description="range of the model's own scores, low,high, which is mapped to 0 to 4",
     )
     calibration: CalibrationLines = CalibrationLines()
     weights: Weights = Weights()
@@ -106,5 +109,5 @@ def _read_rubric(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"rubric {path} cannot be read: {error}; give a text file") from error
     if not rubric:
-        raise Misconfigured(f"rubric {path} is empty: say what each attribute means")
+        raise Misconfigured(f"rubric {path} is empty: describe what each attribute means")
     return rubric

@@ -105,5 +105,5 @@ def _require_finite(scores: AttributeScores) -> None:
     for name in ATTRIBUTES:
         if not math.isfinite(value := getattr(scores, name)):
             raise Poison(
-                f"{name} is {value}: a score is a finite number; check the grader's weights"
+                f"{name} is {value}: a score must be a finite number; check the grader's weights"
             )

@@ -64,7 +64,7 @@ class Adopter:
             self.intake.order.expect(partition, offset)
         # An earlier owner may have died between its commit and telling Kafka.
         await advise(self.source, {p: at for p in starts if (at := self.shards.stored[p])})
-        log.info("adopted", shards=sorted(wanted), read=len(unread))
+        log.info("shards_taken_over", shards=sorted(wanted), read=len(unread))
         return True
 
     async def _starts(self, adoption: Adoption, wanted: Collection[int]) -> dict[Partition, int]:

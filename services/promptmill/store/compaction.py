@@ -43,7 +43,7 @@ class Compaction:
             try:
                 await asyncio.to_thread(self._sink.compact, table)
             except Transient as error:
-                log.warning("not_compacted", table=table, error=str(error))
+                log.warning("compaction_failed", table=table, error=str(error))
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -122,7 +122,7 @@ class Flusher:
             return replace(plan, burials=())
         if plan.misplaced:
             await asyncio.gather(*map(self._move, plan.misplaced))
-            log.info("moved", messages=len(plan.misplaced))
+            log.info("misplaced_messages_moved", messages=len(plan.misplaced))
             return replace(plan, misplaced=())
         for table, batch in plan.batches.items():
             await asyncio.to_thread(self._sink.commit, table, batch)
@@ -150,4 +150,4 @@ async def advise(source: Source, positions: Mapping[Partition, int]) -> None:
     try:
         await source.commit({p: Position(offset) for p, offset in positions.items()})
     except (Stale, Transient) as error:
-        log.info("advice_not_taken", partitions=len(positions), error=str(error))
+        log.info("offset_commit_failed", partitions=len(positions), error=str(error))

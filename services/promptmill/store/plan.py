@@ -276,5 +276,5 @@ class _Draft:
             is_letters = self._tables[partition.topic] is TableName.DEAD_LETTERS
             if is_letters and partition.number in self._marked - advances.keys():
                 if position is None:  # what is marked was stored, which has moved the position
-                    raise AssertionError(f"{partition}: a mark without a stored letter")
+                    raise AssertionError(f"{partition}: a replay mark has no stored dead letter")
                 advances[partition.number] = Advance(position, position)

@@ -109,6 +109,8 @@ def burier(sender: Sender, prefix: str) -> Bury:
             attempts=1,
         )
         await publish_letter(letter, send)
-        log.warning("record_buried", partition=str(delivery.partition), offset=delivery.offset)
+        log.warning(
+            "record_dead_lettered", partition=str(delivery.partition), offset=delivery.offset
+        )
 
     return bury

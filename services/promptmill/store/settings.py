@@ -21,11 +21,15 @@ class StoreSettings(StageSettings):
     stage: ClassVar[str] = "store"
 
     flush_delay_s: float = Field(
-        default=1.0, gt=0, description="longest wait of a message before it is stored"
+        default=1.0, gt=0, description="longest time that a message waits before it is stored"
     )
-    flush_rows: int = Field(default=10_000, ge=1, description="messages of one commit at most")
+    flush_rows: int = Field(
+        default=10_000, ge=1, description="maximum number of messages in one commit"
+    )
     compact_commits: int = Field(
-        default=200, ge=0, description="flushes after which small files are merged; 0: never"
+        default=200,
+        ge=0,
+        description="number of commits after which small files are merged; 0: never",
     )
 
     def sink_limits(self) -> SinkLimits:

@@ -300,7 +300,7 @@ async def test_a_message_larger_than_the_broker_takes_is_buried(rig: Rig) -> Non
     await eventually(lambda: settled(rig, 3))
     (letter,) = await rig.letters()
     assert letter.reason == "poison"
-    assert "larger than the broker takes" in letter.detail
+    assert "larger than the broker accepts" in letter.detail
     assert sorted(await rig.echoes()) == [0, 2]
 
 

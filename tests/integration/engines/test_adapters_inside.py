@@ -49,7 +49,9 @@ async def test_an_adapter_changes_the_answers_of_those_who_name_it_and_no_others
             answers(engine), answers(engine, "legal"), answers(engine, "code")
         )
         assert engine._model.core.config.lora_config.max_lora_rank == 16
-        with pytest.raises(Poison, match=r"'pirate' is not loaded here \(loaded: legal, code\)"):
+        with pytest.raises(
+            Poison, match=r"'pirate' is not loaded in this worker \(loaded: legal, code\)"
+        ):
             await answers(engine, "pirate")
     assert together[0] == plain
     assert len({*map(tuple, together)}) == 3

@@ -75,7 +75,7 @@ async def test_seeded_prompts_that_fill_the_context_do_not_kill_the_engine(
 async def test_a_prompt_longer_than_the_context_is_poison_before_the_engine_sees_it(
     generator: VllmGenerator,
 ) -> None:
-    with pytest.raises(Poison, match=r"messages have \d+ tokens, the model's context takes 2047"):
+    with pytest.raises(Poison, match=r"messages have \d+ tokens, the model's context holds 2047"):
         await generator.generate(asked("one two three " * 2000))
     assert outstanding(generator) == 0
 
@@ -170,7 +170,7 @@ async def test_a_form_that_the_engine_refuses_is_poison(generator: VllmGenerator
 
 async def test_an_adapter_that_is_not_loaded_is_poison(generator: VllmGenerator) -> None:
     request = GenerateRequest("r", (Message(role="user", content="Hi"),), Sampling(), 1, "pirate")
-    with pytest.raises(Poison, match="'pirate' is not loaded here"):
+    with pytest.raises(Poison, match="'pirate' is not loaded in this worker"):
         await generator.generate(request)
 
 

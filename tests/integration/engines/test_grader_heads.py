@@ -55,7 +55,7 @@ async def test_labels_of_other_names_are_read_by_the_names_that_are_set(
 @pytest.mark.parametrize(
     ("heads", "told"),
     [
-        ({}, r"labels are good, true, clear, hard, long: they must name each of"),
+        ({}, r"labels are good, true, clear, hard, long; they must name each of"),
         ({"helpfulness": "best"}, r"heads has 'best', the grader's labels are good, true"),
     ],
     ids=["none", "wrong"],

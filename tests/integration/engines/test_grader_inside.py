@@ -86,7 +86,7 @@ async def test_a_conversation_longer_than_the_context_is_refused_not_cut(
     grader: VllmGrader,
 ) -> None:
     request = GradeRequest("long", CONVERSATIONS[0][0], "one two three " * 4000)
-    with pytest.raises(Poison, match=r"messages have \d+ tokens, the model's context takes 4096"):
+    with pytest.raises(Poison, match=r"messages have \d+ tokens, the model's context holds 4096"):
         await grader.grade(request)
 
 

@@ -157,7 +157,7 @@ def test_a_prompt_beyond_the_context_of_every_running_model_is_refused(
         redis.set(f"promptmill:{place.prefix}worker:i", orjson.dumps(worker), ex=60)
         done = promptmill("publish", file, "--run", "r", "--json")
     assert (done.code, done.json["published"], done.json["invalid"]) == (3, 1, 1)
-    assert "line 2: messages is 'a b c d e': the model's context has 5 tokens" in done.err
+    assert "line 2: messages is 'a b c d e': the model's context holds 5 tokens" in done.err
 
 
 def test_topics_that_do_not_exist_are_named(

@@ -68,7 +68,7 @@ async def test_a_log_is_read_on_from_where_one_was(
 
 
 async def test_a_start_beyond_the_end_of_the_log_is_an_error(topic: str, reader: LogReader) -> None:
-    with pytest.raises(Misconfigured, match="known up to offset 7, but its log holds 0 to 0"):
+    with pytest.raises(Misconfigured, match="stored up to offset 7, but its log holds 0 to 0"):
         await everything(reader, topic, {1: 7})
 
 

@@ -129,7 +129,9 @@ async def test_a_broker_that_ends_at_its_start_is_explained(cluster: KafkaCluste
     identity.write_text(kept.replace("node.id=3", "node.id=9"))
     try:
         cluster.start(3)
-        with pytest.raises(Fatal, match=r"(?s)kafka-3 ended while it started; see .*kafka-3\.log"):
+        with pytest.raises(
+            Fatal, match=r"(?s)kafka-3 exited while it was starting; see .*kafka-3\.log"
+        ):
             cluster.wait_ready(3)
     finally:
         identity.write_text(kept)

@@ -108,7 +108,7 @@ def test_a_second_up_finds_the_running_stack(home: Path) -> None:
     assert up(home) == find(home) == first
     assert up(home, brokers=1) == first
     assert processes(home) == before
-    with pytest.raises(Misconfigured, match=r"has a stack of 1 broker.*3 were asked for"):
+    with pytest.raises(Misconfigured, match=r"has a stack of 1 broker.*3 were requested"):
         up(home, brokers=3)
 
 
@@ -231,7 +231,7 @@ def test_a_server_that_cannot_start_is_explained_and_the_other_stopped(home: Pat
     data = home / "redis" / "data" / "appendonlydir"
     (base,) = data.glob("*.base.rdb")
     base.write_bytes(b"REDIS9999 from the future")
-    with pytest.raises(Fatal, match=r"Redis ended while it started.*PROMPTMILL_REDIS_SERVER"):
+    with pytest.raises(Fatal, match=r"Redis exited while it was starting.*PROMPTMILL_REDIS_SERVER"):
         up(home)
     assert [_processes_with(str(marker)) for marker in _markers(home)] == [0, 0]
 

@@ -125,7 +125,7 @@ async def test_retriable_errors_are_repeated_and_counted(rig: Rig) -> None:
         (TopicAuthorizationFailedError("items"), Misconfigured, "allow this worker's user to read"),
         (GroupAuthorizationFailedError("g"), Misconfigured, "with the group"),
         (UnsupportedCodecError("snappy"), Misconfigured, "install aiokafka with that codec"),
-        (KafkaError("Unexpected error during coordination"), Fatal, "cannot be polled"),
+        (KafkaError("Unexpected error during coordination"), Fatal, "a poll of Kafka failed"),
         (ValueError("a bug in the client"), Fatal, "a bug in the client"),
     ],
 )
@@ -175,7 +175,7 @@ async def test_a_poll_task_that_is_cancelled_ends_the_member(rig: Rig) -> None:
     member = await joined(rig)
     (task,) = source_of(member)._subscriber.tasks
     task.cancel()
-    with pytest.raises(Fatal, match="the poll loop returned"):
+    with pytest.raises(Fatal, match="the poll loop ended"):
         await asyncio.wait_for(member.task, PATIENCE_S)
 
 

@@ -34,7 +34,7 @@ async def test_polls_that_go_on_failing_make_a_worker_unready_until_they_stop() 
         assert await ready() == (200, "ready")
         clock.now += UNREADY_AFTER_S + 1
         metrics.poll_failed("kafka_connection_error")
-        assert await ready() == (503, "polls of Kafka fail for 11 s")
+        assert await ready() == (503, "polls of Kafka have failed for 11 s")
         async with http.get(f"{server.url}/metrics") as answer:
             shown = await answer.text()
         clock.now += POLLS_QUIET_S + 1

@@ -50,7 +50,7 @@ def test_an_adapter_of_this_model_passes_whatever_else_is_in_it(tmp_path: Path) 
     [
         (q_proj(a=(4, 16)), r"q_proj\.lora_A has width 16, the model's is 32"),
         (q_proj(b=(32, 4)), r"q_proj\.lora_B has width 32, the model's is 64"),
-        ({"base_model.model.other.lora_A.weight": (4, 32)}, "none of its matrices belongs"),
+        ({"base_model.model.other.lora_A.weight": (4, 32)}, "none of its matrices matches"),
     ],
 )
 def test_an_adapter_of_another_model_is_refused(adapter: Shapes, told: str, tmp_path: Path) -> None:
@@ -65,5 +65,5 @@ def test_a_model_whose_weights_are_not_here_is_left_to_vllm(tmp_path: Path) -> N
 def test_weights_in_another_format_are_refused(tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / WEIGHTS).write_bytes(b"PK\x03\x04")
-    with pytest.raises(Misconfigured, match="is no safetensors file"):
+    with pytest.raises(Misconfigured, match="is not a valid safetensors file"):
         check_shapes("law", tmp_path / "adapter", tmp_path)

@@ -65,12 +65,12 @@ def missing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (missing, "no such folder; give the adapter's folder"),
+        (missing, "the folder does not exist; give the folder"),
         (without_config, r"no adapter_config\.json; give a LoRA adapter"),
         (without_safetensors, r"no adapter_model\.safetensors; save .*safe_serialization"),
-        (with_broken_config, "is no JSON .*; save it anew"),
-        (with_a_list_for_config, "is no JSON object; save it anew"),
-        (of_another_kind, "peft_type is 'IA3'; only LORA"),
+        (with_broken_config, "is not valid JSON .*; save the adapter again"),
+        (with_a_list_for_config, "is not a JSON object; save the adapter again"),
+        (of_another_kind, "peft_type is 'IA3', .*; use an adapter of type LORA"),
         (without_rank, "rank r is 0; correct"),
     ],
 )

@@ -68,19 +68,21 @@ async def test_a_conversation_that_fills_the_context_leaves_no_room_for_an_answe
     generating: Renderer,
 ) -> None:
     five = (Message(role="user", content="a b c d e"),)
-    with pytest.raises(Poison, match="messages have 6 tokens, the model's context takes 5"):
+    with pytest.raises(Poison, match="messages have 6 tokens, the model's context holds 5"):
         await generating.render(five)
 
 
 async def test_a_grader_reads_up_to_its_whole_context(grading: Renderer) -> None:
     assert len(await grading.render(QUESTION, "a b c")) == 6
-    with pytest.raises(Poison, match="messages have 7 tokens, the model's context takes 6"):
+    with pytest.raises(Poison, match="messages have 7 tokens, the model's context holds 6"):
         await grading.render(QUESTION, "a b c d")
 
 
 async def test_roles_that_the_template_refuses_are_poison(generating: Renderer) -> None:
     turns = (Message(role="assistant", content="Hello."), *QUESTION)
-    with pytest.raises(Poison, match="assistant, user: the model's chat template refuses"):
+    with pytest.raises(
+        Poison, match=("chat template refuses messages with the roles assistant, user")
+    ):
         await generating.render(turns)
 
 

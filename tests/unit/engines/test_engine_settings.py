@@ -61,7 +61,9 @@ def test_other_arguments_are_passed_on_from_flags_environment_and_file(
 
 @pytest.mark.parametrize("name", [*OWNED, "data_parallel_backend"])
 def test_what_promptmill_sets_itself_is_refused(name: str) -> None:
-    with pytest.raises(Misconfigured, match=rf"vllm\.{name} is 1: not passed on; \w+"):
+    with pytest.raises(
+        Misconfigured, match=rf"vllm\.{name} is 1: this argument cannot be set; \w+"
+    ):
         parsed("--vllm", f"{name}=1").vllm_options()
 
 
@@ -90,8 +92,8 @@ def test_contradictions_are_refused(flags: str, told: str) -> None:
         ("--dtype int3", "dtype is 'int3'"),
         ("--gpu-memory-share 1.5", "gpu_memory_share is '1.5'"),
         ("--sequences 0", "sequences is '0'"),
-        ("--vllm seed", "vllm is 'seed'.*no pair"),
-        ("--adapters law", "adapters is 'law'.*no pair"),
+        ("--vllm seed", "vllm is 'seed'.*not a NAME=VALUE pair"),
+        ("--adapters law", "adapters is 'law'.*not a NAME=VALUE pair"),
     ],
 )
 def test_a_wrong_value_is_named(flags: str, told: str) -> None:
@@ -117,9 +119,9 @@ def test_the_names_of_heads_reach_the_grader_in_vllm_too() -> None:
 def test_adapters_are_looked_at_and_belong_to_vllm(tmp_path: Path) -> None:
     flag = ("--adapters", f"law={tmp_path}/a,code={tmp_path}/b")
     assert parsed(*flag).adapters == {"law": f"{tmp_path}/a", "code": f"{tmp_path}/b"}
-    with pytest.raises(Misconfigured, match=r"adapters\.law is .*/a: there is no such folder"):
+    with pytest.raises(Misconfigured, match=r"adapters\.law is .*/a: the folder does not exist"):
         parsed(*flag).loaded_adapters()
-    with pytest.raises(Misconfigured, match="engine is 'openai': only vllm loads them"):
+    with pytest.raises(Misconfigured, match="engine is 'openai': only vllm loads adapters"):
         parsed(*flag, "--engine", "openai").loaded_adapters()
     assert parsed().loaded_adapters() == {}
 

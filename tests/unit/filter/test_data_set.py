@@ -77,7 +77,7 @@ async def test_claims_are_not_rebuilt_from_another_store(tmp_path: Path) -> None
     await data_set.wait()
     shutil.rmtree(tmp_path / "store")
     create(tmp_path / "store")
-    with pytest.raises(Misconfigured, match="another data set"):
+    with pytest.raises(Misconfigured, match="no longer holds the data set"):
         await data_set.snapshot(TableName.RECORDS)
 
 

@@ -57,7 +57,7 @@ def test_one_model_that_takes_the_prompt_is_enough() -> None:
 
 def test_a_prompt_that_no_model_takes_is_refused_for_the_longest_context() -> None:
     check = AnyOf([ContextLimit(2, words), ContextLimit(3, words)])
-    with pytest.raises(ContractError, match="context has 3 tokens"):
+    with pytest.raises(ContractError, match="context holds 3 tokens"):
         check(asking("one two three four"))
 
 

@@ -165,14 +165,14 @@ def test_text_parts_are_joined_and_developer_means_system() -> None:
     [
         ({"temperature": 3}, "body.temperature", "within the limit"),
         ({"max_completion_tokens": 0}, "body.max_completion_tokens", "within the limit"),
-        ({"max_tokens": 5, "max_completion_tokens": 6}, "body.max_tokens", "keep one"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "body.max_tokens", "keep only one"),
         ({"n": 10_000}, "body.n", "within the limit"),
         ({"tools": []}, "body.tools", "remove the field"),
-        ({"metadata": {"year": 1}}, "body.metadata.year", "right type"),
-        ({"response_format": {"type": "xml"}}, "body.response_format", "one of these forms"),
-        ({"response_format": "json"}, "body.response_format", "one of these forms"),
+        ({"metadata": {"year": 1}}, "body.metadata.year", "expected type"),
+        ({"response_format": {"type": "xml"}}, "body.response_format", "one of these types"),
+        ({"response_format": "json"}, "body.response_format", "one of these types"),
         ({"messages": []}, "body.messages", "at least one"),
-        ({"messages": "Why?"}, "body.messages", "right type"),
+        ({"messages": "Why?"}, "body.messages", "expected type"),
         ({"messages": ["Why?"]}, "body.messages.0", "JSON object"),
         (
             {"messages": [{"role": "tool", "content": "x"}]},
@@ -182,7 +182,7 @@ def test_text_parts_are_joined_and_developer_means_system() -> None:
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
             "body.messages.0.content",
-            "right type",
+            "expected type",
         ),
     ],
 )
@@ -211,7 +211,7 @@ def test_nan_in_a_batch_request_is_refused_by_its_own_name() -> None:
 
 EXPECTED = {
     1: ("", "one JSON document"),
-    2: ("", "a line is one JSON object"),
+    2: ("", "a line must be one JSON object"),
     3: ("question", "not permitted"),
     4: ("prompt", "at least 1 character"),
     5: ("prompt", "valid string"),
@@ -219,7 +219,7 @@ EXPECTED = {
     7: ("messages", "valid list"),
     8: ("messages.0.role", "'system', 'user' or 'assistant'"),
     9: ("messages.0.content", "required"),
-    10: ("messages.1.role", "the user's or the system's"),
+    10: ("messages.1.role", "the user or the system"),
     11: ("sampling.temperature", "finite number"),
     12: ("sampling.temperature", "less than or equal to 2"),
     13: ("sampling.max_tokens", "greater than or equal to 1"),
@@ -229,7 +229,7 @@ EXPECTED = {
     17: ("tags.year", "valid string"),
     18: ("", "byte 39 is 0xff"),
     19: ("url", "'/v1/chat/completions'"),
-    20: ("body.messages", "has messages"),
+    20: ("body.messages", "needs messages"),
 }
 
 

@@ -163,11 +163,11 @@ async def test_a_broker_that_is_away_for_a_while_is_tried_again() -> None:
 
 async def test_what_the_broker_never_takes_is_invalid() -> None:
     rig = Rig()
-    rig.sender.failures["a"] = [Poison("larger than the broker takes")]
+    rig.sender.failures["a"] = [Poison("larger than the broker accepts")]
     assert await rig.publish(asking("a"), asking("b")) == ["invalid", "published"]
     error = rig.results[0].error
     assert error is not None
-    assert "larger than the broker takes" in error.limit
+    assert "larger than the broker accepts" in error.limit
 
 
 async def test_a_broker_that_stays_away_ends_the_publishing_with_honest_counts() -> None:

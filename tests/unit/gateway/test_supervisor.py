@@ -73,9 +73,9 @@ async def test_all_workers_stop_when_told(tmp_path: Path) -> None:
 
 async def test_a_misconfigured_worker_ends_all_of_them_with_its_last_words(tmp_path: Path) -> None:
     reports = Reports()
-    wrong = "import sys; sys.stderr.write('no model: give --model'); raise SystemExit(78)"
+    wrong = "import sys; sys.stderr.write('no model was given: use --model'); raise SystemExit(78)"
     keeper = supervisor([Program("a", "x"), Program("b", "x", code=wrong)], tmp_path, reports)
-    with pytest.raises(Misconfigured, match=r"b cannot run.*no model: give --model"):
+    with pytest.raises(Misconfigured, match=r"b cannot run.*no model was given: use --model"):
         await asyncio.wait_for(keeper.run(), 30)
     assert len(reports.of("worker_stopped")) >= 1
 

@@ -59,4 +59,4 @@ def test_a_full_disk_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(checks, "_FREE_BYTES", 10**18)
     found = findings(tmp_path)["free disk space"]
     assert not found.ok
-    assert "make room" in found.remedy
+    assert "free at least" in found.remedy

@@ -130,7 +130,7 @@ def test_bytes_that_differ_from_the_lock_are_refused_and_not_kept(
     repository: Path, tmp_path: Path
 ) -> None:
     wanted = (JARS[0], replace(JARS[1], sha256="0" * 64))
-    with pytest.raises(Misconfigured, match=r"bellows-1\.0\.jar .*the lock wants .*0{64}"):
+    with pytest.raises(Misconfigured, match=r"bellows-1\.0\.jar .*the lock expects .*0{64}"):
         resolve_jars(tmp_path / "cache", wanted)
     assert not (tmp_path / "cache" / "bellows-1.0.jar").exists()
 

@@ -56,7 +56,7 @@ def test_a_server_that_was_asked_for_is_used_or_refused(
     with pytest.raises(Misconfigured, match=r"old is Redis 5\.0\.7; promptmill needs 6\.2"):
         find_binary()
     monkeypatch.setenv(BINARY_VARIABLE, str(tmp_path / "absent"))
-    with pytest.raises(Misconfigured, match="absent is no Redis server that runs"):
+    with pytest.raises(Misconfigured, match="absent is not a Redis server that runs"):
         find_binary()
 
 

@@ -15,7 +15,7 @@ from promptmill.local.state import StackState, state_file, write_state
 
 @pytest.mark.parametrize("brokers", [0, 2, 4, -1])
 def test_a_stack_has_one_broker_or_three(brokers: int, tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match=f"brokers is {brokers}; the local stack has 1 or 3"):
+    with pytest.raises(Misconfigured, match=f"brokers is {brokers}; the local stack runs 1 or 3"):
         up(tmp_path, brokers)
 
 

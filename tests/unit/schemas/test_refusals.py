@@ -54,7 +54,7 @@ def with_changes(**changes: Any) -> bytes:
             {"messages": [{"role": "assistant", "content": "x"}]},
             "messages.0.role",
             "'assistant'",
-            "the last message is the user's",
+            "the last message must come from the user",
         ),
         ({"sampling": {"temperature": 3.5}}, "sampling.temperature", "3.5", "equal to 2"),
         ({"sampling": {"max_tokens": 0}}, "sampling.max_tokens", "0", "equal to 1"),
@@ -158,7 +158,9 @@ def test_a_completion_without_all_candidates_is_refused() -> None:
             "timings": {"started_at": "2026-01-01T00:00:00Z", "work_s": 1.0},
         }
     )
-    with pytest.raises(ContractError, match=r"candidates\.index is \[0\]: indexes 0 to 1"):
+    with pytest.raises(
+        ContractError, match=r"candidates\.index is \[0\]: the indexes must run from 0 to 1"
+    ):
         decode(Completion, raw)
 
 

@@ -250,7 +250,7 @@ async def test_a_shard_assigned_again_takes_nothing_from_an_earlier_flush(
 
     def fail(step: str) -> None:
         if step in failing:
-            raise Unavailable("memory://: no space left")
+            raise Unavailable("memory://: there is no space left")
 
     log.put(0, prompt("a"), prompt("b"))
     async with member(log, store.sink(step=fail)) as one:
@@ -347,7 +347,9 @@ async def test_a_log_that_ends_before_its_table_stops_the_sink(
     log.messages[Partition("records", 0)] = [b"{}"]
     async with member(log, store.sink()) as two:
         await two.source.assign(every_partition())
-        with pytest.raises(Misconfigured, match="offset 2, the log holds 0 to 1"):
+        with pytest.raises(
+            Misconfigured, match="offset 2, but the log ends before it .it holds 0 to 1"
+        ):
             await two.running
 
 
@@ -448,7 +450,7 @@ async def test_a_moved_message_is_acknowledged_before_its_position_is_stored(
 
     def fail(step: str) -> None:
         if full[0] and step == "checked:records":
-            raise Unavailable("memory://: no space left")
+            raise Unavailable("memory://: there is no space left")
 
     async with member(log, store.sink(step=fail), layout=Layout(PARTITIONS)) as one:
         await one.source.assign([*every_partition(), added])
@@ -470,7 +472,7 @@ async def test_a_topic_made_anew_under_a_running_sink_stops_it(
         partition = Partition("records", 0)
         log.messages[partition] = log.messages[partition][:1]
         one.source.seek(partition, 0)  # as a client does whose position is out of range
-        with pytest.raises(Misconfigured, match="offset 5, the log holds 0 to 1"):
+        with pytest.raises(Misconfigured, match="is 5, but the log holds 0 to 1"):
             await one.running
 
 
@@ -512,7 +514,7 @@ async def test_a_log_that_retention_has_emptied_up_to_the_position_is_read_on(
 async def test_a_source_that_is_lost_ends_the_sink(log: Log, store: SharedStore) -> None:
     async with member(log, store.sink()) as one:
         await one.assign()
-        one.loop.on_lost(Fatal("the poll loop returned"))
+        one.loop.on_lost(Fatal("the poll loop ended"))
         with pytest.raises(Fatal, match="poll loop"):
             await one.running
 

@@ -262,7 +262,7 @@ async def test_a_topic_made_anew_between_two_assignments_ends_the_member(rig: Ri
         del broker.logs[partition]
         broker.offsets["workers"].pop(partition, None)
     await broker.rebalance("workers")
-    with pytest.raises(Misconfigured, match="the topic was made anew"):
+    with pytest.raises(Misconfigured, match="the topic was recreated"):
         await asyncio.wait_for(member.task, 60)
 
 

@@ -41,8 +41,8 @@ def check_shapes(name: str, adapter: Path, model: Path) -> None:
             )
     if base and not known:
         raise Misconfigured(
-            f"adapters.{name} is {adapter}: none of its matrices belongs to {model.name}; give an "
-            "adapter that was trained on this model"
+            f"adapters.{name} is {adapter}: none of its matrices matches a layer of {model.name}; "
+            "give an adapter that was trained on this model"
         )
 
 
@@ -53,7 +53,9 @@ def tensor_shapes(file: Path) -> Shapes:
             (length,) = struct.unpack("<Q", content.read(8))
             header = json.loads(content.read(length))
     except (OSError, ValueError, struct.error) as error:
-        raise Misconfigured(f"{file} is no safetensors file: {error}; save it anew") from error
+        raise Misconfigured(
+            f"{file} is not a valid safetensors file: {error}; save it again"
+        ) from error
     return {key: tuple(v["shape"]) for key, v in header.items() if key != "__metadata__"}
 
 

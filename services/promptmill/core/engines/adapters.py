@@ -31,20 +31,35 @@ def highest_rank(folders: Iterable[str]) -> int:
 def _check(name: str, folder: Path) -> Path:
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
-        raise _refusal(name, folder, "there is no such folder", "give the adapter's folder")
+        raise _refusal(
+            name, folder, "the folder does not exist", "give the folder that holds the adapter"
+        )
     if not (folder / CONFIG).is_file():
-        raise _refusal(name, folder, f"it has no {CONFIG}", "give a LoRA adapter as peft saves it")
+        raise _refusal(
+            name,
+            folder,
+            f"it has no {CONFIG}",
+            "give a LoRA adapter in the format that peft saves",
+        )
     config = _read_config(name, folder)
     if config.get("peft_type", "LORA") != "LORA":
         kind = config["peft_type"]
-        raise _refusal(name, folder, f"its peft_type is {kind!r}", "only LORA can be loaded")
+        raise _refusal(
+            name,
+            folder,
+            f"its peft_type is {kind!r}, which is not supported",
+            "use an adapter of type LORA",
+        )
     if not all(isinstance(rank, int) and rank > 0 for rank in _ranks(config)):
         raise _refusal(
-            name, folder, f"its rank r is {config.get('r')!r}", f"correct {CONFIG}: r is above 0"
+            name,
+            folder,
+            f"its rank r is {config.get('r')!r}",
+            f"correct {CONFIG}: r must be above 0",
         )
     if not (folder / WEIGHTS).is_file():
         raise _refusal(
-            name, folder, f"it has no {WEIGHTS}", "save its weights with safe_serialization=True"
+            name, folder, f"it has no {WEIGHTS}", "save the adapter with safe_serialization=True"
         )
     return folder
 
@@ -57,9 +72,11 @@ def _read_config(name: str, folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_bytes())
     except (OSError, ValueError) as error:
-        raise _refusal(name, folder, f"its {CONFIG} is no JSON ({error})", "save it anew") from None
+        raise _refusal(
+            name, folder, f"its {CONFIG} is not valid JSON ({error})", "save the adapter again"
+        ) from None
     if not isinstance(config, dict):
-        raise _refusal(name, folder, f"its {CONFIG} is no JSON object", "save it anew")
+        raise _refusal(name, folder, f"its {CONFIG} is not a JSON object", "save the adapter again")
     return config
 
 

@@ -101,7 +101,9 @@ def _grade_form(grading: GradingOptions) -> GradeForm:
 
 def _require_http(http: HttpOptions | None) -> HttpOptions:
     if http is None:
-        raise Misconfigured("engine 'openai' needs a server: give --base-url http://HOST:PORT/v1")
+        raise Misconfigured(
+            "engine 'openai' needs the address of a server: give --base-url http://HOST:PORT/v1"
+        )
     return http
 
 
@@ -109,4 +111,6 @@ def _require_vllm(engine: str, model: str) -> None:
     if engine != "vllm":
         raise Misconfigured(f"engine {engine!r} is not available; use vllm, openai or scripted")
     if not model:
-        raise Misconfigured("no model: give --model FOLDER or a name at the model hub")
+        raise Misconfigured(
+            "no model was given: use --model with a folder or with a name from the model hub"
+        )

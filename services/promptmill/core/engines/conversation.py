@@ -81,7 +81,7 @@ class Renderer:
         except TemplateError as error:
             roles = ", ".join(role for role, _ in turns)
             raise Poison(
-                f"messages with roles {roles}: the model's chat template refuses them ({error}); "
+                f"the model's chat template refuses messages with the roles {roles} ({error}); "
                 "change the order of the turns or the model"
             ) from error
         return list(encoded["input_ids"])
@@ -91,6 +91,6 @@ class Renderer:
         limit = self._context_tokens - (1 if self._answers else 0)
         if tokens > limit:
             raise Poison(
-                f"messages have {tokens} tokens, the model's context takes {limit}; shorten the "
+                f"messages have {tokens} tokens, the model's context holds {limit}; shorten the "
                 "conversation or use a model with a longer context"
             )

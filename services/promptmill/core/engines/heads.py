@@ -66,9 +66,9 @@ def read_heads(labels: Sequence[str], names: Mapping[str, str] | None = None) ->
     found = _complete_sets(labels)
     if len(found) != 1:
         raise Misconfigured(
-            f"the grader's labels are {', '.join(labels)}: they must name each of "
-            f"{', '.join(ATTRIBUTES)} once, alone or with one common prefix; say which is which "
-            "with --heads.helpfulness LABEL and so on, or correct id2label in config.json"
+            f"the grader's labels are {', '.join(labels)}; they must name each of "
+            f"{', '.join(ATTRIBUTES)} once, alone or with one common prefix; map them with "
+            "--heads.helpfulness LABEL and so on, or correct id2label in config.json"
         )
     return Heads(found[0])
 

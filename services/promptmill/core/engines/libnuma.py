@@ -60,7 +60,9 @@ def provide_libnuma(folder: Path) -> None:
     ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     paths = [str(folder), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
     os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(paths)
-    log.info("libnuma_stands_in", path=str(path), reason=f"{SONAME} is not on this machine")
+    log.info(
+        "libnuma_stub_used", path=str(path), reason=f"{SONAME} is not installed on this machine"
+    )
 
 
 def _loads(name: str) -> bool:

@@ -16,13 +16,18 @@ class ModelSettings(StageSettings):
     """What is told of the model before it is known which engine runs it."""
 
     engine: Literal["vllm", "openai", "scripted"] = Field(
-        default="vllm", description="what runs the model; scripted is for tests and load runs only"
+        default="vllm",
+        description="engine that runs the model; scripted is only for tests and load runs",
     )
     model: str = Field(
-        default="", description="folder of the model, its name at the hub, or at the server"
+        default="", description="folder of the model, or its name at the model hub or on the server"
     )
     slots: int = Field(
-        default=0, ge=0, description="records at work at once; 0 is enough to keep the engine full"
+        default=0,
+        ge=0,
+        description=(
+            "records processed at the same time; 0 chooses enough to keep the engine busy"
+        ),
     )
 
     @property

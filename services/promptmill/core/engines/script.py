@@ -61,7 +61,9 @@ def read_script(text: str) -> Script:
         name, _, value = part.partition("=")
         if name not in kinds:
             known = ", ".join(kinds)
-            raise Misconfigured(f"script has no {name!r}; use name=value with names of {known}")
+            raise Misconfigured(
+                f"script has no setting {name!r}; use name=value with one of {known}"
+            )
         values[name] = _number(name, value, kinds[name])
     return Script(**values)  # type: ignore[arg-type]
 
@@ -70,9 +72,13 @@ def _number(name: str, text: str, kind: type) -> float:
     try:
         value: float = kind(text)
     except ValueError:
-        raise Misconfigured(f"script's {name} is {text!r}; give a {kind.__name__}") from None
+        raise Misconfigured(
+            f"script's {name} is {text!r}; it must be of type {kind.__name__}"
+        ) from None
     if not math.isfinite(value) or value < 0:
-        raise Misconfigured(f"script's {name} is {text}; give a finite number from 0 on")
+        raise Misconfigured(
+            f"script's {name} is {text}; it must be a finite number that is not negative"
+        )
     return value
 
 
@@ -113,11 +119,13 @@ class Player:
             self._dead = True
             self._require_alive()
         if lasting.random() < self.script.poison:
-            raise Poison(f"request {key} is poison by script; it never succeeds")
+            raise Poison(f"the script makes request {key} fail every time")
         if passing.random() < self.script.transient:
-            raise Transient(f"request {key} fails by script in attempt {attempt}; try again")
+            raise Transient(
+                f"the script makes attempt {attempt} of request {key} fail; a retry may succeed"
+            )
         del self._attempts[key]
 
     def _require_alive(self) -> None:
         if self._dead:
-            raise EngineDead("the scripted engine has died, as its script has it")
+            raise EngineDead("the scripted engine has died, as its script demands")

@@ -91,7 +91,7 @@ class ScriptedGrader:
         await self._player.play(request.request_id, *texts)
         draws = self._player.draws("scores", *texts)
         if draws.random() < self._player.script.nan:
-            raise Poison("helpfulness is nan by script: a score must be a finite number")
+            raise Poison("the script makes helpfulness nan: a score must be a finite number")
         return AttributeScores(
             **{name: min(4.0, max(0.0, draws.gauss(2, 1))) for name in ATTRIBUTES}
         )
@@ -104,7 +104,10 @@ def _words(player: Player, *texts: str) -> int:
     """The conversation's length; raises ``Poison`` when the context does not take it."""
     words, limit = sum(len(text.split()) for text in texts), player.script.context
     if words > limit:
-        raise Poison(f"messages have {words} words, the script's context takes {limit}; shorten")
+        raise Poison(
+            f"messages have {words} words, the script's context holds {limit}; shorten the "
+            "conversation"
+        )
     return words
 
 

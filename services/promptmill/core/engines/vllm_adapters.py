@@ -28,8 +28,8 @@ def adapter_arguments(options: VllmOptions, on_cpu: bool) -> dict[str, Any]:
     needed, offered = highest_rank(options.adapters.values()), get_args(MaxLoRARanks)
     if needed > max(offered):
         raise Misconfigured(
-            f"an adapter has rank {needed}: vLLM takes up to {max(offered)}; merge it into the "
-            "model or train it with a lower rank"
+            f"an adapter has rank {needed}, but vLLM supports ranks up to {max(offered)}; merge "
+            "it into the model or train it with a lower rank"
         )
     count = len(options.adapters)
     slots = count + 1 if on_cpu else min(count, ADAPTERS_TOGETHER)
@@ -51,4 +51,6 @@ def check_adapters(options: VllmOptions, config: VllmConfig) -> None:
         try:
             PEFTHelper.from_local_dir(folder, None).validate_legal(config.lora_config)
         except (ValueError, TypeError) as error:
-            raise Misconfigured(f"adapters.{name} is {folder}: vLLM refuses it: {error}") from error
+            raise Misconfigured(
+                f"adapters.{name} is {folder}: vLLM cannot load it: {error}"
+            ) from error

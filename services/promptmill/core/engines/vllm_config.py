@@ -111,6 +111,6 @@ def _architectures(options: VllmOptions) -> list[str]:
     try:
         names = json.loads(path.read_bytes()).get("architectures") or []
     except (ValueError, AttributeError) as error:
-        raise Misconfigured(f"{path} is not a model's config: {error}") from error
+        raise Misconfigured(f"{path} is not a valid model configuration: {error}") from error
     suffix = "ForSequenceClassification"
     return [*names, *(name.replace(suffix, "ForCausalLM") for name in names if suffix in name)]

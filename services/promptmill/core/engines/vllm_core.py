@@ -57,9 +57,9 @@ def translate(error: Exception) -> PromptmillError:
     if isinstance(error, PromptmillError):
         return error
     if isinstance(error, EngineDeadError):
-        return EngineDead(f"the engine's processes are gone: {error}")
+        return EngineDead(f"the engine's processes have exited: {error}")
     if isinstance(error, VLLMServerError):
         return Transient(f"the engine failed on this request: {error.__cause__ or error}")
     if isinstance(error, (VLLMClientError, ValueError, TypeError)):
-        return Poison(f"the engine refuses the request: {error}; change the prompt's sampling")
+        return Poison(f"the engine refused the request: {error}; change the prompt's sampling")
     return EngineDead(f"the engine failed: {type(error).__name__}: {error}")

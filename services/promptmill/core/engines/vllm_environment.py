@@ -82,6 +82,6 @@ def runs_on_cpu() -> bool:
     except (ImportError, OSError) as error:
         raise Misconfigured(
             f"vLLM cannot be loaded ({error}); install it with scripts/setup, or "
-            "promptmill[cpu] or promptmill[gpu] with pip, or use --engine openai"
+            "promptmill[cpu] or promptmill[gpu] with pip, or use a server with --engine openai"
         ) from error
     return bool(current_platform.is_cpu())

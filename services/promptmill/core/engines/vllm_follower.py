@@ -92,9 +92,12 @@ class Follower:
         try:
             while not self._stop.is_set():
                 if first.done():
-                    raise EngineDead(f"the first rank, on {hosts.master_addr}, is gone")
+                    raise EngineDead(f"the first rank, on {hosts.master_addr}, has exited")
                 if lost := [pid for pid in pids if not process_group.lives(pid, self._mark)]:
-                    raise EngineDead(f"the rank in process {lost[0]} is gone; the others follow")
+                    raise EngineDead(
+                        f"the rank in process {lost[0]} has exited, so the others of its group "
+                        "are stopped"
+                    )
                 with suppress(TimeoutError):
                     async with asyncio.timeout(WATCH_INTERVAL_S):
                         await self._stop.wait()

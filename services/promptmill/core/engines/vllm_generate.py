@@ -103,7 +103,10 @@ class VllmGenerator:
             return None
         if name not in self._adapters:
             known = ", ".join(self._adapters) or "none"
-            raise Poison(f"adapter {name!r} is not loaded here (loaded: {known}); load or omit it")
+            raise Poison(
+                f"adapter {name!r} is not loaded in this worker (loaded: {known}); load it with "
+                "--adapters, or remove it from the prompt"
+            )
         from vllm.lora.request import LoRARequest
 
         number, folder = self._adapters[name]
@@ -113,7 +116,7 @@ class VllmGenerator:
 def _answer(output: Any, prompt_tokens: int) -> Answer:
     drawn = output.outputs[0]
     if drawn.finish_reason not in {"stop", "length"}:
-        raise Transient(f"the engine gave up with finish reason {drawn.finish_reason!r}")
+        raise Transient(f"the engine stopped with finish reason {drawn.finish_reason!r}")
     return Answer(
         text=drawn.text,
         finish_reason=drawn.finish_reason,

@@ -39,14 +39,14 @@ class VllmModel:
     def core(self) -> Core:
         """The engine; raises ``EngineDead`` before the start."""
         if self._core is None:
-            raise EngineDead("the engine is not started")
+            raise EngineDead("the engine has not been started")
         return self._core
 
     @property
     def renderer(self) -> Renderer:
         """From conversations to token ids."""
         if self._renderer is None:
-            raise EngineDead("the engine is not started")
+            raise EngineDead("the engine has not been started")
         return self._renderer
 
     @property
@@ -101,7 +101,7 @@ class VllmModel:
             self.core.check()
             silent = self.progress.silent_s()
         self.core.kill(
-            f"{self.progress.outstanding} requests outstanding and nothing computed for "
+            f"{self.progress.outstanding} requests are outstanding and none has made progress for "
             f"{silent:.0f} s (limit {self.watchdog_s:.0f} s): the engine hangs"
         )
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from promptmill.core.errors import Misconfigured
 
-_SAFETY = "only safetensors are loaded and no code that comes with a model is run"
+_SAFETY = "promptmill loads only safetensors and never runs code that comes with a model"
 _ADAPTERS = "use --adapters NAME=FOLDER"
-_MORE_WORKERS = "start more workers: each is one engine, and Kafka divides the work among them"
-_SERVER = "promptmill drives the engine itself and gives it token ids"
+_MORE_WORKERS = (
+    "start more workers instead: each has one engine, and Kafka divides the work among them"
+)
+_SERVER = "promptmill drives the engine itself and passes it token ids"
 
 OWNED = {
     "model": "use --model",
@@ -47,8 +49,10 @@ OWNED = {
 }
 
 ON_CPU = {
-    "enforce_eager": "on a CPU nothing is compiled",
-    "enable_chunked_prefill": "on a CPU a seeded request whose prefill is chunked ends the engine",
+    "enforce_eager": "compilation is disabled on a CPU",
+    "enable_chunked_prefill": (
+        "on a CPU a seeded request whose prefill is chunked crashes the engine"
+    ),
 }
 
 
@@ -56,9 +60,13 @@ def refuse_owned(extra: Mapping[str, Any], owned: Mapping[str, str] = OWNED) -> 
     """Raises ``Misconfigured`` for the first argument that promptmill sets itself."""
     for name, value in extra.items():
         if name in owned:
-            raise Misconfigured(f"vllm.{name} is {value!r}: not passed on; {owned[name]}")
+            raise Misconfigured(
+                f"vllm.{name} is {value!r}: this argument cannot be set; {owned[name]}"
+            )
         if name.startswith("data_parallel"):
-            raise Misconfigured(f"vllm.{name} is {value!r}: not passed on; {_MORE_WORKERS}")
+            raise Misconfigured(
+                f"vllm.{name} is {value!r}: this argument cannot be set; {_MORE_WORKERS}"
+            )
 
 
 def refuse_unknown(extra: Mapping[str, Any], known: Collection[str]) -> None:
@@ -68,5 +76,5 @@ def refuse_unknown(extra: Mapping[str, Any], known: Collection[str]) -> None:
             near = difflib.get_close_matches(name, known, 3) or ["see `vllm serve --help=all`"]
             raise Misconfigured(
                 f"vllm.{name} is {value!r}: the installed vLLM has no such engine argument; "
-                f"near it are: {', '.join(near)}"
+                f"similar ones are: {', '.join(near)}"
             )

@@ -85,7 +85,7 @@ class ProcessCore:
     async def _output(self, key: str, token_ids: list[int], params: Any, lora: Any) -> Any:
         engine, prompt = self._engine, {"prompt_token_ids": token_ids}
         if engine is None:
-            raise EngineDead("the engine is not started")
+            raise EngineDead("the engine has not been started")
         call = engine.encode if self._runner == "pooling" else engine.generate
         return [output async for output in call(prompt, params, key, lora_request=lora)][-1]
 
@@ -93,7 +93,7 @@ class ProcessCore:
         """An engine that has died explains every failure, and takes its ranks with it."""
         cause = translate(error)
         if self._engine is not None and self._engine.errored and not isinstance(cause, EngineDead):
-            cause = EngineDead(f"the engine's processes are gone: {error}")
+            cause = EngineDead(f"the engine's processes have exited: {error}")
         if isinstance(cause, EngineDead):
             self.kill(str(cause))
         return cause
@@ -102,7 +102,7 @@ class ProcessCore:
         """Notice a lost rank before vLLM does, which looks only now and then."""
         lost = [pid for pid in self.pids if not process_group.lives(pid, self._mark)]
         if lost:
-            self.kill(f"the engine's process {lost[0]} is gone; its group ends with it")
+            self.kill(f"the engine's process {lost[0]} has exited, so its whole group is stopped")
 
     def kill(self, reason: str) -> None:
         dead = self._require_dead()
@@ -119,7 +119,7 @@ class ProcessCore:
     def _require_dead(self) -> asyncio.Future[Any]:
         """A future that never has a result; it fails when the engine has died."""
         if self._dead is None:
-            raise EngineDead("the engine is not started")
+            raise EngineDead("the engine has not been started")
         return self._dead
 
     async def close(self) -> None:

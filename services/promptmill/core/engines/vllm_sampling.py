@@ -41,7 +41,9 @@ def sampling_params(sampling: Sampling, seed: int) -> SamplingParams:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
     except (ValueError, VLLMClientError) as error:
-        raise Poison(f"sampling is refused by vLLM: {error}; correct the prompt") from error
+        raise Poison(
+            f"vLLM refuses the sampling parameters: {error}; correct the prompt"
+        ) from error
 
 
 def _structured(form: StructuredOutput | None) -> StructuredOutputsParams | None:

@@ -18,37 +18,53 @@ from promptmill.core.errors import Misconfigured
 class VllmSettings(ModelSettings):
     """The part for ``--engine vllm``."""
 
-    revision: str = Field(default="", description="vllm: commit of a model at the hub")
-    tensor_parallel: int = Field(default=1, ge=1, description="vllm: ranks that share each layer")
-    pipeline_parallel: int = Field(
-        default=1, ge=1, description="vllm: stages of such ranks that share the layers"
+    revision: str = Field(default="", description="vllm: revision (commit) of a model at the hub")
+    tensor_parallel: int = Field(
+        default=1, ge=1, description="vllm: number of ranks that share each layer"
     )
-    nnodes: int = Field(default=1, ge=1, description="vllm: hosts of one group, one worker on each")
+    pipeline_parallel: int = Field(
+        default=1, ge=1, description="vllm: number of pipeline stages that share the layers"
+    )
+    nnodes: int = Field(
+        default=1, ge=1, description="vllm: number of hosts of one group; one worker runs on each"
+    )
     node_rank: int = Field(
-        default=0, ge=0, description="vllm: this host's number; number 0 takes the records"
+        default=0, ge=0, description="vllm: number of this host; host 0 takes the records"
     )
     master_addr: str = Field(default="", description="vllm: address of host number 0")
-    master_port: int = Field(default=29501, ge=1, le=65535, description="vllm: a free port there")
-    dtype: Dtype = Field(default="auto", description="vllm: of weights; auto is the checkpoint's")
-    context_tokens: int | None = Field(
-        default=None, ge=2, description="vllm: longest conversation; the model's own"
+    master_port: int = Field(
+        default=29501, ge=1, le=65535, description="vllm: a free port on host number 0"
     )
-    sequences: int = Field(default=256, ge=1, description="vllm: conversations computed together")
+    dtype: Dtype = Field(
+        default="auto", description="vllm: data type of the weights; auto takes the checkpoint's"
+    )
+    context_tokens: int | None = Field(
+        default=None,
+        ge=2,
+        description="vllm: longest conversation in tokens; the model's own limit if unset",
+    )
+    sequences: int = Field(
+        default=256, ge=1, description="vllm: maximum number of conversations in one batch"
+    )
     kv_cache_bytes: int | None = Field(
-        default=None, ge=1, description="vllm: memory of each rank for attention states"
+        default=None, ge=1, description="vllm: memory of each rank for the key-value cache"
     )
     gpu_memory_share: float | None = Field(
-        default=None, gt=0, le=1, description="vllm: part of each GPU's memory to use"
+        default=None, gt=0, le=1, description="vllm: fraction of each GPU's memory to use"
     )
     cpu_threads: int | None = Field(
-        default=None, ge=1, description="vllm: of each rank on a CPU; half the cores"
+        default=None,
+        ge=1,
+        description="vllm: threads of each rank on a CPU; half the cores if unset",
     )
     vllm: Annotated[dict[str, Any], NoDecode, BeforeValidator(read_values)] = Field(
         default_factory=dict,
-        description="vllm: any other argument of its engine, NAME=VALUE, the value as JSON",
+        description="vllm: any other engine argument as NAME=VALUE, with the value in JSON",
     )
     watchdog_s: float = Field(
-        default=120.0, gt=0, description="vllm: work outstanding and nothing done so long: the end"
+        default=120.0,
+        gt=0,
+        description="vllm: seconds without progress before the engine is considered hung",
     )
 
     @property
@@ -66,7 +82,7 @@ class VllmSettings(ModelSettings):
         if self.kv_cache_bytes is not None and self.gpu_memory_share is not None:
             raise Misconfigured(
                 f"kv_cache_bytes is {self.kv_cache_bytes} and gpu_memory_share is "
-                f"{self.gpu_memory_share:g}: both limit the same memory; keep one of them"
+                f"{self.gpu_memory_share:g}: both limit the same memory; set only one of them"
             )
         return VllmOptions(
             self.model,
@@ -90,7 +106,7 @@ class VllmSettings(ModelSettings):
         if self.node_rank >= self.nnodes:
             raise Misconfigured(
                 f"node_rank is {self.node_rank} and nnodes is {self.nnodes}: the hosts of a group "
-                f"have the numbers 0 to {self.nnodes - 1}; correct one of them"
+                f"are numbered 0 to {self.nnodes - 1}; correct one of the settings"
             )
         if self.nnodes == 1:
             return Hosts()
@@ -102,6 +118,6 @@ class VllmSettings(ModelSettings):
         if ranks % self.nnodes:
             raise Misconfigured(
                 f"tensor_parallel x pipeline_parallel is {ranks} and nnodes is {self.nnodes}: "
-                "every host needs the same number of ranks; change one of them"
+                "every host needs the same number of ranks; change one of the settings"
             )
         return Hosts(self.nnodes, self.node_rank, self.master_addr, self.master_port)

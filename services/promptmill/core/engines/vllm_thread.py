@@ -92,7 +92,7 @@ class ThreadCore:
         self._commands.put(None)
 
     async def close(self) -> None:
-        self._die(EngineDead("the engine is closed"))
+        self._die(EngineDead("the engine has been closed"))
         self._commands.put(None)
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, CLOSE_S)

@@ -72,7 +72,7 @@ class Claim:
         """Raises ``Misconfigured`` if the gate lacks the sketches that this claim asks for."""
         if self.similarity is not None and not sketches:
             raise Misconfigured(
-                f"a claim asks for a similarity of {self.similarity}, but the gate keeps no "
+                f"a claim asks for a similarity of {self.similarity}, but this store keeps no "
                 "sketches; open it with sketches=True"
             )
 

@@ -131,8 +131,8 @@ def state_key(namespace: str) -> bytes:
     """
     if not _NAMESPACE.fullmatch(namespace):
         raise Misconfigured(
-            f"namespace is {namespace!r}: letters, digits, '.', '_' and '-' are allowed, "
-            "1 to 128 of them; rename it"
+            f"namespace is {namespace!r}: it must have 1 to 128 letters, digits, '.', '_' or '-'; "
+            "rename it"
         )
     return f"{{{namespace}}}:state".encode()
 

@@ -30,7 +30,7 @@ _NOT_NOW: Final = ("READONLY", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERD
 _REMEDIES: Final = {
     "OOM": "raise maxmemory or free memory",
     "READONLY": "point PROMPTMILL_REDIS at the primary",
-    "MISCONF": "make room on the server's disk",
+    "MISCONF": "free space on the server's disk",
 }
 _RETRY_S: Final = 0.5
 _READ_BYTES: Final = 2**16
@@ -77,7 +77,7 @@ class Session:
 
         Raises:
             Misconfigured: wrong URL or credentials.
-            Unavailable: no answer in time.
+            Unavailable: no answer within the time-out.
         """
         session = cls(_connection(url, timeout_s), timeout_s)
         try:
@@ -194,13 +194,13 @@ def _connection(url: str, timeout_s: float) -> _Connection:
 
 def _refused(error: Exception) -> Misconfigured:
     return Misconfigured(
-        f"Redis refuses: {error}; set user and password in PROMPTMILL_REDIS "
-        "(redis://user:password@host:port/db), and let the user run scripts and INFO"
+        f"Redis refuses the login: {error}; set user and password in PROMPTMILL_REDIS "
+        "(redis://user:password@host:port/db), and allow the user to run scripts and INFO"
     )
 
 
 def _away(error: Exception) -> Unavailable:
-    reason = str(error) or "no answer in time"
+    reason = str(error) or "no answer within the time-out"
     return Unavailable(f"Redis does not answer: {reason}", retry_after_s=_RETRY_S)
 
 
@@ -215,6 +215,8 @@ def _classified(error: ResponseError) -> Unavailable | Fatal:
     status = getattr(error, "status_code", None)
     for code in _NOT_NOW:
         if code in (status, *text.replace("-", " ").replace(":", " ").split()):
-            remedy = _REMEDIES.get(code, "it is tried again")
-            return Unavailable(f"Redis cannot do it now: {text}; {remedy}", retry_after_s=_RETRY_S)
-    return Fatal(f"Redis does not understand: {text}")
+            remedy = _REMEDIES.get(code, "the call is retried")
+            return Unavailable(
+                f"Redis cannot execute the command now: {text}; {remedy}", retry_after_s=_RETRY_S
+            )
+    return Fatal(f"Redis rejects the command: {text}")

@@ -267,7 +267,8 @@ class ClaimState:
         if identity.is_replica:
             self._observed = None
             raise Unavailable(
-                "Redis is a replica, which takes no claims; point PROMPTMILL_REDIS at the primary",
+                "the Redis server is a replica, which cannot be written to; point "
+                "PROMPTMILL_REDIS at the primary",
                 retry_after_s=RETRY_S,
             )
         self._observed = identity, self._clock()

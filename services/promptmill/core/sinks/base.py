@@ -82,7 +82,10 @@ class Fenced(Stale):
         self.table = table
         self.shards = frozenset(shards)
         named = ", ".join(str(shard) for shard in sorted(self.shards))
-        super().__init__(f"{table}: another writer has claimed shards {named}; adopt them again")
+        super().__init__(
+            f"{table}: another writer has taken over shards {named}; take them over again before "
+            "writing"
+        )
 
 
 Step: TypeAlias = Callable[[str], None]

@@ -50,9 +50,9 @@ class Identity:
             if found == value or (name == TOPIC_ID and found is None):
                 continue
             raise Misconfigured(
-                f"{table_uri}: {name} is {found!r}, the broker's is {value!r}: the table's "
-                "offsets belong to another log; connect to that cluster, or set "
-                "PROMPTMILL_STORE to a new folder"
+                f"{table_uri}: {name} is {found!r}, but the broker reports {value!r}: the table's "
+                "offsets belong to another log; connect to that cluster, or set PROMPTMILL_STORE "
+                "to a new folder"
             )
 
 
@@ -73,9 +73,9 @@ def check_layout(known: int | None, counts: Mapping[str, int]) -> int:
     if fewer := {topic: count for topic, count in counts.items() if count < known}:
         found = ", ".join(f"{topic} has {count}" for topic, count in fewer.items())
         raise Misconfigured(
-            f"the data set is laid out for {known} partitions, but {found}: the topic was "
-            "deleted and created again with fewer; add partitions (kafka-topics --alter "
-            f"--partitions {known}), or set PROMPTMILL_STORE to a new folder"
+            f"the data set is laid out for {known} partitions, but {found}: the topic was deleted "
+            "and recreated with fewer; add partitions (kafka-topics --alter --partitions "
+            f"{known}), or set PROMPTMILL_STORE to a new folder"
         )
     return known
 
@@ -99,9 +99,9 @@ def check_equal(counts: Mapping[str, int]) -> None:
         found = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
         most = max(counts.values())
         raise Misconfigured(
-            f"the topics of a new data set have different numbers of partitions ({found}): what "
-            "belongs to one prompt must stand in the same partition of each; give all of them "
-            f"{most} (kafka-topics --alter --partitions {most})"
+            f"the topics of a new data set have different numbers of partitions ({found}): all "
+            "messages of one prompt must be in the same partition of every topic; give all of "
+            f"them {most} partitions (kafka-topics --alter --partitions {most})"
         )
 
 
@@ -114,7 +114,7 @@ def check_end(table_uri: str, shard: int, stored: int, begin: int, end: int) -> 
     if stored <= end:
         return
     raise Misconfigured(
-        f"{table_uri}: partition {shard} stands at offset {stored}, the log holds {begin} to "
-        f"{end}: the log ends before it: the topic was made anew or truncated; restore it, or set "
-        "PROMPTMILL_STORE to a new folder"
+        f"{table_uri}: partition {shard} was stored up to offset {stored}, but the log ends "
+        f"before it (it holds {begin} to {end}): the topic was recreated or truncated; restore "
+        "it, or set PROMPTMILL_STORE to a new folder"
     )

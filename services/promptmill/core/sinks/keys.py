@@ -49,6 +49,6 @@ def _characters(ids: pa.Array) -> npt.NDArray[np.uint8]:
     _validity, offsets, data = ids.buffers()
     starts = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + len(ids) + 1]
     if not (np.diff(starts) == ID_CHARACTERS).all():
-        raise ValueError("an id column holds something else than 32 hexadecimal digits")
+        raise ValueError("an id column holds a value that is not 32 hexadecimal digits")
     characters = np.frombuffer(data, np.uint8)[starts[0] : starts[-1]]
     return characters.reshape(-1, ID_CHARACTERS)

@@ -53,8 +53,8 @@ def check_last(table_uri: str, delivery: Delivery | None, shard: int, at: int, l
     found = "no message" if delivery is None else "another message"
     raise Misconfigured(
         f"{table_uri}: partition {shard} was stored up to offset {at}, and the log now holds "
-        f"{found} there than the one that was stored: the topic was deleted and created again, "
-        "or truncated and written again, and reading on would skip what now comes before. Set "
-        "PROMPTMILL_STORE to a new folder to store the topic as it is from its beginning, or "
+        f"{found} there than the one that was stored: the topic was deleted and recreated, or "
+        "truncated and refilled, and reading on would skip the messages before it. Set "
+        "PROMPTMILL_STORE to a new folder to store the present topic from its beginning, or "
         "restore the topic"
     )

@@ -43,7 +43,7 @@ class MemoryStore:
         """Stand-in for a full disk."""
         if self.failures > 0:
             self.failures -= 1
-            raise Unavailable("memory://: no space left")
+            raise Unavailable("memory://: there is no space left")
 
 
 class MemorySink:

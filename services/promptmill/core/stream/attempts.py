@@ -30,7 +30,7 @@ class Probe(Protocol):
     """What is told about records; see :mod:`promptmill.core.telemetry.metrics`."""
 
     def settled(self, outcome: str, reason: str, seconds: float) -> None:
-        """One record is done: ``emit``, ``move``, or with a reason ``drop``, ``bury``."""
+        """One record is done: ``emit``, ``move``, or with a reason ``drop``, ``dead_letter``."""
 
     def retried(self, reason: str) -> None:
         """One attempt failed and will be repeated."""
@@ -73,7 +73,10 @@ class Attempts:
                 raise
             job.task.uncancel()
             limit = self._settings.deadline_s
-            return Bury("deadline", f"no outcome within {limit} s; raise deadline_s or replay it")
+            return Bury(
+                "deadline",
+                (f"the record had no outcome within {limit} s; raise deadline_s or replay it"),
+            )
 
     async def _outcome_of(self, job: Job) -> Final:
         value, contract_type = job.delivery.value, self._topic.contract
@@ -90,7 +93,9 @@ class Attempts:
             if not isinstance(outcome, Retry):
                 return outcome
             if job.attempts >= self._settings.attempts:
-                return Bury(outcome.reason, f"failed {job.attempts} times: {outcome.detail}")
+                return Bury(
+                    outcome.reason, f"the record failed {job.attempts} times: {outcome.detail}"
+                )
             await self._pause(job, outcome)
 
     def _move(self, job: Job, contract: Contract) -> Move | None:
@@ -131,7 +136,7 @@ class Attempts:
         """Pause without counting the attempt or the time: the record is not at fault."""
         self._probe.retried(reason_of(error))
         if waits == 1:
-            log.warning("dependency_away", stage=self._stage, error=str(error))
+            log.warning("dependency_unavailable", stage=self._stage, error=str(error))
         asked = error.retry_after_s
         pause = self._settings.backoff_s(waits) if asked is None else asked
         job.since = time.monotonic() + pause  # the deadline does not run while it waits
@@ -153,7 +158,7 @@ class Attempts:
             letter = await sized_call(_size(job), self._letter, job, outcome)
             await publish_letter(letter, self._publish_letter)
             log.warning(
-                "record_buried",
+                "record_dead_lettered",
                 stage=self._stage,
                 partition=str(job.delivery.partition),
                 offset=job.delivery.offset,
@@ -219,7 +224,7 @@ def _encoded(message: Outgoing) -> tuple[str, bytes, bytes]:
         raise Poison(f"the message for {topic.name} cannot be written as JSON: {error}") from error
     if len(value) > topic.max_message_bytes:
         raise Poison(
-            f"a message of {len(value)} bytes is larger than the topic {topic.name} takes "
+            f"a message of {len(value)} bytes exceeds the limit of topic {topic.name} "
             f"({topic.max_message_bytes} bytes): ask for fewer candidates or shorter answers"
         )
     return topic.name, topic.key(message.contract).encode(), value
@@ -230,4 +235,4 @@ def _label(outcome: Final) -> tuple[str, str]:
         return "emit", ""
     if isinstance(outcome, Move):
         return "move", ""
-    return ("drop" if isinstance(outcome, Drop) else "bury"), outcome.reason
+    return ("drop" if isinstance(outcome, Drop) else "dead_letter"), outcome.reason

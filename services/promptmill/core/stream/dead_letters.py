@@ -65,7 +65,7 @@ async def publish_letter(
     try:
         await send(key, await sized_call(size, encode, letter))
     except Poison as error:
-        log.warning("letter_shortened", letter_id=letter.letter_id, error=str(error))
+        log.warning("dead_letter_truncated", letter_id=letter.letter_id, error=str(error))
         await send(key, encode(await sized_call(size, letter.shortened)))
 
 

@@ -125,7 +125,7 @@ def check_ends(
         first, end = bounds[partition]
         if end < offset:
             raise Misconfigured(
-                f"{partition} stands at offset {offset}, the log holds {first} to {end}: the topic "
-                f"was deleted and recreated, or truncated; restore it, or start with a new group "
-                f"and a new store"
+                f"the next offset of {partition} is {offset}, but the log holds {first} to {end}: "
+                "the topic was deleted and recreated, or truncated; restore it, or start with a "
+                "new group and a new store"
             )

@@ -74,10 +74,10 @@ class Isolation(Generic[Item]):
             return None
         return Bury(
             "engine_killer",
-            f"workers died {deaths.total} times while this record was at work, the last "
-            f"{deaths.alone} times with nothing beside it; it was not run again. See the worker's "
-            "log for how the engine died; once that is mended, send it again with `promptmill "
-            "dead replay --where reason=engine_killer`",
+            f"workers died {deaths.total} times while this record was being processed, the last "
+            f"{deaths.alone} times with no other record beside it, so it was not run again. See "
+            "the worker's log for how the engine died; once the cause is fixed, send the record "
+            "again with `promptmill dead replay --where reason=engine_killer`",
         )
 
     def is_alone(self, risk: Risk) -> bool:

@@ -211,7 +211,7 @@ class StreamLoop:
 
     def _on_helper_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            self.on_lost(task.exception() or RuntimeError("a helper task returned"))
+            self.on_lost(task.exception() or RuntimeError("a background task ended unexpectedly"))
 
     # What the source says
 
@@ -354,7 +354,7 @@ class StreamLoop:
     def _end(self, job: Job) -> None:
         left_undone = job.phase not in (Phase.FINISHED, Phase.DEFERRED)
         if left_undone and not job.lane.leaving and not self._stop.is_set():
-            self.fail(Fatal(f"{job.delivery.partition} at {job.delivery.offset} was left undone"))
+            self.fail(Fatal(f"{job.delivery.partition} at {job.delivery.offset} was not processed"))
         self._note_end(job)
         self._isolation.ended(job.risk)
         self._lanes.release(job)

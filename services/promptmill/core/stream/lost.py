@@ -56,10 +56,10 @@ class LostRecords(Misconfigured):
         more = len(self.gaps) - NAMED_GAPS
         named += f"; and {more} more partitions" if more > 0 else ""
         super().__init__(
-            f"{sum(gap.records for gap in self.gaps)} records are lost to the {stage} stage: they "
-            f"were deleted (retention) before they were consumed ({named}); restore the topic, or "
-            f"list the loss with `promptmill gaps`, accept it with `promptmill gaps accept` and "
-            f"start the worker again; raise retention.ms or add workers so that it stays the last"
+            f"{sum(gap.records for gap in self.gaps)} records of the {stage} stage are lost: "
+            f"retention deleted them before they were consumed ({named}); restore the topic, or "
+            "list the loss with `promptmill gaps`, accept it with `promptmill gaps accept` and "
+            "start the worker again; to prevent more losses, raise retention.ms or add workers"
         )
 
 

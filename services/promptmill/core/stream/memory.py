@@ -229,7 +229,7 @@ class MemorySender:
         if len(value) > self.broker.max_message_bytes:
             raise Poison(
                 f"a message of {len(value)} bytes for topic {topic} is larger than the broker "
-                f"takes ({self.broker.max_message_bytes} bytes): ask for less"
+                f"accepts ({self.broker.max_message_bytes} bytes): shorten it"
             )
         self.broker.append(topic, key, value, self._layout)
         await asyncio.sleep(0)

@@ -48,7 +48,7 @@ class LoopSettings:
     def __post_init__(self) -> None:
         for name in ("slots", "prefetch", "attempts", "engine_deaths"):
             if getattr(self, name) < 1:
-                raise Misconfigured(f"{name} is {getattr(self, name)}: at least 1 is needed")
+                raise Misconfigured(f"{name} is {getattr(self, name)}: it must be at least 1")
         for name in ("deadline_s", "commit_interval_s", "revoke_budget_s", "backoff_initial_s"):
             if getattr(self, name) <= 0:
                 raise Misconfigured(f"{name} is {getattr(self, name)}: it must be above 0")

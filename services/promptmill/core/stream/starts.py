@@ -89,14 +89,15 @@ def _position(
         if left_at == 0:
             return Position(0)
         raise Misconfigured(
-            f"the group stood at {left_at} of {partition} and has no offset there any more; its "
-            f"log holds {first} to {end}: the topic was made anew, or the group's offsets were "
-            f"deleted; restore them, or start the worker again to begin with what is there"
+            f"the group had reached offset {left_at} of {partition} and no longer has a committed "
+            f"offset there; its log holds {first} to {end}: the topic was recreated, or the "
+            "group's offsets were deleted; restore them, or start the worker again to begin with "
+            "the first message"
         )
     if committed.offset <= end:
         return committed
     raise Misconfigured(
-        f"the committed offset of {partition} is {committed.offset}, but its log holds {first} "
-        f"to {end}: the topic was made anew; restore it, or delete the group's offsets to start "
-        f"from what is there"
+        f"the committed offset of {partition} is {committed.offset}, but its log holds {first} to "
+        f"{end}: the topic was recreated; restore it, or delete the group's offsets to start from "
+        "the first message"
     )

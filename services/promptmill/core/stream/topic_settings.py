@@ -23,7 +23,7 @@ too old to be kept, or never old enough to be deleted."""
 def remedy(bootstrap: str, topic: str, setting: str, wanted: str) -> str:
     """How to mend one setting of an existing topic."""
     return (
-        "mend it with `promptmill topics --mend`, or with `kafka-configs --bootstrap-server "
+        "correct it with `promptmill topics --mend`, or with `kafka-configs --bootstrap-server "
         f"{bootstrap} --alter --entity-type topics --entity-name {topic} --add-config "
         f"{setting}={wanted}`"
     )

@@ -11,10 +11,10 @@ def watch_engine(metrics: StageMetrics, engine: object) -> None:
     if not isinstance(engine, Loaded):
         return
     metrics.watch(
-        "engine_running", "requests that the engine computes", lambda: engine.load.running
+        "engine_running", "requests that the engine is computing", lambda: engine.load.running
     )
     metrics.watch(
         "engine_waiting",
-        "requests accepted by the engine, not yet begun",
+        "requests that the engine has accepted and not started",
         lambda: engine.load.waiting,
     )

@@ -76,8 +76,8 @@ class HealthServer:
         except OSError as error:
             await self._runner.cleanup()
             raise Misconfigured(
-                f"port {self._port} on {self._host} cannot be opened ({error.strerror}): "
-                f"choose another with --port, or 0 for a free one"
+                f"port {self._port} on {self._host} cannot be opened ({error.strerror}): choose "
+                "another port with --port, or 0 for a free one"
             ) from error
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"

@@ -45,21 +45,31 @@ class StageMetrics:
         self._clock = clock
         self._recent: deque[tuple[float, int]] = deque()
         self.done = 0
-        self._settled = self._counter("settled", "records done", "outcome", "reason")
-        self._retries = self._counter("retries", "attempts that failed", "reason")
-        self._poll_failures = self._counter("poll_failures", "polls that failed", "reason")
+        self._settled = self._counter(
+            "settled", "records that have an outcome, by outcome and reason", "outcome", "reason"
+        )
+        self._retries = self._counter(
+            "retries", "attempts that failed and are repeated, by reason", "reason"
+        )
+        self._poll_failures = self._counter(
+            "poll_failures", "polls of Kafka that failed, by reason", "reason"
+        )
         self._polls_fail_since: float | None = None
         self._poll_failed_at = 0.0
         self._flight_log_failures = self._counter(
-            "flight_log_failures", "calls of the flight log that failed"
+            "flight_log_failures", "calls of the log of records in flight that failed"
         ).labels(stage)
         self._settled_reads = self._counter(
-            "settled_reads", "reads of the store's settled prompts", "result"
+            "settled_reads",
+            "attempts to read the settled prompts from the store, by result",
+            "result",
         )
-        self._tokens = self._counter("tokens", "tokens", "direction")
+        self._tokens = self._counter(
+            "tokens", "tokens that went through the model, by direction", "direction"
+        )
         self._seconds = Histogram(
             "promptmill_record_seconds",
-            "from the slot to the settled outcome",
+            "time from the start of processing to the outcome",
             ["stage"],
             buckets=_SECONDS,
             registry=self.registry,

@@ -89,7 +89,7 @@ async def read_layout(redis_url: str, prefix: str) -> int | None:
     try:
         value = await redis.get(layout_key(prefix))
     except (RedisError, OSError) as error:
-        raise Unavailable(f"Redis cannot be asked for the layout: {error!r}") from error
+        raise Unavailable(f"the partition layout cannot be read from Redis: {error!r}") from error
     finally:
         await redis.aclose()
     return int(value) if value is not None and value.isdigit() and int(value) > 0 else None
@@ -136,7 +136,7 @@ class Registration:
             await call()
         except (RedisError, OSError) as error:
             if not self._silent:
-                log.warning("registry_away", error=repr(error))
+                log.warning("registry_unavailable", error=repr(error))
             self._silent = True
         else:
             self._silent = False
@@ -153,7 +153,7 @@ async def read_workers(redis_url: str, prefix: str = "") -> list[WorkerInfo]:
         keys = [key async for key in redis.scan_iter(match=registry_key(prefix, "*"), count=500)]
         values = await redis.mget(keys) if keys else []
     except (RedisError, OSError) as error:
-        raise Unavailable(f"the registry of workers in Redis is away: {error!r}") from error
+        raise Unavailable(f"the registry of workers in Redis is unavailable: {error!r}") from error
     finally:
         await redis.aclose()
     return [info for value in values if value and (info := _entry(value)) is not None]

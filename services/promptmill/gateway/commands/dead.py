@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-HELP = """Dead letters: list them, look at one, send them again.
+HELP = """List dead letters, show one, or replay them.
 
 Examples:
 
@@ -22,7 +22,9 @@ app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 Where = Annotated[
     list[str] | None,
-    typer.Option(help="field=value; run, stage, topic, reason, state, prompt_id or letter_id."),
+    typer.Option(
+        help="Filter, field=value: run, stage, topic, reason, state, prompt_id or letter_id."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -37,7 +39,7 @@ def list_(where: Where = None, as_json: Json = False) -> None:
 
 @app.command()
 def show(
-    letter: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    letter: Annotated[str, typer.Argument(help="Id of the dead letter, or the beginning of it.")],
     as_json: Json = False,
 ) -> None:
     """Show one dead letter, with the bytes that failed."""
@@ -49,12 +51,12 @@ def show(
 @app.command()
 def replay(
     where: Where = None,
-    every: Annotated[bool, typer.Option("--all", help="All that are dead.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Replay all dead letters.")] = False,
     as_json: Json = False,
 ) -> None:
     """Send dead letters again, to the topic on which they failed."""
     from promptmill.gateway.show_dead import replay_all
 
     if not where and not every:
-        raise typer.BadParameter("say which with --where field=value, or --all")
+        raise typer.BadParameter("select dead letters with --where field=value, or use --all")
     replay_all(where or (), as_json=as_json)

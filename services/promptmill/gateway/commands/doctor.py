@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-HELP = """Look at everything that promptmill needs here; change nothing.
+HELP = """Check everything that promptmill needs on this machine, without changing anything.
 
-Exit code 0: nothing is missing; 1: something is, and the output says how to get it.
+Exit code 0: nothing is missing; 1: something is missing, and the output says how to get it.
 
 Examples:
 

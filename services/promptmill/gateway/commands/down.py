@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-HELP = """Stop the Kafka and Redis that `promptmill up` started; their data stay.
+HELP = """Stop the Kafka and Redis that `promptmill up` started; their data is kept.
 
 Examples:
 
@@ -33,4 +33,4 @@ def down(
         print_json({"stopped": list(stopped.servers), "purged": stopped.purged, "home": str(home)})
         return
     servers = ", ".join(stopped.servers)
-    print_bytes((f"stopped {servers}" if servers else f"nothing ran in {home}").encode())
+    print_bytes((f"stopped {servers}" if servers else f"nothing was running in {home}").encode())

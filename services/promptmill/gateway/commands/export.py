@@ -10,7 +10,7 @@ import typer
 
 HELP = """Write the records of one table version to a file, as JSON lines or Parquet.
 
-The file appears complete or not at all. Kafka need not run.
+The file appears complete or not at all. Kafka does not have to run.
 
 Examples:
 
@@ -22,7 +22,7 @@ Examples:
 
 
 class Format(StrEnum):
-    """Of the file."""
+    """Format of the file."""
 
     JSONL = "jsonl"
     PARQUET = "parquet"
@@ -36,10 +36,10 @@ class Kind(StrEnum):
 
 
 def export(
-    out: Annotated[Path, typer.Option(dir_okay=False, help="File to write.")],
-    form: Annotated[Format, typer.Option("--format", help="Of the file.")] = Format.JSONL,
-    run: Annotated[str | None, typer.Option(help="Only of this run.")] = None,
-    kind: Annotated[Kind | None, typer.Option(help="Only of this kind.")] = None,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="File to write to.")],
+    form: Annotated[Format, typer.Option("--format", help="Format of the file.")] = Format.JSONL,
+    run: Annotated[str | None, typer.Option(help="Export only records of this run.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Export only records of this kind.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from promptmill.gateway.exporting import export_records
@@ -51,4 +51,4 @@ def export(
     if as_json:
         print_json(done.as_json())
         return
-    print_bytes(f"{done.rows:,} records of table version {done.version} in {out}".encode())
+    print_bytes(f"{done.rows:,} records of table version {done.version} written to {out}".encode())

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-HELP = """List the records that are lost to a stage; accept the loss.
+HELP = """List the records that a stage has lost, and accept their loss.
 
-A topic that begins beyond the offset that a stage reads next has lost records to it: its
-retention was shorter than the delay. The stage's workers end (exit code 78) until the loss is
-accepted; they pass over exactly the accepted offsets at their next start.
+A stage has lost records when its topic begins beyond the offset that the stage reads next:
+retention deleted them before they were read. The stage's workers stop (exit code 78) until the
+loss is accepted; at their next start they skip exactly the accepted offsets.
 
 Examples:
 
@@ -37,15 +37,17 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command()
 def accept(
-    topic: Annotated[str | None, typer.Option(help="Its name.")] = None,
-    partition: Annotated[int | None, typer.Option(min=0, help="Of the topic.")] = None,
-    stage: Annotated[str | None, typer.Option(help="Only for this stage.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Whatever is lost now.")] = False,
+    topic: Annotated[str | None, typer.Option(help="Name of the topic.")] = None,
+    partition: Annotated[int | None, typer.Option(min=0, help="Partition of the topic.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Accept only losses of this stage.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Accept everything that is lost now.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Accept that records are lost, so that workers pass over them."""
     if (topic is None) != (partition is None) or every == (topic is not None):
-        raise typer.BadParameter("say which with --topic T and --partition P, or --all")
+        raise typer.BadParameter("select the loss with --topic T and --partition P, or use --all")
     from promptmill.gateway.show_gaps import accept_gaps
 
     accept_gaps(topic, partition, stage, as_json=as_json)

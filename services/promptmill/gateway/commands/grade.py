@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-HELP = """Grade the grader: run a reward model over labelled answers and compare.
+HELP = """Measure a grader: run a reward model over labelled answers and compare its scores.
 
 rewardbench: pairs (prompt, chosen, rejected, subset); accuracy by subset and section, and the
 leaderboard's score. helpsteer2: rows (prompt, response, five scores); error and correlation of
-each attribute, and the straight line that would calibrate it. After -- stand further flags of
-promptmill run reward.
+each attribute, and the straight line that would calibrate it. More flags of promptmill run
+reward may follow after --.
 
 Examples:
 
@@ -26,7 +26,7 @@ Examples:
 
 
 class Format(StrEnum):
-    """Of the file."""
+    """Format of the file."""
 
     REWARDBENCH = "rewardbench"
     HELPSTEER2 = "helpsteer2"
@@ -34,15 +34,20 @@ class Format(StrEnum):
 
 def grade(
     file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="JSON lines.", metavar="FILE")
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="File of JSON lines.", metavar="FILE"),
     ],
-    form: Annotated[Format, typer.Option("--format", help="Of the file.")],
+    form: Annotated[Format, typer.Option("--format", help="Format of the file.")],
     flags: Annotated[
         list[str] | None, typer.Argument(help="More flags of a reward worker.", metavar="FLAGS")
     ] = None,
-    engine: Annotated[str | None, typer.Option(help="vllm, openai or scripted.")] = None,
-    model: Annotated[str | None, typer.Option(help="Folder or name of the reward model.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="Of an OpenAI-compatible server.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Engine: vllm, openai or scripted.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Folder of the reward model, or its name.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Address of an OpenAI-compatible server.")
+    ] = None,
     tensor_parallel: Annotated[int | None, typer.Option(min=1, help="Ranks.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

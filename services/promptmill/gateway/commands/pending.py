@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-HELP = """List the prompts of a run that are published and not settled, and where each is.
+HELP = """List the prompts of a run that are published but not settled, and where each is.
 
 A prompt waits on a topic (prompts, completions, scored, records, rejects, dead-letters) beyond what
-its consumers have committed, or it is lost: on no topic any more and in no table of outcomes. What
-is lost can be sent again with `promptmill requeue`.
+its consumers have committed, or it is lost: on none of the topics and in none of the tables of
+outcomes. Lost prompts can be sent again with `promptmill requeue`.
 
 Examples:
 
@@ -21,8 +21,8 @@ Examples:
 
 
 def pending(
-    run: Annotated[str, typer.Option(help="Name given to publish.")],
-    limit: Annotated[int, typer.Option(min=0, help="Prompts to list.")] = 100,
+    run: Annotated[str, typer.Option(help="Run name that was given to publish.")],
+    limit: Annotated[int, typer.Option(min=0, help="Maximum number of prompts to list.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from promptmill.gateway.show_pending import show_pending

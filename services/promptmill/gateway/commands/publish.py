@@ -10,10 +10,10 @@ import typer
 HELP = """Publish prompts: one JSON object a line, from FILE or (with -) from standard input.
 
 A line is {"prompt": "…"}, {"messages": […]} or a request line of OpenAI's batch format;
-besides, it may have n, sampling, tags, id, adapter and prompt_id. Publishing the same lines
+it may also have n, sampling, tags, id, adapter and prompt_id. Publishing the same lines
 again changes nothing.
 
-Exit code 0: all is published; 3: some lines are invalid, the others are published.
+Exit code 0: everything is published; 3: some lines are invalid, the others are published.
 
 Examples:
 
@@ -26,19 +26,28 @@ Examples:
 
 
 def publish(
-    file: Annotated[Path, typer.Argument(help="JSON lines, or - for standard input.")],
-    run: Annotated[str, typer.Option(help="Name under which the books are kept.")],
-    n: Annotated[int, typer.Option("--n", "-n", help="Answers to each prompt.")] = 1,
-    temperature: Annotated[float, typer.Option(help="0 to 2.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Above 0, up to 1.")] = 1.0,
-    top_k: Annotated[int | None, typer.Option(help="At least 1; unset is all.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of an answer.")] = 512,
-    stop: Annotated[list[str] | None, typer.Option(help="Ends an answer; repeatable.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same answers.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="LoRA adapter that answers.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="key=value; repeatable.")] = None,
+    file: Annotated[Path, typer.Argument(help="File of JSON lines, or - for standard input.")],
+    run: Annotated[str, typer.Option(help="Name under which the prompts are counted.")],
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of answers to each prompt.")] = 1,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature, 0 to 2.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling: above 0, up to 1.")] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(help="Sample from the k most likely tokens; all if unset.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens of an answer.")] = 512,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Text that ends an answer; repeatable.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed; the same seed gives the same answers.")
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="LoRA adapter that answers the prompts.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Tag, key=value; repeatable.")] = None,
     receipts: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write one JSON line for each line.")
+        Path | None,
+        typer.Option(dir_okay=False, help="File for receipts: one JSON line for each input line."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-HELP = """Send again what was published, is not settled, and is on no topic any more.
+HELP = """Send prompts again that were published, are not settled, and are no longer on any topic.
 
-The text comes from the store. Prompts that an older version stored without it are looked for on the
-topic of prompts, then in the files that you give (those that were published).
+The text comes from the store. If an older version stored a prompt without its text, the text is
+taken from the topic of prompts or from the files that you give (those that were published).
 
-Exit code 0: all that was lost is sent; 3: the text of some is not known.
+Exit code 0: all lost prompts were sent; 3: the text of some is unknown.
 
 Examples:
 
@@ -25,19 +25,23 @@ Examples:
 
 
 def requeue(
-    run: Annotated[str, typer.Option(help="Name given to publish.")],
+    run: Annotated[str, typer.Option(help="Run name that was given to publish.")],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files that were published.", exists=True, dir_okay=False),
+        typer.Argument(help="Files that were published before.", exists=True, dir_okay=False),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, send nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the prompts, and send nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from promptmill.gateway.show_pending import requeue_lost
 
     if not (yes or dry_run or sys.stdin.isatty()):
-        raise typer.BadParameter("nobody can be asked here: add --yes, or --dry-run to count")
+        raise typer.BadParameter(
+            "confirmation needs a terminal: add --yes, or --dry-run to count only"
+        )
 
     def confirm(prompts: int) -> bool:
         return yes or typer.confirm(f"Send {prompts:,} prompts of run {run} again?", err=True)

@@ -46,24 +46,28 @@ app = typer.Typer(
 @app.callback()
 def run(
     context: typer.Context,
-    all_stages: Annotated[bool, typer.Option("--all", help="All four kinds together.")] = False,
-    engine: Annotated[str, typer.Option(help="vllm, openai or scripted.")] = "vllm",
-    model: Annotated[str, typer.Option(help="The instruct model.")] = "",
-    reward_model: Annotated[str, typer.Option(help="The reward model.")] = "",
-    tensor_parallel: Annotated[int, typer.Option(min=1, help="Ranks of an instruct group.")] = 1,
+    all_stages: Annotated[
+        bool, typer.Option("--all", help="Run all four kinds of workers together.")
+    ] = False,
+    engine: Annotated[str, typer.Option(help="Engine: vllm, openai or scripted.")] = "vllm",
+    model: Annotated[str, typer.Option(help="Instruct model: a folder or a name.")] = "",
+    reward_model: Annotated[str, typer.Option(help="Reward model: a folder or a name.")] = "",
+    tensor_parallel: Annotated[
+        int, typer.Option(min=1, help="Number of ranks of an instruct group.")
+    ] = 1,
     instruct_workers: Annotated[int, typer.Option(min=0, help="How many.")] = 1,
     reward_workers: Annotated[int, typer.Option(min=0, help="How many.")] = 1,
     filter_workers: Annotated[int, typer.Option(min=0, help="How many.")] = 1,
     store_workers: Annotated[int, typer.Option(min=0, help="How many.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
 ) -> None:
     """With ``--all``: every kind of worker; the flags here are for that."""
     if context.invoked_subcommand is not None:
         if all_stages:
-            raise typer.BadParameter("name one worker, or --all, not both")
+            raise typer.BadParameter("give either the name of one worker or --all, not both")
         return
     if not all_stages:
-        raise typer.BadParameter(f"name one of {', '.join(STAGES)}, or --all")
+        raise typer.BadParameter(f"name one of {', '.join(STAGES)}, or use --all")
     from promptmill.gateway.settings import load
 
     counts = dict(
@@ -93,8 +97,8 @@ def _add_worker(stage: str, summary: str) -> None:
 
 _add_worker("instruct", "Answer prompts with a language model.")
 _add_worker("reward", "Grade answers.")
-_add_worker("filter", "Apply the policy, drop duplicates.")
-_add_worker("store", "Write decisions to the training store.")
+_add_worker("filter", "Apply the policy and drop duplicates.")
+_add_worker("store", "Write records, rejects and dead letters to the store.")
 
 
 def run_one(stage: str, arguments: list[str]) -> None:
@@ -112,7 +116,7 @@ def run_all(settings: Settings, workers: list[Spec], report: Report) -> None:
     from promptmill.gateway.addresses import worker_environment
 
     if not workers:
-        raise Misconfigured("no workers: ask for at least one")
+        raise Misconfigured("no workers were requested: ask for at least one")
     environment = worker_environment(settings)
     grace_s = max(grace_of(worker.stage) for worker in workers)
     asyncio.run(_supervise(Supervisor(workers, environment, settings.logs, report, grace_s)))

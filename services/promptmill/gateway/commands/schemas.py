@@ -14,16 +14,18 @@ Examples:
 \b
   promptmill schemas                       list the documents
   promptmill schemas --out docs            write them
-  promptmill schemas --out docs --check    exit code 1 when a file is not current
+  promptmill schemas --out docs --check    exit code 1 when a file is out of date
   promptmill schemas --json                all of them as one JSON document
 """
 
 
 def schemas(
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write to, asyncapi.json and schemas/ in it.")
+        Path | None, typer.Option(help="Folder to write asyncapi.json and schemas/ to.")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Compare only, write nothing.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the files, and write nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from promptmill_schemas.documents import documents
@@ -75,7 +77,7 @@ def _check(files: dict[str, bytes], folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"current": not stale, "stale": [str(folder / path) for path in stale]})
     for path in stale:
-        note(f"{folder / path} is not current: run promptmill schemas --out {folder}")
+        note(f"{folder / path} is out of date: run promptmill schemas --out {folder}")
     if stale:
         raise typer.Exit(1)
 

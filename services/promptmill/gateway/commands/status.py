@@ -8,8 +8,8 @@ import typer
 
 HELP = """Show how many prompts of a run are published, accepted, rejected, dead and pending.
 
-With --wait it returns as soon as every prompt is settled (exit code 0), or at the limit
-(exit code 4). in_flight and rate come from the workers themselves; lag from Kafka.
+With --wait the command returns as soon as every prompt is settled (exit code 0), or at the
+limit (exit code 4). in_flight and rate come from the workers themselves; lag from Kafka.
 
 Examples:
 
@@ -21,9 +21,12 @@ Examples:
 
 
 def status(
-    run: Annotated[str, typer.Option(help="Name given to publish.")],
+    run: Annotated[str, typer.Option(help="Run name that was given to publish.")],
     wait: Annotated[
-        float | None, typer.Option(min=0, help="Seconds to wait until all is settled.")
+        float | None,
+        typer.Option(
+            min=0, help="Maximum number of seconds to wait until every prompt is settled."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

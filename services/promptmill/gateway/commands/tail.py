@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-HELP = """Show the last records, rejects or dead letters, and with --follow those that land.
+HELP = """Show the last records, rejects or dead letters, and with --follow new ones as they arrive.
 
 Examples:
 
@@ -28,12 +28,14 @@ class Kind(StrEnum):
 
 
 def tail(
-    run: Annotated[str | None, typer.Option(help="Only of this run.")] = None,
-    kind: Annotated[Kind, typer.Option(help="What to show.")] = Kind.RECORDS,
-    count: Annotated[int, typer.Option("-n", min=0, help="How many of the last.")] = 10,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    run: Annotated[str | None, typer.Option(help="Show only messages of this run.")] = None,
+    kind: Annotated[Kind, typer.Option(help="Kind of messages to show.")] = Kind.RECORDS,
+    count: Annotated[int, typer.Option("-n", min=0, help="Number of messages to show.")] = 10,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Keep showing new ones until Ctrl-C.")
+    ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Whole messages, one JSON object a line.")
+        bool, typer.Option("--json", help="Print whole messages, one JSON object per line.")
     ] = False,
 ) -> None:
     from promptmill.gateway.show_tail import show_tail

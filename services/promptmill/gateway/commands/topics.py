@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-HELP = """Create the topics that are missing, with the settings that promptmill wants.
+HELP = """Create the missing topics with the settings that promptmill needs.
 
-Topics that exist with other settings are left alone, and reported. Settings that can lose
+Existing topics with other settings are left unchanged and reported. Settings that can lose
 messages (cleanup.policy, retention.bytes, unclean.leader.election.enable,
 message.timestamp.type) end the command with exit code 78; --mend corrects them.
 
-The number of partitions is the most workers of one stage that can share the work. A data set
-keeps the number with which its store began: choose it once.
+The number of partitions is the maximum number of workers of one stage that can share the work.
+A data set keeps the number with which its store began, so choose it once.
 
 Examples:
 
@@ -28,12 +28,14 @@ DEFAULT_PARTITIONS = 48
 
 
 def topics(
-    brokers: Annotated[int, typer.Option(min=1, help="Of the cluster: sets the replication.")] = 1,
+    brokers: Annotated[
+        int, typer.Option(min=1, help="Number of brokers, which decides the replication.")
+    ] = 1,
     partitions: Annotated[
-        int, typer.Option(min=1, max=4096, help="Of each topic that is created.")
+        int, typer.Option(min=1, max=4096, help="Number of partitions of each new topic.")
     ] = DEFAULT_PARTITIONS,
     mend: Annotated[
-        bool, typer.Option("--mend", help="Correct settings that lose messages.")
+        bool, typer.Option("--mend", help="Correct settings that can lose messages.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -55,7 +57,7 @@ def topics(
     if as_json:
         print_json({"topics": [spec.name for spec in specs], "differences": found})
     else:
-        print_bytes(f"{len(specs)} topics are there".encode())
+        print_bytes(f"{len(specs)} topics exist".encode())
         for difference in found:
-            print_bytes(f"note: {difference}; it was left as it is".encode())
+            print_bytes(f"note: {difference}; it was left unchanged".encode())
     check_differences(kafka, differences)

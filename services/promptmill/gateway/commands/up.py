@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 HELP = """Start a real Kafka and Redis on free ports of 127.0.0.1, and create the topics.
 
-A stack that already runs is found, not started twice; one that was killed is started again on
-its data.
+A stack that is already running is reused, not started twice; one that was killed is restarted
+with its data.
 
 Examples:
 
 \b
   promptmill up
-  promptmill up --brokers 3    a cluster: replication 3, two replicas in step
-  promptmill up --partitions 24    for a new data set: the most workers of one stage
+  promptmill up --brokers 3    a cluster: replication 3, two in-sync replicas
+  promptmill up --partitions 24    for a new data set: most workers of one stage
   promptmill up --json         {"kafka": …, "redis": …, "home": …}
 """
 
@@ -29,10 +29,15 @@ DEFAULT_PARTITIONS = 12
 
 def up(
     brokers: Annotated[
-        int | None, typer.Option(help="1 or 3; the default is what the home has, or 1.")
+        int | None,
+        typer.Option(
+            help=(
+                "Number of brokers, 1 or 3; by default the number that the home folder has, or 1."
+            )
+        ),
     ] = None,
     partitions: Annotated[
-        int, typer.Option(min=1, max=4096, help="Of each topic that is created.")
+        int, typer.Option(min=1, max=4096, help="Number of partitions of each new topic.")
     ] = DEFAULT_PARTITIONS,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -63,4 +68,4 @@ def _ensure_topics(info: StackInfo, prefix: str, partitions: int) -> None:
     quiet_logs()
     specs = topic_specs(prefix, len(info.kafka.split(",")), partitions)
     for difference in asyncio.run(ensure_topics(info.kafka, specs, mend=True)):
-        note(f"note: {difference}; it was left as it is")
+        note(f"note: {difference}; it was left unchanged")

@@ -36,7 +36,7 @@ def main() -> int:
         demo = _settings(arguments, screen)
         outcome = asyncio.run(_interruptible(demo, screen))
     except asyncio.CancelledError:
-        screen.say("interrupted; everything that the demo started is stopped")
+        screen.say("interrupted; everything that the demo started has been stopped")
         return INTERRUPTED
     except PromptmillError as error:
         screen.say(f"the demo failed: {error}")
@@ -56,10 +56,18 @@ def _parse() -> argparse.Namespace:
         "  PROMPTMILL_HOME=/tmp/mill scripts/demo --candidates 8\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--prompts", type=Path, help="JSON lines; the shipped ones")
-    parser.add_argument("--candidates", type=int, default=2, help="answers for each prompt")
-    parser.add_argument("--max-tokens", type=int, default=64, help="of each answer")
-    parser.add_argument("--json", action="store_true", help="the last line is a JSON document")
+    parser.add_argument(
+        "--prompts", type=Path, help="file of prompts in JSON lines; the shipped ones by default"
+    )
+    parser.add_argument(
+        "--candidates", type=int, default=2, help="number of answers to each prompt"
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, default=64, help="maximum number of tokens of each answer"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON document as the last line"
+    )
     return parser.parse_args()
 
 
@@ -69,10 +77,10 @@ def _settings(arguments: argparse.Namespace, screen: Screen) -> DemoSettings:
     from promptmill.models.untrained import make_untrained_models
 
     settings = load()
-    screen.say(f"home is {settings.home}")
+    screen.say(f"the home folder is {settings.home}")
     trained = (CLONE / "models" / "demo-instruct" / "config.json").is_file()
-    kind = "trained on tasks that a program can check" if trained else "untrained"
-    screen.say(f"the demo's models are small ones, {kind}")
+    kind = "trained on tasks whose answers a program can check" if trained else "untrained"
+    screen.say(f"the demo uses small models, {kind}")
     models = (make_demo_models if trained else make_untrained_models)(settings.home / "models")
     sampling = Sampling(max_tokens=arguments.max_tokens)
     return DemoSettings(

@@ -70,7 +70,7 @@ def read_report(store: str, run: str) -> Report:
     _read_rejects(reader, report)
     dead = _read_dead(reader, run)
     report.dead = len({letter["prompt_id"] for letter in dead})
-    report.reasons.update(f"dead: {letter['reason']}" for letter in dead)
+    report.reasons.update(f"dead-lettered: {letter['reason']}" for letter in dead)
     return report
 
 

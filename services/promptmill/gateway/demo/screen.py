@@ -59,14 +59,18 @@ def summary(outcome: Outcome, store: str, *, trained: bool) -> str:
         f"Run {report.run}: {report.settled:,} prompts settled; {report.accepted:,} accepted, "
         f"{report.rejected:,} rejected, {report.dead:,} dead."
     )
-    speed = f", {report.tokens / seconds:,.0f} tokens/s." if seconds else " (in an earlier demo)."
+    speed = (
+        f", {report.tokens / seconds:,.0f} tokens/s."
+        if seconds
+        else " (in an earlier run of the demo)."
+    )
     answered = f"{report.answers:,} answers with {report.tokens:,} tokens were generated and graded"
     lines = [
         "",
         settled,
         answered + speed,
         "",
-        "Why prompts were not accepted:",
+        "Prompts that were not accepted, by reason:",
         *(f"  {count:5,}  {reason}" for reason, count in report.reasons.most_common()),
         "",
         "Rewards of all answers (# accepted, . not accepted):",
@@ -80,8 +84,8 @@ def summary(outcome: Outcome, store: str, *, trained: bool) -> str:
     ]
     if not trained:
         lines.append(
-            "The demo's models are small and untrained: real architectures on the real path, but "
-            "their answers are word soup and their grades say nothing about them."
+            "The demo's models are small and untrained: real architectures in the real pipeline, "
+            "but the answers are random words and the grades mean nothing."
         )
     return "\n".join([*lines, "", _next_steps()])
 
@@ -93,7 +97,7 @@ def accuracy_lines(accuracy: Mapping[str, Any]) -> list[str]:
     head = f"  {'':12} {'all answers':>12} {'accepted':>10} {'gain':>8} {'kept':>6}"
     rows = [("all prompts", accuracy), *accuracy["by_family"].items()]
     return [
-        "Right answers, by ground truth (the demo's tasks can be checked by a program):",
+        "Correct answers (a program can check the demo's tasks):",
         head,
         *(_accuracy_row(name, figures) for name, figures in rows),
         "",

@@ -103,7 +103,7 @@ async def _local_stack(settings: GatewaySettings, screen: Screen) -> AsyncIterat
     finally:
         if ours:
             await asyncio.to_thread(stack.down, settings.home)
-            screen.say("Kafka and Redis are stopped; their data stays")
+            screen.say("Kafka and Redis have been stopped; their data is kept")
 
 
 @asynccontextmanager
@@ -143,7 +143,7 @@ async def _ready(addresses: Addresses, screen: Screen) -> None:
     while len(told) < len(STAGES):
         if time.monotonic() > deadline:
             late = ", ".join(sorted(set(STAGES) - told))
-            raise Fatal(f"{late}: not ready after {READY_WITHIN_S:.0f} s; see the logs folder")
+            raise Fatal(f"{late} were not ready after {READY_WITHIN_S:.0f} s; see the logs folder")
         for worker in await alive_workers(addresses.redis, "") or ():
             if worker.ready and worker.stage not in told:
                 told.add(worker.stage)
@@ -192,7 +192,7 @@ class _Arrivals:
             try:
                 rows = await asyncio.to_thread(self._rows)
             except Transient as error:
-                self._screen.say(f"the store cannot be read now: {error}")
+                self._screen.say(f"the store cannot be read at the moment: {error}")
                 rows = []
             for row in rows:
                 self._show(row)

@@ -42,8 +42,8 @@ def read_grader(flags: Sequence[str]) -> Grader:
     settings = parse_settings(RewardSettings, flags, EXAMPLES)
     if settings.follows:
         raise Misconfigured(
-            f"node_rank is {settings.node_rank}: promptmill grade is for host number 0; start "
-            "promptmill run reward with this --node-rank here instead"
+            f"node_rank is {settings.node_rank}: promptmill grade runs on host number 0 only; "
+            "start promptmill run reward with this --node-rank here instead"
         )
     engine = build_grader(
         settings.engine,

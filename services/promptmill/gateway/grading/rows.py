@@ -87,7 +87,7 @@ def read_rated(file: Path) -> list[Rated]:
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
     lines = [(n, row) for n, row in enumerate(file.read_bytes().splitlines(), 1) if row.strip()]
     if not lines:
-        raise Misconfigured(f"{file} has no lines; give a file with one JSON object a line")
+        raise Misconfigured(f"{file} has no lines; give a file with one JSON object per line")
     return iter(lines)
 
 

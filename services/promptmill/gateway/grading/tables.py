@@ -17,7 +17,7 @@ def rewardbench_table(figures: dict[str, Any]) -> str:
     sections += [(name, _percent(value)) for name, value in figures["sections"].items()]
     summary = (
         f"score {_percent(figures['score'])} (mean of the sections), "
-        f"{_percent(figures['accuracy'])} of {figures['pairs']:,} pairs alike; "
+        f"{_percent(figures['accuracy'])} of {figures['pairs']:,} pairs; "
         f"{figures['ties']:,} ties and {figures['ungraded']:,} ungraded count as wrong"
     )
     return "\n".join([*_aligned(rows), "", *_aligned(sections), "", summary])
@@ -25,7 +25,7 @@ def rewardbench_table(figures: dict[str, Any]) -> str:
 
 def helpsteer2_table(figures: dict[str, Any]) -> str:
     """One line for each attribute."""
-    rows = [("attribute", "MAE", "Pearson", "Spearman", "calibration", "MAE then")]
+    rows = [("attribute", "MAE", "Pearson", "Spearman", "calibration", "calibrated MAE")]
     for name, row in figures["attributes"].items():
         line = row["calibration"]
         formula = "-" if line is None else f"{line['slope']:.3f} x {line['intercept']:+.3f}"

@@ -26,12 +26,16 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=SHIPPED, help=f"({SHIPPED})")
     parser.add_argument(
-        "--work", type=Path, help="keeps the weights of each step; a second run goes on from there"
+        "--work",
+        type=Path,
+        help="folder for the weights of each step; a second run continues from there",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything (0)")
-    parser.add_argument("--quick", action="store_true", help="a minute, to see that it works")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything (0)")
     parser.add_argument(
-        "--data-only", action="store_true", help="train nothing; write the files under data/ anew"
+        "--quick", action="store_true", help="train for a minute only, to check that it works"
+    )
+    parser.add_argument(
+        "--data-only", action="store_true", help="train nothing; only rewrite the files under data/"
     )
     options = parser.parse_args()
     write_data()

@@ -133,7 +133,7 @@ async def test_a_huge_body_is_not_read_to_its_end() -> None:
         BadServer(behave) as server,
         generating(server, request_timeout_s=30, tries=1) as engine,
     ):
-        with pytest.raises(Exhausted, match=r"sends more than \d+ bytes"):
+        with pytest.raises(Exhausted, match=r"sent more than \d+ bytes"):
             await engine.generate(question("bad"))
 
 

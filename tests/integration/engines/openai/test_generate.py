@@ -56,7 +56,7 @@ async def test_an_adapter_is_asked_for_by_its_name() -> None:
 async def test_several_models_and_no_name_stop_the_start() -> None:
     cards = [{"id": "a"}, {"id": "b"}]
     async with BadServer(lambda _: chat(), cards) as server:
-        with pytest.raises(Misconfigured, match=r"a, b: give --model"):
+        with pytest.raises(Misconfigured, match=r"a, b: choose one with --model"):
             async with generating(server, model=""):
                 pass
 
@@ -122,7 +122,7 @@ async def test_a_server_that_ignores_the_form_of_an_answer_is_found_out() -> Non
         BadServer(lambda _: chat("Yes, of course.")) as server,
         generating(server, server="vllm", tries=2) as engine,
     ):
-        with pytest.raises(Poison, match=r"none of the choices.*it said so 2 times"):
+        with pytest.raises(Poison, match=r"not one of the choices.*answered this 2 times"):
             await engine.generate(question(structured=choice))
         assert len(server.calls) == 2
 

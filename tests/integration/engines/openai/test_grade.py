@@ -78,7 +78,7 @@ async def test_a_judge_that_never_gives_a_verdict_is_no_grader_of_this_answer() 
         return chat("No comment." if "Is 7 prime?" in material else GOOD_VERDICT)
 
     async with BadServer(behave) as server, grading(server, JudgeForm()) as engine:
-        with pytest.raises(Poison, match=r"no JSON object.*it said so 5 times"):
+        with pytest.raises(Poison, match=r"not a JSON object.*answered this 5 times"):
             await engine.grade(answered())
         assert len(server.calls) == 5
 
@@ -103,5 +103,5 @@ async def test_a_nan_in_the_json_itself_never_passes() -> None:
         return reply if call.said == "bad" else reward()
 
     async with BadServer(behave) as server, grading(server) as engine:
-        with pytest.raises(Poison, match="helpfulness is nan"):
+        with pytest.raises(Poison, match="makes helpfulness nan"):
             await engine.grade(answered(text="bad"))

@@ -88,7 +88,7 @@ async def test_in_an_outage_only_canaries_are_sent() -> None:
 async def test_a_record_is_handed_back_uncounted_when_the_server_stays_away() -> None:
     async with BadServer(lambda _: chat()) as server, generating(server, patience_s=0.3) as engine:
         await server.__aexit__(None, None, None)
-        with pytest.raises(Unavailable, match="is the server running"):
+        with pytest.raises(Unavailable, match="check that the server is running"):
             await engine.generate(question())
         await server.__aenter__()
 

@@ -183,7 +183,7 @@ async def test_a_judge_that_answers_rubbish_is_asked_five_times_and_grades_nothi
         temperatures = {call.body["temperature"] for call in server.calls}
         assert grader._client.breaker.outages == 0
     assert letters == []
-    assert all("no JSON object" in str(grade.refusal) for one in scored for grade in one.grades)
+    assert all("not a JSON object" in str(grade.refusal) for one in scored for grade in one.grades)
     assert len(temperatures) == 5
 
 
@@ -265,7 +265,7 @@ async def test_a_misspelt_adapter_fails_its_own_prompt_and_nobody_else(
 
     async with BadServer(behave, cards) as server, generating(server) as engine:
         for _ in range(2 * OPEN_AFTER):
-            with pytest.raises(Poison, match=r"adapter 'peot' is not at the server") as failure:
+            with pytest.raises(Poison, match=r"the server does not have adapter 'peot'") as failure:
                 await engine.generate(with_adapter("peot"))
             assert not engine._client.breaker.is_open
         assert (await engine.generate(with_adapter("poet"))).text == "Yes."

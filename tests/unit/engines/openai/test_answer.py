@@ -118,5 +118,5 @@ def test_an_answer_outside_its_form_is_refused_with_the_remedy() -> None:
         require_form("Yes!", choice)
     schema = StructuredOutput(json_schema={"type": "object"})
     require_form('{"a": 1}', schema)
-    with pytest.raises(Malformed, match="no JSON"):
+    with pytest.raises(Malformed, match="is not JSON"):
         require_form("Sure: {}", schema)

@@ -58,5 +58,5 @@ def test_a_reply_without_outputs_is_malformed(body: Any) -> None:
 def test_another_number_of_outputs_later_is_malformed() -> None:
     form = ClassifyForm()
     form.read(reply(FIVE))
-    with pytest.raises(Malformed, match="the first had 5"):
+    with pytest.raises(Malformed, match="the first answer had 5"):
         form.read(reply([1.0]))

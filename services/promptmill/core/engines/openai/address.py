@@ -53,7 +53,7 @@ def parse_base_url(text: str) -> Address:
 
 def _split(text: str) -> SplitResult:
     if not text:
-        raise Misconfigured("no base_url: give --base-url http://HOST:PORT/v1")
+        raise Misconfigured("no base_url was given: use --base-url http://HOST:PORT/v1")
     try:
         parts = urlsplit(text.strip())
         host, _ = parts.hostname, parts.port
@@ -61,7 +61,7 @@ def _split(text: str) -> SplitResult:
         raise Misconfigured(f"base_url is not a URL ({error}): {_FORM}") from None
     if "@" in parts.netloc:
         raise Misconfigured(
-            f"base_url for {host} has a user or password in it: remove it, and set the key as "
+            f"base_url for {host} contains a user name or password: remove it, and set the key as "
             "PROMPTMILL_API_KEY in the environment"
         )
     if parts.scheme not in {"http", "https"} or not host:

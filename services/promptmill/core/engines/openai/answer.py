@@ -33,7 +33,9 @@ def read_answer(api: Api, reply: Any) -> Answer:
     usage = reply.get("usage")
     text, reason = _text(api, choice), _finish_reason(choice)
     if text is None and reason == UNKNOWN:
-        raise Malformed(f"the first choice has neither text nor reason: {_brief(choice)}")
+        raise Malformed(
+            f"the first choice has neither a text nor a finish reason: {_brief(choice)}"
+        )
     return Answer(
         text=text or "",
         finish_reason=reason,
@@ -63,7 +65,7 @@ def content_of(choice: dict[str, Any]) -> str | None:
         return _joined(content)
     if content is None or isinstance(content, str):
         return content
-    raise Malformed(f"choices.0.message.content is no text: {_brief(content)}")
+    raise Malformed(f"choices.0.message.content is not text: {_brief(content)}")
 
 
 def refusal_of(choice: dict[str, Any]) -> str | None:
@@ -79,7 +81,7 @@ def _message(choice: dict[str, Any]) -> dict[str, Any]:
     if isinstance(message, list) and len(message) == 1:
         message = message[0]
     if not isinstance(message, dict):
-        raise Malformed(f"choices.0.message is no object: {_brief(message)}")
+        raise Malformed(f"choices.0.message is not an object: {_brief(message)}")
     return message
 
 
@@ -93,15 +95,15 @@ def require_form(text: str, form: StructuredOutput) -> None:
         Unreadable: with the remedy.
     """
     if form.choice is not None and text not in form.choice:
-        raise Unreadable(f"the answer {_brief(text)} is none of the choices: {_UNHEARD}")
+        raise Unreadable(f"the answer {_brief(text)} is not one of the choices: {_UNHEARD}")
     if form.json_schema is not None:
         try:
             parse_json(text.encode())
         except ValueError as error:
-            raise Unreadable(f"the answer is no JSON ({error}): {_UNHEARD}") from None
+            raise Unreadable(f"the answer is not JSON ({error}): {_UNHEARD}") from None
 
 
-_UNHEARD = "the server does not heed sampling.structured; name its kind with --server"
+_UNHEARD = "the server ignores sampling.structured; name the kind of server with --server"
 
 
 def _text(api: Api, choice: dict[str, Any]) -> str | None:
@@ -110,7 +112,7 @@ def _text(api: Api, choice: dict[str, Any]) -> str | None:
     text = choice.get("text")
     if text is None or isinstance(text, str):
         return text
-    raise Malformed(f"choices.0.text is no text: {_brief(text)}")
+    raise Malformed(f"choices.0.text is not text: {_brief(text)}")
 
 
 def _finish_reason(choice: dict[str, Any]) -> str:
@@ -124,7 +126,7 @@ def _finish_reason(choice: dict[str, Any]) -> str:
 def _joined(parts: list[Any]) -> str:
     texts = [part.get("text") for part in parts if isinstance(part, dict) and _is_text(part)]
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise Malformed(f"choices.0.message.content has no part with a text: {_brief(parts)}")
+        raise Malformed(f"choices.0.message.content has no text part: {_brief(parts)}")
     return "".join(map(str, texts))
 
 
@@ -152,7 +154,7 @@ def _logprob(api: Api, logprobs: Any) -> float | None:
         return None
     total = math.fsum(values)
     if not math.isfinite(total):
-        raise NotFinite("logprobs: their sum is not a finite number")
+        raise NotFinite("the sum of logprobs is not a finite number")
     return total
 
 

@@ -124,7 +124,9 @@ class Breaker:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await self._canary()
         except TimeoutError:
-            return PromptmillError(f"no answer to the canary within {PROBE_TIMEOUT_S:.0f} s")
+            return PromptmillError(
+                f"the canary request was not answered within {PROBE_TIMEOUT_S:.0f} s"
+            )
         except PromptmillError as error:
             return error
         return None

@@ -143,4 +143,4 @@ class Client:
 def _misconfigured(error: PromptmillError) -> Misconfigured:
     if isinstance(error, Misconfigured):
         return error
-    return Misconfigured(f"the server refuses a first request: {error}")
+    return Misconfigured(f"the server refuses the first request: {error}")

@@ -58,7 +58,7 @@ class Course:
             async with asyncio.timeout(self._left_s):
                 await self._wait_for_slot()
         except TimeoutError:
-            self._give_up("no turn came")
+            self._give_up("the rate limit did not admit the request")
 
     def failed(self, error: Transient) -> float:
         """Take note of a failed try, for this request and for all; seconds until the next."""
@@ -98,7 +98,9 @@ class Course:
             raise error
         if pause_s > self._left_s:
             self._give_up(str(error), pause_s)
-        log.debug("try_again", error=str(error), faults=self.faults, pause_s=round(pause_s, 2))
+        log.debug(
+            "request_retried", error=str(error), faults=self.faults, pause_s=round(pause_s, 2)
+        )
         await asyncio.sleep(pause_s)
 
     @property
@@ -137,13 +139,13 @@ class Course:
 
     def _blame(self, error: Transient) -> NoReturn:
         if self._only_unreadable:
-            raise Poison(f"{error}; it said so {self.faults} times") from error
-        raise Exhausted(f"{error}; it failed {self.faults} times, this is the last") from error
+            raise Poison(f"{error}; the server answered this {self.faults} times") from error
+        raise Exhausted(f"{error}; this was attempt {self.faults}, the last one") from error
 
     def _give_up(self, because: str, pause_s: float = 0.0) -> NoReturn:
         wait_s = max(pause_s, self._limiter.held_s)
         raise Unavailable(
-            f"the server took no request for {self._options.patience_s:g} s ({because}); the "
+            f"the server accepted no request for {self._options.patience_s:g} s ({because}); the "
             "record waits until it does",
             retry_after_s=min(wait_s, LONGEST_HAND_BACK_S),
         )

@@ -116,6 +116,6 @@ def _merge(fields: Fields, more: Fields) -> None:
 
 def _unspeakable(names: str, server: Server) -> Poison:
     return Poison(
-        f"sampling.{names} cannot be said to a server of kind {server!r}: remove it from the "
-        "prompt, or name the kind of server with --server (vllm, sglang, trtllm, nim)"
+        f"sampling.{names} cannot be expressed for a server of kind {server!r}: remove it from "
+        "the prompt, or name the kind of server with --server (vllm, sglang, trtllm, nim)"
     )

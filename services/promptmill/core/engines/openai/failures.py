@@ -74,7 +74,7 @@ def failure_of(status: int, message: str, url: str, retry_after_s: float | None)
     said = f"{url} answers {status}: {message or 'no reason given'}"
     if status in _BUSY or (status == 503 and retry_after_s is not None):
         if _TOO_LARGE in message.lower():
-            return Poison(f"{said}; the request is above the server's rate limit: shorten it")
+            return Poison(f"{said}; the request alone exceeds the server's rate limit: shorten it")
         return ServerBusy(said, retry_after_s=retry_after_s)
     if status in {401, 403, 404, 405, 407} or 300 <= status < 400:
         return _refused(status, said)

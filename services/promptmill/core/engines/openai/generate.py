@@ -120,10 +120,10 @@ class HttpGenerator:
         is_missing = bool(names) and name not in names
         if not is_missing and not await self._canary_succeeds():
             return None
-        offers = ", ".join(names) or "no list of its models"
+        offers = ", ".join(names) or "no list of models"
         return Poison(
-            f"adapter {name!r} is not at the server ({error}); it offers {offers}: correct the "
-            "prompt's adapter, or load it there"
+            f"the server does not have adapter {name!r} ({error}); it offers {offers}: correct "
+            "the prompt's adapter, or load it on the server"
         )
 
     async def _canary_succeeds(self) -> bool:
@@ -136,7 +136,7 @@ class HttpGenerator:
     @property
     def _served(self) -> ServedModel:
         if self._model is None:
-            raise EngineDead("the engine is not started")
+            raise EngineDead("the engine has not been started")
         return self._model
 
     async def _find_model(self) -> None:

@@ -64,7 +64,7 @@ class HttpGrader:
     @property
     def _served(self) -> ServedModel:
         if self._model is None:
-            raise EngineDead("the engine is not started")
+            raise EngineDead("the engine has not been started")
         return self._model
 
     async def _find_model(self) -> None:

@@ -62,7 +62,9 @@ class ClassifyForm:
             self._heads = self._settle(outputs)
             self._outputs = len(outputs)
         if len(outputs) != self._outputs:
-            raise Malformed(f"the answer has {len(outputs)} outputs, the first had {self._outputs}")
+            raise Malformed(
+                f"the answer has {len(outputs)} outputs, but the first answer had {self._outputs}"
+            )
         if not self._names:
             _check_label(outputs, label)
         return self._heads.scores(outputs)
@@ -74,8 +76,8 @@ class ClassifyForm:
     def _settle(self, outputs: Sequence[float]) -> Heads:
         if len(outputs) > 1 and min(outputs) >= 0 and abs(sum(outputs) - 1) < _SUM_TOLERANCE:
             raise Misconfigured(
-                f"the server's outputs {outputs} add up to 1: they are probabilities, raw outputs "
-                "are needed; use a vLLM that knows use_activation"
+                f"the server's outputs {outputs} add up to 1: they are probabilities, but raw "
+                "outputs are required; use a version of vLLM that supports use_activation"
             )
         unnamed = [f"LABEL_{index}" for index in range(len(outputs))]
         labels = ATTRIBUTES if len(outputs) == len(ATTRIBUTES) else unnamed
@@ -107,6 +109,6 @@ def _check_label(outputs: Sequence[float], label: str) -> None:
     assumed = order[max(range(len(outputs)), key=outputs.__getitem__)]
     if not label.lower().endswith(assumed):
         raise Misconfigured(
-            f"the server calls the largest output {label!r}, by its place it would be {assumed}: "
-            "say which is which with --heads.helpfulness INDEX and so on"
+            f"the server labels the largest output {label!r}, but its position means {assumed}: "
+            "map the outputs with --heads.helpfulness INDEX and so on"
         )

@@ -70,7 +70,7 @@ class RewardForm:
 
     def _settle(self, labels: list[str]) -> Heads:
         if len(labels) == 1 and not self._names and labels[0].lower() not in SINGLE_SCORES:
-            raise Malformed(f"the answer has one score, {labels[0]!r}, where five are expected")
+            raise Malformed(f"the answer has only the score {labels[0]!r}, but five are expected")
         self._labels = tuple(labels)
         self._heads = read_heads(labels, self._names)
         return self._heads
@@ -87,8 +87,8 @@ def named_scores(reply: Any) -> dict[str, float]:
     scores = _collected(_in_text(choice)) or _collected(_in_logprobs(choice))
     if not scores:
         raise Unreadable(
-            "the answer has scores neither in its text (name:score,…) nor in its logprobs: "
-            f"{str(choice)[:120]}"
+            "the answer contains no scores, neither in its text (name:score,…) nor in its "
+            f"logprobs: {str(choice)[:120]}"
         )
     for name, score in scores.items():
         if not math.isfinite(score):

@@ -60,10 +60,13 @@ class JudgeForm:
         text = content_of(choice)
         if not text and choice.get("finish_reason") == "length":
             raise Poison(
-                "the judge has used up its tokens before its verdict; raise --judge-tokens"
+                "the judge used up its tokens before giving a verdict; raise --judge-tokens"
             )
         if not text:
-            raise Unreadable("the judge has said nothing; raise --judge-tokens if it thinks aloud")
+            raise Unreadable(
+                "the judge's answer is empty; raise --judge-tokens if the model reasons before "
+                "it answers"
+            )
         return read_verdict(text)
 
     def soften(self) -> bool:

@@ -23,8 +23,8 @@ def read_api_key(environment: Mapping[str, str] | None = None) -> SecretStr | No
         return None
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise Misconfigured(
-            f"{VARIABLE} has a space, a line break or a character outside ASCII in it: set the "
-            "key alone, as the server's owner gave it"
+            f"{VARIABLE} contains a space, a line break or a non-ASCII character: set it to the "
+            "key alone, as the server's operator issued it"
         )
     return SecretStr(key)
 

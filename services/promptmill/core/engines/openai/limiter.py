@@ -87,7 +87,7 @@ class Limiter:
 
     def _hold(self, until: float) -> None:
         if self.held_s == 0:
-            log.warning("server_held", seconds=round(until - self._clock(), 1), limit=self.limit)
+            log.warning("server_paused", seconds=round(until - self._clock(), 1), limit=self.limit)
         self._held_until = until
         if self._timer is not None:
             self._timer.cancel()

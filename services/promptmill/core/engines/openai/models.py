@@ -70,7 +70,9 @@ def _only(cards: list[dict[str, Any]], api: str) -> str:
     names = [str(card["id"]) for card in cards if "id" in card and not card.get("parent")]
     if len(names) != 1:
         served = ", ".join(names) or "an unknown number"
-        raise Misconfigured(f"no model is named and {api} serves {served}: give --model NAME")
+        raise Misconfigured(
+            f"no model was named and {api} serves {served}: choose one with --model NAME"
+        )
     return names[0]
 
 

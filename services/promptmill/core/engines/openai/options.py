@@ -61,7 +61,7 @@ class HttpOptions:
     def __post_init__(self) -> None:
         for name in ("concurrency", "tries"):
             if getattr(self, name) < 1:
-                raise Misconfigured(f"{name} is {getattr(self, name)}: at least 1 is needed")
+                raise Misconfigured(f"{name} is {getattr(self, name)}: it must be at least 1")
         for name in _TIMES:
             if getattr(self, name) <= 0:
                 raise Misconfigured(f"{name} is {getattr(self, name)}: it must be above 0")

@@ -83,14 +83,16 @@ def _object_in(text: str) -> dict[str, Any]:
     except ValueError:
         verdict = None
     if not isinstance(verdict, dict):
-        raise Unreadable(f"the judge's verdict is no JSON object: {text[:120]!r}")
+        raise Unreadable(f"the judge's verdict is not a JSON object: {text[:120]!r}")
     return verdict
 
 
 def _score(verdict: dict[str, Any], name: str) -> float:
     score = verdict.get(name)
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise Unreadable(f"the judge's {name} is {score!r}: a number is needed")
+        raise Unreadable(f"the judge's {name} is {score!r}: it must be a number")
     if not LOWEST <= score <= HIGHEST:
-        raise Unreadable(f"the judge's {name} is {score}: {LOWEST} to {HIGHEST} are allowed")
+        raise Unreadable(
+            f"the judge's {name} is {score}: it must lie between {LOWEST} and {HIGHEST}"
+        )
     return float(score)

@@ -20,21 +20,30 @@ class ServerSettings(ModelSettings):
 
     base_url: str = Field(
         default="",
-        description="openai: the server, http://HOST:PORT/v1; its key is taken from "
-        "PROMPTMILL_API_KEY",
+        description=(
+            "openai: address of the server, http://HOST:PORT/v1; the key comes from "
+            "PROMPTMILL_API_KEY"
+        ),
     )
     server: Server = Field(
-        default="auto", description="openai: whose extensions the server speaks; auto asks it"
+        default="auto",
+        description=(
+            "openai: kind of server, which decides the extensions used; auto asks the server"
+        ),
     )
-    concurrency: int = Field(default=256, ge=1, description="openai: most requests at once")
+    concurrency: int = Field(
+        default=256, ge=1, description="openai: maximum number of concurrent requests"
+    )
     request_timeout_s: float | None = Field(
-        default=None, gt=0, description="openai: time for one answer; a third of deadline_s"
+        default=None,
+        gt=0,
+        description="openai: time-out of one request; a third of deadline_s if unset",
     )
     start_limit_s: float = Field(
-        default=300.0, gt=0, description="openai: time for the server to come up"
+        default=300.0, gt=0, description="openai: how long to wait for the server at start-up"
     )
     ca_file: Path | None = Field(
-        default=None, description="openai: certificates to trust, in PEM format"
+        default=None, description="openai: file of trusted certificates in PEM format"
     )
 
     def http_options(self) -> HttpOptions:
@@ -47,7 +56,7 @@ class ServerSettings(ModelSettings):
         if timeout_s >= self.deadline_s:
             raise Misconfigured(
                 f"request_timeout_s is {timeout_s:g} and deadline_s is {self.deadline_s:g}: a "
-                "record would be buried before its request has timed out; raise --deadline-s"
+                "record would be dead-lettered before its request times out; raise --deadline-s"
             )
         return HttpOptions(
             base_url=self.base_url,

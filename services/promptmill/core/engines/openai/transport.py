@@ -42,7 +42,7 @@ class Transport:
     async def __aenter__(self) -> Self:
         options = self._options
         if options.api_key is not None and self._address.exposes_secrets:
-            log.warning("key_in_the_clear", url=self._address.server, remedy="use https")
+            log.warning("api_key_sent_unencrypted", url=self._address.server, remedy="use https")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=KEEPALIVE_S, ssl=_trust(options), ttl_dns_cache=60
@@ -80,7 +80,7 @@ class Transport:
 
     async def _exchange(self, method: str, url: str, body: bytes | None) -> Any:
         if self._session is None:
-            raise ServerAway(f"the connection pool for {url} is not open")
+            raise ServerAway(f"the connection pool for {url} has not been opened")
         try:
             async with self._session.request(
                 method, url, data=body, allow_redirects=False
@@ -94,32 +94,34 @@ class Transport:
         except aiohttp.ClientConnectorCertificateError as error:
             raise Misconfigured(
                 f"the certificate of {url} is not trusted ({error.certificate_error}): give the "
-                "authority's certificate with --ca-file, or correct --base-url"
+                "certificate of its authority with --ca-file, or correct --base-url"
             ) from None
         except aiohttp.ClientConnectorError as error:
             cause = _cause(error.os_error)
-            raise ServerAway(f"no connection to {url} ({cause}); is the server running?") from None
+            raise ServerAway(
+                f"cannot connect to {url} ({cause}); check that the server is running"
+            ) from None
         except aiohttp.ConnectionTimeoutError:
             limit = self._options.connect_timeout_s
             raise ServerAway(
-                f"no connection to {url} within {limit:g} s; is the server reachable?"
+                f"cannot connect to {url} within {limit:g} s; check that the server is reachable"
             ) from None
         except TimeoutError:
             limit = self._options.request_timeout_s
             raise ServerFault(
-                f"{url} gave no answer within {limit:g} s; raise --request-timeout-s or ask for "
+                f"{url} did not answer within {limit:g} s; raise --request-timeout-s or ask for "
                 "fewer tokens",
                 overload=True,
             ) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise ServerFault(f"{url} cut the connection: {_cause(error)}") from None
+            raise ServerFault(f"{url} closed the connection: {_cause(error)}") from None
 
     def _parse(self, raw: bytes, url: str) -> Any:
         try:
             answer = parse_json(raw)
         except ValueError as error:
             start = self._message(raw)[:80]
-            raise Malformed(f"{url} answers no JSON ({error}): {start!r}") from None
+            raise Malformed(f"{url} did not answer with JSON ({error}): {start!r}") from None
         if isinstance(answer, dict) and answer.get("error") and "choices" not in answer:
             raise failure_of(_code(answer["error"]), self._message(raw), url, None)
         return answer
@@ -149,7 +151,8 @@ async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
     """The body, as long as it is of a sane size."""
     if (response.content_length or 0) > MAX_BODY_BYTES:
         raise Malformed(
-            f"{url} announces {response.content_length} bytes, {MAX_BODY_BYTES} are allowed"
+            f"{url} announces an answer of {response.content_length} bytes; at most "
+            f"{MAX_BODY_BYTES} are accepted"
         )
     if response.content_length is not None and "Content-Encoding" not in response.headers:
         return await response.read()
@@ -159,7 +162,7 @@ async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
         size += len(part)
         if size > MAX_BODY_BYTES:
             response.close()
-            raise Malformed(f"{url} sends more than {MAX_BODY_BYTES} bytes: no answer is so long")
+            raise Malformed(f"{url} sent more than {MAX_BODY_BYTES} bytes, the limit for an answer")
     return b"".join(parts)
 
 

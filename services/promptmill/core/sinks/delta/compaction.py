@@ -149,7 +149,7 @@ def _write(table: DeltaTable, paths: set[str], name: str) -> int:
     dataset = table.to_pyarrow_dataset()
     fragments = [each for each in dataset.get_fragments() if each.path in paths]
     if len(fragments) != len(paths):
-        raise OSError(f"{table.table_uri}: {len(paths) - len(fragments)} files were not found")
+        raise OSError(f"{table.table_uri}: {len(paths) - len(fragments)} files are missing")
     filesystem = dataset.filesystem
     with (
         filesystem.open_output_stream(name) as stream,

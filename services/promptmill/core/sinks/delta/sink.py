@@ -193,7 +193,9 @@ class DeltaSink:
         )
         ledger.note_commit(table, before, numbers)
         if (took := self._clock() - began) > SLOW_COMMIT_S:
-            raise Unavailable(f"{table.table_uri}: a commit took {took:.0f} s; reading it back")
+            raise Unavailable(
+                f"{table.table_uri}: a commit took {took:.0f} s, so its result is read back"
+            )
 
     def _with_latest(self, name: TableName, attempt: Callable[[DeltaTable], Answer]) -> Answer:
         """``attempt`` on the latest version, again whenever another commit came first."""
@@ -209,7 +211,9 @@ class DeltaSink:
                     handle.forget()
                     ledger.forget()
                     raise
-        raise Unavailable(f"{handle.uri}: {CONFLICT_TRIES} commits of others came first")
+        raise Unavailable(
+            f"{handle.uri}: other writers committed first in all {CONFLICT_TRIES} attempts"
+        )
 
     # Upkeep
 

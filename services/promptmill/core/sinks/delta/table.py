@@ -63,8 +63,8 @@ def translated(uri: str) -> Iterator[None]:
         yield
     except (SchemaMismatchError, DeltaProtocolError) as error:
         raise Misconfigured(
-            f"{uri} was written by another program or version: {error}; use the promptmill that "
-            "made it, or set PROMPTMILL_STORE to a new folder"
+            f"{uri} was written by another program or version: {error}; use the version of "
+            "promptmill that created it, or set PROMPTMILL_STORE to a new folder"
         ) from error
     except (DeltaError, OSError) as error:
         raise Unavailable(f"{uri} cannot be reached or written: {error}") from error
@@ -137,8 +137,8 @@ def check_schema(uri: str, table: DeltaTable, schema: pa.Schema) -> None:
     if wrong:
         raise Misconfigured(
             f"{uri}: the columns {', '.join(wrong)} are missing or have another type: another "
-            "version of promptmill made the table; use that, or set PROMPTMILL_STORE to a new "
-            "folder"
+            "version of promptmill created the table; use that version, or set PROMPTMILL_STORE "
+            "to a new folder"
         )
 
 
@@ -159,7 +159,9 @@ def add_missing_columns(handle: TableHandle, schema: pa.Schema) -> DeltaTable:
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
         handle.forget()
-    raise Unavailable(f"{handle.uri}: {CONFLICT_TRIES} commits of others came first")
+    raise Unavailable(
+        f"{handle.uri}: other writers committed first in all {CONFLICT_TRIES} attempts"
+    )
 
 
 def fitted(rows: pa.Table, table: DeltaTable) -> pa.Table:

@@ -27,8 +27,8 @@ def vacuum(
     """
     if retention_hours < MIN_RETENTION_HOURS:
         raise Misconfigured(
-            f"retention_hours is {retention_hours}: at least {MIN_RETENTION_HOURS}, so that no "
-            "commit under way loses its files"
+            f"retention_hours is {retention_hours}: it must be at least {MIN_RETENTION_HOURS}, so "
+            "that a commit in progress cannot lose its files"
         )
     options = None if storage_options is None else dict(storage_options)
     removed = {}

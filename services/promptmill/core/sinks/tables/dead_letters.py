@@ -87,7 +87,7 @@ def mark(letter_id: str, replays: int, source: Marking, delivery: Delivery) -> d
         "partition": delivery.partition.number,
         "offset": delivery.offset,
         "reason": _MARK_REASON,
-        "detail": f"sent again, as a message on {topic.name} shows",
+        "detail": f"replayed, as a message on {topic.name} shows",
         "attempts": 1,
         "replays": replays,
         "created_at": _sent_at(delivery),

@@ -34,6 +34,6 @@ def check_clock(topic: str, acknowledged: Any, waited_s: float) -> None:
         side = "ahead of" if ahead_s > 0 else "behind"
         raise Misconfigured(
             f"the clock of the broker that leads {topic} is {abs(ahead_s) / 3600:.1f} h {side} "
-            "this machine's: retention goes by the broker's clock and deletes too early or too "
-            "late; correct the clock that is wrong (NTP), then start again"
+            "this machine's: retention follows the broker's clock and would delete messages too "
+            "early or too late; correct the wrong clock (NTP), then start again"
         )

@@ -64,8 +64,9 @@ async def count_partitions(
         counts = {name: len(topic["partitions"]) for name, topic in described.items()}
         if forbidden := [n for n, c in codes.items() if c == TopicAuthorizationFailedError.errno]:
             raise Misconfigured(
-                f"this client may not see {', '.join(forbidden)} on Kafka at {bootstrap}: grant "
-                "its user Describe on the topics, Read where it consumes, Write where it produces"
+                f"this client is not authorised to see {', '.join(forbidden)} on Kafka at "
+                f"{bootstrap}: grant its user Describe on the topics, Read where it consumes, "
+                "Write where it produces"
             )
         missing = sorted(name for name in topics if not counts.get(name))
         if not missing:
@@ -73,10 +74,10 @@ async def count_partitions(
         if look < LOOKS - 1:
             await asyncio.sleep(LOOK_PAUSE_S)
     raise Misconfigured(
-        f"Kafka at {bootstrap} has no topic {', '.join(missing)} (any more): create the topics "
-        "with `promptmill topics` (`promptmill up` on the local stack), or point PROMPTMILL_KAFKA "
-        "and PROMPTMILL_TOPIC_PREFIX at the right cluster. A topic that was deleted on purpose "
-        "needs a new PROMPTMILL_STORE too"
+        f"Kafka at {bootstrap} has no topic {', '.join(missing)}, or no longer has it: create the "
+        "topics with `promptmill topics` (`promptmill up` on the local stack), or point "
+        "PROMPTMILL_KAFKA and PROMPTMILL_TOPIC_PREFIX at the right cluster. If a topic was "
+        "deleted on purpose, set a new PROMPTMILL_STORE too"
     )
 
 
@@ -93,7 +94,7 @@ async def _check_settings(
                 )
         if (kind := found.get(TIMESTAMP_TYPE, APPEND_TIME)) != APPEND_TIME:
             how = remedy(bootstrap, topic, TIMESTAMP_TYPE, APPEND_TIME)
-            log.warning("producers_clocks_decide", topic=topic, found=kind, remedy=how)
+            log.warning("producer_timestamps_in_use", topic=topic, found=kind, remedy=how)
 
 
 async def _read_settings(

@@ -41,7 +41,7 @@ async def messages_at(
             return await _first_of_each(consumer, offsets)
     except (KafkaError, TimeoutError) as error:
         named = ", ".join(f"{partition} at {offset}" for partition, offset in offsets.items())
-        raise Unavailable(f"Kafka at {bootstrap} did not give {named}: {error!r}") from error
+        raise Unavailable(f"Kafka at {bootstrap} did not return {named}: {error!r}") from error
     finally:
         await consumer.stop()
 

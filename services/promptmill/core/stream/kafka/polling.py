@@ -44,7 +44,7 @@ REMEDIES: tuple[tuple[type[KafkaError], float, str], ...] = (
         CorruptRecordException,
         PATIENCE_S,
         (
-            "restore the partition from a sound replica; if there is none, delete its records up "
+            "restore the partition from an intact replica; if there is none, delete its records up "
             "to the end of the damage (kafka-delete-records) and accept the loss with `promptmill "
             "gaps accept`"
         ),
@@ -133,13 +133,13 @@ class PollGuard:
                     return None
                 return _caused(
                     Misconfigured(
-                        f"Kafka cannot be polled ({error!r}, for {lasted_s:.0f} s): {remedy}"
+                        f"polls of Kafka have failed for {lasted_s:.0f} s ({error!r}): {remedy}"
                     ),
                     error,
                 )
         if isinstance(error, KafkaError) and error.retriable:
             return None
-        return _caused(Fatal(f"Kafka cannot be polled: {error!r}; start the worker again"), error)
+        return _caused(Fatal(f"a poll of Kafka failed: {error!r}; start the worker again"), error)
 
 
 class PolledConsumer(AIOKafkaConsumer):  # type: ignore[misc]

@@ -194,6 +194,6 @@ def _start(partition: Partition, offset: int, first: int, end: int) -> int:
     if first <= offset <= end:
         return offset
     raise Misconfigured(
-        f"{partition} is known up to offset {offset}, but its log holds {first} to {end}: the "
-        f"topic was made anew or lost messages; use the store that belongs to this cluster"
+        f"{partition} is stored up to offset {offset}, but its log holds {first} to {end}: the "
+        "topic was recreated or lost messages; use the store that belongs to this cluster"
     )

@@ -25,8 +25,8 @@ def settings_at_fault(topic: str, error: KafkaError) -> Misconfigured | None:
     """The error that stops the process, because every message would meet it."""
     if isinstance(error, FORBIDDEN):
         return Misconfigured(
-            f"this client may not write to topic {topic} ({error!r}): grant its user Write on "
-            f"the topic and IdempotentWrite on the cluster"
+            f"this client is not authorised to write to topic {topic} ({error!r}): grant its user "
+            "Write on the topic and IdempotentWrite on the cluster"
         )
     if isinstance(error, InvalidTimestampError):
         return Misconfigured(
@@ -34,7 +34,9 @@ def settings_at_fault(topic: str, error: KafkaError) -> Misconfigured | None:
             f"topic's message.timestamp.type to LogAppendTime (`promptmill topics` shows how)"
         )
     if isinstance(error, InvalidTopicError):
-        return Misconfigured(f"{topic!r} is no name for a topic: correct PROMPTMILL_TOPIC_PREFIX")
+        return Misconfigured(
+            f"{topic!r} is not a valid topic name: correct PROMPTMILL_TOPIC_PREFIX"
+        )
     return None
 
 
@@ -50,15 +52,15 @@ def not_allowed(topic: str) -> Poison:
     """The topic's settings refuse this record."""
     return Poison(
         f"topic {topic} refuses the record (INVALID_RECORD): its settings do not allow it; "
-        f"compare its cleanup.policy with what `promptmill topics` asks for"
+        f"compare its cleanup.policy with the one that `promptmill topics` reports"
     )
 
 
 def too_large(topic: str, size: int) -> Poison:
     """The topic's settings, or this client's, refuse a record of this size (bytes)."""
     return Poison(
-        f"a message of {size} bytes for topic {topic} is larger than the broker "
-        f"takes: raise max.message.bytes of the topic, or ask for fewer candidates"
+        f"a message of {size} bytes for topic {topic} is larger than the broker accepts: raise "
+        "max.message.bytes of the topic, or ask for fewer candidates"
     )
 
 

@@ -183,7 +183,7 @@ class KafkaSender:
         if not isinstance(error, ProducerClosed):
             log.warning("producer_failed", topic=topic, error=repr(error))
         await self._producers.replace(producer)
-        return Unavailable(f"{topic}: not acknowledged: {error!r}")
+        return Unavailable(f"a message for topic {topic} was not acknowledged: {error!r}")
 
     # What waits for long
 
@@ -220,7 +220,7 @@ class KafkaSender:
             topics=sorted(topics),
             messages=len(late),
             seconds=round(self.unacknowledged_s),
-            remedy="the brokers take no writes: look at their replicas in sync and their disks",
+            remedy="the brokers accept no writes: check their in-sync replicas and disks",
         )
         producer = self._producers.current
         missing = await self._missing(producer, topics) if producer is not None else set()
@@ -239,6 +239,7 @@ class KafkaSender:
 
     def _not_acknowledged(self, topic: str) -> Unavailable:
         return Unavailable(
-            f"{topic}: not acknowledged within {self._timeout_s:g} s: the brokers at "
-            f"{self._bootstrap} take no writes; look at their replicas in sync and their disks"
+            f"a message for topic {topic} was not acknowledged within {self._timeout_s:g} s: the "
+            f"brokers at {self._bootstrap} accept no writes; check their in-sync replicas and "
+            "disks"
         )

@@ -114,14 +114,14 @@ class KafkaSource:
     def listener(self) -> Listener:
         """Who is told; set by :meth:`start`."""
         if self._listener is None:
-            raise Fatal("the Kafka source was not started")
+            raise Fatal("the Kafka source has not been started")
         return self._listener
 
     @property
     def _consumer(self) -> AIOKafkaConsumer:
         consumer = self._subscriber.consumer
         if consumer is None:
-            raise Stale("the Kafka consumer is stopped")
+            raise Stale("the Kafka consumer has been stopped")
         return consumer
 
     async def start(self, listener: Listener) -> None:
@@ -133,7 +133,7 @@ class KafkaSource:
         self._broker.config.broker_config.builder = polled
         await _translated(self._broker.start())
         if not isinstance(self._consumer, PolledConsumer):
-            raise Fatal("FastStream polls a consumer of its own: use version 0.7.8 of it")
+            raise Fatal("this version of FastStream polls its own consumer: use version 0.7.8")
         for task in self._subscriber.tasks:
             task.add_done_callback(self._on_poll_task_done)
 
@@ -159,7 +159,10 @@ class KafkaSource:
                 "no_partitions",
                 group=self._group,
                 topics=list(self._topics),
-                remedy="there are more workers than partitions, or a topic is gone; stop this one",
+                remedy=(
+                    "there are more workers than partitions, or a topic was deleted; stop this "
+                    "worker"
+                ),
             )
         self._look = asyncio.create_task(self._check_topics())
         self._look.add_done_callback(self._on_looked)
@@ -175,7 +178,7 @@ class KafkaSource:
         if self._stopping:
             return
         error = None if task.cancelled() else task.exception()
-        self.listener.on_lost(error or RuntimeError("the poll loop returned"))
+        self.listener.on_lost(error or RuntimeError("the poll loop ended unexpectedly"))
 
     def _lose(self, error: BaseException) -> None:
         self.listener.on_lost(error)

@@ -112,7 +112,7 @@ class ProducerSupervisor:
         await asyncio.gather(*map(asyncio.shield, self._retired))
 
     def _is_stopped(self) -> Unavailable:
-        return Unavailable(f"the sender to {self._bootstrap} is stopped")
+        return Unavailable(f"the sender to {self._bootstrap} has been stopped")
 
     def _retire(self, failed: AbortableProducer) -> asyncio.Task[None]:
         task = asyncio.create_task(_abort(failed))
