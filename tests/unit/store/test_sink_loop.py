@@ -347,9 +347,7 @@ async def test_a_log_that_ends_before_its_table_stops_the_sink(
     log.messages[Partition("records", 0)] = [b"{}"]
     async with member(log, store.sink()) as two:
         await two.source.assign(every_partition())
-        with pytest.raises(
-            Misconfigured, match="offset 2, but the log ends before it .it holds 0 to 1"
-        ):
+        with pytest.raises(Misconfigured, match="offset 2, but the log ends before it"):
             await two.running
 
 
