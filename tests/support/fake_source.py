@@ -115,6 +115,9 @@ class FakeSource:
         known = self.log.committed
         return {p: Position(known[p]) for p in partitions if p in known}
 
+    async def check_topics(self) -> None:
+        """A log in memory is never replaced."""
+
     async def bounds(
         self, partitions: Collection[Partition]
     ) -> Mapping[Partition, tuple[int, int]]:

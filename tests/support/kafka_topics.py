@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
@@ -51,6 +52,16 @@ async def delete_topics(bootstrap: str, names: Sequence[str]) -> None:
             if set(names).isdisjoint(await client.list_topics()):
                 return
             await asyncio.sleep(0.05)
+
+
+def while_frozen(act: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Do it on a loop of another thread; nothing runs on this one until it is done.
+
+    To a broker that looks like a process that is stopped for a moment: whoever consumes here
+    sees what was before and what is after, and nothing in between.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(lambda: asyncio.run(act())).result()
 
 
 async def add_partitions(bootstrap: str, names: Sequence[str], partitions: int) -> None:

@@ -32,7 +32,7 @@ async def find_layout(
         Misconfigured: a topic does not exist, or has fewer partitions than the layout.
         Unavailable: no broker answers.
     """
-    _, counts = await describe_log(kafka, topics)
+    counts = (await describe_log(kafka, topics)).partitions
     known = await asyncio.to_thread(layout_in_tables, store) or await _from_redis(redis, prefix)
     if known is not None:
         return Layout(check_layout(known, counts))

@@ -114,7 +114,7 @@ class SettledPrompts:
     async def _read(self, committed: Mapping[int, int]) -> dict[int, SettledShard]:
         settings = self._settings
         topics = [settings.topic_prefix + topic.name for topic in OUTCOME_TOPICS]
-        cluster, _ = await describe_log(settings.require_kafka(), topics)
+        cluster = (await describe_log(settings.require_kafka(), topics)).cluster_id
         return await asyncio.to_thread(
             _read_behind, settings.store_uri, cluster, settings.topic_prefix, committed
         )

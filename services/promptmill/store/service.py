@@ -71,13 +71,19 @@ async def _identities(settings: StoreSettings) -> tuple[Layout, dict[TableName, 
     tables find it in Redis.
     """
     names = {topic: settings.topic_prefix + topic.name for topic in TABLES}
-    cluster, counts = await describe_log(settings.require_kafka(), list(names.values()))
+    log_now = await describe_log(settings.require_kafka(), list(names.values()))
     stored = await asyncio.to_thread(layout_in_tables, settings.store_uri)
-    layout = Layout(check_layout(stored, counts))
+    layout = Layout(check_layout(stored, log_now.partitions))
     if settings.redis:
         await write_layout(settings.redis, settings.topic_prefix, layout.partitions)
     return layout, {
-        table: Identity(cluster, names[topic], layout.partitions) for topic, table in TABLES.items()
+        table: Identity(
+            log_now.cluster_id,
+            names[topic],
+            layout.partitions,
+            log_now.topic_ids.get(names[topic]),
+        )
+        for topic, table in TABLES.items()
     }
 
 

@@ -222,6 +222,7 @@ class SinkLoop:
         if not self._flusher.size:
             if self._intake.rows == 0 or self._due_in_s() > 0:
                 return
+            await self._source.check_topics()
             await self._flusher.take(self._intake.take_out())
             self._pauses.apply()
         size, counts = self._flusher.size, await self._flusher.carry_out()

@@ -13,14 +13,22 @@ from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.delta import DeltaSink, TableSettings
 from promptmill.core.sinks.identity import Identity
 from promptmill.core.sinks.tables import TABLES
+from promptmill.core.stream.kafka.cluster import describe_log
 from promptmill.core.stream.kafka.source import KafkaSource
+from promptmill.core.stream.ports import Partition
 from promptmill.store.plan import Burial
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
 from promptmill_schemas import encode
-from support.kafka_topics import delete_topics, make_topics, put
+from support.kafka_topics import (
+    delete_topics,
+    delete_up_to,
+    make_topics,
+    put,
+    while_frozen,
+)
 from support.sink_loop import QUICK, Noted
 from support.store import record
-from support.waiting import eventually
+from support.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.real
 
@@ -47,13 +55,14 @@ class Store:
         values = (encode(record(str(number))) for number in range(first, last))
         await put(self.kafka, self.records, 0, ((b"key", value) for value in values))
 
-    def start(self) -> tuple[SinkLoop, asyncio.Task[None], Noted]:
-        """One more sink."""
+    async def start(self, *, with_ids: bool = False) -> tuple[SinkLoop, asyncio.Task[None], Noted]:
+        """One more sink; its tables carry the topics' ids if that is wanted."""
+        ids = (await describe_log(self.kafka, self.topics)).topic_ids if with_ids else {}
         source = KafkaSource(
             self.kafka, f"{self.prefix}.store", list(self.topics), client_id="t",
             session_timeout_ms=6_000,
         )  # fmt: skip
-        identities = {name: Identity("c", topic, 1) for topic, name in self.topics.items()}
+        identities = {n: Identity("c", t, 1, ids.get(t)) for t, n in self.topics.items()}
         sink, probe = DeltaSink(str(self.folder), identities, settings=CLEANED), Noted()
 
         async def bury(burial: Burial) -> None:
@@ -62,10 +71,10 @@ class Store:
         loop = SinkLoop(source, sink, self.topics, SinkPublisher(bury), probe=probe, limits=QUICK)
         return loop, asyncio.create_task(loop.run()), probe
 
-    async def store(self, messages: int) -> None:
+    async def store(self, messages: int, *, with_ids: bool = False) -> None:
         """Run a sink until it has stored so many messages."""
-        loop, running, probe = self.start()
-        await eventually(lambda: probe.done == messages or running.done(), 60)
+        loop, running, probe = await self.start(with_ids=with_ids)
+        await eventually(lambda: probe.done == messages or running.done())
         loop.stop()
         await running
 
@@ -93,6 +102,38 @@ async def test_a_topic_recreated_and_refilled_beside_a_stopped_store_stops_it(
     await store.publish(100, 110)
     with pytest.raises(Misconfigured, match=r"offset 4.*another message.*PROMPTMILL_STORE"):
         await store.store(10)
+    assert store.rows() == 5
+
+
+async def test_a_recreated_topic_is_known_by_its_id_when_the_last_message_is_gone(
+    store: Store,
+) -> None:
+    await store.publish(0, 5)
+    await store.store(5, with_ids=True)
+    await delete_topics(store.kafka, list(store.topics))
+    await make_topics(store.kafka, list(store.topics), 1)
+    await store.publish(100, 110)
+    await delete_up_to(store.kafka, Partition(store.records, 0), 5)
+    with pytest.raises(Misconfigured, match=r"topic_id is .*PROMPTMILL_STORE"):
+        await store.store(5, with_ids=True)
+    await store.store(5)  # as a broker without ids leaves it
+    assert store.rows() == 10
+
+
+async def test_a_topic_recreated_and_refilled_under_a_running_store_ends_it(store: Store) -> None:
+    await store.publish(0, 5)
+    _, running, probe = await store.start()
+    await eventually(lambda: probe.done == 5 or running.done())
+
+    async def recreate() -> None:
+        await delete_topics(store.kafka, [store.records])
+        await make_topics(store.kafka, [store.records], 1)
+        await store.publish(100, 120)
+
+    while_frozen(recreate)
+    with pytest.raises(Misconfigured, match=rf"{store.records} was deleted and created again"):
+        async with asyncio.timeout(PATIENCE_S):
+            await running
     assert store.rows() == 5
 
 

@@ -22,6 +22,8 @@ SENDER = "tests/integration/stream/test_sender.py"
 SHUTDOWN = "tests/unit/stream/test_shutdown.py"
 POLLS = "tests/integration/stream/test_polls_on_kafka.py"
 PAID_ONCE = "tests/integration/engines/openai/test_paid_once.py"
+TOPIC_IDS = "tests/unit/stream/test_topic_ids.py"
+RECREATED = "tests/integration/store/test_recreated_topics.py"
 ROWS = "tests/chaos"
 
 
@@ -297,6 +299,20 @@ MUTANTS = (
             ),
         ),
         (f"{SINK_LOOP}::test_a_topic_recreated_and_refilled_while_the_sink_was_stopped_stops_it",),
+    ),
+    Mutant(
+        "a topic that was recreated under a running worker is not noticed",
+        (
+            Change(
+                "promptmill/core/stream/kafka/topic_watch.py",
+                "            if found.get(topic, known) != known:\n",
+                "            if False:\n",
+            ),
+        ),
+        (
+            "tests/unit/stream/test_topic_ids.py::test_a_topic_with_another_id_was_created_again",
+            f"{RECREATED}::test_a_topic_recreated_and_refilled_under_a_running_store_ends_it",
+        ),
     ),
     Mutant(
         "neither the store's version nor its rows read on assignment",

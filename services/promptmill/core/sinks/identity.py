@@ -21,7 +21,7 @@ class Identity:
         cluster_id: as the brokers report it.
         topic: the full name on the broker.
         partitions: of the data set's layout; the topic may have more by now.
-        topic_id: the broker's own id, which a topic made anew does not share; not compared
+        topic_id: the broker's own id, which a recreated topic does not share; not compared
             where one side does not know it.
     """
 

@@ -178,6 +178,9 @@ class MemorySource:
         known = self.broker.offsets[self.group]
         return {p: known[p] for p in partitions if p in known}
 
+    async def check_topics(self) -> None:
+        """A log in memory is never replaced."""
+
     async def bounds(
         self, partitions: Collection[Partition]
     ) -> Mapping[Partition, tuple[int, int]]:

@@ -80,6 +80,16 @@ class Source(Protocol):
     async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position]:
         """What the group has committed; partitions without a commit are left out."""
 
+    async def check_topics(self) -> None:
+        """Return if the topics are the ones that this member has joined.
+
+        What was delivered before the call belongs to them then.
+
+        Raises:
+            Misconfigured: a topic was deleted and created again under its name.
+            Transient: that cannot be found out now.
+        """
+
     async def bounds(
         self, partitions: Collection[Partition]
     ) -> Mapping[Partition, tuple[int, int]]:

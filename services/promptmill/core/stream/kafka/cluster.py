@@ -1,9 +1,10 @@
-"""Facts about a cluster: its id, its topics, and whether they can be relied on."""
+"""Facts about a cluster: its id, its topics and their ids, and whether they can be relied on."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
@@ -12,6 +13,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from promptmill.core.errors import Misconfigured
 from promptmill.core.stream.kafka.failures import as_error
+from promptmill.core.stream.kafka.topic_ids import read_topic_ids
 from promptmill.core.stream.topic_settings import (
     APPEND_TIME,
     SAFE_SETTINGS,
@@ -28,8 +30,21 @@ LOOKS = 3
 LOOK_PAUSE_S = 1.0
 
 
-async def describe_log(bootstrap: str, topics: Collection[str]) -> tuple[str, dict[str, int]]:
-    """The cluster's id, and each topic's number of partitions.
+class LogDescription(NamedTuple):
+    """A cluster and topics of it.
+
+    Attributes:
+        partitions: how many each topic has.
+        topic_ids: by topic; empty on brokers that do not tell them (Kafka before 3.1).
+    """
+
+    cluster_id: str
+    partitions: dict[str, int]
+    topic_ids: dict[str, str]
+
+
+async def describe_log(bootstrap: str, topics: Collection[str]) -> LogDescription:
+    """The cluster's id, and each topic's number of partitions and id.
 
     Raises:
         Misconfigured: a topic does not exist or may not be read, or one of its settings loses
@@ -41,12 +56,21 @@ async def describe_log(bootstrap: str, topics: Collection[str]) -> tuple[str, di
         await admin.start()
         cluster = await admin.describe_cluster()
         partitions = await count_partitions(admin, bootstrap, topics)
+        ids = await _topic_ids(admin, topics)
         await _check_settings(admin, bootstrap, topics)
     except KafkaError as error:
         raise as_error(f"Kafka at {bootstrap} does not answer", error) from error
     finally:
         await admin.close()
-    return cluster["cluster_id"], partitions
+    return LogDescription(cluster["cluster_id"], partitions, ids)
+
+
+async def _topic_ids(admin: AIOKafkaAdminClient, topics: Collection[str]) -> dict[str, str]:
+    try:
+        return await read_topic_ids(admin, topics)
+    except NotImplementedError as error:
+        log.warning("topic_ids_unknown", topics=sorted(topics), error=str(error))
+        return {}
 
 
 async def count_partitions(

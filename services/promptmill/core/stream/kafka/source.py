@@ -23,10 +23,10 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 
 from promptmill.core.errors import Fatal, Stale, Unavailable
 from promptmill.core.stream.kafka.assignor import CoPartitionedAssignor
-from promptmill.core.stream.kafka.cluster import count_partitions
 from promptmill.core.stream.kafka.failures import as_error
 from promptmill.core.stream.kafka.lookup import messages_at
 from promptmill.core.stream.kafka.polling import PolledConsumer, PollGuard, PollProbe
+from promptmill.core.stream.kafka.topic_watch import TopicWatch
 from promptmill.core.stream.ports import Delivery, Listener, Partition, Position
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class KafkaSource:
         self._client_id = client_id
         self._group = group
         self._topics = tuple(topics)
-        self._look: asyncio.Task[None] | None = None
         self._guard = PollGuard(probe, self._lose)
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
+        self._watch = TopicWatch(self._admin, bootstrap, topics, self._lose)
         self._broker = KafkaBroker(
             bootstrap.split(","),  # FastStream takes a string for one address
             client_id=client_id,
@@ -128,6 +128,7 @@ class KafkaSource:
         """Join the group and begin to poll."""
         self._listener = listener
         await _translated(self._admin.start())
+        await self._watch.start()
         connected = cast("partial[AIOKafkaConsumer]", await _translated(self._broker.connect()))
         polled = partial(PolledConsumer, self._guard, **connected.keywords)
         self._broker.config.broker_config.builder = polled
@@ -140,17 +141,16 @@ class KafkaSource:
     async def stop(self) -> None:
         """Stop polling and leave the group; commits nothing."""
         self._stopping = True
-        if self._look is not None:
-            self._look.cancel()
+        await self._watch.stop()
         try:
             await self._broker.stop()
         except Exception as error:  # noqa: BLE001 - a client that failed fails again here
             log.warning("consumer_not_stopped", error=repr(error))
         await self._admin.close()
 
-    async def _check_topics(self) -> None:
-        """Raises ``Misconfigured`` when a topic does not exist (any more) or may not be seen."""
-        await _translated(count_partitions(self._admin, self._bootstrap, self._topics))
+    async def check_topics(self) -> None:
+        """Return if the topics are those that this member has joined; see :class:`TopicWatch`."""
+        await self._watch.check()
 
     def look_after_assignment(self, assigned: Collection[TopicPartition]) -> None:
         """Look for topics that are gone, beside the assignment, which must not wait for it."""
@@ -164,15 +164,7 @@ class KafkaSource:
                     "worker"
                 ),
             )
-        self._look = asyncio.create_task(self._check_topics())
-        self._look.add_done_callback(self._on_looked)
-
-    def _on_looked(self, look: asyncio.Task[None]) -> None:
-        error = None if look.cancelled() else look.exception()
-        if isinstance(error, Fatal):
-            self.listener.on_lost(error)
-        elif error is not None:
-            log.info("topics_not_checked", error=repr(error))
+        self._watch.look()
 
     def _on_poll_task_done(self, task: asyncio.Task[Any]) -> None:
         if self._stopping:
@@ -227,7 +219,13 @@ class KafkaSource:
         return stale
 
     async def commit(self, positions: Mapping[Partition, Position]) -> None:
-        """Commit; returns when the coordinator has acknowledged."""
+        """Commit; returns when the coordinator has acknowledged.
+
+        Raises:
+            Misconfigured: a topic was recreated; its group must not stand where the former one
+                had arrived.
+        """
+        await self._watch.check()
         offsets = {
             TopicPartition(*partition): OffsetAndMetadata(position.offset, position.metadata)
             for partition, position in positions.items()
@@ -263,7 +261,7 @@ class KafkaSource:
             first = await _translated(self._consumer.beginning_offsets(wanted))
             end = await _translated(self._consumer.end_offsets(wanted))
         except Unavailable:
-            await self._check_topics()  # a deleted topic has no bounds, however long we ask
+            await self._watch.find()  # a deleted topic has no bounds, however long we ask
             raise
         return {Partition(*p): (first[p], end[p]) for p in wanted}
 
