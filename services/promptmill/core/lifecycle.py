@@ -63,12 +63,13 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A loop that is ready to run, and what people want to know of its model."""
+    """A loop that is ready to run, and what people want to know of its model and its holds."""
 
     runner: Runner
     model: str = ""
     context_tokens: int = 0
     tokenizer: str = ""
+    held: Callable[[], str] = lambda: ""
 
 
 Build: TypeAlias = Callable[[AsyncExitStack, StageMetrics], Awaitable[Worker]]
@@ -206,6 +207,7 @@ def _registration(
             tokenizer=worker.tokenizer,
             url=url,
             schema_version=SCHEMA_VERSION,
+            held=worker.held(),
         )
 
     return Registration(settings.redis, settings.topic_prefix, info(), info)

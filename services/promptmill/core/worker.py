@@ -13,6 +13,7 @@ from promptmill.core.stream.attempts import Work
 from promptmill.core.stream.flights.base import FlightLog, NoFlights
 from promptmill.core.stream.flights.redis import RedisFlights
 from promptmill.core.stream.kafka.polling import PollProbe
+from promptmill.core.stream.kafka.reader import LogReader
 from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.core.stream.kafka.source import KafkaSource
 from promptmill.core.stream.layout import Layout
@@ -61,6 +62,11 @@ def make_sender(settings: StageSettings, layout: Layout) -> KafkaSender:
         compression=None if settings.compression == "none" else settings.compression,
         layout=layout,
     )
+
+
+def make_log_reader(settings: StageSettings) -> LogReader:
+    """Reads where logs end and groups stand; to be entered."""
+    return LogReader(settings.require_kafka(), client_id=f"promptmill-{settings.stage}-lags")
 
 
 def accepted_gaps(settings: StageSettings) -> ReadAccepted:

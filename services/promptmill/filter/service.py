@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from promptmill.core.gates.redis import RedisGate
 from promptmill.core.lifecycle import Worker, run_worker
 from promptmill.core.telemetry.metrics import StageMetrics
-from promptmill.core.worker import make_loop
+from promptmill.core.worker import make_log_reader, make_loop
 from promptmill.filter.data_set import DataSet
 from promptmill.filter.published import Published
 from promptmill.filter.recovery import RecoveringClaims
 from promptmill.filter.settings import FilterSettings
 from promptmill.filter.work import Filter
+from promptmill.flow.worker import governed
 from promptmill_schemas.topics import SCORED
 
 
@@ -49,6 +51,9 @@ async def serve(settings: FilterSettings) -> None:
             lambda: gate.per_bucket,
         )
         work = Filter(settings.policy, claims)
-        return Worker(await make_loop(settings, SCORED, work, metrics))
+        loop = await make_loop(settings, SCORED, work, metrics)
+        connect_log = partial(make_log_reader, settings)
+        governor = await stack.enter_async_context(governed(settings, metrics, loop, connect_log))
+        return Worker(loop, held=lambda: governor.held)
 
     await run_worker(settings, build)

@@ -1,33 +1,57 @@
--- The lease of the reader of lags, its term, and the figures that it measured.
+-- The lease of the reader of lags, its term, the figures that it measured, the workers' reports.
 --
--- KEYS  the lease, the latest term, the figures.
+-- KEYS  the lease, the latest term, the figures, the reports.
 -- ARGV  the action, identity of the caller, milliseconds of a lease, milliseconds that figures
---       stand; for "publish" also the caller's term, when it began to measure, the figures.
+--       stand; for "turn" also the caller's report and "1" if it can measure; for "publish" its
+--       term, when it began to measure, the figures; for "reports" milliseconds that one stands.
 --
--- Returns: "stand" the caller's term (0 while another one holds the lease) and the time in
--- milliseconds; "publish" and "resign" 1 when done, 0 when that was no longer the caller's.
+-- Returns: "turn" the caller's term (0 while another one holds the lease), the time in
+-- milliseconds, and term, time and text of the figures; "reports" all that stand; "publish" and
+-- "resign" 1 when done, 0 when that was no longer the caller's.
 
-local lease, term, lags = KEYS[1], KEYS[2], KEYS[3]
+local lease, term, lags, reports = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local action, identity, lease_ms, keep_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local text = string.format('%.0f', now_ms)
 
-if action == 'stand' then
+local function elect()
   local holder = redis.call('GET', lease)
-  if holder == identity and redis.call('EXISTS', term) == 1 then
+  if holder == identity then
     redis.call('PEXPIRE', lease, lease_ms)
-    return {redis.call('GET', term), text}
+    return redis.call('GET', term)
   end
-  if holder and holder ~= identity then
-    return {'0', text}
+  if holder then
+    return '0'
   end
   -- Never below the clock, so that terms go on growing after Redis was emptied.
   local before = tonumber(redis.call('GET', term) or '0') or 0
   local mine = string.format('%.0f', math.max(before + 1, now_ms))
   redis.call('SET', term, mine)
   redis.call('SET', lease, identity, 'PX', lease_ms)
-  return {mine, text}
+  return mine
+end
+
+if action == 'turn' then
+  redis.call('HSET', reports, identity, text .. ' ' .. ARGV[5])
+  redis.call('PEXPIRE', reports, 3600000)
+  local own = ARGV[6] == '1' and elect() or '0'
+  local found = redis.call('HMGET', lags, 'term', 'at_ms', 'lags')
+  return {own, text, found[1], found[2], found[3]}
+end
+
+if action == 'reports' then
+  local standing = {}
+  local entries = redis.call('HGETALL', reports)
+  for at = 1, #entries, 2 do
+    local since, report = string.match(entries[at + 1], '^(%d+) (.*)$')
+    if since and now_ms - tonumber(since) <= tonumber(ARGV[5]) then
+      standing[#standing + 1] = report
+    else
+      redis.call('HDEL', reports, entries[at])
+    end
+  end
+  return standing
 end
 
 if action == 'publish' then
@@ -39,6 +63,7 @@ if action == 'publish' then
   return {1}
 end
 
+redis.call('HDEL', reports, identity)
 if redis.call('GET', lease) == identity then
   redis.call('DEL', lease)
   return {1}

@@ -6,10 +6,10 @@ token: what the reader of an older term writes is refused, however late it arriv
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import structlog
 from redis.asyncio import Redis
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from promptmill.core.errors import Unavailable
 from promptmill.flow.lags import Lags, decode_lags
+from promptmill.flow.reports import REPORT_STANDS_S
 
 log = structlog.get_logger(__name__)
 
@@ -52,9 +53,10 @@ class FlowKeys:
         """The figures."""
         return self._key("lags")
 
-    def report(self, worker: str) -> str:
-        """What one worker says about itself."""
-        return self._key(f"worker:{worker}")
+    @property
+    def reports(self) -> str:
+        """What workers say about themselves."""
+        return self._key("reports")
 
 
 def connect(redis_url: str, timeout_s: float = TIMEOUT_S) -> Redis:
@@ -98,27 +100,29 @@ class LagBoard:
             Unavailable: Redis does not answer.
         """
         found = await answer_of(self._read(), "the lags")
-        if found is None:
-            return None
-        try:
-            term, at_ms, payload, now_ms = found
-            return decode_lags(int(term), int(at_ms) / 1000, now_ms / 1000, payload)
-        except ValueError as error:  # a newer version, or a stranger, has written it
-            log.warning("lags_unreadable", error=str(error))
-            return None
+        return _lags(*found)
 
-    async def _read(self) -> tuple[Any, Any, bytes, int] | None:
+    async def _read(self) -> tuple[list[Any], int]:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.hmget(self._keys.lags, ["term", "at_ms", "lags"])
             pipe.time()
-            (term, at_ms, payload), (seconds, micros) = await pipe.execute()
-        if term is None or at_ms is None or payload is None:
-            return None
-        return term, at_ms, cast("bytes", payload), seconds * 1000 + micros // 1000
+            fields, (seconds, micros) = await pipe.execute()
+        return fields, seconds * 1000 + micros // 1000
 
     async def close(self) -> None:
         """Disconnect."""
         await self._redis.aclose()
+
+
+def _lags(fields: Sequence[Any], now_ms: int) -> Lags | None:
+    term, at_ms, payload = fields
+    if term is None or at_ms is None or payload is None:
+        return None
+    try:
+        return decode_lags(int(term), int(at_ms) / 1000, now_ms / 1000, payload)
+    except ValueError as error:  # a newer version, or a stranger, has written it
+        log.warning("lags_unreadable", error=str(error))
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +132,12 @@ class Turn:
     Attributes:
         term: its own, 0 while another worker measures.
         now_ms: by Redis' clock.
+        lags: the figures on the board; ``None`` when there are none.
     """
 
     term: int
     now_ms: int
+    lags: Lags | None = None
 
     @property
     def is_elected(self) -> bool:
@@ -157,14 +163,27 @@ class Election:
         self._keep_ms = int(keep_s * 1000)
         self._script = redis.register_script(_SCRIPT)
 
-    async def stand(self) -> Turn:
-        """Take the lease if it is free, renew it if it is ours.
+    async def turn(self, report: bytes = b"", *, can_measure: bool = True) -> Turn:
+        """Report, take the lease if it is free, renew it if it is ours, and read the figures.
+
+        Args:
+            report: of this worker.
+            can_measure: whether it stands for election.
 
         Raises:
             Unavailable: Redis does not answer.
         """
-        term, now_ms = await self._call("stand")
-        return Turn(int(term), int(now_ms))
+        answer = await self._call("turn", report, int(can_measure))
+        own, now_ms = int(answer[0]), int(answer[1])
+        return Turn(own, now_ms, _lags([*answer[2:], None, None, None][:3], now_ms))
+
+    async def reports(self) -> list[bytes]:
+        """What the workers that are alive have reported last.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        return await self._call("reports", int(REPORT_STANDS_S * 1000))
 
     async def publish(self, turn: Turn, payload: bytes) -> bool:
         """Put the figures on the board; ``False`` when another term has begun meanwhile.
@@ -176,7 +195,7 @@ class Election:
         return bool(written)
 
     async def resign(self) -> None:
-        """Give the lease back, if it is ours.
+        """Give the lease back, if it is ours, and take the report away.
 
         Raises:
             Unavailable: Redis does not answer.
@@ -184,7 +203,7 @@ class Election:
         await self._call("resign")
 
     async def _call(self, action: str, *arguments: int | bytes) -> list[Any]:
-        keys = [self._keys.lease, self._keys.term, self._keys.lags]
+        keys = [self._keys.lease, self._keys.term, self._keys.lags, self._keys.reports]
         limits = (self._identity, self._lease_ms, self._keep_ms)
         call = self._script(keys=keys, args=[action, *limits, *arguments])
         answer: list[Any] = await answer_of(call, "the lease of the reader of lags")

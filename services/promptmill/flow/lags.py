@@ -30,7 +30,8 @@ class TopicLag:
             where no model works on them, or no worker has counted tokens yet.
         seconds: until they are finished at the present rate; ``None`` while nothing moves.
         groups: records by stage that reads the topic.
-        writers: workers that write to this topic now; publishers do not count.
+        partitions: that the topic has; a member of a stage with a third of them does a third of
+            its work. 0 where unknown.
     """
 
     topic: str
@@ -39,7 +40,7 @@ class TopicLag:
     tokens: int | None = None
     seconds: float | None = None
     groups: Mapping[str, int] = field(default_factory=dict)
-    writers: int = 0
+    partitions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +97,5 @@ def _topic(entry: dict[str, Any]) -> TopicLag:
         tokens=None if tokens is None else int(tokens),
         seconds=None if seconds is None else float(seconds),
         groups={str(stage): int(n) for stage, n in entry.get("groups", {}).items()},
-        writers=int(entry.get("writers", 0)),
+        partitions=int(entry.get("partitions", 0)),
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from promptmill.core.engines.build import build_follower, build_generator
 from promptmill.core.lifecycle import Worker, run_worker
 from promptmill.core.settled import SettledPrompts
 from promptmill.core.telemetry.engine import watch_engine
 from promptmill.core.telemetry.metrics import StageMetrics
-from promptmill.core.worker import make_loop
+from promptmill.core.worker import make_log_reader, make_loop
+from promptmill.flow.worker import governed
 from promptmill.instruct.settings import InstructSettings
 from promptmill.instruct.work import Instruct
 from promptmill_schemas.topics import PROMPTS
@@ -36,11 +38,14 @@ async def serve(settings: InstructSettings) -> None:
         work = Instruct(engine, metrics, settled)
         loop = await make_loop(settings, PROMPTS, work, metrics, has_engine=True)
         settled.follow(loop)
+        connect_log = partial(make_log_reader, settings)
+        governor = await stack.enter_async_context(governed(settings, metrics, loop, connect_log))
         return Worker(
             loop,
             model=engine.info.model,
             context_tokens=engine.context_tokens,
             tokenizer=engine.tokenizer,
+            held=lambda: governor.held,
         )
 
     await run_worker(settings, build)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from promptmill.core.engines.build import build_follower, build_grader
 from promptmill.core.lifecycle import Worker, run_worker
 from promptmill.core.telemetry.engine import watch_engine
 from promptmill.core.telemetry.metrics import StageMetrics
-from promptmill.core.worker import make_loop
+from promptmill.core.worker import make_log_reader, make_loop
+from promptmill.flow.worker import governed
 from promptmill.reward.settings import RewardSettings
 from promptmill.reward.work import Reward
 from promptmill_schemas.topics import COMPLETIONS
@@ -32,10 +34,14 @@ async def serve(settings: RewardSettings) -> None:
         await engine.start()
         watch_engine(metrics, engine)
         work = Reward(engine, settings.weights.as_scores(), settings.calibrated())
+        loop = await make_loop(settings, COMPLETIONS, work, metrics, has_engine=True)
+        connect_log = partial(make_log_reader, settings)
+        governor = await stack.enter_async_context(governed(settings, metrics, loop, connect_log))
         return Worker(
-            await make_loop(settings, COMPLETIONS, work, metrics, has_engine=True),
+            loop,
             model=engine.info.model,
             context_tokens=engine.context_tokens,
+            held=lambda: governor.held,
         )
 
     await run_worker(settings, build)

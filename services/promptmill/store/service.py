@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 import structlog
 
@@ -20,7 +21,8 @@ from promptmill.core.stream.layout import Layout
 from promptmill.core.stream.ports import Delivery, Sender
 from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.core.telemetry.registry import write_layout
-from promptmill.core.worker import accepted_gaps, make_sender, make_source
+from promptmill.core.worker import accepted_gaps, make_log_reader, make_sender, make_source
+from promptmill.flow.worker import standing
 from promptmill.store.flushing import Bury, Move, SinkPublisher
 from promptmill.store.plan import Burial
 from promptmill.store.settings import StoreSettings
@@ -59,6 +61,7 @@ async def serve(settings: StoreSettings) -> None:
             probe=metrics,
             accepted=accepted_gaps(settings),
         )
+        await stack.enter_async_context(standing(settings, partial(make_log_reader, settings)))
         return Worker(loop)
 
     await run_worker(settings, build)

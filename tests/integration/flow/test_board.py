@@ -45,16 +45,16 @@ def figures(records: int) -> bytes:
 
 async def test_one_candidate_is_elected_and_stays_so(board: Board) -> None:
     a, b = board.candidate("a", 600), board.candidate("b", 600)
-    first = await a.stand()
+    first = await a.turn()
     assert first.is_elected
-    assert not (await b.stand()).is_elected
-    assert (await a.stand()).term == first.term
+    assert not (await b.turn()).is_elected
+    assert (await a.turn()).term == first.term
 
 
 async def test_figures_are_read_with_their_term_and_age(board: Board) -> None:
     a = board.candidate("a", 600)
     assert await board.board.read() is None
-    turn = await a.stand()
+    turn = await a.turn()
     assert await a.publish(turn, figures(5))
     lags = await board.board.read()
     assert lags is not None
@@ -68,7 +68,7 @@ async def test_a_holder_that_is_gone_is_replaced_and_its_late_figures_are_refuse
     board: Board,
 ) -> None:
     a, b = board.candidate("a"), board.candidate("b", 600)
-    old = await a.stand()
+    old = await a.turn()
     await a.publish(old, figures(1))
     new = await eventually(lambda: _elected(b))
     assert new is not None
@@ -82,32 +82,32 @@ async def test_a_holder_that_is_gone_is_replaced_and_its_late_figures_are_refuse
 
 
 async def _elected(candidate: Election) -> Turn | None:
-    turn = await candidate.stand()
+    turn = await candidate.turn()
     return turn if turn.is_elected else None
 
 
 async def test_a_holder_that_resigns_is_replaced_at_once(board: Board) -> None:
     a, b = board.candidate("a", 600), board.candidate("b", 600)
-    old = await a.stand()
+    old = await a.turn()
     await b.resign()
-    assert not (await b.stand()).is_elected, "a candidate gave back another one's lease"
+    assert not (await b.turn()).is_elected, "a candidate gave back another one's lease"
     await a.resign()
-    assert (await b.stand()).term > old.term
+    assert (await b.turn()).term > old.term
 
 
 async def test_terms_grow_over_an_emptied_redis(board: Board) -> None:
     a, b = board.candidate("a", 600), board.candidate("b", 600)
-    old = await a.stand()
+    old = await a.turn()
     await board.redis.flushall()
-    new = await b.stand()
+    new = await b.turn()
     assert new.term > old.term
     assert not await a.publish(old, figures(1))
-    assert not (await a.stand()).is_elected
+    assert not (await a.turn()).is_elected
 
 
 async def test_figures_expire(board: Board) -> None:
     a = board.candidate("a", 600, keep_s=0.2)
-    await a.publish(await a.stand(), figures(1))
+    await a.publish(await a.turn(), figures(1))
 
     async def gone() -> bool:
         return await board.board.read() is None

@@ -89,10 +89,10 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_lags_survive_their_encoding_and_newer_fields() -> None:
-    lag = TopicLag("scored", 5, 50, None, 2.5, {"filter": 5}, writers=3)
+    lag = TopicLag("scored", 5, 50, None, 2.5, {"filter": 5}, partitions=3)
     payload = encode_lags({"scored": lag}, "me")
     assert decode_lags(7, 10.0, 12.5, payload) == Lags(7, 10.0, {"scored": lag}, 2.5, "me")
-    newer = payload.replace(b'"writers"', b'"colour":"blue","writers"')
+    newer = payload.replace(b'"partitions"', b'"colour":"blue","partitions"')
     assert decode_lags(7, 10.0, 12.5, newer).topics["scored"] == lag
     assert not decode_lags(7, 10.0, 12.5, payload).is_stale
     assert decode_lags(7, 10.0, 16.0, payload).is_stale

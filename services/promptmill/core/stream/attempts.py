@@ -17,6 +17,7 @@ from promptmill.core.stream.layout import Placement
 from promptmill.core.stream.outcome import Bury, Drop, Emit, Move, Outcome, Outgoing, Retry
 from promptmill.core.stream.ports import Sender
 from promptmill.core.stream.settings import LoopSettings
+from promptmill.core.stream.traffic import Traffic
 from promptmill_schemas import Contract, ContractError, DeadLetter, Topic, decode, encode
 from promptmill_schemas.topics import DEAD_LETTERS
 
@@ -49,6 +50,7 @@ class Attempts:
         settings: LoopSettings,
         probe: Probe,
         prefix: str = "",
+        traffic: Traffic | None = None,
     ) -> None:
         self._sender = sender
         self._work = work
@@ -57,6 +59,7 @@ class Attempts:
         self._settings = settings
         self._probe = probe
         self._prefix = prefix
+        self._traffic = traffic or Traffic()
         self._placement = None if settings.layout is None else Placement(settings.layout)
 
     async def outcome_of(self, job: Job) -> Final:
@@ -203,6 +206,7 @@ class Attempts:
                 self._probe.retried(reason_of(error))
                 await asyncio.sleep(self._settings.backoff_s(attempt))
             else:
+                self._traffic.wrote(topic, len(value))
                 return
 
 

@@ -26,11 +26,12 @@ from promptmill.core.stream.intake import OrderedIntake
 from promptmill.core.stream.isolation import Isolation
 from promptmill.core.stream.lanes import Job, Lane, Lanes, Phase
 from promptmill.core.stream.lost import LogCheck, ReadAccepted
-from promptmill.core.stream.pauses import Pauses
+from promptmill.core.stream.pauses import Hold, Pauses
 from promptmill.core.stream.ports import Delivery, Partition, Sender, Source
 from promptmill.core.stream.recheck import Rechecker
 from promptmill.core.stream.settings import LoopSettings
 from promptmill.core.stream.starts import Prepare, Start, read_starts
+from promptmill.core.stream.traffic import Traffic
 from promptmill_schemas import Topic
 
 log = structlog.get_logger(__name__)
@@ -63,8 +64,17 @@ class StreamLoop:
         self._check = LogCheck(stage)
         self._pauses = Pauses(source, self._lanes, self._intake, settings)
         self._committer = Committer(source, self._lanes, settings)
+        self.traffic = Traffic()
+        self._read = self.traffic.read[topic.name]
         self._attempts = Attempts(
-            sender, work, stage=stage, topic=topic, settings=settings, probe=probe, prefix=prefix
+            sender,
+            work,
+            stage=stage,
+            topic=topic,
+            settings=settings,
+            probe=probe,
+            prefix=prefix,
+            traffic=self.traffic,
         )
         self._free = settings.slots
         self.joined = asyncio.Event()
@@ -136,13 +146,18 @@ class StreamLoop:
         self._failure = self._failure or error
         self.stop()
 
+    @property
+    def done(self) -> dict[Partition, int]:
+        """Offsets done in each partition: the finished prefix, and as many as lie beyond it."""
+        return {lane.partition: lane.tracker.done for lane in self._lanes}
+
     def hold(self) -> None:
-        """Pull nothing more (backpressure); what is at work goes on."""
-        self._pauses.hold()
+        """Pull nothing more (backpressure); what is at work goes on, and so does polling."""
+        self._pauses.hold(Hold.PRESSURE)
 
     def release(self) -> None:
-        """Pull again."""
-        self._pauses.release()
+        """Pull again, unless the loop drains."""
+        self._pauses.release(Hold.PRESSURE)
         self._pump()
 
     # Lifetime
@@ -186,7 +201,7 @@ class StreamLoop:
     async def _drain(self) -> None:
         """Dispatch nothing more, keep polling paused, finish what runs, commit."""
         log.info("draining", in_flight=self.in_flight, grace_s=self._settings.grace_s)
-        self._pauses.hold()
+        self._pauses.hold(Hold.DRAIN)
         for lane in self._lanes:
             self._lanes.forget_backlog(lane)
         await self._wait_until(lambda: self.in_flight == 0, self.deadline.drain_left_s)
@@ -287,6 +302,8 @@ class StreamLoop:
         for delivery in batch:
             lane = self._lanes.get(delivery.partition)
             if lane is not None and self._intake.admit(delivery):
+                self._read.records += 1
+                self._read.bytes += delivery.size
                 reattached = self._lanes.deliver(lane, delivery)
                 if reattached is not None:
                     self._flights.resume(delivery.partition, delivery.offset)

@@ -40,6 +40,11 @@ class OffsetTracker:
         return self._pending[0] if self._pending else self._next
 
     @property
+    def done(self) -> int:
+        """Offsets that are done: all below the prefix, and as many as lie beyond it."""
+        return self.prefix + len(self._done_beyond())
+
+    @property
     def acknowledged(self) -> int:
         """The offset of the last acknowledged commit, at first where this epoch began."""
         return self._committed

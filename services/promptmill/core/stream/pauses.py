@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from enum import Enum
 
 from promptmill.core.stream.intake import OrderedIntake
 from promptmill.core.stream.lanes import Lane, Lanes
 from promptmill.core.stream.ports import Partition, Source
 from promptmill.core.stream.settings import LoopSettings
+
+
+class Hold(Enum):
+    """Who holds a stage; each releases only its own hold."""
+
+    DRAIN = "drain"
+    PRESSURE = "pressure"
 
 
 class Pauses:
@@ -27,20 +35,25 @@ class Pauses:
         self._lanes = lanes
         self._high = settings.prefetch
         self._high_bytes = settings.prefetch_bytes
-        self.held = False
+        self._holds: set[Hold] = set()
 
-    def hold(self) -> None:
-        """Pause everything until :meth:`release`.
+    @property
+    def held(self) -> bool:
+        """Whether everything is paused."""
+        return bool(self._holds)
+
+    def hold(self, hold: Hold) -> None:
+        """Pause everything until :meth:`release` of all holds.
 
         But for lanes whose orphans wait to be adopted: that happens when their records are
         delivered again, and a drain would wait for them in vain.
         """
-        self.held = True
+        self._holds.add(hold)
         self.apply()
 
-    def release(self) -> None:
-        """Pause only what is full."""
-        self.held = False
+    def release(self, hold: Hold) -> None:
+        """Pause only what is full, unless something else holds."""
+        self._holds.discard(hold)
         self.apply()
 
     def begin(self, partitions: Collection[Partition]) -> None:

@@ -34,6 +34,16 @@ class StageMetrics:
     promptmill_settled_known          gauge      settled prompts held, to pass over them
     promptmill_engine_running         gauge      requests that the model's engine computes
     promptmill_engine_waiting         gauge      requests accepted by the engine, not yet begun
+    promptmill_held                   gauge      1 while backpressure holds the worker, else 0
+    promptmill_held_seconds_total     counter    seconds held, by reason (topic and unit)
+    promptmill_topic_records          gauge      lag of a topic that the worker writes to
+    promptmill_topic_bytes            gauge      the same in bytes, estimated
+    promptmill_topic_high_records     gauge      its high-water mark in records
+    promptmill_topic_high_bytes       gauge      the same in bytes
+    promptmill_lags_age_seconds       gauge      since lags were last known to the worker
+    promptmill_lags_term              gauge      of the reader of lags; grows with each election
+    promptmill_lag_reads_total        counter    looks at lags, by source (board, kafka, none)
+    promptmill_is_lag_reader          gauge      1 while this worker measures for all
     promptmill_claims_usable          gauge      1 while the filter can decide, else 0
     promptmill_claims_per_bucket      gauge      decisions in a hash; over 256 there will be more
     ================================  =========  ==========================================
@@ -45,6 +55,8 @@ class StageMetrics:
         self._clock = clock
         self._recent: deque[tuple[float, int]] = deque()
         self.done = 0
+        self.tokens_seen = 0
+        self.prompts_seen = 0
         self._settled = self._counter(
             "settled", "records that have an outcome, by outcome and reason", "outcome", "reason"
         )
@@ -126,7 +138,9 @@ class StageMetrics:
         self._settled_reads.labels(self.stage, result).inc()
 
     def tokens(self, *, prompt: int, completion: int) -> None:
-        """Tokens that went through the model."""
+        """Tokens that went through the model for one prompt."""
+        self.prompts_seen += 1
+        self.tokens_seen += prompt + completion
         self._tokens.labels(self.stage, "prompt").inc(prompt)
         self._tokens.labels(self.stage, "completion").inc(completion)
 

@@ -38,6 +38,7 @@ class WorkerInfo:
         tokenizer: folder of its tokenizer, as that host sees it.
         url: of its health endpoint.
         schema_version: the latest version of the contracts that it reads; 0 when it does not say.
+        held: why backpressure lets it take no new work, in words; empty when it does not.
     """
 
     stage: str
@@ -51,6 +52,7 @@ class WorkerInfo:
     tokenizer: str = ""
     url: str = ""
     schema_version: int = 0
+    held: str = ""
 
 
 def worker_id(stage: str) -> str:

@@ -1,0 +1,43 @@
+"""How much one member has read and written, by topic; costs a few additions for each record."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+
+
+class Amount:
+    """Messages and their bytes, counted since the start.
+
+    Attributes:
+        limit: of ``records``; :attr:`Traffic.on_limit` is called when a write reaches it.
+    """
+
+    __slots__ = ("bytes", "limit", "records")
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.bytes = 0
+        self.limit: float = math.inf
+
+
+class Traffic:
+    """Counters of one loop, by the short names of topics.
+
+    Attributes:
+        on_limit: called with the topic when a message was written and the limit is reached.
+    """
+
+    def __init__(self) -> None:
+        self.read: defaultdict[str, Amount] = defaultdict(Amount)
+        self.written: defaultdict[str, Amount] = defaultdict(Amount)
+        self.on_limit: Callable[[str], None] = lambda _topic: None
+
+    def wrote(self, topic: str, size: int) -> None:
+        """A message is acknowledged."""
+        amount = self.written[topic]
+        amount.records += 1
+        amount.bytes += size
+        if amount.records >= amount.limit:
+            self.on_limit(topic)

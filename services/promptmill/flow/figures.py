@@ -1,0 +1,207 @@
+"""Where a worker has its lags from: the board, its own measurement, or Kafka as a last resort."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from promptmill.core.errors import Unavailable
+from promptmill.flow.board import Turn
+from promptmill.flow.lags import TopicLag, encode_lags
+from promptmill.flow.measure import READERS, Measurement, PositionReader
+from promptmill.flow.reports import WorkerReport, decode_report, encode_report
+
+log = structlog.get_logger(__name__)
+
+LEASE_S: Final = 3.0
+"""With a look each second, a holder that dies is replaced within 5 s."""
+
+KEEP_S: Final = 30.0
+"""Figures stand on the board for so long, so that people see how old they are."""
+
+MEASURE_LIMIT_S: Final = 2.5
+REST_S: Final = 10.0
+"""A worker that could not measure lets others try for so long."""
+
+ALONE_S: Final = 5.0
+"""Without the board, a worker asks Kafka this often, give or take a half."""
+
+
+class Candidate(Protocol):
+    """The part of an :class:`~promptmill.flow.board.Election` that is needed here."""
+
+    async def turn(self, report: bytes = ..., *, can_measure: bool = ...) -> Turn:
+        """Report, stand for election, read the figures."""
+
+    async def reports(self) -> list[bytes]:
+        """What the workers have reported."""
+
+    async def publish(self, turn: Turn, payload: bytes) -> bool:
+        """Put figures on the board; ``False`` when another term has begun."""
+
+    async def resign(self) -> None:
+        """Give the lease back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Lags that a worker can act on.
+
+    Attributes:
+        began_s: when they were measured, at the earliest, by the worker's own clock.
+        source: ``board`` or ``kafka``.
+    """
+
+    topics: Mapping[str, TopicLag]
+    began_s: float
+    source: str
+
+
+class UnknownLags(Exception):
+    """Neither the board nor Kafka says how much waits."""
+
+
+class Figures:
+    """One worker's view of the lags; it measures for all when it is elected.
+
+    Args:
+        identity: of this worker.
+        candidate: none where there is no Redis.
+        positions: asks Kafka.
+        topics: short names of those that this worker needs.
+        clock: seconds, monotonic.
+        draw: a random number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        candidate: Candidate | None,
+        positions: PositionReader,
+        topics: Collection[str],
+        clock: Callable[[], float],
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._identity = identity
+        self._candidate = candidate
+        self._positions = positions
+        self._topics = topics
+        self._clock = clock
+        self._draw = draw
+        self._term = 0
+        self._measurement = Measurement()
+        self._own = Measurement()
+        self._rest_until_s = 0.0
+        self._alone_at_s = self._alone_again()
+        self._is_board_away = False
+        self.seen_term = 0
+
+    @property
+    def is_elected(self) -> bool:
+        """Whether this worker measures for all."""
+        return self._term > 0
+
+    async def look(self, report: WorkerReport) -> Sight | None:
+        """The lags now; ``None`` when it is not time yet for another way to learn them.
+
+        Raises:
+            UnknownLags: the board has none that still count, and Kafka cannot be asked.
+        """
+        began_s = self._clock()
+        turn = await self._turn(report)
+        if turn is not None:
+            measured = await self._measure(turn)
+            if measured is not None:
+                return self._known(Sight(measured, began_s, "board"))
+            if turn.lags is not None and not turn.lags.is_stale:
+                self.seen_term = turn.lags.term
+                return self._known(Sight(turn.lags.topics, began_s - turn.lags.age_s, "board"))
+        if not self._topics or self._clock() < self._alone_at_s:
+            return None
+        self._alone_at_s = self._alone_again()
+        return await self._ask_kafka(report)
+
+    async def close(self) -> None:
+        """Leave the election to the others."""
+        if self._candidate is not None:
+            try:
+                await self._candidate.resign()
+            except Unavailable as error:
+                log.info("lease_not_returned", error=str(error))
+
+    def _known(self, sight: Sight) -> Sight:
+        self._alone_at_s = self._alone_again()
+        return sight
+
+    def _alone_again(self) -> float:
+        return self._clock() + ALONE_S * (0.5 + self._draw())
+
+    async def _turn(self, report: WorkerReport) -> Turn | None:
+        if self._candidate is None:
+            return None
+        can_measure = self._clock() >= self._rest_until_s
+        try:
+            turn = await self._candidate.turn(encode_report(report), can_measure=can_measure)
+        except Unavailable as error:
+            if not self._is_board_away:
+                log.warning("lags_board_unavailable", error=str(error), again_in_s=ALONE_S)
+            self._is_board_away, self._term = True, 0
+            return None
+        self._is_board_away = False
+        return turn
+
+    async def _measure(self, turn: Turn) -> Mapping[str, TopicLag] | None:
+        """The figures that are on the board now, if this worker is to measure and can."""
+        if turn.term != self._term:
+            if turn.is_elected:
+                log.info("lag_reader_elected", term=turn.term)
+                self._measurement = Measurement(turn.lags.topics if turn.lags else None)
+            self._term = turn.term
+        if not turn.is_elected or self._candidate is None:
+            return None
+        try:
+            async with asyncio.timeout(MEASURE_LIMIT_S):
+                reports = _decoded(await self._candidate.reports())
+                positions = await self._positions.read(READERS)
+            lags = self._measurement.lags(positions, reports, self._clock())
+            if not await self._candidate.publish(turn, encode_lags(lags, self._identity)):
+                log.warning("lags_of_an_older_term_refused", term=turn.term)
+                self._term = 0
+                return None
+        except Exception as error:  # noqa: BLE001 - another worker may be able to
+            log.warning("lags_not_measured", error=repr(error), rests_s=REST_S)
+            await self._rest()
+            return None
+        self.seen_term = turn.term
+        return lags
+
+    async def _rest(self) -> None:
+        self._term = 0
+        self._rest_until_s = self._clock() + REST_S * (0.5 + self._draw())
+        await self.close()
+
+    async def _ask_kafka(self, report: WorkerReport) -> Sight:
+        began_s = self._clock()
+        try:
+            async with asyncio.timeout(MEASURE_LIMIT_S):
+                positions = await self._positions.read(self._topics)
+        except Exception as error:
+            raise UnknownLags(f"Kafka cannot be asked for lags: {error!r}") from error
+        lags = self._own.lags(positions, [report], self._clock())
+        return Sight(lags, began_s, "kafka")
+
+
+def _decoded(payloads: Collection[bytes]) -> list[WorkerReport]:
+    """The reports that this version understands."""
+    reports = []
+    for payload in payloads:
+        try:
+            reports.append(decode_report(payload))
+        except ValueError as error:
+            log.info("report_unreadable", error=str(error))
+    return reports

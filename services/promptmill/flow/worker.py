@@ -1,0 +1,121 @@
+"""Puts backpressure into a worker: its governor, or for the store its candidacy alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import structlog
+
+from promptmill.core.stage_settings import StageSettings
+from promptmill.core.telemetry.metrics import StageMetrics
+from promptmill.core.telemetry.registry import worker_id
+from promptmill.flow.board import Election, FlowKeys, connect
+from promptmill.flow.figures import KEEP_S, LEASE_S, Figures, UnknownLags
+from promptmill.flow.governor import LOOK_S, Governed, Governor
+from promptmill.flow.marks import Marks
+from promptmill.flow.metrics import FlowMetrics
+from promptmill.flow.positions import Connect, LogPositions
+from promptmill.flow.reports import WorkerReport
+from promptmill.flow.settings import load_marks
+from promptmill.flow.throttle import Output, Throttle
+from promptmill_schemas.documents import FLOW
+
+log = structlog.get_logger(__name__)
+
+SINKS: Final = frozenset({"store", "gateway"})
+"""No governor holds these: a store has nothing behind it, a publisher waits by itself."""
+
+
+def outputs_of(stage: str, marks: dict[str, Marks]) -> dict[str, Output]:
+    """The topics that a stage writes to, each with the number of governed stages that do so."""
+    governed = [sends for name, (_, sends) in FLOW.items() if name not in SINKS]
+    return {
+        topic.name: Output(marks[topic.name], sum(topic in sends for sends in governed))
+        for topic in FLOW[stage][1]
+    }
+
+
+@asynccontextmanager
+async def governed(
+    settings: StageSettings, metrics: StageMetrics, loop: Governed, connect_log: Connect
+) -> AsyncIterator[Governor]:
+    """The loop is held whenever a topic that it writes to holds too much.
+
+    Args:
+        connect_log: opens a reader of topics.
+
+    Raises:
+        Misconfigured: a mark is wrong.
+    """
+    outputs = outputs_of(settings.stage, load_marks())
+    topic = FLOW[settings.stage][0][0].name
+    async with _figures(settings, [*outputs, topic], connect_log) as figures:
+        governor = Governor(
+            settings.stage,
+            topic,
+            settings.topic_prefix,
+            loop,
+            Throttle(outputs, trickle=settings.slots_at_work),
+            figures,
+            metrics,
+        )
+        governor.metrics = FlowMetrics(
+            metrics,
+            {name: output.marks for name, output in outputs.items()},
+            age=lambda: governor.age_s,
+            term=lambda: figures.seen_term,
+            is_reader=lambda: figures.is_elected,
+        )
+        async with _running(governor.run()):
+            yield governor
+
+
+@asynccontextmanager
+async def standing(settings: StageSettings, connect_log: Connect) -> AsyncIterator[Figures]:
+    """A worker that is never held stands for election as the reader of lags."""
+    async with _figures(settings, [], connect_log) as figures, _running(_stand(settings, figures)):
+        yield figures
+
+
+async def _stand(settings: StageSettings, figures: Figures) -> None:
+    while True:
+        try:
+            await figures.look(WorkerReport(settings.stage))
+        except UnknownLags:
+            pass
+        except Exception:
+            log.exception("candidate_failed", stage=settings.stage)
+        await asyncio.sleep(LOOK_S)
+
+
+@asynccontextmanager
+async def _figures(
+    settings: StageSettings, topics: list[str], connect_log: Connect
+) -> AsyncIterator[Figures]:
+    identity = worker_id(settings.stage)
+    async with AsyncExitStack() as stack:
+        positions = LogPositions(connect_log, settings.topic_prefix)
+        stack.push_async_callback(positions.close)
+        candidate = None
+        if settings.redis:
+            redis = connect(settings.redis)
+            stack.push_async_callback(redis.aclose)
+            keys = FlowKeys(settings.topic_prefix)
+            candidate = Election(redis, keys, identity, lease_s=LEASE_S, keep_s=KEEP_S)
+        figures = Figures(identity, candidate, positions, topics, time.monotonic)
+        stack.push_async_callback(figures.close)
+        yield figures
+
+
+@asynccontextmanager
+async def _running(helper: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(helper)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
