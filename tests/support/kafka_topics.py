@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.admin import NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+from promptmill.core.stream.kafka.admin import KafkaAdmin
 from promptmill.core.stream.ports import Delivery, Partition
 
 Pairs: TypeAlias = Iterable[tuple[bytes | None, bytes]]
@@ -19,7 +20,7 @@ Pairs: TypeAlias = Iterable[tuple[bytes | None, bytes]]
 
 async def make_topics(bootstrap: str, names: Sequence[str], partitions: int) -> None:
     """Create topics that do not exist yet."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = KafkaAdmin(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         missing = set(names) - set(await admin.list_topics())
@@ -34,9 +35,9 @@ async def make_topics(bootstrap: str, names: Sequence[str], partitions: int) -> 
 
 
 @asynccontextmanager
-async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin(bootstrap: str) -> AsyncIterator[KafkaAdmin]:
     """An admin client, closed at the end."""
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    client = KafkaAdmin(bootstrap_servers=bootstrap)
     await client.start()
     try:
         yield client
@@ -127,7 +128,7 @@ class TopicReader:
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         """Committed offsets by partition."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        admin = KafkaAdmin(bootstrap_servers=self._bootstrap)
         await admin.start()
         try:
             offsets = await admin.list_consumer_group_offsets(group)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
+from promptmill.core.stream.kafka.admin import KafkaAdmin
 from support.waiting import eventually
 
 
@@ -25,7 +26,7 @@ async def consume_in_vain(bootstrap: str, group: str, topic: str) -> None:
 
 async def delete_log(bootstrap: str, topic: str) -> None:
     """Delete every record that is on the topic now."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = KafkaAdmin(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         wanted = {p: RecordsToDelete(before_offset=-1) for p in await _partitions(bootstrap, topic)}
@@ -36,7 +37,7 @@ async def delete_log(bootstrap: str, topic: str) -> None:
 
 async def forget_offsets(bootstrap: str, group: str) -> None:
     """The cluster forgets the group, as it does some days after its last member has left."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = KafkaAdmin(bootstrap_servers=bootstrap)
     await admin.start()
 
     async def is_forgotten() -> bool:
@@ -63,7 +64,7 @@ async def count_messages(bootstrap: str, topic: str) -> int:
 
 
 async def _partitions(bootstrap: str, topic: str) -> list[TopicPartition]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = KafkaAdmin(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         (described,) = await admin.describe_topics([topic])

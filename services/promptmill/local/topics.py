@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from promptmill.core.errors import Fatal, Misconfigured, Transient
+from promptmill.core.stream.kafka.admin import KafkaAdmin
 from promptmill.core.stream.topic_settings import WANTED_SETTINGS, remedy
 
 _LEADERS_WITHIN_S = 30.0
@@ -119,7 +120,7 @@ def check_differences(bootstrap: str, differences: Collection[TopicDifference]) 
         raise Misconfigured(f"{named}: messages can be lost, or are kept indefinitely: {how}")
 
 
-async def _mend(admin: AIOKafkaAdminClient, wrong: Collection[TopicDifference]) -> None:
+async def _mend(admin: KafkaAdmin, wrong: Collection[TopicDifference]) -> None:
     """Set what differs. The request replaces all of a topic's own settings, so these go along."""
     names = {difference.topic for difference in wrong}
     own = await _settings(admin, names, only_own=True)
@@ -133,8 +134,8 @@ async def _mend(admin: AIOKafkaAdminClient, wrong: Collection[TopicDifference]) 
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def _admin(bootstrap: str) -> AsyncIterator[KafkaAdmin]:
+    admin = KafkaAdmin(bootstrap_servers=bootstrap)
     try:
         await admin.start()
         yield admin
@@ -147,7 +148,7 @@ async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
-async def _create(admin: AIOKafkaAdminClient, specs: Iterable[TopicSpec]) -> set[str]:
+async def _create(admin: KafkaAdmin, specs: Iterable[TopicSpec]) -> set[str]:
     """Asks for all topics; gives the names of those that existed."""
     new = [
         NewTopic(spec.name, spec.partitions, spec.replication, topic_configs=spec.settings)
@@ -165,7 +166,7 @@ async def _create(admin: AIOKafkaAdminClient, specs: Iterable[TopicSpec]) -> set
     return existing
 
 
-async def _await_leaders(admin: AIOKafkaAdminClient, names: set[str]) -> dict[str, Any]:
+async def _await_leaders(admin: KafkaAdmin, names: set[str]) -> dict[str, Any]:
     """The topics' metadata, once every partition has a leader."""
     deadline = time.monotonic() + _LEADERS_WITHIN_S
     while True:
@@ -188,7 +189,7 @@ def _has_leaders(topic: Mapping[str, Any] | None) -> bool:
 
 
 async def _settings(
-    admin: AIOKafkaAdminClient, names: set[str], *, only_own: bool = False
+    admin: KafkaAdmin, names: set[str], *, only_own: bool = False
 ) -> dict[str, dict[str, str]]:
     """The settings in force by topic, or only those that were set for the topic itself."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(names)]

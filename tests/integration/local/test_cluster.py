@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 
 from promptmill.core.errors import Fatal
+from promptmill.core.stream.kafka.admin import KafkaAdmin
 from promptmill.local.kafka import KafkaCluster
 from promptmill.local.probe import known_nodes
 from promptmill.local.stack import Servers, find
@@ -50,7 +50,7 @@ async def make_topic(cluster: KafkaCluster, min_isr: int = 2) -> str:
 
 async def in_step(cluster: KafkaCluster, topic: str) -> set[int]:
     """The nodes that have every record of the topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    admin = KafkaAdmin(bootstrap_servers=cluster.bootstrap)
     await admin.start()
     try:
         (described,) = await admin.describe_topics([topic])

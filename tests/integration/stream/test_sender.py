@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from promptmill.core.errors import Misconfigured, Poison, Transient, Unavailable
+from promptmill.core.stream.kafka.admin import KafkaAdmin
 from promptmill.core.stream.kafka.producer import AbortableProducer
 from promptmill.core.stream.kafka.sender import KafkaSender
 from support.kafka_topics import TopicReader, make_topics
@@ -236,7 +237,7 @@ async def make_compacted(kafka: str, name: str) -> None:
 
 
 async def make(kafka: str, name: str, settings: dict[str, str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    admin = KafkaAdmin(bootstrap_servers=kafka)
     await admin.start()
     try:
         await admin.create_topics([NewTopic(name, 1, 1, topic_configs=settings)])
@@ -245,7 +246,7 @@ async def make(kafka: str, name: str, settings: dict[str, str]) -> None:
 
 
 async def delete(kafka: str, name: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    admin = KafkaAdmin(bootstrap_servers=kafka)
     await admin.start()
     try:
         await admin.delete_topics([name])

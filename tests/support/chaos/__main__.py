@@ -9,16 +9,19 @@ import sys
 import time
 from pathlib import Path
 
+import orjson
 import structlog
 
 from support.chaos.campaign import Campaign, Plan
 from support.chaos.mutants import MUTANTS
 from support.chaos.mutation import Verdict, verdicts
+from support.chaos.pressure import PressurePlan, PressureRun, report
 from support.chaos.report import figures, write
 
 EXAMPLES = """examples:
   scripts/chaos --records 10000 --kills 20 --minutes 15
   scripts/chaos --records 1000000 --kills 1000 --seed 7     again to go on where it stopped
+  scripts/chaos --pressure --records 100000 --rate 200      a slow store and a waiting publisher
   scripts/chaos --mutants                                   all known bugs
   scripts/chaos --mutants --rows map pause                  those named so, in the matrix too
 """
@@ -29,6 +32,8 @@ def main() -> int:
     options = _options()
     if options.mutants:
         return _mutants(options.names, rows=options.rows)
+    if options.pressure:
+        return _pressure(options)
     return _campaign(options)
 
 
@@ -47,6 +52,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
     parser.add_argument("--home", type=Path, help="data; .promptmill/chaos-SEED if not given")
     parser.add_argument("--report", type=Path, default=Path("docs/reliability"), help="folder")
+    parser.add_argument("--pressure", action="store_true", help="publish against a slow store")
+    parser.add_argument("--rate", type=float, default=200.0, help="rows a second of that store")
+    parser.add_argument("--freeze", type=float, default=300.0, help="seconds it is frozen")
+    parser.add_argument("--redis-down", type=float, default=60.0, help="seconds without Redis")
+    parser.add_argument("--high", type=int, default=10_000, help="high-water mark in records")
     parser.add_argument("--mutants", action="store_true", help="put known bugs back one by one")
     parser.add_argument("--rows", action="store_true", help="rows of the matrix must notice too")
     parser.add_argument("names", nargs="*", help="parts of mutants' names")
@@ -72,6 +82,25 @@ def _campaign(options: argparse.Namespace) -> int:
     say(str(audit))
     say(f"report: {write(options.report, figures(journal, audit))}")
     return 0 if audit.is_clean else 1
+
+
+def _pressure(options: argparse.Namespace) -> int:
+    home = (options.home or Path(".promptmill/pressure")).resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(filename=home / "pressure.log", level=logging.WARNING)
+    structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
+    plan = PressurePlan(
+        options.records, options.rate, options.freeze, options.redis_down, options.high, home
+    )
+    run = PressureRun(plan, say)
+    audit = asyncio.run(run.run())
+    say(str(audit))
+    found = report(plan, run, audit)
+    text = orjson.dumps(found, option=orjson.OPT_INDENT_2)
+    options.report.mkdir(parents=True, exist_ok=True)
+    (options.report / "pressure.json").write_bytes(text + b"\n")
+    say(text.decode())
+    return 0 if audit.is_clean and not found["beyond_mark_and_in_flight"] else 1
 
 
 def _mutants(names: list[str], *, rows: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import count, takewhile
 from typing import Any
@@ -117,7 +117,7 @@ class Plant:
             Worker(
                 name := f"{stage}-{next(self._numbers)}",
                 stage,
-                self._environment(stage, settings),
+                self.environment(stage, settings),
                 self.folder / f"{name}.log",
                 self.faults,
                 terms,
@@ -153,7 +153,8 @@ class Plant:
         """Wait until all workers have joined their groups."""
         await asyncio.gather(*(worker.ready() for worker in self.workers))
 
-    def _environment(self, stage: str, settings: dict[str, object]) -> dict[str, str]:
+    def environment(self, stage: str, settings: Mapping[str, object]) -> dict[str, str]:
+        """All that a process of this pipeline is told; ``settings`` are the stage's own."""
         own = {f"PROMPTMILL_{stage}_{name}".upper(): str(v) for name, v in settings.items()}
         return {
             **os.environ,

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 
+from promptmill.core.stream.kafka.admin import KafkaAdmin
 from promptmill.local.servers import Servers
 from support.chaos.topic_log import PROMPTS, TOPICS
 
@@ -91,8 +92,8 @@ async def add_partitions(site: Site, prefix: str, total: int) -> None:
 
 
 @asynccontextmanager
-async def _admin(site: Site) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=site.kafka)
+async def _admin(site: Site) -> AsyncIterator[KafkaAdmin]:
+    admin = KafkaAdmin(bootstrap_servers=site.kafka)
     await admin.start()
     try:
         yield admin

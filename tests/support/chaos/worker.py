@@ -175,6 +175,11 @@ class Worker:
         """Whether there is a process now; a frozen one is."""
         return self._process is not None
 
+    @property
+    def pid(self) -> int | None:
+        """Of the present process, if there is one."""
+        return self._process.pid if self._process is not None else None
+
     def signal(self, number: int) -> None:
         """Send a signal, if there is a process; one that ends it is no surprise then."""
         if self._process is not None:

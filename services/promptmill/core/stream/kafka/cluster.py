@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from promptmill.core.errors import Misconfigured
+from promptmill.core.stream.kafka.admin import KafkaAdmin
 from promptmill.core.stream.kafka.failures import as_error
 from promptmill.core.stream.kafka.topic_ids import read_topic_ids
 from promptmill.core.stream.topic_settings import (
@@ -51,7 +51,7 @@ async def describe_log(bootstrap: str, topics: Collection[str]) -> LogDescriptio
             messages.
         Unavailable: no broker answers.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="promptmill-describe")
+    admin = KafkaAdmin(bootstrap_servers=bootstrap, client_id="promptmill-describe")
     try:
         await admin.start()
         cluster = await admin.describe_cluster()
@@ -65,7 +65,7 @@ async def describe_log(bootstrap: str, topics: Collection[str]) -> LogDescriptio
     return LogDescription(cluster["cluster_id"], partitions, ids)
 
 
-async def _topic_ids(admin: AIOKafkaAdminClient, topics: Collection[str]) -> dict[str, str]:
+async def _topic_ids(admin: KafkaAdmin, topics: Collection[str]) -> dict[str, str]:
     try:
         return await read_topic_ids(admin, topics)
     except NotImplementedError as error:
@@ -74,7 +74,7 @@ async def _topic_ids(admin: AIOKafkaAdminClient, topics: Collection[str]) -> dic
 
 
 async def count_partitions(
-    admin: AIOKafkaAdminClient, bootstrap: str, topics: Collection[str]
+    admin: KafkaAdmin, bootstrap: str, topics: Collection[str]
 ) -> dict[str, int]:
     """Each topic's number of partitions.
 
@@ -105,9 +105,7 @@ async def count_partitions(
     )
 
 
-async def _check_settings(
-    admin: AIOKafkaAdminClient, bootstrap: str, topics: Collection[str]
-) -> None:
+async def _check_settings(admin: KafkaAdmin, bootstrap: str, topics: Collection[str]) -> None:
     """Refuse topics whose settings delete what nobody has read."""
     for topic, found in (await _read_settings(admin, topics)).items():
         for setting, wanted in SAFE_SETTINGS.items():
@@ -122,7 +120,7 @@ async def _check_settings(
 
 
 async def _read_settings(
-    admin: AIOKafkaAdminClient, topics: Collection[str]
+    admin: KafkaAdmin, topics: Collection[str]
 ) -> Mapping[str, dict[str, str]]:
     """What can be read of the topics' settings; that needs a permission of its own."""
     asked = [

@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from promptmill.core.errors import Misconfigured, Unavailable
+from promptmill.core.stream.kafka.admin import KafkaAdmin
 from promptmill.core.stream.ports import Delivery, Partition
 
 Answer = TypeVar("Answer")
@@ -29,7 +29,7 @@ class LogReader:
 
     def __init__(self, bootstrap: str, *, client_id: str) -> None:
         self._bootstrap = bootstrap
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
+        self._admin = KafkaAdmin(bootstrap_servers=bootstrap, client_id=client_id)
         self._consumer = _consumer(bootstrap, client_id)
         # The broker answers a connection's requests in order: behind a fetch that waits for
         # messages, a question about offsets would wait too.

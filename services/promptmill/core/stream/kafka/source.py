@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
 from promptmill.core.errors import Fatal, Stale, Unavailable
+from promptmill.core.stream.kafka.admin import KafkaAdmin
 from promptmill.core.stream.kafka.assignor import CoPartitionedAssignor
 from promptmill.core.stream.kafka.failures import as_error
 from promptmill.core.stream.kafka.lookup import messages_at
@@ -75,7 +75,7 @@ class KafkaSource:
         self._group = group
         self._topics = tuple(topics)
         self._guard = PollGuard(probe, self._lose)
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id)
+        self._admin = KafkaAdmin(bootstrap_servers=bootstrap, client_id=client_id)
         self._watch = TopicWatch(self._admin, bootstrap, topics, self._lose)
         self._broker = KafkaBroker(
             bootstrap.split(","),  # FastStream takes a string for one address

@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Collection
 from io import BytesIO
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -27,6 +26,8 @@ from aiokafka.protocol.types import (
     Schema,
     TaggedFields,
 )
+
+from promptmill.core.stream.kafka.admin import KafkaAdmin
 
 ANSWER_LIMIT_S = 5.0
 """A broker that is silent for longer is frozen or cut off; another one is asked."""
@@ -121,7 +122,7 @@ class TopicIdsRequest(Request[MetadataRequestV12]):  # type: ignore[misc]
         return request_struct_class([(none, name, {}) for name in self._topics], False, False, {})
 
 
-async def read_topic_ids(admin: AIOKafkaAdminClient, topics: Collection[str]) -> dict[str, str]:
+async def read_topic_ids(admin: KafkaAdmin, topics: Collection[str]) -> dict[str, str]:
     """The id of each topic; one that does not exist or may not be seen is left out.
 
     Every broker is asked until one answers: a frozen one must not keep a commit waiting.

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine
 
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from promptmill.core.errors import Fatal, Misconfigured, PromptmillError, Unavailable
+from promptmill.core.stream.kafka.admin import KafkaAdmin
 from promptmill.core.stream.kafka.cluster import count_partitions
 from promptmill.core.stream.kafka.failures import as_error
 from promptmill.core.stream.kafka.topic_ids import read_topic_ids
@@ -32,7 +32,7 @@ class TopicWatch:
 
     def __init__(
         self,
-        admin: AIOKafkaAdminClient,
+        admin: KafkaAdmin,
         bootstrap: str,
         topics: Collection[str],
         on_lost: Callable[[BaseException], None],

@@ -1,0 +1,301 @@
+"""Backpressure at work: a publisher meets a store that is slow, then frozen. Bounded, audited.
+
+The store is let through in short slices, so that it stores so many rows a second. In between it
+is frozen for minutes, the worker that measures the lags is killed, and Redis is stopped. All the
+time the memory of every process and the lag of every topic are measured from outside, without
+any code under test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import redis
+from aiokafka.errors import KafkaError
+
+from promptmill.local.stack import attach, down, up
+from support.chaos.audit import Audit
+from support.chaos.plant import Plant
+from support.chaos.report import machine
+from support.chaos.site import Site, committed
+from support.chaos.tables import Positions, read_positions
+from support.chaos.topic_log import COMPLETIONS, INPUTS, PROMPTS, RECORDS, REJECTS, SCORED
+from support.chaos.worker import Worker
+from support.waiting import eventually
+
+PARTITIONS = 12
+LOOK_EVERY_S = 1.0
+SLICE_S = 0.1
+SAY_EVERY_S = 15.0
+LONGEST_STOP_S = 3.0
+"""Shorter than a session, so that a slow store stays a member of its group."""
+
+WARM_UP_S = 60.0
+IN_FLIGHT = {PROMPTS: 2_000, COMPLETIONS: 64, SCORED: 64, RECORDS: 512, REJECTS: 512}
+"""What those who write to a topic may still finish after they were held, with this crew."""
+
+
+@dataclass(frozen=True, slots=True)
+class PressurePlan:
+    """What to do.
+
+    Attributes:
+        records: prompts to publish.
+        rate: rows a second that the store takes.
+        freeze_s: for how long the store is frozen.
+        redis_down_s: for how long Redis is stopped.
+        high_records: the high-water mark of every topic.
+        home: servers' data, store, logs and input.
+    """
+
+    records: int
+    rate: float
+    freeze_s: float
+    redis_down_s: float
+    high_records: int
+    home: Path
+
+
+@dataclass(slots=True)
+class Measured:
+    """What was measured from outside.
+
+    Attributes:
+        lag: the largest lag of each topic, in records.
+        memory: by process, pairs of time (seconds) and resident bytes.
+    """
+
+    lag: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+
+    def note_lag(self, topic: str, lag: int) -> None:
+        """Keep the largest."""
+        self.lag[topic] = max(lag, self.lag.get(topic, 0))
+
+    def note_memory(self, process: str, size: int) -> None:
+        """Keep all."""
+        self.memory.setdefault(process, []).append((time.monotonic(), size))
+
+    def growth(self) -> dict[str, float]:
+        """By process: how much the last third is above the first third after the warm-up."""
+        return {name: g for name, of in self.memory.items() if (g := _growth(of)) is not None}
+
+    def beyond(self, high_records: int) -> dict[str, int]:
+        """Topics whose lag was ever above the mark and what was in flight, with that lag."""
+        return {t: lag for t, lag in self.lag.items() if lag > high_records + IN_FLIGHT[t]}
+
+
+def _growth(samples: list[tuple[float, int]]) -> float | None:
+    warm = [size for at, size in samples if at >= samples[0][0] + WARM_UP_S]
+    third = len(warm) // 3
+    if not third:
+        return None
+    return round(sum(warm[-third:]) / sum(warm[:third]) - 1, 4)
+
+
+class PressureRun:
+    """One run; the books must balance and every topic stay within its mark.
+
+    Args:
+        say: told about the progress, in lines.
+    """
+
+    def __init__(self, plan: PressurePlan, say: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._say = say
+        self._started = time.monotonic()
+        self._frozen = False
+        self.measured = Measured()
+        self._stored = 0
+        self._publisher: int | None = None
+        self.took_s = 0.0
+
+    async def run(self) -> Audit:
+        """Publish everything, disturb, wait until all is settled, audit.
+
+        Raises:
+            AssertionError: the books do not balance.
+        """
+        async with self._plant() as plant:
+            (store,) = plant.hire("store")
+            await plant.ready()
+            plant.hire("filter")
+            plant.hire("reward", 2)
+            plant.hire("instruct", 2)
+            await plant.ready()
+            background = [
+                asyncio.create_task(self._slow(store)),
+                asyncio.create_task(self._look(plant)),
+            ]
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._publish(plant))
+                group.create_task(self._disturb(plant, store))
+            self._say("settling")
+            await _settled(plant, self._plan.records, 10 * self._plan.records / self._plan.rate)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            store.signal(signal.SIGCONT)
+            self.took_s = time.monotonic() - self._started
+            return await plant.books(300)
+
+    @asynccontextmanager
+    async def _plant(self) -> AsyncIterator[Plant]:
+        home = self._plan.home
+        os.environ["PROMPTMILL_HIGH_RECORDS"] = str(self._plan.high_records)
+        os.environ["PROMPTMILL_PROMPTS_HIGH_RECORDS"] = str(self._plan.high_records)
+        up(home, 1)
+        try:
+            servers = attach(home)
+            assert servers is not None
+            plant = Plant(Site(servers, home), "pressure.", PARTITIONS)
+            async with plant.running(keep=True):
+                yield plant
+        finally:
+            down(home)
+
+    # What is done
+
+    async def _publish(self, plant: Plant) -> None:
+        """Everything, by the command that users have."""
+        source, receipts = self._plan.home / "prompts.jsonl", self._plan.home / "receipts.jsonl"
+        _write_prompts(source, self._plan.records)
+        with (self._plan.home / "publish.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "promptmill.gateway", "publish", str(source)),
+                *("--run", "pressure", "--receipts", str(receipts), "--json"),
+                stdout=log,
+                stderr=log,
+                env=plant.environment("publish", {}),
+            )
+            self._publisher = process.pid
+            code = await process.wait()
+        assert code == 0, f"publish ended with {code}: see {self._plan.home}/publish.log"
+        for line in receipts.read_bytes().splitlines():
+            plant.admit(orjson.loads(line)["prompt_id"])
+
+    async def _disturb(self, plant: Plant, store: Worker) -> None:
+        """Freeze the store; kill the reader of the lags and stop Redis meanwhile."""
+        await asyncio.sleep(WARM_UP_S)
+        self._say(f"the store is frozen for {self._plan.freeze_s:g} s")
+        self._frozen = True
+        store.signal(signal.SIGSTOP)
+        await asyncio.sleep(self._plan.freeze_s / 3)
+        self._kill_reader(plant)
+        await asyncio.sleep(self._plan.freeze_s / 6)
+        self._say(f"Redis is stopped for {self._plan.redis_down_s:g} s")
+        server = plant.site.servers.redis
+        await asyncio.to_thread(server.kill)
+        await asyncio.sleep(self._plan.redis_down_s)
+        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(server.wait_ready)
+        await asyncio.sleep(max(0.0, self._plan.freeze_s / 2 - self._plan.redis_down_s))
+        self._frozen = False
+        store.signal(signal.SIGCONT)
+        self._say("the store goes on")
+
+    def _kill_reader(self, plant: Plant) -> None:
+        """SIGKILL for the worker that holds the lease of the lags, or else for any other."""
+        with redis.Redis.from_url(plant.site.redis, decode_responses=True) as client:
+            stored: Any = client.hgetall("promptmill:{pressure.flow}:lease")
+        others = [worker for worker in plant.workers if worker.stage != "store"]
+        holder = next((w for w in others if f"-{w.pid}" in str(stored)), None)
+        victim = holder or others[0]
+        self._say(
+            f"kill {victim.name}, {'which measures the lags' if holder else 'not the reader'}"
+        )
+        victim.kill()
+
+    async def _slow(self, store: Worker) -> None:
+        """Let the store through in slices, so that it stores ``rate`` rows a second."""
+        before, started = self._stored, time.monotonic()
+        while True:
+            if self._frozen:
+                await asyncio.sleep(LOOK_EVERY_S)
+                before, started = self._stored, time.monotonic()
+                continue
+            store.signal(signal.SIGCONT)
+            await asyncio.sleep(SLICE_S)
+            ahead = (self._stored - before) / self._plan.rate - (time.monotonic() - started)
+            if ahead > 0 and not self._frozen:
+                store.signal(signal.SIGSTOP)
+                await asyncio.sleep(min(ahead, LONGEST_STOP_S))
+
+    # What is seen
+
+    async def _look(self, plant: Plant) -> None:
+        """Measure once a second; a broker that does not answer in time is asked again."""
+        said = 0.0
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            with suppress(KafkaError, OSError):
+                await self._look_at_lags(plant)
+            self._look_at_memory(plant)
+            if time.monotonic() > said + SAY_EVERY_S:
+                said = time.monotonic()
+                self._say(f"{self._stored} rows stored, largest lags {self.measured.lag}")
+
+    async def _look_at_lags(self, plant: Plant) -> None:
+        done = await asyncio.to_thread(read_positions, plant.store, plant.prefix, plant.partitions)
+        self._stored = sum(done.values())
+        for topic in (RECORDS, REJECTS):
+            self._note_lag(plant, topic, done)
+        for stage, topic in INPUTS.items():
+            offsets = await committed(plant.site, f"{plant.prefix}promptmill.{stage}")
+            done = {(topic, p): at.offset for (name, p), at in offsets.items()}
+            self._note_lag(plant, topic, done)
+
+    def _note_lag(self, plant: Plant, topic: str, done: Positions) -> None:
+        ends = {at: end for at, end in plant.log.ends.items() if at[0] == topic}
+        self.measured.note_lag(topic, sum(end - done.get(at, 0) for at, end in ends.items()))
+
+    def _look_at_memory(self, plant: Plant) -> None:
+        pids: dict[str, int | None] = {worker.name: worker.pid for worker in plant.workers}
+        for name, pid in {**pids, "publish": self._publisher}.items():
+            if pid is not None:
+                with suppress(psutil.Error):
+                    size = psutil.Process(pid).memory_info().rss
+                    self.measured.note_memory(f"{name} ({pid})", size)
+
+
+def _write_prompts(path: Path, number: int) -> None:
+    with path.open("wb") as lines:
+        for n in range(number):
+            lines.write(orjson.dumps({"prompt": f"How long is the {n}th mile?"}) + b"\n")
+
+
+async def _settled(plant: Plant, number: int, within_s: float) -> None:
+    """Wait until so many prompts are settled on the topics."""
+    await eventually(lambda: len(plant.log.settled) >= number, within_s, f"{number} settled")
+
+
+def report(plan: PressurePlan, run: PressureRun, audit: Audit) -> dict[str, Any]:
+    """The figures, for people and for machines."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "prompts": audit.published,
+        "rows_per_s": plan.rate,
+        "store_frozen_s": plan.freeze_s,
+        "redis_stopped_s": plan.redis_down_s,
+        "took_s": round(run.took_s),
+        "high_records": plan.high_records,
+        "largest_lags": run.measured.lag,
+        "beyond_mark_and_in_flight": run.measured.beyond(plan.high_records),
+        "memory_growth": run.measured.growth(),
+        "lost": len(audit.lost),
+        "doubled": len(audit.doubled),
+        "gaps": len(audit.gaps),
+    }
