@@ -11,6 +11,19 @@ from promptmill.local.stack import StackInfo
 from support.stack import flush, running_stack, unique_name
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--times 50`` repeats each chosen test, to find a race."""
+    parser.addoption("--times", type=int, default=1, help="run each chosen test so often")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One more parameter, which no test looks at."""
+    times: int = metafunc.config.getoption("--times")
+    if times > 1:
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(times))
+
+
 def pytest_configure() -> None:
     """Let tests that run in the background interrupt what they start.
 

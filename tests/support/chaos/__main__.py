@@ -13,8 +13,7 @@ import orjson
 import structlog
 
 from support.chaos.campaign import Campaign, Plan
-from support.chaos.mutants import MUTANTS
-from support.chaos.mutation import Verdict, verdicts
+from support.chaos.mutation import Verdict, read_mutants, verdicts
 from support.chaos.pressure import PressurePlan, PressureRun, report
 from support.chaos.report import figures, write
 
@@ -104,7 +103,7 @@ def _pressure(options: argparse.Namespace) -> int:
 
 
 def _mutants(names: list[str], *, rows: bool) -> int:
-    chosen = [m for m in MUTANTS if not names or any(name in m.name for name in names)]
+    chosen = [m for m in read_mutants() if not names or any(name in m.name for name in names)]
     survivors = 0
     for verdict in verdicts(chosen, rows=rows):
         survivors += not verdict.is_caught
