@@ -1,6 +1,7 @@
-"""Every promptmill command in the README exists, with the flags that it is shown with.
+"""Check that every promptmill command in the README exists, with the flags that it is shown with.
 
-The commands of ``bash`` blocks are also run, in order, by ``tests/e2e/test_readme.py``.
+``tests/e2e/test_readme.py`` also runs the commands of ``bash`` blocks one by one, and the ``sh``
+block (the quickstart) as one script.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"^```(bash|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PROGRAM = re.compile(r"(?:^|(?<=\| ))promptmill [^|>&;]*")
 
 
 def commands(kind: str | None = None) -> list[str]:
@@ -28,9 +30,15 @@ def commands(kind: str | None = None) -> list[str]:
 
 def problem_with(command: str) -> str | None:
     """Why this command cannot work, or ``None``."""
-    program, *arguments = command.split()
-    if program.startswith("./"):
+    if command.startswith("./"):
+        program = command.split(maxsplit=1)[0]
         return None if (ROOT / program).is_file() else f"{program} does not exist"
+    called = PROGRAM.search(command)
+    return None if called is None else _problem_with_program(called[0])
+
+
+def _problem_with_program(command: str) -> str | None:
+    _, *arguments = command.split()
     words = [a for a in arguments if not a.startswith("-")][: 2 if arguments[0] == "run" else 1]
     words = [word for word in words if word.islower() and "/" not in word]
     shown = subprocess.run(  # noqa: S603 - our own program, with words of our own README

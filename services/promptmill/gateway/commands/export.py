@@ -51,4 +51,5 @@ def export(
     if as_json:
         print_json(done.as_json())
         return
-    print_bytes(f"{done.rows:,} records of table version {done.version} written to {out}".encode())
+    records = "1 record" if done.rows == 1 else f"{done.rows:,} records"
+    print_bytes(f"{records} of table version {done.version} written to {out}".encode())

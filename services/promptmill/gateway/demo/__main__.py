@@ -14,7 +14,7 @@ import orjson
 from promptmill.core.errors import PromptmillError
 from promptmill.gateway.cli import exit_code
 from promptmill.gateway.demo.report import Outcome
-from promptmill.gateway.demo.screen import Screen, summary
+from promptmill.gateway.demo.screen import Screen, next_steps, summary
 from promptmill.gateway.demo.show import RUN, DemoSettings, show
 from promptmill.gateway.lines import Defaults
 from promptmill.gateway.quiet import quiet_logs
@@ -43,6 +43,7 @@ def main() -> int:
         return exit_code(error)
     store = demo.settings.store_uri
     sys.stdout.write(summary(outcome, store, trained=demo.trained) + "\n")
+    sys.stdout.write(next_steps(demo.settings.home, *_models(demo)) + "\n")
     if arguments.json:
         sys.stdout.write(orjson.dumps(_as_json(outcome, store)).decode() + "\n")
     return 0
@@ -99,6 +100,13 @@ async def _interruptible(demo: DemoSettings, screen: Screen) -> Outcome:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await task
+
+
+def _models(demo: DemoSettings) -> tuple[Path, Path]:
+    """The folders to name to a person: those of the clone where the models come from there."""
+    if demo.trained:
+        return Path("models/demo-instruct"), Path("models/demo-reward")
+    return demo.instruct, demo.reward
 
 
 def _as_json(outcome: Outcome, store: str) -> dict[str, object]:

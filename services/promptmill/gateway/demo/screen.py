@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from promptmill.gateway.demo.report import Outcome, histogram
 from promptmill.gateway.run_status import RunStatus
 
 WIDTH = 96
+QUESTION = '{"prompt": "What is the capital of Italy?"}'
+"""A prompt that the demo's generator can answer and that is not among the demo's own."""
 
 
 class Screen:
@@ -87,7 +91,7 @@ def summary(outcome: Outcome, store: str, *, trained: bool) -> str:
             "The demo's models are small and untrained: real architectures in the real pipeline, "
             "but the answers are random words and the grades mean nothing."
         )
-    return "\n".join([*lines, "", _next_steps()])
+    return "\n".join([*lines, ""])
 
 
 def accuracy_lines(accuracy: Mapping[str, Any]) -> list[str]:
@@ -118,12 +122,20 @@ def _sample(question: str, answer: str, reward: float) -> str:
     return "\n".join(wrap.wrap(text))
 
 
-def _next_steps() -> str:
-    return (
-        "What to try next (in the clone, with PROMPTMILL_HOME as in the demo):\n"
-        "  .venv/bin/promptmill up                        start Kafka and Redis again\n"
-        "  .venv/bin/promptmill run --all --model … --reward-model …\n"
-        "  .venv/bin/promptmill publish my-prompts.jsonl --run mine\n"
-        "  .venv/bin/promptmill status --run mine --wait 600\n"
-        "  .venv/bin/promptmill export --run demo --format jsonl --out records.jsonl"
+def next_steps(home: Path, instruct: Path, reward: Path) -> str:
+    """Commands that can be pasted as they are, for a first record of one's own prompt."""
+    models = f"--model {shlex.quote(str(instruct))} --reward-model {shlex.quote(str(reward))}"
+    return "\n  ".join(
+        [
+            "What to try next, in the folder of the clone:",
+            f'export PATH="$PWD/.venv/bin:$PATH" PROMPTMILL_HOME={shlex.quote(str(home))}',
+            "promptmill up",
+            f"promptmill run --all {models} > workers.log 2>&1 &",
+            f"echo '{QUESTION}' | promptmill publish - --run mine --n 8",
+            "promptmill status --run mine --wait 300",
+            "promptmill tail --run mine",
+            "promptmill export --run mine --format jsonl --out mine.jsonl",
+            "kill %1; wait %1",
+            "promptmill down",
+        ]
     )
