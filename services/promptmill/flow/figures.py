@@ -24,7 +24,12 @@ LEASE_S: Final = 3.0
 KEEP_S: Final = 30.0
 """Figures stand on the board for so long, so that people see how old they are."""
 
-MEASURE_LIMIT_S: Final = 2.5
+PATIENCE_S: Final = 0.8
+"""A look waits so long for its measurement; a slower one goes on beside it."""
+
+MEASURE_LIMIT_S: Final = 10.0
+"""What takes longer is given up. The lease is renewed meanwhile: slow is better than nobody."""
+
 REST_S: Final = 10.0
 """A worker that could not measure lets others try for so long."""
 
@@ -94,6 +99,8 @@ class Figures:
         self._clock = clock
         self._draw = draw
         self._term = 0
+        self._measuring: asyncio.Task[Sight | None] | None = None
+        self._measuring_since_s = 0.0
         self._measurement = Measurement()
         self._own = Measurement()
         self._rest_until_s = 0.0
@@ -115,9 +122,10 @@ class Figures:
         began_s = self._clock()
         turn = await self._turn(report)
         if turn is not None:
-            measured = await self._measure(turn)
+            self._note_term(turn)
+            measured = await self._measured(turn) if turn.is_elected else None
             if measured is not None:
-                return self._known(Sight(measured, began_s, "board"))
+                return self._known(measured)
             if turn.lags is not None and not turn.lags.is_stale:
                 self.seen_term = turn.lags.term
                 return self._known(Sight(turn.lags.topics, began_s - turn.lags.age_s, "board"))
@@ -128,6 +136,12 @@ class Figures:
 
     async def close(self) -> None:
         """Leave the election to the others."""
+        if self._measuring is not None:
+            self._measuring.cancel()
+            await asyncio.wait([self._measuring])
+        await self._resign()
+
+    async def _resign(self) -> None:
         if self._candidate is not None:
             try:
                 await self._candidate.resign()
@@ -155,35 +169,48 @@ class Figures:
         self._is_board_away = False
         return turn
 
-    async def _measure(self, turn: Turn) -> Mapping[str, TopicLag] | None:
-        """The figures that are on the board now, if this worker is to measure and can."""
-        if turn.term != self._term:
-            if turn.is_elected:
-                log.info("lag_reader_elected", term=turn.term)
-                self._measurement = Measurement(turn.lags.topics if turn.lags else None)
-            self._term = turn.term
-        if not turn.is_elected or self._candidate is None:
+    def _note_term(self, turn: Turn) -> None:
+        if turn.is_elected and turn.term != self._term:
+            log.info("lag_reader_elected", term=turn.term)
+            self._measurement = Measurement(turn.lags.topics if turn.lags else None)
+        self._term = turn.term
+
+    async def _measured(self, turn: Turn) -> Sight | None:
+        """What this worker has put on the board by now; ``None`` while that takes longer."""
+        if self._measuring is None:
+            self._measuring_since_s = self._clock()
+            self._measuring = asyncio.create_task(self._measure(turn), name="lags")
+        await asyncio.wait([self._measuring], timeout=PATIENCE_S)
+        if not self._measuring.done():
             return None
+        task, self._measuring = self._measuring, None
+        return task.result()
+
+    async def _measure(self, turn: Turn) -> Sight | None:
         try:
             async with asyncio.timeout(MEASURE_LIMIT_S):
-                reports = _decoded(await self._candidate.reports())
-                positions = await self._positions.read(READERS)
-            lags = self._measurement.lags(positions, reports, self._clock())
-            if not await self._candidate.publish(turn, encode_lags(lags, self._identity)):
-                log.warning("lags_of_an_older_term_refused", term=turn.term)
-                self._term = 0
-                return None
+                return await self._publish(turn)
         except Exception as error:  # noqa: BLE001 - another worker may be able to
             log.warning("lags_not_measured", error=repr(error), rests_s=REST_S)
-            await self._rest()
+            self._term = 0
+            self._rest_until_s = self._clock() + REST_S * (0.5 + self._draw())
+            await self._resign()
+            return None
+
+    async def _publish(self, turn: Turn) -> Sight | None:
+        """Read the positions, and put the lags on the board unless another term has begun."""
+        if self._candidate is None:
+            return None
+        began_s = self._measuring_since_s
+        reports = _decoded(await self._candidate.reports())
+        positions = await self._positions.read(READERS)
+        lags = self._measurement.lags(positions, reports, self._clock())
+        if not await self._candidate.publish(turn, encode_lags(lags, self._identity)):
+            log.warning("lags_of_an_older_term_refused", term=turn.term)
+            self._term = 0
             return None
         self.seen_term = turn.term
-        return lags
-
-    async def _rest(self) -> None:
-        self._term = 0
-        self._rest_until_s = self._clock() + REST_S * (0.5 + self._draw())
-        await self.close()
+        return Sight(lags, began_s, "board")
 
     async def _ask_kafka(self, report: WorkerReport) -> Sight:
         began_s = self._clock()

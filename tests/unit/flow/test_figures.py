@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -54,9 +55,12 @@ class FakeKafka:
 
     fails: bool = False
     asked: list[frozenset[str]] = field(default_factory=list)
+    answers: asyncio.Event | None = None
 
     async def read(self, topics: Collection[str]) -> Positions:
         self.asked.append(frozenset(topics))
+        if self.answers is not None:
+            await self.answers.wait()
         if self.fails:
             raise Unavailable("no broker")
         place = Partition("records", 0)
@@ -122,7 +126,21 @@ async def test_one_who_cannot_measure_leaves_it_to_others_for_a_while() -> None:
     assert world.board.stood[-1]
 
 
-@pytest.mark.parametrize("board", [FakeBoard(fails=True), FakeBoard(), FakeBoard(lags=None)])
+async def test_a_slow_measurement_goes_on_beside_the_looks_and_keeps_the_lease() -> None:
+    world = World(FakeBoard(term=3, lags=on_the_board()))
+    world.kafka.answers = asyncio.Event()
+    sight = await world.look()
+    assert sight is not None
+    assert sight.topics["records"].records == 5, "what stands on the board counts meanwhile"
+    world.kafka.answers.set()
+    sight = await world.look(after_s=1)
+    assert sight is not None
+    assert (sight.topics["records"].records, sight.began_s) == (6, 100.0)
+    assert len(world.kafka.asked) == 1
+    assert world.board.resigned == 0
+
+
+@pytest.mark.parametrize("board", [FakeBoard(fails=True), FakeBoard()])
 async def test_without_a_board_kafka_is_asked_less_often(board: FakeBoard) -> None:
     world = World(board)
     assert await world.look() is None, "it waits for the board first"
