@@ -156,4 +156,25 @@ def _identify(
     run: str, messages: tuple[Message, ...], n: int, sampling: Sampling, adapter: str | None
 ) -> str:
     turns = [[message.role, message.content] for message in messages]
-    return ids.prompt_id(run, turns, n, sampling.canonical(), adapter)
+    return ids.prompt_id(run, turns, n, _last_canonical.of(sampling), adapter)
+
+
+class _LastCanonical:
+    """Remembers the canonical form of the last sampling, by its identity.
+
+    Thousands of prompts in a row share one object, and each would work the form out twice: a
+    third of what it takes to parse a line. An attribute of the object itself would be copied,
+    and be wrong, where a copy is made with other settings.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Sampling, dict[str, Any]] | None = None
+
+    def of(self, sampling: Sampling) -> dict[str, Any]:
+        last = self._last  # read once: another thread may replace it
+        if last is None or last[0] is not sampling:
+            self._last = last = (sampling, sampling.canonical())
+        return last[1]
+
+
+_last_canonical = _LastCanonical()

@@ -14,14 +14,17 @@ CHUNK_BYTES = 256 * 1024
 CHUNKS_AHEAD = 4
 
 
-async def read_lines(descriptor: int) -> AsyncGenerator[RawLine]:
-    """The lines of an open file, pipe or terminal; memory stays bounded."""
+async def read_lines(descriptor: int) -> AsyncGenerator[list[RawLine]]:
+    """The lines of an open file, pipe or terminal, as many at once as have arrived.
+
+    Memory stays bounded. No whole line waits for the next chunk.
+    """
     splitter = LineSplitter()
     async for chunk in read_chunks(descriptor):
-        for line in splitter.feed(chunk):
-            yield line
-    for line in splitter.end():
-        yield line
+        if lines := splitter.feed(chunk):
+            yield lines
+    if lines := splitter.end():
+        yield lines
 
 
 def read_chunks(descriptor: int) -> AsyncIterator[bytes]:

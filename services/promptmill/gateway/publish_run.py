@@ -7,17 +7,20 @@ import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+import uvloop
+
 from promptmill.core.errors import Unavailable
+from promptmill.core.stream.kafka.batch_sender import KafkaBatchSender
 from promptmill.core.stream.kafka.reader import LogReader
-from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.gateway.addresses import Addresses, find_addresses
 from promptmill.gateway.context import ContextCheck, check_for
+from promptmill.gateway.id_set import IdSet
 from promptmill.gateway.input import read_lines
 from promptmill.gateway.layout import addressed_layout
 from promptmill.gateway.lines import Defaults
+from promptmill.gateway.outbox import Outbox
 from promptmill.gateway.output import note, print_bytes, print_json
 from promptmill.gateway.progress import line_progress
 from promptmill.gateway.published import PublishedPrompts
@@ -37,13 +40,6 @@ INTERRUPTED = 130
 DRAIN_S = 5.0
 
 
-@dataclass(slots=True)
-class _Read:
-    """How far the input is read."""
-
-    size: int = 0
-
-
 def publish_file(file: Path, defaults: Defaults, receipts: Path | None, *, as_json: bool) -> int:
     """Publish the lines of ``file`` (``-`` is standard input); returns the exit code.
 
@@ -56,7 +52,7 @@ def publish_file(file: Path, defaults: Defaults, receipts: Path | None, *, as_js
     summary = Summary(defaults.run)
     with _opened(file) as descriptor, Receipts(receipts) as out:
         job = _Job(settings, find_addresses(settings), defaults, summary, out)
-        return asyncio.run(job.run(descriptor, as_json=as_json))
+        return uvloop.run(job.run(descriptor, as_json=as_json))
 
 
 @contextmanager
@@ -104,7 +100,7 @@ class _Job:
         known = await self._known()
         check = await self._context_check()
         layout = await addressed_layout(self._addresses, self._settings, PROMPTS)
-        sender = KafkaSender(
+        sender = KafkaBatchSender(
             self._addresses.kafka,
             client_id=CLIENT,
             delivery_timeout_s=15.0,
@@ -118,7 +114,7 @@ class _Job:
         finally:
             await sender.stop()
 
-    async def _known(self) -> set[str]:
+    async def _known(self) -> IdSet:
         topic = self._settings.topic(PROMPTS)
         books = open_books(self._addresses.store)
         async with LogReader(self._addresses.kafka, client_id=CLIENT) as reader:
@@ -130,20 +126,14 @@ class _Job:
         return check_for(await alive_workers(self._addresses.redis, prefix) or ())
 
     async def _publish(
-        self, descriptor: int, sender: KafkaSender, known: set[str], check: ContextCheck
+        self, descriptor: int, sender: KafkaBatchSender, known: IdSet, check: ContextCheck
     ) -> int:
-        read = _Read()
+        topic = self._settings.topic(PROMPTS)
+        outbox = Outbox(sender, topic, await sender.partitioner(topic))
         with line_progress(_size(descriptor)) as show:
-            publisher = Publisher(
-                sender,
-                self._settings.topic(PROMPTS),
-                self._defaults,
-                known,
-                self._reporter(read, show),
-                check=check,
-            )
+            publisher = Publisher(outbox, self._defaults, known, self._report, check=check)
             try:
-                async with aclosing(_measured(read_lines(descriptor), read)) as lines:
+                async with aclosing(self._followed(read_lines(descriptor), show)) as lines:
                     await publisher.publish(lines)
                 await self._count_pending()
             except asyncio.CancelledError:
@@ -157,18 +147,23 @@ class _Job:
         """A duplicate may be lost; the tables are read only if there is one."""
         if self._summary.duplicates:
             books = open_books(self._addresses.store)
-            settled = await asyncio.to_thread(books.settled_ids, self._defaults.run)
-            self._summary.pending = len(self._summary.duplicates - settled)
+            for settled in await asyncio.to_thread(books.settled_ids, self._defaults.run):
+                self._summary.duplicates.discard(settled)
+            self._summary.pending = len(self._summary.duplicates)
 
-    def _reporter(
-        self, read: _Read, show: Callable[[int, str], None]
-    ) -> Callable[[LineResult], None]:
-        def report(result: LineResult) -> None:
-            self._summary.add(result)
-            self._receipts.write(result)
-            show(read.size, self._summary.counts())
+    def _report(self, result: LineResult) -> None:
+        self._summary.add(result)
+        self._receipts.write(result)
 
-        return report
+    async def _followed(
+        self, batches: AsyncIterator[list[RawLine]], show: Callable[[int, str], None]
+    ) -> AsyncGenerator[list[RawLine]]:
+        """The same lines; shows how far they are read."""
+        read = 0
+        async for lines in batches:
+            yield lines
+            read += sum(line.size + 1 for line in lines)
+            show(read, self._summary.counts())
 
     async def _interrupted(self, publisher: Publisher) -> int:
         task = asyncio.current_task()
@@ -185,12 +180,6 @@ class _Job:
 async def _tell_unconfirmed(publisher: Publisher) -> None:
     if unconfirmed := await publisher.drain(DRAIN_S):
         note(f"{unconfirmed:,} prompts were sent but not acknowledged: publish the file again")
-
-
-async def _measured(lines: AsyncIterator[RawLine], read: _Read) -> AsyncGenerator[RawLine]:
-    async for line in lines:
-        read.size += line.size + 1
-        yield line
 
 
 def _size(descriptor: int) -> int | None:

@@ -7,6 +7,7 @@ import asyncio
 from promptmill.core.stream.dead_letters import prompt_of
 from promptmill.core.stream.kafka.reader import LogReader
 from promptmill.gateway.books import Books
+from promptmill.gateway.id_set import IdSet
 
 
 class PublishedPrompts:
@@ -24,14 +25,14 @@ class PublishedPrompts:
         self._topic = topic
         self._run = run
         self._positions: dict[int, int] | None = None
-        self.ids: set[str] = set()
+        self.ids = IdSet()
 
-    async def refresh(self) -> set[str]:
+    async def refresh(self) -> IdSet:
         """The ids of everything that was acknowledged before this call."""
         if self._positions is None:
             # In this order nothing falls between table and topic; what is in both counts once.
             self._positions = await asyncio.to_thread(self._books.next_prompt_offsets)
-            self.ids |= await asyncio.to_thread(self._books.prompt_ids, self._run)
+            self.ids.update(await asyncio.to_thread(self._books.prompt_ids, self._run))
         async for batch in self._reader.read(self._topic, self._positions):
             for delivery in batch:
                 prompt = prompt_of(delivery.value)

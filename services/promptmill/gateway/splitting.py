@@ -47,6 +47,10 @@ class LineSplitter:
         *ended, rest = chunk.split(b"\n")
         lines = []
         for piece in ended:
+            if self._number and not self._size and len(piece) <= self._limit:
+                self._number += 1
+                lines.append(RawLine(self._number, piece, len(piece)))
+                continue
             self._take(piece)
             lines.append(self._cut_line())
         self._take(rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from promptmill.gateway.id_set import IdSet
 from promptmill.gateway.publishing import LineResult
 
 SHOWN_ERRORS = 20
@@ -23,7 +24,7 @@ class Summary:
     duplicate: int = 0
     invalid: int = 0
     pending: int = 0
-    duplicates: set[str] = field(default_factory=set)
+    duplicates: IdSet = field(default_factory=IdSet)
     errors: list[str] = field(default_factory=list)
 
     def add(self, result: LineResult) -> None:

@@ -13,7 +13,7 @@ from promptmill_schemas.limits import MAX_PROMPT_BYTES
 
 
 async def contents(descriptor: int) -> list[bytes]:
-    return [line.content async for line in read_lines(descriptor)]
+    return [line.content async for lines in read_lines(descriptor) for line in lines]
 
 
 async def test_a_file_is_read_line_by_line(tmp_path: Path) -> None:
@@ -31,11 +31,11 @@ async def test_a_pipe_is_read_while_it_is_written() -> None:
     try:
         for number in range(20):
             os.write(writing, b"%d\n" % number)
-            line = await asyncio.wait_for(anext(lines), 60)
+            (line,) = await asyncio.wait_for(anext(lines), 60)
             assert (line.number, line.content) == (number + 1, b"%d" % number)
         os.write(writing, b"last")
         os.close(writing)
-        assert [line.content async for line in lines] == [b"last"]
+        assert [line.content async for batch in lines for line in batch] == [b"last"]
     finally:
         os.close(reading)
 
@@ -53,7 +53,7 @@ async def test_a_line_beyond_the_limit_is_cut(tmp_path: Path) -> None:
     file = tmp_path / "long"
     file.write_bytes(b"x" * (MAX_PROMPT_BYTES + 5) + b"\nshort\n")
     with file.open("rb") as stream:
-        lines = [line async for line in read_lines(stream.fileno())]
+        lines = [line async for batch in read_lines(stream.fileno()) for line in batch]
     assert [(len(line.content), line.size) for line in lines] == [
         (MAX_PROMPT_BYTES, MAX_PROMPT_BYTES + 5),
         (5, 5),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +12,17 @@ import orjson
 import pytest
 
 from promptmill.core.errors import Poison, Unavailable
-from promptmill.gateway import publishing
+from promptmill.core.stream.ports import Message
+from promptmill.gateway import outbox, publishing
+from promptmill.gateway.id_set import IdSet
 from promptmill.gateway.lines import Defaults
+from promptmill.gateway.outbox import Outbox
 from promptmill.gateway.publishing import LineResult, Publisher
 from promptmill.gateway.splitting import RawLine
 from promptmill_schemas import ContractError, Prompt, decode
 from support.waiting import eventually
+
+PARTITIONS = 1 << 64
 
 
 @dataclass
@@ -26,6 +32,7 @@ class FakeSender:
     failures: dict[str, list[Exception]] = field(default_factory=dict)
     open: asyncio.Event = field(default_factory=asyncio.Event)
     sent: list[Prompt] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
     waiting: int = 0
     most_waiting: int = 0
 
@@ -33,33 +40,44 @@ class FakeSender:
     async def stop(self) -> None: ...
 
     async def send(self, topic: str, key: bytes, value: bytes) -> None:
-        prompt = decode(Prompt, value)
-        assert (topic, key) == ("the-topic", prompt.prompt_id.encode())
-        self.waiting += 1
+        await self.send_batch(topic, place_of(key), [(key, value)])
+
+    async def partitioner(self, topic: str) -> Callable[[bytes], int]:
+        raise NotImplementedError
+
+    async def send_batch(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
+        prompts = [decode(Prompt, value) for _, value in messages]
+        assert topic == "the-topic"
+        assert [key for key, _ in messages] == [p.prompt_id.encode() for p in prompts]
+        assert {place_of(key) for key, _ in messages} == {partition}
+        self.waiting += len(prompts)
         self.most_waiting = max(self.most_waiting, self.waiting)
         try:
             await self.open.wait()
         finally:
-            self.waiting -= 1
-        if failures := self.failures.get(prompt.messages[0].content):
-            raise failures.pop(0)
-        self.sent.append(prompt)
+            self.waiting -= len(prompts)
+        self.batches.append(len(prompts))
+        for prompt in prompts:
+            if failures := self.failures.get(prompt.messages[0].content):
+                raise failures[0] if isinstance(failures[0], Poison) else failures.pop(0)
+        self.sent += prompts
+
+
+def place_of(key: bytes) -> int:
+    """Every prompt has a partition of its own, unless a test says otherwise."""
+    return int(key, 16) % PARTITIONS
 
 
 class Rig:
     """A publisher on a fake broker, and what it reported."""
 
-    def __init__(self, known: set[str] | None = None, **options: Any) -> None:
+    def __init__(self, known: Iterable[str] = (), patience_s: float = 60.0, **options: Any) -> None:
         self.sender = FakeSender()
         self.sender.open.set()
         self.results: list[LineResult] = []
+        out = Outbox(self.sender, "the-topic", place_of, patience_s)
         self.publisher = Publisher(
-            self.sender,
-            "the-topic",
-            Defaults("run"),
-            set() if known is None else known,
-            self.results.append,
-            **options,
+            out, Defaults("run"), IdSet(known), self.results.append, **options
         )
 
     async def publish(self, *lines: dict[str, Any] | bytes) -> list[str]:
@@ -73,10 +91,9 @@ class Rig:
         return [prompt.messages[0].content for prompt in self.sender.sent]
 
 
-async def numbered(*lines: dict[str, Any] | bytes) -> AsyncIterator[RawLine]:
-    for number, line in enumerate(lines, start=1):
-        raw = line if isinstance(line, bytes) else orjson.dumps(line)
-        yield RawLine(number, raw, len(raw))
+async def numbered(*lines: dict[str, Any] | bytes) -> AsyncIterator[list[RawLine]]:
+    raws = [line if isinstance(line, bytes) else orjson.dumps(line) for line in lines]
+    yield [RawLine(number, raw, len(raw)) for number, raw in enumerate(raws, start=1)]
 
 
 def asking(text: str, **fields: Any) -> dict[str, Any]:
@@ -85,7 +102,7 @@ def asking(text: str, **fields: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "PAUSES_S", (0.0,))
+    monkeypatch.setattr(outbox, "PAUSES_S", (0.0,))
 
 
 async def test_every_good_line_is_sent_and_reported_with_its_id() -> None:
@@ -134,8 +151,8 @@ async def test_an_id_that_stands_for_two_contents_is_refused_at_the_second() -> 
 
 
 async def test_a_line_that_was_cut_is_refused_with_its_whole_size() -> None:
-    async def lines() -> AsyncIterator[RawLine]:
-        yield RawLine(7, b'{"prompt": "xxx', 5_000_000)
+    async def lines() -> AsyncIterator[list[RawLine]]:
+        yield [RawLine(7, b'{"prompt": "xxx', 5_000_000)]
 
     rig = Rig()
     await rig.publisher.publish(lines())
@@ -205,9 +222,61 @@ async def test_what_is_acknowledged_during_the_drain_is_published() -> None:
     assert [result.outcome for result in rig.results] == ["published"]
 
 
+async def test_what_was_read_together_is_sent_together_by_partition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PARTITIONS", 2)
+    rig = Rig()
+    lines = [asking(str(number)) for number in range(100)]
+    assert set(await rig.publish(*lines)) == {"published"}
+    assert len(rig.sender.batches) == 2
+    assert sum(rig.sender.batches) == 100
+
+
+async def test_no_batch_is_larger_than_the_producer_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PARTITIONS", 1)
+    monkeypatch.setattr(outbox, "BATCH_BYTES", 10_000)
+    rig = Rig()
+    lines = [asking("x" * 1000 + str(number)) for number in range(30)]
+    await rig.publish(*lines, asking("y" * 20_000))
+    assert max(rig.sender.batches) < 10
+    assert len(rig.texts) == 31
+
+
+async def test_one_bad_prompt_does_not_keep_its_batch_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PARTITIONS", 1)
+    rig = Rig()
+    rig.sender.failures["5"] = [Poison("larger than the broker takes")]
+    outcomes = await rig.publish(*(asking(str(number)) for number in range(10)))
+    assert [number for number, outcome in enumerate(outcomes) if outcome == "invalid"] == [5]
+    assert sorted(rig.texts) == [str(number) for number in range(10) if number != 5]
+
+
+async def test_a_batch_of_which_the_broker_may_have_a_part_is_sent_again_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PARTITIONS", 1)
+    rig = Rig()
+    rig.sender.failures["3"] = [Unavailable("no"), Unavailable("no")]
+    assert set(await rig.publish(*(asking(str(n)) for n in range(5)))) == {"published"}
+    assert sorted(rig.texts) == list("01234")
+
+
+async def test_a_repeated_line_of_what_is_not_acknowledged_is_not_reported_either() -> None:
+    rig = Rig()
+    rig.sender.open.clear()
+    task = asyncio.create_task(rig.publisher.publish(numbered(asking("a"), asking("a"))))
+    await eventually(lambda: rig.sender.waiting == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await rig.publisher.drain(0.01) == 1
+    assert rig.results == []
+
+
 async def test_only_so_many_prompts_are_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "MAX_IN_FLIGHT", 10)
-    assert await most_on_their_way([asking(str(number)) for number in range(100)]) == 10
+    assert await most_on_their_way([asking(str(number)) for number in range(100)]) == 11
 
 
 async def test_only_so_many_bytes_are_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +290,7 @@ async def most_on_their_way(lines: list[dict[str, Any]]) -> int:
     rig = Rig()
     rig.sender.open.clear()
     task = asyncio.create_task(rig.publish(*lines))
-    await eventually(rig.publisher._is_full)
+    await eventually(lambda: rig.publisher._fill() > 1)
     await eventually(lambda: rig.sender.waiting == len(rig.publisher._pending))
     rig.sender.open.set()
     assert set(await task) == {"published"}

@@ -11,20 +11,22 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from struct import Struct
 
 SEED = 0x9747B28C
 FACTOR = 0x5BD1E995
 MASK = 0xFFFFFFFF
 POSITIVE = 0x7FFFFFFF
 REMEMBERED = 100_000
+WORD = Struct("<I")
 
 
 def murmur2(key: bytes) -> int:
     """The 32 bits of Kafka's hash (``org.apache.kafka.common.utils.Utils.murmur2``)."""
     whole = len(key) & ~3
     value = SEED ^ len(key)
-    for start in range(0, whole, 4):
-        part = int.from_bytes(key[start : start + 4], "little") * FACTOR & MASK
+    for (word,) in WORD.iter_unpack(key[:whole]):
+        part = word * FACTOR & MASK
         part = (part ^ part >> 24) * FACTOR & MASK
         value = value * FACTOR & MASK ^ part
     if rest := key[whole:]:

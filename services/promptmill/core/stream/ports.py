@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
+
+Message: TypeAlias = tuple[bytes, bytes]
+"""Key and value."""
 
 
 class Partition(NamedTuple):
@@ -131,4 +134,20 @@ class Sender(Protocol):
             Poison: the broker will never take it (too large, not allowed on this topic).
             Misconfigured: the topic does not exist, or may not be written to.
             Transient: not acknowledged; it may be on the topic all the same.
+        """
+
+
+class BatchSender(Sender, Protocol):
+    """Publishes many messages for one partition at once."""
+
+    async def partitioner(self, topic: str) -> Callable[[bytes], int]:
+        """Where the messages of a key belong."""
+
+    async def send_batch(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
+        """Publish all of them or none; returns when all in-sync replicas have them.
+
+        Raises:
+            Poison: one of them will never be taken, or they are more than one batch; none of
+                them is on the topic.
+            Misconfigured, Transient: as :meth:`send`.
         """

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import structlog
@@ -40,7 +40,7 @@ from promptmill.core.stream.layout import Layout
 
 log = structlog.get_logger(__name__)
 
-_RECORD_OVERHEAD_BYTES = 1024
+RECORD_OVERHEAD_BYTES = 1024
 
 FLUSH_LIMIT_S = 5.0
 """What is not acknowledged then belongs to work that is not committed: it is done again."""
@@ -127,7 +127,7 @@ class KafkaSender:
                 clock and ours are more than an hour apart.
             Unavailable: the producer was replaced; the message may be on the topic all the same.
         """
-        if len(key or b"") + len(value) > MAX_MESSAGE_BYTES - _RECORD_OVERHEAD_BYTES:
+        if len(key or b"") + len(value) > MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES:
             raise too_large(topic, len(value))
         with self._waiting.one(topic) as waiting:
             await self._deliver(waiting, key, value)
@@ -135,7 +135,9 @@ class KafkaSender:
     async def _deliver(self, waiting: Waiting, key: bytes, value: bytes) -> None:
         producer = self._producers.current or await self._producers.replace(None)
         try:
-            waiting.acknowledged = await self._queue(producer, waiting, key, value)
+            waiting.acknowledged = await self._queue(
+                producer, waiting, lambda: producer.send(waiting.topic, value, key)
+            )
             acknowledged = await waiting.acknowledged
             check_clock(waiting.topic, acknowledged, self._waiting.age_s(waiting))
         except REFUSED_BATCH as error:
@@ -146,12 +148,19 @@ class KafkaSender:
             raise await self._failure(producer, waiting.topic, error) from error
 
     async def _queue(
-        self, producer: AbortableProducer, waiting: Waiting, key: bytes, value: bytes
+        self,
+        producer: AbortableProducer,
+        waiting: Waiting,
+        put: Callable[[], Awaitable[asyncio.Future[Any]]],
     ) -> asyncio.Future[Any]:
-        """Hand the message to the producer as soon as it takes one; nothing is sent before."""
+        """Hand the message to the producer as soon as it takes one; nothing is sent before.
+
+        Args:
+            put: one attempt.
+        """
         while True:
             try:
-                queued: asyncio.Future[Any] = await producer.send(waiting.topic, value, key)
+                queued = await put()
             except KafkaTimeoutError:
                 log.debug("producer_full", topic=waiting.topic)
             except UnknownTopicOrPartitionError:

@@ -26,6 +26,7 @@ class ProducerSupervisor:
     """Makes producers, one at a time.
 
     Attributes:
+        partitioner: chooses a key's partition.
         current: the producer now; ``None`` before the start and while it is replaced.
         replaced: how often it was replaced.
     """
@@ -43,7 +44,7 @@ class ProducerSupervisor:
         self._client_id = client_id
         self._compression = compression
         self._timeout_s = timeout_s
-        self._partitioner = partitioner or DefaultPartitioner()
+        self.partitioner: Partitioner = partitioner or DefaultPartitioner()
         self._stopped = False
         self._replacement: asyncio.Task[AbortableProducer] | None = None
         self._retired: set[asyncio.Task[None]] = set()
@@ -128,7 +129,7 @@ class ProducerSupervisor:
             enable_idempotence=True,
             compression_type=self._compression,
             linger_ms=LINGER_MS,
-            partitioner=self._partitioner,
+            partitioner=self.partitioner,
             max_batch_size=MAX_BATCH_BYTES,
             max_request_size=MAX_MESSAGE_BYTES,
             request_timeout_ms=int(self._timeout_s * 500),
