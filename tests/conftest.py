@@ -6,9 +6,12 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from promptmill.local.stack import StackInfo
 from support.stack import flush, running_stack, unique_name
+
+settings.register_profile("fast", max_examples=15)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -31,7 +31,10 @@ class Pipeline:
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if "PROMPTMILL" not in name}
-        return kept | {"PROMPTMILL_HOME": str(self.home)}
+        return kept | {
+            "PROMPTMILL_HOME": str(self.home),
+            "PROMPTMILL_SESSION_TIMEOUT_S": "10",  # the partitions of a killed worker wait so long
+        }
 
     def call(self, *arguments: str, within_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run one promptmill command to its end."""

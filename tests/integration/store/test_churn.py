@@ -80,6 +80,7 @@ def read_memory(store: SharedStore, log: Log) -> Holdings:
     return Holdings({topic: store.rows(name) for topic, name in tables.items()}, positions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 async def test_disturbed_members_store_each_message_once(seed: int) -> None:
     rng = random.Random(seed)

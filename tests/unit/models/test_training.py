@@ -11,6 +11,7 @@ from promptmill.models.training.optimise import Course
 from promptmill.models.training.stages import Plan, Stages
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.slow
 
 SHORT = Course(2, batch=4)
 MOMENT = Plan(SHORT, SHORT, SHORT, SHORT, sampled=6)

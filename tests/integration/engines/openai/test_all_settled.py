@@ -85,6 +85,7 @@ def working(broker: MemoryBroker, topic: Topic, work: Callable[..., Any]) -> Ite
         task.cancel()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_nothing_is_lost_or_doubled_and_only_hopeless_prompts_are_buried() -> None:
     broker = MemoryBroker()

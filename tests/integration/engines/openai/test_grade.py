@@ -103,5 +103,5 @@ async def test_a_nan_in_the_json_itself_never_passes() -> None:
         return reply if call.said == "bad" else reward()
 
     async with BadServer(behave) as server, grading(server) as engine:
-        with pytest.raises(Poison, match="makes helpfulness nan"):
+        with pytest.raises(Poison, match="helpfulness is nan"):
             await engine.grade(answered(text="bad"))

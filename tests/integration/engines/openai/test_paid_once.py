@@ -215,7 +215,7 @@ async def test_a_server_that_fails_one_prompt_for_good_costs_one_budget() -> Non
         assert sum(call.said == "Question 3" for call in server.calls) == 10
     assert len(done) == ASKED - 1
     assert [letter.reason for letter in letters] == ["exhausted"]
-    assert "failed 10 times" in letters[0].detail
+    assert "this was attempt 10" in letters[0].detail
 
 
 async def test_a_grader_that_fails_for_good_refuses_no_answer() -> None:
