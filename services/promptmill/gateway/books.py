@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +21,18 @@ class Settled:
         return self.accepted + self.rejected + self.dead
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A run's prompts in the table, at one version of it.
+
+    Attributes:
+        next_offsets: by partition of the topic ``prompts``: the first offset that the table lacks.
+    """
+
+    prompts: int
+    next_offsets: Mapping[int, int]
+
+
 class Books(Protocol):
     """The tables ``prompts``, ``records``, ``rejects`` and ``dead_letters``; calls block."""
 
@@ -29,8 +42,11 @@ class Books(Protocol):
     def prompt_ids(self, run: str) -> set[str]:
         """The prompts of the run that are in the table."""
 
+    def published(self, run: str) -> Published:
+        """How many of the run's prompts are in the table."""
+
     def settled(self, run: str) -> Settled:
-        """The outcomes of the run's prompts."""
+        """The outcomes of the run's prompts, never more than have one."""
 
     def settled_ids(self, run: str) -> set[str]:
         """The run's prompts that are accepted, rejected or dead."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from promptmill.core.stream.dead_letters import prompt_of
 from promptmill.core.stream.kafka.reader import LogReader
 from promptmill.core.telemetry.registry import WorkerInfo
 from promptmill.gateway.addresses import Addresses
 from promptmill.gateway.books import Books
-from promptmill.gateway.published import PublishedPrompts
 from promptmill.gateway.settings import GatewaySettings
 from promptmill.gateway.workers import alive_workers
 from promptmill_schemas.documents import FLOW
@@ -64,6 +64,41 @@ class RunStatus:
         return {**counts, "settled": self.settled, "stages": stages}
 
 
+class PublishedCount:
+    """How many prompts of a run are published: those in the store's table, and those on the way.
+
+    A prompt that was published again counts twice until the store has read its second message.
+
+    Args:
+        topic: full name of the topic of prompts.
+    """
+
+    def __init__(self, books: Books, reader: LogReader, topic: str, run: str) -> None:
+        self._books = books
+        self._reader = reader
+        self._topic = topic
+        self._run = run
+        self._positions: dict[int, int] = {}
+        self._coming: dict[str, tuple[int, int]] = {}
+        """By id, partition and offset of prompts that the table may lack."""
+
+    async def refresh(self) -> int:
+        """Everything that was acknowledged before this call."""
+        table = await asyncio.to_thread(self._books.published, self._run)
+        for partition, offset in table.next_offsets.items():
+            self._positions[partition] = max(offset, self._positions.get(partition, 0))
+        async for batch in self._reader.read(self._topic, self._positions):
+            for delivery in batch:
+                prompt = prompt_of(delivery.value)
+                if prompt is not None and prompt.run == self._run:
+                    at = delivery.partition.number, delivery.offset
+                    self._coming[prompt.prompt_id] = at
+                self._positions[delivery.partition.number] = delivery.offset + 1
+        begins = table.next_offsets
+        self._coming = {p: at for p, at in self._coming.items() if at[1] >= begins.get(at[0], 0)}
+        return table.prompts + len(self._coming)
+
+
 class StatusReader:
     """Reads the state of one run, again and again.
 
@@ -84,7 +119,7 @@ class StatusReader:
         self._books = books
         self._reader = reader
         self._run = run
-        self._published = PublishedPrompts(books, reader, settings.topic(PROMPTS), run)
+        self._published = PublishedCount(books, reader, settings.topic(PROMPTS), run)
 
     async def read(self) -> RunStatus:
         """The state now.
@@ -94,7 +129,7 @@ class StatusReader:
         """
         # Outcomes first: a prompt that is settled by then is published by the next line.
         settled = await asyncio.to_thread(self._books.settled, self._run)
-        published = len(await self._published.refresh())
+        published = await self._published.refresh()
         return RunStatus(
             run=self._run,
             published=published,

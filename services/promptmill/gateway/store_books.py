@@ -11,7 +11,9 @@ from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.delta.reader import DeltaReader
 from promptmill.core.sinks.letters import scan_letters
 from promptmill.core.sinks.tables.dead_letters import DEAD
-from promptmill.gateway.books import Books, Settled
+from promptmill.gateway.books import Books, Published, Settled
+
+_OUTCOMES = (TableName.RECORDS, TableName.REJECTS, TableName.DEAD_LETTERS)
 
 
 def open_books(store: str) -> Books:
@@ -20,7 +22,11 @@ def open_books(store: str) -> Books:
 
 
 class StoreBooks:
-    """Counts by prompt, each from the newest version of its table."""
+    """Counts by prompt, each from the newest version of its table.
+
+    Counts come from the tables' logs, where sinks keep them by run; rows are read only of tables
+    that an earlier version wrote and no sink has opened since.
+    """
 
     def __init__(self, reader: DeltaReader) -> None:
         self._reader = reader
@@ -34,8 +40,23 @@ class StoreBooks:
         """The prompts of the run that are in the table."""
         return self._ids(TableName.PROMPTS, ds.field("run") == run)
 
+    def published(self, run: str) -> Published:
+        """How many of the run's prompts are in the table."""
+        counted = self._reader.run_count(TableName.PROMPTS, run)
+        if counted is not None:
+            return Published(counted.prompts, counted.next_offsets)
+        offsets = self.next_prompt_offsets()  # first: what comes in between counts once
+        return Published(len(self.prompt_ids(run)), offsets)
+
     def settled(self, run: str) -> Settled:
-        """The outcomes of the run's prompts."""
+        """The outcomes of the run's prompts, never more than have one.
+
+        Decisions are read first: before a replayed prompt is decided, its letter is closed, so
+        no prompt is found decided and dead.
+        """
+        found = [self._reader.run_count(name, run) for name in _OUTCOMES]
+        if all(counted is not None for counted in found):
+            return Settled(*(counted.prompts for counted in found if counted is not None))
         accepted, rejected, dead = self._outcomes(run)
         return Settled(len(accepted), len(rejected), len(dead))
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import structlog
 
-from promptmill.core.sinks.base import Adoption, Advance, Batch, Sink, TableName
+from promptmill.core.sinks.base import COUNTED, Adoption, Advance, Batch, Sink, TableName
 from promptmill.core.sinks.identity import check_end
 from promptmill.core.sinks.last_message import check_last, is_of
 from promptmill.core.sinks.tables import TABLES
@@ -54,6 +54,7 @@ class Adopter:
         unread = wanted - (adoption.kept & self.shards.indexes.keys())
         # Kept even if the assignment changes meanwhile: the claims say whether it still holds.
         self.shards.indexes |= await asyncio.to_thread(load_indexes, self.sink, unread)
+        await asyncio.to_thread(self._count, adoption)
         starts = await self._starts(adoption, wanted)
         stored = await asyncio.to_thread(self._pass_over, adoption.next_offsets, starts)
         if generation != self.shards.generation:
@@ -66,6 +67,19 @@ class Adopter:
         await advise(self.source, {p: at for p in starts if (at := self.shards.stored[p])})
         log.info("shards_taken_over", shards=sorted(wanted), read=len(unread))
         return True
+
+    def _count(self, adoption: Adoption) -> None:
+        """Count by run what earlier versions stored, once."""
+        for table, shards in adoption.uncounted.items():
+            stays = {s: Advance(at, at) for s in shards if (at := adoption.next_offsets[table][s])}
+            if not stays:
+                continue
+            counts = {(shard, COUNTED): 1 for shard in stays}
+            for shard in stays:
+                of_table = self.shards.indexes[shard].counts.of(table)
+                counts |= {(shard, run): number for run, number in of_table.items()}
+            self.sink.commit(table, Batch(TABLES[table].schema.empty_table(), stays, counts))
+            log.info("runs_counted", table=str(table), shards=sorted(stays))
 
     async def _starts(self, adoption: Adoption, wanted: Collection[int]) -> dict[Partition, int]:
         bounds = await self.source.bounds(self.shards.partitions(wanted))
@@ -99,6 +113,7 @@ class Adopter:
             before = moved[table][shard]
             if start > (before or 0):
                 step = Advance(before, start)
-                self.sink.commit(table, Batch(TABLES[table].schema.empty_table(), {shard: step}))
+                none = TABLES[table].schema.empty_table()
+                self.sink.commit(table, Batch(none, {shard: step}, {(shard, COUNTED): 1}))
                 moved[table][shard] = start
         return moved

@@ -8,6 +8,7 @@ enough of them to be merged into the sorted arrays.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -15,6 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.keys import (
     ID_CHARACTERS,
     WORD_BITS,
@@ -109,6 +111,36 @@ class Entries:
         return sum(getattr(self, name).nbytes for name in self.__slots__)
 
 
+class RunCounts:
+    """How many prompts of each run a shard has in each table, and which numbers have changed.
+
+    Of dead letters, prompts with an open one: one that says dead and was not sent again.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: Counter[tuple[TableName, str]] = Counter()
+        self._changed: set[tuple[TableName, str]] = set()
+
+    def add(self, table: TableName, run: str | None, by: int = 1) -> None:
+        """So many more; what has no run is not counted."""
+        if run is not None:
+            self._numbers[table, run] += by
+            self._changed.add((table, run))
+
+    def load(self, table: TableName, numbers: Mapping[str, int]) -> None:
+        """What the table's rows say."""
+        self._numbers.update({(table, run): n for run, n in numbers.items()})
+
+    def of(self, table: TableName) -> dict[str, int]:
+        """All runs of one table."""
+        return {run: n for (name, run), n in self._numbers.items() if name == table}
+
+    def take_changed(self) -> dict[tuple[TableName, str], int]:
+        """The numbers that have changed since the last call."""
+        changed, self._changed = self._changed, set()
+        return {key: self._numbers[key] for key in changed}
+
+
 class SettledIndex:
     """The settled prompts, stored records and prompt-less dead letters of one shard."""
 
@@ -126,6 +158,7 @@ class SettledIndex:
         self._open: dict[int, int] = {}
         self._loaded_open: dict[int, int] = {}
         self._loaded_replayed: set[int] = set()
+        self.counts = RunCounts()
 
     def __len__(self) -> int:
         """Prompts known; those both merged and recent count once after the next merge."""
@@ -199,6 +232,11 @@ class SettledIndex:
     def open_letter(self, letter_id: str, prompt_id: str | None = None) -> None:
         """The letter says dead, as the only one of its prompt; about 200 bytes until it closes."""
         self._open[key_of(prompt_id or letter_id)] = key_of(letter_id)
+
+    @property
+    def open_letters(self) -> Collection[int]:
+        """The letters that are open, as numbers."""
+        return self._open.values()
 
     def letter_of(self, prompt_id: str) -> str | None:
         """The open letter of a prompt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from typing import Final, TypeAlias
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from promptmill.core.sinks.base import Sink, TableName
+from promptmill.core.sinks.key_sets import Keys, octet_keys, union
 from promptmill.core.sinks.keys import key_of, words_of
 from promptmill.core.sinks.tables.dead_letters import DEAD
 from promptmill.store.index import MAX_REPLAYS, Entries, SettledIndex, State
@@ -25,13 +27,70 @@ def load_indexes(sink: Sink, shards: Collection[int]) -> dict[int, SettledIndex]
     indexes = {shard: SettledIndex() for shard in shards}
     if not indexes:
         return indexes
+    tallies = {(table, shard): _TALLIES[table]() for table in _LOADS for shard in shards}
     for table, load in _LOADS.items():
         for batch in sink.ids(table, shards):
             for shard in pc.unique(batch.column("shard")).to_pylist():
-                load(indexes[shard], batch.filter(pc.equal(batch.column("shard"), shard)))
+                rows = batch.filter(pc.equal(batch.column("shard"), shard))
+                load(indexes[shard], rows)
+                tallies[table, shard].add(rows)
     for index in indexes.values():
         index.merge()
+    for (table, shard), tally in tallies.items():
+        indexes[shard].counts.load(table, tally.total(indexes[shard]))
     return indexes
+
+
+class _Rows:
+    """Counts the rows of each run, where a prompt has one row."""
+
+    def __init__(self) -> None:
+        self._runs: Counter[str] = Counter()
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Count these too."""
+        for found in pc.value_counts(rows.column("run")).to_pylist():
+            self._runs[found["values"]] += found["counts"]
+
+    def total(self, _index: SettledIndex) -> Counter[str]:
+        """By run."""
+        return self._runs
+
+
+class _Prompts:
+    """Counts the prompts of each run, where a prompt may have several rows."""
+
+    def __init__(self) -> None:
+        self._keys: defaultdict[str, list[Keys]] = defaultdict(list)
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Count these too."""
+        for run in pc.unique(rows.column("run")).to_pylist():
+            of_run = rows.filter(pc.equal(rows.column("run"), run))
+            self._keys[run].append(octet_keys(of_run.column("prompt_id")))
+
+    def total(self, _index: SettledIndex) -> Counter[str]:
+        """By run."""
+        return Counter({run: len(union(*keys)) for run, keys in self._keys.items()})
+
+
+class _OpenLetters:
+    """Counts the prompts of each run whose dead letter is open."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, str] = {}
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Count these too."""
+        dead = rows.filter(pc.equal(rows.column("state"), DEAD))
+        dead = dead.filter(pc.is_valid(dead.column("prompt_id")))
+        letters, runs = dead.column("letter_id").to_pylist(), dead.column("run").to_pylist()
+        self._runs |= {key_of(letter): run for letter, run in zip(letters, runs, strict=True)}
+
+    def total(self, index: SettledIndex) -> Counter[str]:
+        """By run, once the index knows which letters are open."""
+        found = (self._runs.get(letter) for letter in index.open_letters)
+        return Counter(run for run in found if run is not None)
 
 
 def _load_prompts(index: SettledIndex, rows: pa.RecordBatch) -> None:
@@ -74,4 +133,11 @@ _LOADS: Final[dict[TableName, Load]] = {
     TableName.RECORDS: _load_records,
     TableName.REJECTS: _load_rejects,
     TableName.DEAD_LETTERS: _load_letters,
+}
+
+_TALLIES: Final[dict[TableName, Callable[[], _Rows | _Prompts | _OpenLetters]]] = {
+    TableName.PROMPTS: _Rows,
+    TableName.RECORDS: _Prompts,
+    TableName.REJECTS: _Rows,
+    TableName.DEAD_LETTERS: _OpenLetters,
 }

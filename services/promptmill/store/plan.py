@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from promptmill.core.errors import reason_of
-from promptmill.core.sinks.base import Advance, Batch, TableName
+from promptmill.core.sinks.base import COUNTED, Advance, Batch, TableName
 from promptmill.core.sinks.last_message import identify
 from promptmill.core.sinks.tables import TABLES, dead_letters
 from promptmill.core.stream.layout import Layout
@@ -111,7 +111,8 @@ class Plan:
 def _batch_without(batch: Batch, shards: Collection[int]) -> Batch:
     mine = pc.invert(pc.is_in(batch.rows["shard"], pa.array(sorted(shards), pa.int32())))
     advances = {shard: step for shard, step in batch.advances.items() if shard not in shards}
-    return Batch(batch.rows.filter(mine), advances)
+    counts = {key: n for key, n in batch.counts.items() if key[0] not in shards}
+    return Batch(batch.rows.filter(mine), advances, counts)
 
 
 def draw_up(
@@ -256,17 +257,28 @@ class _Draft:
         self._add_marked(advances[TableName.DEAD_LETTERS], stored)
         for table in TableName:
             self._convert(table)
+        counts = self._changed_counts(advances)
         return Plan(
             burials=tuple(self._burials),
             misplaced=tuple(self._misplaced),
             batches={
-                table: Batch(pa.concat_tables(self._chunks[table]), steps)
+                table: Batch(pa.concat_tables(self._chunks[table]), steps, counts[table])
                 for table, steps in advances.items()
                 if steps
             },
             positions=self._positions,
             counts=self._counts,
         )
+
+    def _changed_counts(
+        self, advances: Mapping[TableName, Mapping[int, Advance]]
+    ) -> dict[TableName, dict[tuple[int, str], int]]:
+        """By table, then by shard and run; what changes has a row, so its shard has an advance."""
+        counts = {name: {(s, COUNTED): 1 for s in steps} for name, steps in advances.items()}
+        for shard in {partition.number for partition in self._positions} & self._indexes.keys():
+            for (table, run), number in self._indexes[shard].counts.take_changed().items():
+                counts[table][shard, run] = number
+        return counts
 
     def _add_marked(
         self, advances: dict[int, Advance], stored: Mapping[Partition, int | None]

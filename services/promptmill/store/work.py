@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.keys import high_word
 from promptmill.core.sinks.tables.dead_letters import REPLAYED
 from promptmill.store.index import SettledIndex, Settlement, State
@@ -64,6 +65,7 @@ def rule_prompt(prompt: Prompt, index: SettledIndex) -> Ruling:
     if index.settlement(prompt.prompt_id).state & State.PUBLISHED:
         return Ruling(DUPLICATE)
     index.note(prompt.prompt_id, State.PUBLISHED)
+    index.counts.add(TableName.PROMPTS, prompt.run)
     return KEPT
 
 
@@ -80,7 +82,8 @@ def rule_record(record: Record, index: SettledIndex) -> Ruling:
         return Ruling(DEAD)
     index.note(record.prompt_id, State.ACCEPTED, decision_id=record.decision_id)
     index.add_record(record.record_id)
-    return Ruling(replayed=_replayed(known, record.prompt_id, index))
+    index.counts.add(TableName.RECORDS, record.run)
+    return Ruling(replayed=_replayed(known, record, index))
 
 
 def rule_reject(reject: Reject, index: SettledIndex) -> Ruling:
@@ -92,7 +95,8 @@ def rule_reject(reject: Reject, index: SettledIndex) -> Ruling:
     if _is_late(known, reject.replays):
         return Ruling(DEAD)
     index.note(reject.prompt_id, State.REJECTED, decision_id=reject.decision_id)
-    return Ruling(replayed=_replayed(known, reject.prompt_id, index))
+    index.counts.add(TableName.REJECTS, reject.run)
+    return Ruling(replayed=_replayed(known, reject, index))
 
 
 def rule_letter(letter: DeadLetter, index: SettledIndex) -> Ruling:
@@ -110,9 +114,10 @@ def rule_letter(letter: DeadLetter, index: SettledIndex) -> Ruling:
         return Ruling(SETTLED)
     if _is_late(known, letter.replays):
         return Ruling(DUPLICATE)
-    earlier = _replayed(known, letter.prompt_id, index)
+    earlier = _replayed(known, letter, index)
     index.note(letter.prompt_id, State.DEAD, replays=letter.replays)
     index.open_letter(letter.letter_id, letter.prompt_id)
+    index.counts.add(TableName.DEAD_LETTERS, letter.run)
     return Ruling(replayed=earlier)
 
 
@@ -127,6 +132,8 @@ def _rule_note(note: DeadLetter, index: SettledIndex) -> Ruling:
         return Ruling(UNKNOWN_LETTER)
     if not index.close_letter(note.letter_id, note.prompt_id):
         return Ruling(NOTED)  # marked before, by another note or by what came of the replay
+    if note.prompt_id is not None:
+        index.counts.add(TableName.DEAD_LETTERS, note.run, -1)
     return Ruling(NOTED, Replayed(note.letter_id, replays))
 
 
@@ -139,10 +146,13 @@ def _is_late(known: Settlement, replays: int) -> bool:
     return known.is_dead and replays <= known.replays
 
 
-def _replayed(known: Settlement, prompt_id: str, index: SettledIndex) -> Replayed | None:
+def _replayed(
+    known: Settlement, later: Record | Reject | DeadLetter, index: SettledIndex
+) -> Replayed | None:
     """Whatever comes from a later life proves that the letter of this one was sent again."""
-    letter_id = index.letter_of(prompt_id) if known.is_dead else None
+    letter_id = index.letter_of(str(later.prompt_id)) if known.is_dead else None
     if letter_id is None:
         return None
-    index.close_letter(letter_id, prompt_id)
+    index.close_letter(letter_id, later.prompt_id)
+    index.counts.add(TableName.DEAD_LETTERS, later.run, -1)
     return Replayed(letter_id, known.replays)

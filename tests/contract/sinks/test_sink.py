@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from promptmill.core.errors import Misconfigured
-from promptmill.core.sinks.base import Advance, Batch, Fenced, TableName
+from promptmill.core.sinks.base import COUNTED, Advance, Batch, Fenced, TableName
 from promptmill.core.sinks.identity import Identity
 from support.store import AnyStore, batch, identities, letter, pid, record
 from support.store_audit import latest_letters
@@ -185,3 +185,15 @@ def test_topics_with_different_numbers_of_partitions_are_refused(store: AnyStore
     mixed = identities() | {RECORDS: identities(partitions=5)[RECORDS]}
     with pytest.raises(Misconfigured, match="records has 5"):
         store.sink(mixed)
+
+
+def test_a_shard_without_counts_by_run_says_so_until_it_is_counted(store: AnyStore) -> None:
+    sink = store.sink()
+    assert sink.adopt([0, 1]).uncounted == dict.fromkeys(TableName, frozenset())
+    sink.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
+    assert sink.adopt([0, 1]).uncounted[RECORDS] == {0}
+    counted = Batch(batch([], {}).rows, {0: Advance(1, 1)}, {(0, COUNTED): 1, (0, "test"): 1})
+    sink.commit(RECORDS, counted)
+    sink.commit(RECORDS, counted)  # again changes nothing
+    assert store.sink().adopt([0, 1]).uncounted == dict.fromkeys(TableName, frozenset())
+    assert len(stored(store)) == 1

@@ -89,6 +89,10 @@ class Tables:
             ends[shard] = delivery.offset + 1
         self._commit(TableName.PROMPTS, rows, ends)
 
+    def pass_over_prompt(self, delivery: Delivery) -> None:
+        """Read this message of the topic of prompts, which says nothing new."""
+        self._commit(TableName.PROMPTS, [], {delivery.partition.number: delivery.offset + 1})
+
     def take(self, name: TableName, *contracts: Contract) -> None:
         """Ingest these outcomes, as if they stood in partition 0."""
         rows = []

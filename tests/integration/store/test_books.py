@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,10 @@ from promptmill.core.errors import Misconfigured
 from promptmill.core.sinks.base import TableName
 from promptmill.core.sinks.books import Books, Counts, read_tail
 from promptmill.core.sinks.delta import DeltaReader, compact, vacuum
+from promptmill.core.sinks.delta.ledger import Ledger
 from promptmill.core.sinks.delta.reader import Snapshot
+from promptmill.gateway.books import Settled
+from promptmill.gateway.store_books import StoreBooks
 from promptmill_schemas import Contract
 from support.fake_source import Log
 from support.sink_loop import member
@@ -39,6 +44,18 @@ class Shop:
             total = sum(map(len, self.log.messages.values()))
             await eventually(lambda: sum(self.log.committed.values()) == total, 60)
 
+    def counts(self) -> Counts:
+        """What the rows say; the numbers that sinks keep by run say the same."""
+        found = self.books.counts()
+        kept = {name: self.reader.run_count(name, "test") for name in TableName}
+        assert {name: count and count.prompts for name, count in kept.items()} == {
+            TableName.PROMPTS: len(store_books(self).prompt_ids("test")),
+            TableName.RECORDS: found.accepted,
+            TableName.REJECTS: found.rejected,
+            TableName.DEAD_LETTERS: found.dead,
+        }
+        return found
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
@@ -47,7 +64,7 @@ def shop(tmp_path: Path) -> Shop:
 
 
 async def test_a_store_that_no_sink_has_made_is_empty(shop: Shop) -> None:
-    assert shop.books.counts() == Counts(0, 0, 0, 0, 0)
+    assert shop.counts() == Counts(0, 0, 0, 0, 0)
     assert shop.books.missing() == []
 
 
@@ -55,7 +72,7 @@ async def test_every_prompt_is_counted_once(shop: Shop) -> None:
     log, expected = make_world(200)
     shop.log.messages |= log.messages
     await shop.take(prompt("late"))
-    assert shop.books.counts() == Counts(
+    assert shop.counts() == Counts(
         published=201,
         accepted=len(expected.accepted),
         rejected=len(expected.rejected),
@@ -67,29 +84,29 @@ async def test_every_prompt_is_counted_once(shop: Shop) -> None:
 
 async def test_books_that_are_kept_open_follow_the_tables(shop: Shop) -> None:
     await shop.take(prompt("a"), prompt("b"), prompt("c"))
-    assert shop.books.counts() == Counts(3, 0, 0, 0, pending=3)
+    assert shop.counts() == Counts(3, 0, 0, 0, pending=3)
     await shop.take(record("a"), record("a", ordinal=1), letter("c"))
-    assert shop.books.counts() == Counts(3, 1, 0, 1, pending=1)
+    assert shop.counts() == Counts(3, 1, 0, 1, pending=1)
     assert shop.books.missing() == [pid("b")]
     for table in TableName:
         compact(str(shop.folder / table), growth=1)
     await shop.take(reject("b"), letter("c", state="replayed"))
-    assert shop.books.counts() == Counts(3, 1, 1, 0, pending=1)
+    assert shop.counts() == Counts(3, 1, 1, 0, pending=1)
     assert shop.books.missing() == [pid("c")]
     await shop.take(record("c", replays=1))
-    assert shop.books.counts() == Counts(3, 2, 1, 0, pending=0)
-    assert Books(shop.reader, "test").counts() == shop.books.counts()
+    assert shop.counts() == Counts(3, 2, 1, 0, pending=0)
+    assert Books(shop.reader, "test").counts() == shop.counts()
 
 
 async def test_other_runs_have_other_books(shop: Shop) -> None:
     await shop.take(prompt("a"), prompt("a", run="other"))
-    assert shop.books.counts().published == 1
+    assert shop.counts().published == 1
     assert Books(shop.reader, "nobody").counts() == Counts(0, 0, 0, 0, 0)
 
 
 async def test_a_dead_letter_without_a_prompt_is_nobodys(shop: Shop) -> None:
     await shop.take(prompt("a"), letter(None))
-    assert shop.books.counts() == Counts(1, 0, 0, 0, pending=1)
+    assert shop.counts() == Counts(1, 0, 0, 0, pending=1)
 
 
 async def test_a_tail_holds_what_is_new_over_compactions(shop: Shop) -> None:
@@ -121,4 +138,49 @@ async def test_a_vacuum_takes_no_file_that_is_needed(shop: Shop) -> None:
     assert vacuum(str(shop.folder)) == {name: [] for name in TableName}
     with pytest.raises(Misconfigured, match="at least 2"):
         vacuum(str(shop.folder), retention_hours=1)
-    assert shop.books.counts().accepted == 2
+    assert shop.counts().accepted == 2
+
+
+async def test_rows_of_an_earlier_version_are_counted_when_a_sink_takes_them_over(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Ledger, "numbers", _without_counts(Ledger.numbers))
+        await shop.take(prompt("a"), prompt("b"), record("a"), record("a", ordinal=1), letter("b"))
+    for name in (TableName.PROMPTS, TableName.RECORDS, TableName.DEAD_LETTERS):
+        assert shop.reader.run_count(name, "test") is None
+    assert store_books(shop).settled("test") == Settled(accepted=1, dead=1)
+    assert store_books(shop).published("test").prompts == 2
+    await shop.take(record("c"), prompt("c", run="other"))
+    assert (shop.counts().accepted, shop.counts().dead) == (2, 1)
+    assert store_books(shop).settled("test") == Settled(accepted=2, dead=1)
+    assert store_books(shop).published("other").prompts == 1
+
+
+async def test_the_next_look_reads_no_rows_and_asks_for_no_number_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cost of a poll is that of the commits since the last one, whatever the store's size."""
+    await shop.take(prompt("a"))
+    books = store_books(shop)
+    assert books.published("test").prompts == 1
+    await shop.take(prompt("b"))
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("a row was read, or a number was asked for again")
+
+    monkeypatch.setattr(Snapshot, "scan", refuse)
+    monkeypatch.setattr(Ledger, "_ask", refuse)
+    assert books.published("test").prompts == 2
+
+
+def store_books(shop: Shop) -> StoreBooks:
+    """What `status` asks."""
+    return StoreBooks(shop.reader)
+
+
+def _without_counts(numbers: Callable[..., dict[str, int]]) -> Callable[..., dict[str, int]]:
+    def without(*arguments: Any) -> dict[str, int]:
+        return {app: n for app, n in numbers(*arguments).items() if "/run/" not in app}
+
+    return without

@@ -12,6 +12,8 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
+from promptmill.gateway.books import Settled
+from promptmill.gateway.store_books import open_books
 from promptmill.local.stack import attach, down, up
 from support.chaos.audit import Audit
 from support.chaos.commits import CommitWatch
@@ -89,10 +91,17 @@ class Campaign:
                 group.create_task(self._disturb(plant, saboteur))
             self._say("settling")
             audit = await plant.books(SETTLED_WITHIN_S)
+            self._compare(plant, audit)
             watching.cancel()
             watch.look()
             self._close(plant, watch)
         return self._journal, audit
+
+    def _compare(self, plant: Plant, audit: Audit) -> None:
+        """What `promptmill status` says, from the numbers that the sinks keep."""
+        counted = open_books(str(plant.store)).settled(self._run_name)
+        found = Settled(audit.accepted, audit.rejected, audit.dead)
+        assert counted == found, f"the sinks have counted {counted}, the rows say {found}"
 
     # The pipeline
 

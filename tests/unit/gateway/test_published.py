@@ -7,8 +7,9 @@ from typing import cast
 
 from promptmill.core.stream.kafka.reader import LogReader
 from promptmill.core.stream.ports import Delivery, Partition
-from promptmill.gateway.books import Settled
+from promptmill.gateway.books import Published, Settled
 from promptmill.gateway.published import PublishedPrompts
+from promptmill.gateway.run_status import PublishedCount
 from promptmill_schemas import encode
 from support.store import pid, prompt
 
@@ -33,11 +34,17 @@ class Log:
 class Table:
     """The first prompt of partition 0 is in the table."""
 
+    next_offset, in_table = 1, 1
+
     def next_prompt_offsets(self) -> dict[int, int]:
         return {0: 1}
 
     def prompt_ids(self, run: str) -> set[str]:
         return {pid("a", run)}
+
+    def published(self, run: str) -> Published:
+        """One prompt, and none of another run."""
+        return Published(self.in_table if run == "test" else 0, {0: self.next_offset})
 
     def settled(self, run: str) -> Settled:
         raise NotImplementedError
@@ -56,4 +63,20 @@ async def test_a_refresh_reads_on_from_the_message_after_the_last_one() -> None:
     log.messages[1].append(encode(prompt("f", run="other")))
     assert set(await published.refresh()) == {pid(text) for text in "abcde"}
     assert set(await published.refresh()) == {pid(text) for text in "abcde"}
+    assert log.asked == [{0: 1}, {0: 3, 1: 2}, {0: 4, 1: 3}]
+
+
+async def test_the_count_forgets_what_the_table_has_taken() -> None:
+    log, table = Log(), Table()
+    log.messages = {0: [encode(prompt(t)) for t in "abc"], 1: [encode(prompt("d")), b"no prompt"]}
+    published = PublishedCount(table, cast("LogReader", log), TOPIC, "test")
+    assert await published.refresh() == 4
+    log.messages[0].append(encode(prompt("b")))  # published again
+    log.messages[1].append(encode(prompt("f", run="other")))
+    assert await published.refresh() == 4
+    assert len(published._coming) == 3
+
+    table.in_table, table.next_offset = 3, 4
+    assert await published.refresh() == 4
+    assert published._coming == {pid("d"): (1, 0)}
     assert log.asked == [{0: 1}, {0: 3, 1: 2}, {0: 4, 1: 3}]

@@ -67,7 +67,20 @@ def test_an_index_read_back_decides_like_the_one_that_was_kept(
     for row in store.rows(TableName.DEAD_LETTERS):
         if row["prompt_id"] is None:
             assert read.has_letter(row["letter_id"])
+    for table in TableName:
+        number = kept[0].counts.of(table).get("test", 0)
+        assert read.counts.of(table).get("test", 0) == number
+        assert store.memory.tables[table].counts.get((0, "test"), 0) == number
+        assert number == _prompts(store, table)
     check_books(store)
+
+
+def _prompts(store: SharedStore, table: TableName) -> int:
+    """How many prompts the rows of the table are about; of letters, those that say dead."""
+    rows = store.rows(table)
+    if table is TableName.DEAD_LETTERS:
+        rows = [row for row in latest_letters(rows) if row["state"] == "dead"]
+    return len({row["prompt_id"] for row in rows} - {None})
 
 
 def check_books(store: SharedStore) -> None:

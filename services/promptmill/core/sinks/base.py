@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import pyarrow as pa
 
@@ -26,6 +26,10 @@ class TableName(StrEnum):
     RECORDS = "records"
     REJECTS = "rejects"
     DEAD_LETTERS = "dead_letters"
+
+
+COUNTED: Final = ""
+"""The run under which a shard says that its rows are counted by run; no run has an empty name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,14 @@ class Batch:
         rows: an Arrow table of the table's schema; it may be empty.
         advances: by shard, for every shard that has a row in ``rows`` and any other that
             moves on without one. A shard may have rows and not move.
+        counts: by shard and run, how many of the run's prompts the shard has in the table once the
+            rows are stored; of dead letters, prompts with an open one. Numbers, not differences,
+            so that a repetition changes nothing.
     """
 
     rows: pa.Table
     advances: Mapping[int, Advance]
+    counts: Mapping[tuple[int, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +76,14 @@ class Adoption:
         next_offsets: by table and shard; ``None`` when the table has nothing of the shard.
         last_messages: by table and shard, what identifies the message before the next offset;
             ``None`` where the table does not know it.
+        uncounted: by table, shards with rows and without counts by run: an earlier version
+            stored them.
     """
 
     kept: frozenset[int]
     next_offsets: Mapping[TableName, Mapping[int, int | None]] = field(default_factory=dict)
     last_messages: Mapping[TableName, Mapping[int, int | None]] = field(default_factory=dict)
+    uncounted: Mapping[TableName, frozenset[int]] = field(default_factory=dict)
 
 
 class Fenced(Stale):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from promptmill.core.errors import Unavailable
-from promptmill.core.sinks.base import Adoption, Batch, Fenced, Step, TableName, no_step
+from promptmill.core.sinks.base import COUNTED, Adoption, Batch, Fenced, Step, TableName, no_step
 from promptmill.core.sinks.identity import Identity, check_partitions
 from promptmill.core.sinks.tables import TABLES
 
@@ -24,6 +24,7 @@ class MemoryTable:
     positions: dict[int, int] = field(default_factory=dict)
     last_messages: dict[int, int] = field(default_factory=dict)
     epochs: dict[int, int] = field(default_factory=dict)
+    counts: dict[tuple[int, str], int] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -70,7 +71,7 @@ class MemorySink:
         """Become the only writer of these shards, in every table."""
         with self._store.lock:
             self._store.check_room()
-            kept, next_offsets, last_messages = frozenset(shards), {}, {}
+            kept, next_offsets, last_messages, uncounted = frozenset(shards), {}, {}, {}
             for name, table in self._store.tables.items():
                 mine = self._epochs[name]
                 for shard in shards:
@@ -80,8 +81,11 @@ class MemorySink:
                         kept -= {shard}
                 next_offsets[name] = {shard: table.positions.get(shard) for shard in shards}
                 last_messages[name] = {shard: table.last_messages.get(shard) for shard in shards}
+                uncounted[name] = frozenset(shards) & {
+                    shard for shard in table.positions if (shard, COUNTED) not in table.counts
+                }
                 self._step(f"claimed:{name}")
-            return Adoption(kept, next_offsets, last_messages)
+            return Adoption(kept, next_offsets, last_messages, uncounted)
 
     def ids(self, table: TableName, shards: Collection[int]) -> Iterator[pa.RecordBatch]:
         """The shard and the id columns of all rows of these shards, in any order."""
@@ -108,6 +112,7 @@ class MemorySink:
                 stored.positions[shard] = step.next
                 if step.last is not None:
                     stored.last_messages[shard] = step.last
+            stored.counts.update(batch.counts)
             self._step(f"committed:{table}")
 
     def compact(self, table: TableName) -> None:

@@ -9,6 +9,7 @@ import orjson
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.fs import DeltaStorageHandler
 
+from promptmill.core.sinks.base import COUNTED
 from promptmill.core.sinks.delta.table import StorageOptions
 
 
@@ -25,6 +26,11 @@ def epoch_id(topic: str, shard: int) -> str:
 def last_id(topic: str, shard: int) -> str:
     """The application id under which a table identifies the last message of a shard."""
     return f"{position_id(topic, shard)}/last"
+
+
+def count_id(topic: str, shard: int, run: str) -> str:
+    """The application id under which a table counts a run's prompts in a shard."""
+    return f"{position_id(topic, shard)}/run/{run}"
 
 
 class Entry(NamedTuple):
@@ -66,10 +72,27 @@ class Ledger:
         self._follow(table)
         return self._number(table, last_id(self._topic, shard))
 
+    def count(self, table: DeltaTable, shard: int, run: str) -> int | None:
+        """The run's prompts in a shard; ``None`` when the shard's rows are not counted by run."""
+        self._follow(table)
+        found = self._number(table, count_id(self._topic, shard, run))
+        return 0 if found is None and self.is_counted(table, shard) else found
+
+    def is_counted(self, table: DeltaTable, shard: int) -> bool:
+        """Whether the shard has no rows, or all of them are counted by run."""
+        self._follow(table)
+        if self._number(table, position_id(self._topic, shard)) is None:
+            return True
+        return self._number(table, count_id(self._topic, shard, COUNTED)) is not None
+
     def _number(self, table: DeltaTable, app: str) -> int | None:
         if app not in self._numbers:
-            self._numbers[app] = table.transaction_version(app)
+            self._numbers[app] = self._ask(table, app)
         return self._numbers[app]
+
+    def _ask(self, table: DeltaTable, app: str) -> int | None:
+        number: int | None = table.transaction_version(app)
+        return number
 
     def _follow(self, table: DeltaTable) -> None:
         """Take over what has been committed since; start anew where that cannot be known."""
@@ -95,11 +118,13 @@ class Ledger:
         epochs: Mapping[int, int],
         positions: Mapping[int, int],
         last_messages: Mapping[int, int],
+        counts: Mapping[tuple[int, str], int],
     ) -> dict[str, int]:
-        """By application id, what repeats or raises these epochs and moves these positions."""
+        """By application id, what these epochs, positions, last messages and counts become."""
         numbers = {epoch_id(self._topic, shard): number for shard, number in epochs.items()}
         numbers |= {position_id(self._topic, shard): at for shard, at in positions.items()}
-        return numbers | {last_id(self._topic, s): last for s, last in last_messages.items()}
+        numbers |= {last_id(self._topic, s): last for s, last in last_messages.items()}
+        return numbers | {count_id(self._topic, s, run): n for (s, run), n in counts.items()}
 
     def note_commit(self, table: DeltaTable, before: int, numbers: Mapping[str, int]) -> None:
         """This writer has committed these numbers on top of version ``before``.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 from deltalake import DeltaTable
 from pyarrow.dataset import Expression
 
 from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.delta.ledger import position_id
-from promptmill.core.sinks.delta.table import StorageOptions, TableHandle, scan
+from promptmill.core.sinks.delta.ledger import Ledger, position_id
+from promptmill.core.sinks.delta.table import StorageOptions, TableHandle, scan, translated
 from promptmill.core.sinks.identity import PARTITIONS, TOPIC, Identity
 
 
@@ -67,6 +68,19 @@ class Snapshot:
         return scan(self._table, columns, condition)
 
 
+@dataclass(frozen=True, slots=True)
+class RunCount:
+    """A run in one table, at one version.
+
+    Attributes:
+        prompts: of the run; of dead letters, those with an open one.
+        next_offsets: by shard; shards that have stored nothing are left out.
+    """
+
+    prompts: int
+    next_offsets: Mapping[int, int]
+
+
 class DeltaReader:
     """The tables under a folder, for readers."""
 
@@ -74,6 +88,8 @@ class DeltaReader:
         self._handles = {
             name: TableHandle(f"{folder.rstrip('/')}/{name}", storage_options) for name in TableName
         }
+        self._ledgers: dict[TableName, Ledger] = {}
+        self._storage_options = storage_options
 
     def layout(self) -> int | None:
         """How many partitions the data set is laid out for; ``None`` while it has no table."""
@@ -82,6 +98,29 @@ class DeltaReader:
                 properties = handle.open().metadata().configuration
                 return int(properties[PARTITIONS]) if PARTITIONS in properties else None
         return None
+
+    def run_count(self, name: TableName, run: str) -> RunCount | None:
+        """How many prompts of the run the table has; ``None`` when its rows are not counted.
+
+        No row is read: a first call asks the log for each shard's numbers, later ones read only
+        the log entries that have come since.
+        """
+        handle = self._handles[name]
+        if not handle.exists():
+            return RunCount(0, {})
+        with translated(handle.uri):
+            table = handle.latest()
+            properties = table.metadata().configuration
+            ledger = self._ledgers.setdefault(
+                name, Ledger(properties[TOPIC], self._storage_options)
+            )
+            shards = range(int(properties[PARTITIONS]))
+            counts = [ledger.count(table, shard, run) for shard in shards]
+            offsets = {shard: ledger.entry(table, shard).position for shard in shards}
+        if any(count is None for count in counts):
+            return None
+        known = {shard: offset for shard, offset in offsets.items() if offset is not None}
+        return RunCount(sum(count or 0 for count in counts), known)
 
     def snapshot(self, name: TableName) -> Snapshot | None:
         """The table now; ``None`` while no sink has made it."""

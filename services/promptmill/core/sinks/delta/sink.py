@@ -7,13 +7,14 @@ of an earlier owner meets a transaction that it has not read, and is refused. A 
 ``promptmill/<topic>-<partition>/last``, identifies the message before the next offset. The
 library only refuses a transaction that was committed *since the version that the writer has
 read*, and does not look whether its number grows; so each commit first compares what it has
-read.
+read. Besides, ``promptmill/<topic>-<partition>/run/<run>`` counts the run's prompts in the shard.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
@@ -101,13 +102,22 @@ class DeltaSink:
 
     def adopt(self, shards: Collection[int]) -> Adoption:
         """Become the only writer of these shards, in every table."""
-        next_offsets, last_messages = {}, {}
+        next_offsets, last_messages, uncounted = {}, {}, {}
         for name in TableName:
             next_offsets[name], last_messages[name] = self._claim(name, shards)
+            uncounted[name] = self._uncounted(name, shards)
             self._step(f"claimed:{name}")
         kept = frozenset(shards) - self._foreign
         self._foreign -= set(shards)
-        return Adoption(kept, next_offsets, last_messages)
+        return Adoption(kept, next_offsets, last_messages, uncounted)
+
+    def _uncounted(self, name: TableName, shards: Collection[int]) -> frozenset[int]:
+        ledger = self._ledgers[name]
+
+        def attempt(table: DeltaTable) -> frozenset[int]:
+            return frozenset(shard for shard in shards if not ledger.is_counted(table, shard))
+
+        return self._with_latest(name, attempt)
 
     def _claim(self, name: TableName, shards: Collection[int]) -> tuple[Numbers, Numbers]:
         """Raise the epoch of the shards that are not ours; positions and last messages of all."""
@@ -119,7 +129,7 @@ class DeltaSink:
             taken = {s: entry.epoch + 1 for s, entry in found.items() if mine.get(s) != entry.epoch}
             self._foreign.update(taken)
             if taken:
-                self._append(table, name, TABLES[name].schema.empty_table(), taken, {}, {})
+                self._append(table, name, TABLES[name].schema.empty_table(), taken)
                 mine.update(taken)
             # An earlier owner's commit repeats the epoch, so none came between this and ours.
             return {shard: entry.position for shard, entry in found.items()}, last_messages
@@ -153,7 +163,7 @@ class DeltaSink:
                 return
             self._step(f"checked:{table}")
             epochs = self._own_epochs(table, shards)
-            self._append(latest, table, batch.rows, epochs, target, last)
+            self._append(latest, table, batch.rows, epochs, target, last, batch.counts)
 
         if batch.advances:
             self._with_latest(table, attempt)
@@ -165,7 +175,7 @@ class DeltaSink:
         found = {shard: ledger.entry(latest, shard).position for shard in batch.advances}
         if all(found[s] == step.expected for s, step in batch.advances.items()):
             moves = any(step.expected != step.next for step in batch.advances.values())
-            return not moves and batch.rows.num_rows == 0
+            return not (moves or batch.rows.num_rows or batch.counts)
         if all(found[s] == step.next for s, step in batch.advances.items()):
             return True
         raise Fenced(name, [s for s, step in batch.advances.items() if found[s] != step.expected])
@@ -179,11 +189,12 @@ class DeltaSink:
         name: TableName,
         rows: pa.Table,
         epochs: Mapping[int, int],
-        positions: Mapping[int, int],
-        last_messages: Mapping[int, int],
+        positions: Mapping[int, int] = MappingProxyType({}),
+        last_messages: Mapping[int, int] = MappingProxyType({}),
+        counts: Mapping[tuple[int, str], int] = MappingProxyType({}),
     ) -> None:
         began, before, ledger = self._clock(), table.version(), self._ledgers[name]
-        numbers = ledger.numbers(epochs, positions, last_messages)
+        numbers = ledger.numbers(epochs, positions, last_messages, counts)
         write_deltalake(
             table,
             _noting_the_end(fitted(rows, table), lambda: self._step(f"written:{name}")),

@@ -19,7 +19,8 @@ class TableSpec:
 
     Attributes:
         topic: whose messages become its rows.
-        id_columns: what decides whether a later message is new; read when a shard is adopted.
+        id_columns: what decides whether a later message is new, and the run; read when a shard is
+            adopted.
         row: a decoded message as a row, without provenance.
     """
 
@@ -33,26 +34,28 @@ class TableSpec:
 TABLES: Final = {
     spec.name: spec
     for spec in (
-        TableSpec(TableName.PROMPTS, topics.PROMPTS, prompts.SCHEMA, ("prompt_id",), prompts.row),
+        TableSpec(
+            TableName.PROMPTS, topics.PROMPTS, prompts.SCHEMA, ("prompt_id", "run"), prompts.row
+        ),
         TableSpec(
             TableName.RECORDS,
             topics.RECORDS,
             records.SCHEMA,
-            ("prompt_id", "decision_id", "record_id"),
+            ("prompt_id", "decision_id", "record_id", "run"),
             records.row,
         ),
         TableSpec(
             TableName.REJECTS,
             topics.REJECTS,
             rejects.SCHEMA,
-            ("prompt_id", "decision_id"),
+            ("prompt_id", "decision_id", "run"),
             rejects.row,
         ),
         TableSpec(
             TableName.DEAD_LETTERS,
             topics.DEAD_LETTERS,
             dead_letters.SCHEMA,
-            ("prompt_id", "letter_id", "replays", "state"),
+            ("prompt_id", "letter_id", "replays", "state", "run"),
             dead_letters.row,
         ),
     )
