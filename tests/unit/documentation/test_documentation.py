@@ -26,6 +26,10 @@ OPERATIONS = ROOT / "docs" / "operations.md"
 METRIC = re.compile(r"^\| `(promptmill_\w+)` \|", re.MULTILINE)
 ALERT = re.compile(r"^\| `([A-Z][a-z]\w+)` \|", re.MULTILINE)
 QUOTED = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)`")
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+HEADINGS = ["Context", "Options", "Decision", "Consequences"]
+MAX_WORDS = 400
+STATUS = re.compile(r"^Status: (accepted|superseded by \d{4})\.$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
@@ -90,3 +94,12 @@ def test_every_relative_link_resolves(page: Path) -> None:
     links = LINK.findall(FENCE.sub("", page.read_text()))
     ours = [link for link in links if "://" not in link and not link.startswith("mailto:")]
     assert [link for link in ours if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_has_its_number_status_and_headings_and_is_short(page: Path) -> None:
+    text = page.read_text()
+    assert text.startswith(f"# {page.name[:4]}: ")
+    assert len(STATUS.findall(text)) == 1
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == HEADINGS
+    assert len(text.split()) <= MAX_WORDS
