@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from promptmill.core.stream.kafka.admin import KafkaAdmin
+from promptmill.core.stream.kafka.clients import open_admin
 from promptmill.core.stream.ports import Delivery, Partition
 
 Pairs: TypeAlias = Iterable[tuple[bytes | None, bytes]]
@@ -20,9 +19,7 @@ Pairs: TypeAlias = Iterable[tuple[bytes | None, bytes]]
 
 async def make_topics(bootstrap: str, names: Sequence[str], partitions: int) -> None:
     """Create topics that do not exist yet."""
-    admin = KafkaAdmin(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
+    async with open_admin(bootstrap) as admin:
         missing = set(names) - set(await admin.list_topics())
         topics = [
             NewTopic(n, partitions, 1, topic_configs={"max.message.bytes": "16000000"})
@@ -30,24 +27,11 @@ async def make_topics(bootstrap: str, names: Sequence[str], partitions: int) -> 
         ]
         if topics:
             await admin.create_topics(topics)
-    finally:
-        await admin.close()
-
-
-@asynccontextmanager
-async def admin(bootstrap: str) -> AsyncIterator[KafkaAdmin]:
-    """An admin client, closed at the end."""
-    client = KafkaAdmin(bootstrap_servers=bootstrap)
-    await client.start()
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 async def delete_topics(bootstrap: str, names: Sequence[str]) -> None:
     """Delete topics; returns when the broker knows them no more."""
-    async with admin(bootstrap) as client:
+    async with open_admin(bootstrap) as client:
         await client.delete_topics(list(names))
         while True:
             if set(names).isdisjoint(await client.list_topics()):
@@ -67,7 +51,7 @@ def while_frozen(act: Callable[[], Coroutine[None, None, None]]) -> None:
 
 async def add_partitions(bootstrap: str, names: Sequence[str], partitions: int) -> None:
     """Let topics have so many partitions; returns when each of them has a leader."""
-    async with admin(bootstrap) as client:
+    async with open_admin(bootstrap) as client:
         await client.create_partitions({name: NewPartitions(partitions) for name in names})
         while True:
             topics = await client.describe_topics(list(names))
@@ -86,7 +70,7 @@ async def put(bootstrap: str, topic: str, partition: int, messages: Pairs) -> No
 
 async def delete_up_to(bootstrap: str, partition: Partition, first: int) -> None:
     """As retention does: the log begins at ``first`` from now on."""
-    async with admin(bootstrap) as client:
+    async with open_admin(bootstrap) as client:
         await client.delete_records({TopicPartition(*partition): RecordsToDelete(first)})
 
 
@@ -128,12 +112,9 @@ class TopicReader:
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         """Committed offsets by partition."""
-        admin = KafkaAdmin(bootstrap_servers=self._bootstrap)
-        await admin.start()
         try:
-            offsets = await admin.list_consumer_group_offsets(group)
+            async with open_admin(self._bootstrap) as admin:
+                offsets = await admin.list_consumer_group_offsets(group)
         except GroupCoordinatorNotAvailableError:
             return {}  # the broker makes its offsets topic when the first group joins
-        finally:
-            await admin.close()
         return {p.partition: at.offset for p, at in offsets.items() if p.topic == topic}

@@ -6,7 +6,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from promptmill.core.stream.kafka.admin import KafkaAdmin
+from promptmill.core.stream.kafka.clients import open_admin
 from support.waiting import eventually
 
 
@@ -26,30 +26,22 @@ async def consume_in_vain(bootstrap: str, group: str, topic: str) -> None:
 
 async def delete_log(bootstrap: str, topic: str) -> None:
     """Delete every record that is on the topic now."""
-    admin = KafkaAdmin(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        wanted = {p: RecordsToDelete(before_offset=-1) for p in await _partitions(bootstrap, topic)}
+    wanted = {p: RecordsToDelete(before_offset=-1) for p in await _partitions(bootstrap, topic)}
+    async with open_admin(bootstrap) as admin:
         await admin.delete_records(wanted)
-    finally:
-        await admin.close()
 
 
 async def forget_offsets(bootstrap: str, group: str) -> None:
     """The cluster forgets the group, as it does some days after its last member has left."""
-    admin = KafkaAdmin(bootstrap_servers=bootstrap)
-    await admin.start()
+    async with open_admin(bootstrap) as admin:
 
-    async def is_forgotten() -> bool:
-        coordinator = await admin.find_coordinator(group)
-        answer = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([group]))
-        ((_, code),) = answer.results
-        return bool(code == 0)  # a member may not have left yet
+        async def is_forgotten() -> bool:
+            coordinator = await admin.find_coordinator(group)
+            answer = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([group]))
+            ((_, code),) = answer.results
+            return bool(code == 0)  # a member may not have left yet
 
-    try:
         await eventually(is_forgotten, because=f"the group {group} still has members")
-    finally:
-        await admin.close()
 
 
 async def count_messages(bootstrap: str, topic: str) -> int:
@@ -64,10 +56,6 @@ async def count_messages(bootstrap: str, topic: str) -> int:
 
 
 async def _partitions(bootstrap: str, topic: str) -> list[TopicPartition]:
-    admin = KafkaAdmin(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
+    async with open_admin(bootstrap) as admin:
         (described,) = await admin.describe_topics([topic])
-    finally:
-        await admin.close()
     return [TopicPartition(topic, each["partition"]) for each in described["partitions"]]

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_co
 
 from promptmill.core.errors import Fatal, Misconfigured, Transient
 from promptmill.core.stream.kafka.admin import KafkaAdmin
+from promptmill.core.stream.kafka.clients import open_admin
 from promptmill.core.stream.topic_settings import WANTED_SETTINGS, remedy
 
 _LEADERS_WITHIN_S = 30.0
@@ -135,17 +136,14 @@ async def _mend(admin: KafkaAdmin, wrong: Collection[TopicDifference]) -> None:
 
 @asynccontextmanager
 async def _admin(bootstrap: str) -> AsyncIterator[KafkaAdmin]:
-    admin = KafkaAdmin(bootstrap_servers=bootstrap)
     try:
-        await admin.start()
-        yield admin
+        async with open_admin(bootstrap) as admin:
+            yield admin
     except KafkaError as error:
         raise Transient(
             f"Kafka at {bootstrap} does not answer ({error}); start the local stack with "
             "'promptmill up', or correct PROMPTMILL_KAFKA"
         ) from error
-    finally:
-        await admin.close()
 
 
 async def _create(admin: KafkaAdmin, specs: Iterable[TopicSpec]) -> set[str]:

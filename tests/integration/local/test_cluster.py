@@ -8,7 +8,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from promptmill.core.errors import Fatal
-from promptmill.core.stream.kafka.admin import KafkaAdmin
+from promptmill.core.stream.kafka.clients import open_admin
 from promptmill.local.kafka import KafkaCluster
 from promptmill.local.probe import known_nodes
 from promptmill.local.stack import Servers, find
@@ -50,12 +50,8 @@ async def make_topic(cluster: KafkaCluster, min_isr: int = 2) -> str:
 
 async def in_step(cluster: KafkaCluster, topic: str) -> set[int]:
     """The nodes that have every record of the topic."""
-    admin = KafkaAdmin(bootstrap_servers=cluster.bootstrap)
-    await admin.start()
-    try:
+    async with open_admin(cluster.bootstrap) as admin:
         (described,) = await admin.describe_topics([topic])
-    finally:
-        await admin.close()
     return set.intersection(*(set(partition["isr"]) for partition in described["partitions"]))
 
 

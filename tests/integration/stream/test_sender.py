@@ -11,7 +11,7 @@ import pytest
 from aiokafka.admin import NewTopic
 
 from promptmill.core.errors import Misconfigured, Poison, Transient, Unavailable
-from promptmill.core.stream.kafka.admin import KafkaAdmin
+from promptmill.core.stream.kafka.clients import open_admin
 from promptmill.core.stream.kafka.producer import AbortableProducer
 from promptmill.core.stream.kafka.sender import KafkaSender
 from support.kafka_topics import TopicReader, make_topics
@@ -237,18 +237,10 @@ async def make_compacted(kafka: str, name: str) -> None:
 
 
 async def make(kafka: str, name: str, settings: dict[str, str]) -> None:
-    admin = KafkaAdmin(bootstrap_servers=kafka)
-    await admin.start()
-    try:
+    async with open_admin(kafka) as admin:
         await admin.create_topics([NewTopic(name, 1, 1, topic_configs=settings)])
-    finally:
-        await admin.close()
 
 
 async def delete(kafka: str, name: str) -> None:
-    admin = KafkaAdmin(bootstrap_servers=kafka)
-    await admin.start()
-    try:
+    async with open_admin(kafka) as admin:
         await admin.delete_topics([name])
-    finally:
-        await admin.close()

@@ -11,12 +11,13 @@ import pytest
 from aiokafka.admin import NewTopic
 
 from promptmill.core.errors import Misconfigured
+from promptmill.core.stream.kafka.clients import open_admin
 from promptmill.core.stream.kafka.cluster import describe_log
 from promptmill.core.stream.kafka.sender import KafkaSender
 from promptmill.core.stream.kafka.source import KafkaSource
 from promptmill.core.stream.loop import StreamLoop
 from promptmill.local.topics import TopicSpec, check_differences, ensure_topics
-from support.kafka_topics import admin, delete_topics, make_topics
+from support.kafka_topics import delete_topics, make_topics
 from support.streams import ITEMS, QUICK, CountingProbe, echo
 from support.waiting import eventually
 
@@ -35,7 +36,7 @@ async def test_a_topic_that_loses_messages_is_refused_and_mended(
     kafka: str, unique: str, setting: str, value: str
 ) -> None:
     own = {"retention.ms": "1234567", setting: value}
-    async with admin(kafka) as client:
+    async with open_admin(kafka) as client:
         await client.create_topics([NewTopic(unique, 1, 1, topic_configs=own)])
     with pytest.raises(Misconfigured, match=rf"{unique}: {setting}.*kafka-configs.*{setting}="):
         await describe_log(kafka, [unique])

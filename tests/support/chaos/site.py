@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 
-from promptmill.core.stream.kafka.admin import KafkaAdmin
+from promptmill.core.stream.kafka.clients import open_admin
 from promptmill.local.servers import Servers
 from support.chaos.topic_log import PROMPTS, TOPICS
 
@@ -51,7 +50,7 @@ async def make_topics(
 ) -> None:
     """Create the pipeline's topics, stamped with the time of the append, by the broker's clock."""
     settings = _settings(site.usual_min_isr)
-    async with _admin(site) as admin:
+    async with open_admin(site.kafka) as admin:
         names = [prefix + topic for topic in topics]
         await admin.create_topics(
             [NewTopic(name, partitions, site.brokers, topic_configs=settings) for name in names]
@@ -72,43 +71,33 @@ async def require_replicas(site: Site, prefix: str, number: int) -> None:
     resources = [
         ConfigResource(ConfigResourceType.TOPIC, prefix + topic, settings) for topic in TOPICS
     ]
-    async with _admin(site) as admin:
+    async with open_admin(site.kafka) as admin:
         await admin.alter_configs(resources)
 
 
 async def partition_count(site: Site, prefix: str) -> int:
     """Partitions of the topic of prompts; all topics of a pipeline have equally many."""
-    async with _admin(site) as admin:
+    async with open_admin(site.kafka) as admin:
         (topic,) = await admin.describe_topics([prefix + PROMPTS])
     return len(topic["partitions"])
 
 
 async def add_partitions(site: Site, prefix: str, total: int) -> None:
     """Extend every topic of the pipeline to so many partitions."""
-    async with _admin(site) as admin:
+    async with open_admin(site.kafka) as admin:
         await admin.create_partitions(
             {prefix + topic: NewPartitions(total_count=total) for topic in TOPICS}
         )
 
 
-@asynccontextmanager
-async def _admin(site: Site) -> AsyncIterator[KafkaAdmin]:
-    admin = KafkaAdmin(bootstrap_servers=site.kafka)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
-
-
 async def delete_topics(site: Site, prefix: str, topics: Collection[str] = TOPICS) -> None:
     """Delete them, so that a broker's restart does not grow slower from test to test."""
-    async with _admin(site) as admin:
+    async with open_admin(site.kafka) as admin:
         await admin.delete_topics([prefix + topic for topic in topics])
 
 
 async def committed(site: Site, group: str) -> dict[tuple[str, int], OffsetAndMetadata]:
     """What the group has committed, by full topic name and partition."""
-    async with _admin(site) as admin:
+    async with open_admin(site.kafka) as admin:
         found = await admin.list_consumer_group_offsets(group)
     return {(p.topic, p.partition): at for p, at in found.items()}

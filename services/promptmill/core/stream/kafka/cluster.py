@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from promptmill.core.errors import Misconfigured
 from promptmill.core.stream.kafka.admin import KafkaAdmin
+from promptmill.core.stream.kafka.clients import open_admin
 from promptmill.core.stream.kafka.failures import as_error
 from promptmill.core.stream.kafka.topic_ids import read_topic_ids
 from promptmill.core.stream.topic_settings import (
@@ -51,17 +52,14 @@ async def describe_log(bootstrap: str, topics: Collection[str]) -> LogDescriptio
             messages.
         Unavailable: no broker answers.
     """
-    admin = KafkaAdmin(bootstrap_servers=bootstrap, client_id="promptmill-describe")
     try:
-        await admin.start()
-        cluster = await admin.describe_cluster()
-        partitions = await count_partitions(admin, bootstrap, topics)
-        ids = await _topic_ids(admin, topics)
-        await _check_settings(admin, bootstrap, topics)
+        async with open_admin(bootstrap, "promptmill-describe") as admin:
+            cluster = await admin.describe_cluster()
+            partitions = await count_partitions(admin, bootstrap, topics)
+            ids = await _topic_ids(admin, topics)
+            await _check_settings(admin, bootstrap, topics)
     except KafkaError as error:
         raise as_error(f"Kafka at {bootstrap} does not answer", error) from error
-    finally:
-        await admin.close()
     return LogDescription(cluster["cluster_id"], partitions, ids)
 
 

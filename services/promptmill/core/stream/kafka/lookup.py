@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from promptmill.core.errors import Unavailable
+from promptmill.core.stream.kafka.clients import log_consumer
 from promptmill.core.stream.ports import Delivery, Partition
 
 LIMIT_S = 30.0
@@ -27,11 +28,9 @@ async def messages_at(
     """
     if not offsets:
         return {}
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        client_id=f"{client_id}-lookup",
-        enable_auto_commit=False,
-        auto_offset_reset="none",
+    consumer = log_consumer(
+        bootstrap,
+        f"{client_id}-lookup",
         fetch_max_wait_ms=POLL_MS,
         max_partition_fetch_bytes=FETCH_BYTES,
     )

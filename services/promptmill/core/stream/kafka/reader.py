@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from promptmill.core.errors import Misconfigured, Unavailable
-from promptmill.core.stream.kafka.admin import KafkaAdmin
+from promptmill.core.stream.kafka.clients import admin_client, log_consumer
 from promptmill.core.stream.ports import Delivery, Partition
 
 Answer = TypeVar("Answer")
@@ -29,11 +29,11 @@ class LogReader:
 
     def __init__(self, bootstrap: str, *, client_id: str) -> None:
         self._bootstrap = bootstrap
-        self._admin = KafkaAdmin(bootstrap_servers=bootstrap, client_id=client_id)
-        self._consumer = _consumer(bootstrap, client_id)
+        self._admin = admin_client(bootstrap, client_id)
+        self._consumer = log_consumer(bootstrap, client_id, fetch_max_wait_ms=POLL_MS)
         # The broker answers a connection's requests in order: behind a fetch that waits for
         # messages, a question about offsets would wait too.
-        self._asker = _consumer(bootstrap, client_id)
+        self._asker = log_consumer(bootstrap, client_id)
 
     async def __aenter__(self) -> Self:
         try:
@@ -178,16 +178,6 @@ class LogReader:
                 f"Kafka at {self._bootstrap} does not answer ({error}): start the local stack "
                 f"with 'promptmill up', or correct PROMPTMILL_KAFKA"
             ) from error
-
-
-def _consumer(bootstrap: str, client_id: str) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        client_id=client_id,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        fetch_max_wait_ms=POLL_MS,
-    )
 
 
 def _start(partition: Partition, offset: int, first: int, end: int) -> int:

@@ -18,11 +18,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faststream import AckPolicy
-from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka import KafkaMessage
 
 from promptmill.core.errors import Fatal, Stale, Unavailable
-from promptmill.core.stream.kafka.admin import KafkaAdmin
 from promptmill.core.stream.kafka.assignor import CoPartitionedAssignor
+from promptmill.core.stream.kafka.clients import admin_client, consuming_broker
 from promptmill.core.stream.kafka.failures import as_error
 from promptmill.core.stream.kafka.lookup import messages_at
 from promptmill.core.stream.kafka.polling import PolledConsumer, PollGuard, PollProbe
@@ -40,8 +40,6 @@ HEARTBEAT_MS = 3_000
 REBALANCE_TIMEOUT_MS = 60_000
 MAX_POLL_INTERVAL_MS = 600_000
 POLL_MS = 50
-METADATA_MAX_AGE_MS = 30_000
-"""Partitions that were added to a topic are consumed after this time at the latest."""
 
 
 class KafkaSource:
@@ -75,18 +73,9 @@ class KafkaSource:
         self._group = group
         self._topics = tuple(topics)
         self._guard = PollGuard(probe, self._lose)
-        self._admin = KafkaAdmin(bootstrap_servers=bootstrap, client_id=client_id)
+        self._admin = admin_client(bootstrap, client_id)
         self._watch = TopicWatch(self._admin, bootstrap, topics, self._lose)
-        self._broker = KafkaBroker(
-            bootstrap.split(","),  # FastStream takes a string for one address
-            client_id=client_id,
-            consumer_only=True,
-            allow_auto_create_topics=False,
-            apply_types=False,
-            logger=None,
-            graceful_timeout=None,
-            metadata_max_age_ms=METADATA_MAX_AGE_MS,
-        )
+        self._broker = consuming_broker(bootstrap, client_id)
         self._subscriber = self._broker.subscriber(
             *topics,
             batch=True,

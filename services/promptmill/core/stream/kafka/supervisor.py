@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
 from promptmill.core.errors import Unavailable
+from promptmill.core.stream.kafka.clients import idempotent_producer
 from promptmill.core.stream.kafka.partitioner import Partitioner
 from promptmill.core.stream.kafka.producer import AbortableProducer
 from promptmill_schemas.limits import MAX_DEAD_LETTER_BYTES
@@ -122,11 +123,9 @@ class ProducerSupervisor:
         return task
 
     async def _new_producer(self) -> AbortableProducer:
-        producer = AbortableProducer(
-            bootstrap_servers=self._bootstrap,
-            client_id=self._client_id,
-            acks="all",
-            enable_idempotence=True,
+        producer = idempotent_producer(
+            self._bootstrap,
+            self._client_id,
             compression_type=self._compression,
             linger_ms=LINGER_MS,
             partitioner=self.partitioner,
