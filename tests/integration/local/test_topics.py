@@ -48,7 +48,7 @@ async def test_other_settings_of_an_existing_topic_are_reported_and_not_altered(
     ]
     assert await ensure_topics(kafka, [other, replace(other, name=spec.name + "-new")]) == expected
     assert await ensure_topics(kafka, [other]) == expected
-    assert str(expected[0]) == f"topic {spec.name}: partitions is 3, wanted 6"
+    assert str(expected[0]) == f"topic {spec.name}: partitions is 3, but should be 6"
 
 
 async def test_two_processes_may_create_the_same_topics(kafka: str, spec: TopicSpec) -> None:
