@@ -58,6 +58,11 @@ class FlowKeys:
         """What workers say about themselves."""
         return self._key("reports")
 
+    @property
+    def publishers(self) -> str:
+        """Publishers that want to send."""
+        return self._key("publishers")
+
 
 def connect(redis_url: str, timeout_s: float = TIMEOUT_S) -> Redis:
     """A client that answers or fails soon, and never tries again by itself."""

@@ -9,6 +9,7 @@ exit code   meaning
 3           ``publish``: some lines are invalid, the valid ones are published;
             ``requeue``: the text of some prompts is not known, the others are sent
 4           ``status --wait``: not settled within the limit
+5           ``publish --no-wait``: backpressure left no room for the rest
 70          the engine is dead
 75          something is away (Kafka, Redis, the store); try again later
 78          a setting or the environment is wrong

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import uvloop
@@ -14,14 +14,20 @@ import uvloop
 from promptmill.core.errors import Unavailable
 from promptmill.core.stream.kafka.batch_sender import KafkaBatchSender
 from promptmill.core.stream.kafka.reader import LogReader
+from promptmill.core.telemetry.registry import worker_id
+from promptmill.flow.board import LagBoard
+from promptmill.flow.positions import LogPositions
+from promptmill.flow.publishers import Publishers
+from promptmill.flow.settings import load_marks
 from promptmill.gateway.addresses import Addresses, find_addresses
+from promptmill.gateway.backpressure import Backpressure, HeldBack
 from promptmill.gateway.context import ContextCheck, check_for
 from promptmill.gateway.id_set import IdSet
 from promptmill.gateway.input import read_lines
 from promptmill.gateway.layout import addressed_layout
 from promptmill.gateway.lines import Defaults
 from promptmill.gateway.outbox import Outbox
-from promptmill.gateway.output import note, print_bytes, print_json
+from promptmill.gateway.output import is_watched, note, print_bytes, print_json
 from promptmill.gateway.progress import line_progress
 from promptmill.gateway.published import PublishedPrompts
 from promptmill.gateway.publishing import LineResult, Publisher
@@ -36,12 +42,18 @@ from promptmill_schemas.topics import PROMPTS
 
 CLIENT = "promptmill-publish"
 SOME_INVALID = 3
+HELD = 5
 INTERRUPTED = 130
 DRAIN_S = 5.0
 
 
-def publish_file(file: Path, defaults: Defaults, receipts: Path | None, *, as_json: bool) -> int:
+def publish_file(
+    file: Path, defaults: Defaults, receipts: Path | None, *, as_json: bool, waits: bool = True
+) -> int:
     """Publish the lines of ``file`` (``-`` is standard input); returns the exit code.
+
+    Args:
+        waits: for room on the topic; otherwise it ends with :data:`HELD` where there is none.
 
     Raises:
         Misconfigured: no Kafka is known, a topic is missing, or receipts cannot be written.
@@ -51,7 +63,7 @@ def publish_file(file: Path, defaults: Defaults, receipts: Path | None, *, as_js
     settings = load()
     summary = Summary(defaults.run)
     with _opened(file) as descriptor, Receipts(receipts) as out:
-        job = _Job(settings, find_addresses(settings), defaults, summary, out)
+        job = _Job(settings, find_addresses(settings), defaults, summary, out, waits)
         return uvloop.run(job.run(descriptor, as_json=as_json))
 
 
@@ -88,12 +100,15 @@ class _Job:
         defaults: Defaults,
         summary: Summary,
         receipts: Receipts,
+        waits: bool,
     ) -> None:
         self._settings = settings
         self._addresses = addresses
         self._defaults = defaults
         self._summary = summary
         self._receipts = receipts
+        self._waits = waits
+        self._read = 0
 
     async def run(self, descriptor: int, *, as_json: bool) -> int:
         """Publish what can be read; returns the exit code."""
@@ -131,16 +146,27 @@ class _Job:
         topic = self._settings.topic(PROMPTS)
         outbox = Outbox(sender, topic, await sender.partitioner(topic))
         with line_progress(_size(descriptor)) as show:
-            publisher = Publisher(outbox, self._defaults, known, self._report, check=check)
-            try:
-                async with aclosing(self._followed(read_lines(descriptor), show)) as lines:
-                    await publisher.publish(lines)
-                await self._count_pending()
-            except asyncio.CancelledError:
-                return await self._interrupted(publisher)
-            except Unavailable:
-                await _tell_unconfirmed(publisher)
-                raise
+            async with self._backpressure(show) as room:
+                publisher = Publisher(
+                    outbox, self._defaults, known, self._report, check=check, room=room
+                )
+                return await self._publish_to(publisher, descriptor, show)
+
+    async def _publish_to(
+        self, publisher: Publisher, descriptor: int, show: Callable[[int, str], None]
+    ) -> int:
+        try:
+            async with aclosing(self._followed(read_lines(descriptor), show)) as lines:
+                await publisher.publish(lines)
+            await self._count_pending()
+        except HeldBack:
+            await self._count_pending()
+            return HELD
+        except asyncio.CancelledError:
+            return await self._interrupted(publisher)
+        except Unavailable:
+            await _tell_unconfirmed(publisher)
+            raise
         return SOME_INVALID if self._summary.invalid else 0
 
     async def _count_pending(self) -> None:
@@ -159,11 +185,38 @@ class _Job:
         self, batches: AsyncIterator[list[RawLine]], show: Callable[[int, str], None]
     ) -> AsyncGenerator[list[RawLine]]:
         """The same lines; shows how far they are read."""
-        read = 0
         async for lines in batches:
             yield lines
-            read += sum(line.size + 1 for line in lines)
-            show(read, self._summary.counts())
+            self._read += sum(line.size + 1 for line in lines)
+            show(self._read, self._summary.counts())
+
+    @asynccontextmanager
+    async def _backpressure(self, show: Callable[[int, str], None]) -> AsyncIterator[Backpressure]:
+        """What waits for room; what it has cost is in the summary."""
+        prefix, redis, run = self._settings.topic_prefix, self._addresses.redis, self._summary.run
+        positions = LogPositions(lambda: LogReader(self._addresses.kafka, client_id=CLIENT), prefix)
+        board = LagBoard(redis, prefix) if redis else None
+        publishers = Publishers(redis, prefix, run, worker_id("publish")) if redis else None
+
+        def tell(reason: str) -> None:
+            show(self._read, f"{self._summary.counts()}; {reason}")
+            if not is_watched() and room.waited.times > self._summary.waits:
+                self._summary.waits = room.waited.times
+                note(f"waits: {reason}")
+
+        marks = load_marks()[PROMPTS.name]
+        room = Backpressure(marks, board, publishers, positions, tell, waits=self._waits)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(positions.close)
+            if board is not None and publishers is not None:
+                stack.push_async_callback(board.close)
+                stack.push_async_callback(publishers.close)
+                stack.push_async_callback(_leave, publishers)
+            try:
+                yield room
+            finally:
+                self._summary.waits, self._summary.waited_s = room.waited.times, room.waited.seconds
+                self._summary.held = room.held
 
     async def _interrupted(self, publisher: Publisher) -> int:
         task = asyncio.current_task()
@@ -175,6 +228,11 @@ class _Job:
         )
         await _tell_unconfirmed(publisher)
         return INTERRUPTED
+
+
+async def _leave(publishers: Publishers) -> None:
+    with suppress(Unavailable):  # then they forget this one by themselves
+        await publishers.leave()
 
 
 async def _tell_unconfirmed(publisher: Publisher) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from promptmill.gateway.context import ContextCheck, accept_all
 from promptmill.gateway.id_set import IdSet, OwnIds
@@ -34,6 +35,38 @@ class LineResult:
     error: ContractError | None = None
 
 
+class Room(Protocol):
+    """The part of :class:`~promptmill.gateway.backpressure.Backpressure` that is needed here."""
+
+    @property
+    def left(self) -> float:
+        """Prompts that may be sent now."""
+
+    def sent(self, size: int) -> None:
+        """One more is on its way."""
+
+    async def refresh(self) -> None:
+        """Look again, if it is time."""
+
+    async def wait(self) -> None:
+        """Return when there is room."""
+
+
+class Unlimited:
+    """There is always room."""
+
+    left = math.inf
+
+    def sent(self, size: int) -> None:
+        """Nothing is counted."""
+
+    async def refresh(self) -> None:
+        """Nothing is looked at."""
+
+    async def wait(self) -> None:
+        """Nothing is waited for."""
+
+
 @dataclass(slots=True)
 class _Pending:
     result: LineResult
@@ -54,6 +87,7 @@ class Publisher:
         known: ids that are already published; grows.
         report: called for each line, in order of the lines.
         check: refuses what no model can take.
+        room: how many prompts may be sent.
     """
 
     def __init__(
@@ -64,12 +98,14 @@ class Publisher:
         report: Callable[[LineResult], None],
         *,
         check: ContextCheck = accept_all,
+        room: Room | None = None,
     ) -> None:
         self._outbox = outbox
         self._defaults = defaults
         self._known = known
         self._report = report
         self._check = check
+        self._room = Unlimited() if room is None else room
         self._pending: deque[_Pending] = deque()
         self._bytes = 0
         self._owners = OwnIds()
@@ -82,12 +118,19 @@ class Publisher:
                 for the next.
 
         Raises:
+            HeldBack: there is no room, and the caller does not wait; all before it is reported.
             Unavailable: the broker was away for longer than our patience. What was settled
                 before is reported; call :meth:`drain` for what may still be on its way.
         """
         async for lines in batches:
+            await self._room.refresh()
             for line in lines:
-                self._take(line)
+                if (prompt := self._take(line)) is not None:
+                    if self._room.left <= 0:
+                        # Everything before it is settled, so that receipts are whole meanwhile.
+                        await self._settle_down_to(0)
+                        await self._room.wait()
+                    self._send(line, prompt)
                 if self._fill() > 1:
                     await self._settle_down_to(0.5)
             await self._settle_down_to(0.5)
@@ -117,20 +160,25 @@ class Publisher:
         await _cancel(sends)
         return lost
 
-    def _take(self, line: RawLine) -> None:
+    def _take(self, line: RawLine) -> Prompt | None:
+        """The prompt to be sent for this line; without one, its outcome is certain."""
         try:
             prompt = self._parse(line)
         except ContractError as error:
             self._pending.append(_Pending(LineResult(line.number, "invalid", error=error)))
-            return
-        identity = prompt.prompt_id
-        if not self._known.add(identity):
-            self._pending.append(_Pending(LineResult(line.number, "duplicate", identity)))
-            return
+            return None
+        if not self._known.add(prompt.prompt_id):
+            result = LineResult(line.number, "duplicate", prompt.prompt_id)
+            self._pending.append(_Pending(result))
+            return None
+        return prompt
+
+    def _send(self, line: RawLine, prompt: Prompt) -> None:
         raw = encode(prompt)
         self._bytes += len(raw)
-        batch = self._outbox.add(identity.encode(), raw)
-        result = LineResult(line.number, "published", identity)
+        self._room.sent(len(raw))
+        batch = self._outbox.add(prompt.prompt_id.encode(), raw)
+        result = LineResult(line.number, "published", prompt.prompt_id)
         self._pending.append(_Pending(result, len(raw), batch))
 
     def _parse(self, line: RawLine) -> Prompt:

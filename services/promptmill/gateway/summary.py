@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from promptmill.gateway.id_set import IdSet
 from promptmill.gateway.publishing import LineResult
@@ -17,6 +18,8 @@ class Summary:
     Attributes:
         duplicates: prompts that were published before.
         pending: how many of those have no outcome in the store.
+        waits, waited_s: how often and for how long backpressure made it wait.
+        held: why it ended before the end of its input; ``None`` when it did not.
     """
 
     run: str
@@ -24,6 +27,9 @@ class Summary:
     duplicate: int = 0
     invalid: int = 0
     pending: int = 0
+    waits: int = 0
+    waited_s: float = 0.0
+    held: dict[str, Any] | None = None
     duplicates: IdSet = field(default_factory=IdSet)
     errors: list[str] = field(default_factory=list)
 
@@ -35,14 +41,18 @@ class Summary:
         if result.error is not None and len(self.errors) < SHOWN_ERRORS:
             self.errors.append(f"line {result.number}: {result.error}")
 
-    def as_json(self) -> dict[str, str | int]:
+    def as_json(self) -> dict[str, Any]:
         """What ``publish --json`` prints."""
-        counts: dict[str, str | int] = {
+        counts: dict[str, Any] = {
             "run": self.run,
             "published": self.published,
             "duplicate": self.duplicate,
             "invalid": self.invalid,
         }
+        if self.waits:
+            counts |= {"waits": self.waits, "waited_s": round(self.waited_s, 3)}
+        if self.held is not None:
+            counts["held"] = self.held
         return counts | ({"pending": self.pending} if self.pending else {})
 
     def counts(self) -> str:

@@ -49,6 +49,9 @@ def publish(
         Path | None,
         typer.Option(dir_okay=False, help="File for receipts: one JSON line for each input line."),
     ] = None,
+    wait: Annotated[
+        bool, typer.Option(help="Wait while the topic is above its high-water mark.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from promptmill.gateway.options import (
@@ -71,4 +74,4 @@ def publish(
         seed=seed,
     )
     defaults = publish_defaults(run, n, sampling, adapter, given_tags(tag or []))
-    raise typer.Exit(publish_file(file, defaults, receipts, as_json=as_json))
+    raise typer.Exit(publish_file(file, defaults, receipts, as_json=as_json, waits=wait))

@@ -1,0 +1,75 @@
+"""Publishers that want to send now, so that the room on the topic of prompts is divided fairly.
+
+Each publisher asks once a second while it has something to send, and is forgotten 5 s after it
+last asked. The room is divided equally among the runs that ask, and a run's part equally among
+its publishers: a run that is published from ten machines gets no more than one from a single file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+from promptmill.flow.board import FlowKeys, answer_of, connect
+
+ASKING_STANDS_S: Final = 5.0
+"""A publisher that has not asked for so long has nothing to send, or is gone."""
+
+_ASK: Final = """
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], now_ms + ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms)
+redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2])
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+"""
+
+
+class Publishers:
+    """The publishers of one pipeline, as one of them sees them.
+
+    Args:
+        redis_url: as of :class:`~promptmill.flow.board.LagBoard`.
+        prefix: before every topic's name.
+        run: for which this one publishes.
+        identity: of this one; no other live publisher has it.
+        stands_s: for how long an asking counts.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        prefix: str,
+        run: str,
+        identity: str,
+        stands_s: float = ASKING_STANDS_S,
+    ) -> None:
+        self._redis = connect(redis_url)
+        self._script = self._redis.register_script(_ASK)
+        self._key = FlowKeys(prefix).publishers
+        self._run = run
+        self._member = f"{run} {identity}"
+        self._stands_ms = int(stands_s * 1000)
+
+    async def ask(self) -> float:
+        """This publisher's part of the room, above 0 and at most 1.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        call = self._script(keys=[self._key], args=[self._member, self._stands_ms])
+        members: list[Any] = await answer_of(call, "the other publishers")
+        runs = Counter(bytes(member).decode().partition(" ")[0] for member in members)
+        return 1 / (len(runs) * runs[self._run])
+
+    async def leave(self) -> None:
+        """Leave the room to the others.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        await answer_of(self._redis.zrem(self._key, self._member), "the other publishers")
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._redis.aclose()

@@ -1,0 +1,190 @@
+"""Publishers on a real Kafka and a real Redis wait while the topic of prompts holds too much."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from integration.gateway.conftest import Place
+from promptmill.core.errors import Unavailable
+from promptmill.flow.board import Election, FlowKeys, connect
+from promptmill.flow.lags import TopicLag, encode_lags
+from promptmill.flow.publishers import Publishers
+from promptmill.local.ports import free_port
+from promptmill_schemas.topics import PROMPTS
+from support.commands import Promptmill
+from support.waiting import eventually, eventually_now
+
+pytestmark = pytest.mark.real
+HIGH = 20
+
+
+@pytest.fixture(autouse=True)
+def low_marks(monkeypatch: pytest.MonkeyPatch, promptmill: Promptmill) -> None:
+    """Above 20 prompts publishers wait, down to 10; the commands' fixture clears the rest."""
+    monkeypatch.setenv("PROMPTMILL_PROMPTS_HIGH_RECORDS", str(HIGH))
+
+
+def lines(path: Path, number: int) -> Path:
+    path.write_bytes(b"".join(b'{"prompt": "Question %d?"}\n' % n for n in range(number)))
+    return path
+
+
+def write_board(place: Place, records: int, seconds: float | None = 60.0) -> None:
+    """What an elected reader would have measured; it does not grow old while a test runs."""
+
+    async def write() -> None:
+        redis = connect(place.stack.redis)
+        election = Election(redis, FlowKeys(place.prefix), "reader", lease_s=600, keep_s=600)
+        turn = await election.turn(b"{}")
+        turn = replace(turn, now_ms=turn.now_ms + 3_600_000)
+        lag = TopicLag(PROMPTS.name, records, seconds=seconds)
+        assert await election.publish(turn, encode_lags({PROMPTS.name: lag}, "reader"))
+        await redis.aclose()
+
+    asyncio.run(write())
+
+
+@contextmanager
+def publishing(
+    place: Place, *arguments: object, **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """``promptmill publish`` as a process."""
+    environment = {
+        **os.environ,
+        "PROMPTMILL_HOME": str(place.stack.home),
+        "PROMPTMILL_TOPIC_PREFIX": place.prefix,
+        "PROMPTMILL_STORE": place.store,
+        "PROMPTMILL_PROMPTS_HIGH_RECORDS": str(HIGH),
+        **settings,
+    }
+    command = [sys.executable, "-m", "promptmill.gateway", "publish", *map(str, arguments)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def count(place: Place) -> int:
+    return len(place.read(PROMPTS))
+
+
+def test_without_waiting_it_ends_at_the_mark_and_says_why(
+    promptmill: Promptmill, place: Place, tmp_path: Path
+) -> None:
+    file, receipts = lines(tmp_path / "in", 50), tmp_path / "receipts"
+    arguments = ("publish", file, "--run", "r", "--json", "--no-wait", "--receipts", receipts)
+    done = promptmill(*arguments)
+    assert (done.code, done.json["published"]) == (5, HIGH)
+    held = done.json["held"]
+    assert held["reason"] == "prompts allowance"
+    assert held["high_records"] == HIGH
+    assert len(receipts.read_bytes().splitlines()) == HIGH
+    again = promptmill(*arguments)
+    assert (again.code, again.json["published"], again.json["duplicate"]) == (5, 0, HIGH)
+    assert count(place) == HIGH
+
+
+def test_it_waits_above_the_mark_and_goes_on_below_the_low_one(
+    place: Place, tmp_path: Path
+) -> None:
+    write_board(place, HIGH + 1)
+    with publishing(place, lines(tmp_path / "in", 5), "--run", "r", "--json") as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()  # it waits now
+        assert b"21 prompts wait on the topic (high-water mark 20)" in said
+        write_board(place, HIGH // 2 + 1)  # between the marks it still waits
+        assert _askers(place) == 1
+        assert count(place) == 0
+        write_board(place, HIGH // 2)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert count(place) == 5
+    result = orjson.loads(out)
+    assert (result["published"], result["waits"]) == (5, 1)
+    assert result["waited_s"] > 0
+    assert _askers(place) == 0, "it has left the room to the others"
+
+
+def test_ctrl_c_while_it_waits_leaves_exact_receipts(place: Place, tmp_path: Path) -> None:
+    file, receipts = lines(tmp_path / "in", 50), tmp_path / "receipts"
+    arguments = (file, "--run", "r", "--json", "--receipts", receipts)
+    with publishing(place, *arguments) as process:
+        eventually_now(lambda: count(place) == HIGH, 60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert orjson.loads(out)["published"] == HIGH
+    written = {orjson.loads(line)["prompt_id"] for line in receipts.read_bytes().splitlines()}
+    on_topic = {orjson.loads(d.value or b"")["prompt_id"] for d in place.read(PROMPTS)}
+    assert written == on_topic
+    assert len(on_topic) == HIGH
+
+
+def test_without_redis_the_mark_holds_all_the_same(place: Place, tmp_path: Path) -> None:
+    away = f"redis://127.0.0.1:{free_port()}/0"
+    arguments = (lines(tmp_path / "in", 50), "--run", "r", "--json", "--no-wait")
+    with publishing(place, *arguments, PROMPTMILL_REDIS=away) as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 5, err
+    assert orjson.loads(out)["published"] == HIGH
+    assert count(place) == HIGH
+
+
+async def test_the_room_is_divided_by_run_then_by_publisher(redis_url: str, unique: str) -> None:
+    a, b1, b2 = (
+        Publishers(redis_url, unique, run, name, stands_s=600)
+        for run, name in (("a", "1"), ("b", "1"), ("b", "2"))
+    )
+    assert await a.ask() == 1
+    assert await b1.ask() == 1 / 2
+    assert await b2.ask() == 1 / 4
+    assert (await a.ask(), await b1.ask()) == (1 / 2, 1 / 4)
+    await b1.leave()
+    assert await b2.ask() == 1 / 2
+    await b2.leave()
+    assert await a.ask() == 1
+    for each in (a, b1, b2):
+        await each.close()
+
+
+async def test_a_publisher_that_asks_no_more_is_forgotten(redis_url: str, unique: str) -> None:
+    gone, here = (Publishers(redis_url, unique, run, "1", stands_s=0.2) for run in "ab")
+    await gone.ask()
+
+    async def is_alone() -> bool:
+        return await here.ask() == 1
+
+    await eventually(is_alone, 30)
+    for each in (gone, here):
+        await each.close()
+
+
+async def test_a_redis_that_is_away_is_named(unique: str) -> None:
+    publishers = Publishers(f"redis://127.0.0.1:{free_port()}/0", unique, "a", "1")
+    with pytest.raises(Unavailable, match="the other publishers"):
+        await publishers.ask()
+    await publishers.close()
+
+
+def _askers(place: Place) -> int:
+    async def number() -> int:
+        redis = connect(place.stack.redis)
+        found = await redis.zcard(FlowKeys(place.prefix).publishers)
+        await redis.aclose()
+        return int(found)
+
+    return asyncio.run(number())
