@@ -117,7 +117,7 @@ def test_a_summary_for_people_says_the_same(promptmill: Promptmill, tmp_path: Pa
     file = write_lines(tmp_path / "in", {"prompt": "Why?"}, {"prompt": "Why?"}, {"prompt": ""})
     done = promptmill("publish", file, "--run", "r")
     assert done.code == 3
-    assert done.out == "run r: 1 published, 1 published before, 1 invalid\n"
+    assert done.out == "run r: 1 published, 1 already published, 1 invalid\n"
     assert done.err.startswith("line 3: prompt is ''")
 
 
