@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from promptmill.core.errors import Unavailable
 from promptmill.core.stream.dead_letters import prompt_of
 from promptmill.core.stream.kafka.reader import LogReader
 from promptmill.core.telemetry.registry import WorkerInfo
+from promptmill.flow.board import LagBoard
+from promptmill.flow.lags import TopicLag
+from promptmill.flow.marks import Marks, Unit
+from promptmill.flow.settings import load_marks
 from promptmill.gateway.addresses import Addresses
 from promptmill.gateway.books import Books
 from promptmill.gateway.settings import GatewaySettings
@@ -29,6 +34,8 @@ class StageStatus:
         workers: how many are alive; ``None``, as the next two, when the registry is away.
         in_flight: messages at work.
         rate: messages finished a second.
+        held: why backpressure lets its workers take no new work, each reason once; empty when it
+            does not.
         schema_versions: versions of the contracts that its workers read; more than one during an
             upgrade, 0 for workers that do not say.
     """
@@ -38,6 +45,32 @@ class StageStatus:
     in_flight: int | None = None
     rate: float | None = None
     schema_versions: tuple[int, ...] | None = None
+    held: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicStatus:
+    """What waits on a topic, and its water marks.
+
+    Attributes:
+        records: messages that its slowest reader has not finished; ``None``, as the next three,
+            while no worker has measured it within 5 s.
+        bytes: estimate of their size.
+        tokens: estimate of what a model has to read or write for them; ``None`` where none does.
+        seconds: until they are finished at the present rate; ``None`` while nothing moves.
+        high_records: those who write to the topic are held above it.
+        low_records: they go on at this number.
+        high_bytes, low_bytes: the same in bytes.
+    """
+
+    records: int | None
+    bytes: int | None
+    tokens: int | None
+    seconds: float | None
+    high_records: int
+    low_records: int
+    high_bytes: int
+    low_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +84,7 @@ class RunStatus:
     dead: int
     pending: int
     stages: dict[str, StageStatus]
+    topics: dict[str, TopicStatus] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:
@@ -60,8 +94,8 @@ class RunStatus:
     def as_json(self) -> dict[str, Any]:
         """What ``status --json`` prints."""
         counts = asdict(self)
-        stages = counts.pop("stages")
-        return {**counts, "settled": self.settled, "stages": stages}
+        stages, topics = counts.pop("stages"), counts.pop("topics")
+        return {**counts, "settled": self.settled, "stages": stages, "topics": topics}
 
 
 class PublishedCount:
@@ -119,6 +153,7 @@ class StatusReader:
         self._books = books
         self._reader = reader
         self._run = run
+        self._marks = load_marks()
         self._published = PublishedCount(books, reader, settings.topic(PROMPTS), run)
 
     async def read(self) -> RunStatus:
@@ -138,7 +173,22 @@ class StatusReader:
             dead=settled.dead,
             pending=published - settled.total,
             stages=await self._stages(),
+            topics=await self._topics(),
         )
+
+    async def _topics(self) -> dict[str, TopicStatus]:
+        """Every topic with its marks; its lag as far as the elected worker has measured it."""
+        lags: Mapping[str, TopicLag] = {}
+        if self._addresses.redis:
+            board = LagBoard(self._addresses.redis, self._settings.topic_prefix)
+            try:
+                found = await board.read()
+            except Unavailable:  # the table of workers says that Redis is unavailable
+                found = None
+            finally:
+                await board.close()
+            lags = found.topics if found is not None and not found.is_stale else {}
+        return {name: _topic(marks, lags.get(name)) for name, marks in self._marks.items()}
 
     async def _stages(self) -> dict[str, StageStatus]:
         prefix = self._settings.topic_prefix
@@ -161,4 +211,18 @@ def _stage(stage: str, lag: int, workers: Sequence[WorkerInfo] | None) -> StageS
         in_flight=sum(worker.in_flight for worker in own),
         rate=round(sum(worker.rate for worker in own), 3),
         schema_versions=tuple(sorted({worker.schema_version for worker in own})),
+        held=tuple(sorted({worker.held for worker in own} - {""})),
+    )
+
+
+def _topic(marks: Marks, lag: TopicLag | None) -> TopicStatus:
+    return TopicStatus(
+        records=None if lag is None else lag.records,
+        bytes=None if lag is None else lag.bytes,
+        tokens=None if lag is None else lag.tokens,
+        seconds=None if lag is None else lag.seconds,
+        high_records=marks.high(Unit.RECORDS),
+        low_records=marks.low(Unit.RECORDS),
+        high_bytes=marks.high(Unit.BYTES),
+        low_bytes=marks.low(Unit.BYTES),
     )

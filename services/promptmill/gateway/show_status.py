@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from promptmill.core.stream.kafka.reader import LogReader
+from promptmill.flow.marks import MIB
 from promptmill.gateway.addresses import find_addresses
 from promptmill.gateway.output import is_watched, print_bytes, print_json
 from promptmill.gateway.quiet import quiet_logs
@@ -36,7 +37,10 @@ def show_status(run: str, wait_s: float | None, *, as_json: bool) -> int:
         print_json(status.as_json())
     else:
         print_bytes(verdict(status).encode())
-        Console().print(as_table(status))
+        console = Console()
+        console.print(as_table(status), topics_table(status))
+        for line in held_lines(status):
+            console.print(line, markup=False)
     return NOT_SETTLED if wait_s is not None and not status.settled else 0
 
 
@@ -85,6 +89,36 @@ def _cells(stage: StageStatus) -> list[str]:
     versions = stage.schema_versions
     schema = "?" if versions is None else ", ".join(map(str, versions))
     return [*("?" if value is None else f"{value:,}" for value in values), schema]
+
+
+def topics_table(status: RunStatus) -> Table:
+    """What waits on each topic, beside its water marks."""
+    table = Table()
+    for name in ("topic", "records", "high", "low", "MiB", "high", "tokens", "seconds left"):
+        table.add_column(name, justify="left" if name == "topic" else "right")
+    for name, topic in status.topics.items():
+        size = None if topic.bytes is None else topic.bytes / MIB
+        table.add_row(
+            name,
+            *(_number(n) for n in (topic.records, topic.high_records, topic.low_records)),
+            *("?" if n is None else f"{n:,.1f}" for n in (size, topic.high_bytes / MIB)),
+            "" if topic.tokens is None else f"{topic.tokens:,}",
+            "" if topic.seconds is None else f"{topic.seconds:,.0f}",
+        )
+    return table
+
+
+def held_lines(status: RunStatus) -> list[str]:
+    """Which stages backpressure holds, and why."""
+    return [
+        f"{name} is held: {reason}"
+        for name, stage in status.stages.items()
+        for reason in stage.held or ()
+    ]
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
 
 
 def verdict(status: RunStatus) -> str:

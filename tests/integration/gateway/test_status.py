@@ -10,6 +10,8 @@ from redis import Redis
 
 from integration.gateway.conftest import Place, Tables
 from promptmill.core.sinks.base import TableName
+from promptmill.flow.board import FlowKeys
+from promptmill.flow.lags import TopicLag, encode_lags
 from promptmill_schemas.topics import PROMPTS
 from support.commands import Promptmill
 from support.store import letter, prompt, record, reject
@@ -100,14 +102,35 @@ def test_in_flight_and_rate_are_those_of_the_living_workers(
 ) -> None:
     with Redis.from_url(place.stack.redis) as redis:
         for number in (1, 2):
-            worker = {"stage": "reward", "id": f"w{number}", "in_flight": number, "rate": 1.5}
+            worker: dict[str, object] = {"stage": "reward", "id": f"w{number}", "rate": 1.5}
+            worker |= {"in_flight": number, "held": "scored: too many" if number == 1 else ""}
             key = f"promptmill:{place.prefix}worker:w{number}"
             redis.set(key, orjson.dumps(worker), ex=60)
         stages = promptmill("status", "--run", "test", "--json").json["stages"]
-    versions = {"schema_versions": [0]}
-    assert stages["reward"] == {"lag": 0, "workers": 2, "in_flight": 3, "rate": 3.0} | versions
-    none: dict[str, list[int]] = {"schema_versions": []}
+    held = {"schema_versions": [0], "held": ["scored: too many"]}
+    assert stages["reward"] == {"lag": 0, "workers": 2, "in_flight": 3, "rate": 3.0} | held
+    none: dict[str, list[object]] = {"schema_versions": [], "held": []}
     assert stages["instruct"] == {"lag": 0, "workers": 0, "in_flight": 0, "rate": 0} | none
+
+
+def test_topics_are_shown_with_their_lags_and_marks(
+    promptmill: Promptmill, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTMILL_SCORED_HIGH_RECORDS", "100")
+    lag = TopicLag("scored", records=120, bytes=2 * 2**20, tokens=5_000, seconds=30.0)
+    with Redis.from_url(place.stack.redis) as redis:
+        seconds, micros = redis.time()
+        figures = {"term": 1, "at_ms": seconds * 1000 + micros // 1000}
+        payload = encode_lags({"scored": lag}, "a reader")
+        redis.hset(FlowKeys(place.prefix).lags, mapping=figures | {"lags": payload})
+        topics = promptmill("status", "--run", "test", "--json").json["topics"]
+        shown = promptmill("status", "--run", "test").out
+    known = {"records": 120, "bytes": 2 * 2**20, "tokens": 5_000, "seconds": 30.0}
+    marks = {"high_records": 100, "low_records": 50}
+    assert topics["scored"] == topics["scored"] | known | marks
+    assert topics["records"]["records"] is None, "nobody has measured it"
+    row = next(line for line in shown.splitlines() if "scored" in line)
+    assert [cell.strip() for cell in row.split("│")[1:5]] == ["scored", "120", "100", "50"]
 
 
 def test_without_redis_the_books_are_still_exact(
@@ -117,7 +140,7 @@ def test_without_redis_the_books_are_still_exact(
     place.send(PROMPTS, prompt("a"))
     assert books(promptmill) == (1, 0, 0, 0, 1, False)
     stages = promptmill("status", "--run", "test", "--json").json["stages"]
-    away = dict.fromkeys(("workers", "in_flight", "rate", "schema_versions"))
+    away = dict.fromkeys(("workers", "in_flight", "rate", "schema_versions", "held"))
     assert stages["instruct"] == {"lag": 1} | away
 
 
