@@ -1,0 +1,26 @@
+"""Sets of ids take what their bytes take; `status` holds one of each kind of outcome."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from promptmill.core.sinks.key_sets import KEY_BYTES, contains, keys_of, union, without
+
+COUNT = 50_000
+
+
+def batches(seed: int) -> list[pa.RecordBatch]:
+    """Ids as they are read from a table."""
+    chance = np.random.default_rng(seed)
+    ids = [chance.bytes(KEY_BYTES).hex() for _ in range(COUNT)]
+    return pa.table({"prompt_id": ids}).to_batches(max_chunksize=10_000)
+
+
+def test_an_id_takes_16_bytes() -> None:
+    one, two = keys_of(batches(1)), keys_of(batches(2))
+    both = union(one, two, one)
+    assert (one.nbytes, both.nbytes) == (COUNT * KEY_BYTES, 2 * COUNT * KEY_BYTES)
+    assert without(both, two).tolist() == one.tolist()
+    assert contains(both, batches(2)[0].column(0)[7].as_py())
+    assert not contains(one, batches(2)[0].column(0)[7].as_py())
