@@ -17,6 +17,7 @@ from promptmill_schemas import Record, Reject, Scored
 from promptmill_schemas.content import content_key
 from support.claims import Published, World
 from support.scored import AT, answer, scored
+from support.waiting import eventually
 
 ROUNDS = 50
 WORDS = [f"{first}{second}ing" for first in "bcdfghjklm" for second in "aeiourst"]
@@ -123,8 +124,8 @@ async def test_claims_emptied_again_and_again_let_nothing_through_twice(world: W
         while True:
             try:
                 topics.take(await work(recovering)(message))
-            except Unavailable:
-                await asyncio.sleep(0.005)
+            except Unavailable:  # as a stage does, leave the loop to the rebuild meanwhile
+                await eventually(lambda: recovering.usable)
             else:
                 return
 
