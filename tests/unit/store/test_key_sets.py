@@ -14,7 +14,8 @@ def batches(seed: int) -> list[pa.RecordBatch]:
     """Ids as they are read from a table."""
     chance = np.random.default_rng(seed)
     ids = [chance.bytes(KEY_BYTES).hex() for _ in range(COUNT)]
-    return pa.table({"prompt_id": ids}).to_batches(max_chunksize=10_000)
+    found: list[pa.RecordBatch] = pa.table({"prompt_id": ids}).to_batches(max_chunksize=10_000)
+    return found
 
 
 def test_an_id_takes_16_bytes() -> None:
