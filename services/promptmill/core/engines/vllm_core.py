@@ -1,12 +1,9 @@
-"""The two ways to drive vLLM's engine behind one port, and the translation of its errors."""
+"""The port behind which vLLM's engine is driven, and the translation of its errors."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from promptmill.core.engines.progress import Progress
-from promptmill.core.engines.vllm_environment import prepare_environment, runs_on_cpu
-from promptmill.core.engines.vllm_options import Runner, VllmOptions
 from promptmill.core.errors import EngineDead, Poison, PromptmillError, Transient
 
 if TYPE_CHECKING:
@@ -33,20 +30,6 @@ class Core(Protocol):
 
     async def close(self) -> None:
         """Free model and processes; safe after ``kill`` and before ``start``."""
-
-
-def make_core(options: VllmOptions, runner: Runner, progress: Progress) -> Core:
-    """The engine inside this process for a single CPU rank, else in processes of its own."""
-    inside = options.ranks == 1 and options.own_process is not True
-    prepare_environment(options, in_process=inside)
-    if inside and (runs_on_cpu() or options.own_process is False):
-        from promptmill.core.engines.vllm_thread import ThreadCore
-
-        return ThreadCore(options, runner, progress)
-    from promptmill.core.engines.vllm_process import ProcessCore
-
-    prepare_environment(options, in_process=False)
-    return ProcessCore(options, runner, progress)
 
 
 def translate(error: Exception) -> PromptmillError:

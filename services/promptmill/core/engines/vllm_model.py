@@ -13,7 +13,8 @@ import structlog
 from promptmill.core.engines.conversation import Renderer
 from promptmill.core.engines.progress import Progress
 from promptmill.core.engines.revision import folder_digest
-from promptmill.core.engines.vllm_core import Core, make_core
+from promptmill.core.engines.vllm_core import Core
+from promptmill.core.engines.vllm_environment import prepare_environment, runs_on_cpu
 from promptmill.core.engines.vllm_options import Runner, VllmOptions
 from promptmill.core.errors import EngineDead
 
@@ -120,3 +121,17 @@ def _step(step: str, model: str) -> Iterator[None]:
     start = time.monotonic()
     yield
     log.info("engine_step_done", step=step, model=model, seconds=round(time.monotonic() - start, 1))
+
+
+def make_core(options: VllmOptions, runner: Runner, progress: Progress) -> Core:
+    """The engine inside this process for a single CPU rank, else in processes of its own."""
+    inside = options.ranks == 1 and options.own_process is not True
+    prepare_environment(options, in_process=inside)
+    if inside and (runs_on_cpu() or options.own_process is False):
+        from promptmill.core.engines.vllm_thread import ThreadCore
+
+        return ThreadCore(options, runner, progress)
+    from promptmill.core.engines.vllm_process import ProcessCore
+
+    prepare_environment(options, in_process=False)
+    return ProcessCore(options, runner, progress)

@@ -7,7 +7,6 @@ bookkeeping: no I/O, no clock. Every call costs O(1), amortised, whatever is in 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 
 from promptmill.core.stream.offset_map import MAX_SPAN, decode_map, encode_map
 from promptmill.core.stream.ports import Position
@@ -63,11 +62,6 @@ class OffsetTracker:
     def full(self) -> bool:
         """Whether one more delivery could leave the window that a map can cover."""
         return self.span >= MAX_SPAN
-
-    @property
-    def unfinished(self) -> Iterator[int]:
-        """Delivered and not done, in order."""
-        return (offset for offset in self._pending if offset not in self._done)
 
     def deliver(self, offset: int) -> bool:
         """Take note of a delivery; ``True`` when it must be worked on.
