@@ -13,7 +13,7 @@ from promptmill.core.sinks.delta.gaps import GapTable
 from promptmill.core.sinks.delta.reader import DeltaReader
 from promptmill.core.sinks.tables import TABLES
 from promptmill.core.stream.kafka.reader import LogReader
-from promptmill.core.stream.lost import Gap, pass_over
+from promptmill.core.stream.lost import Gap, LogCheck, pass_over
 from promptmill.core.stream.ports import Partition
 from promptmill.gateway.settings import GatewaySettings
 from promptmill_schemas.documents import FLOW
@@ -45,6 +45,21 @@ class Lost:
             "count": self.gap.records,
             "accepted": self.accepted,
         }
+
+
+def stored_log_check(store: str) -> LogCheck:
+    """Lets a command read a topic on from a table that stands below the log's beginning.
+
+    It passes over what the store stage may pass over; the table of gaps is read only then.
+
+    Args:
+        store: URI of the store.
+    """
+
+    async def accepted() -> Collection[Gap]:
+        return await asyncio.to_thread(GapTable(store).read, STORE)
+
+    return LogCheck(STORE, accepted)
 
 
 async def find_lost(settings: GatewaySettings, reader: LogReader, store: str) -> list[Lost]:

@@ -22,6 +22,7 @@ from promptmill.flow.settings import load_marks
 from promptmill.gateway.addresses import Addresses, find_addresses
 from promptmill.gateway.backpressure import Backpressure, HeldBack
 from promptmill.gateway.context import ContextCheck, check_for
+from promptmill.gateway.gaps import stored_log_check
 from promptmill.gateway.id_set import IdSet
 from promptmill.gateway.input import read_lines
 from promptmill.gateway.layout import addressed_layout
@@ -131,9 +132,10 @@ class _Job:
 
     async def _known(self) -> IdSet:
         topic = self._settings.topic(PROMPTS)
-        books = open_books(self._addresses.store)
+        store, run = self._addresses.store, self._defaults.run
+        books, check = open_books(store), stored_log_check(store)
         async with LogReader(self._addresses.kafka, client_id=CLIENT) as reader:
-            return await PublishedPrompts(books, reader, topic, self._defaults.run).refresh()
+            return await PublishedPrompts(books, reader, topic, run, check).refresh()
 
     async def _context_check(self) -> ContextCheck:
         """Without the registry nothing is refused; the workers will see it themselves."""

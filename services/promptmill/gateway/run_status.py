@@ -10,6 +10,7 @@ from typing import Any, Final
 from promptmill.core.errors import Unavailable
 from promptmill.core.stream.dead_letters import prompt_of
 from promptmill.core.stream.kafka.reader import LogReader
+from promptmill.core.stream.lost import LogCheck
 from promptmill.core.telemetry.registry import WorkerInfo
 from promptmill.flow.board import LagBoard
 from promptmill.flow.lags import TopicLag
@@ -17,6 +18,7 @@ from promptmill.flow.marks import Marks, Unit
 from promptmill.flow.settings import load_marks
 from promptmill.gateway.addresses import Addresses
 from promptmill.gateway.books import Books
+from promptmill.gateway.gaps import stored_log_check
 from promptmill.gateway.settings import GatewaySettings
 from promptmill.gateway.workers import alive_workers
 from promptmill_schemas.documents import FLOW
@@ -105,12 +107,21 @@ class PublishedCount:
 
     Args:
         topic: full name of the topic of prompts.
+        check: passes over accepted gaps between the table's end and the topic's beginning.
     """
 
-    def __init__(self, books: Books, reader: LogReader, topic: str, run: str) -> None:
+    def __init__(
+        self,
+        books: Books,
+        reader: LogReader,
+        topic: str,
+        run: str,
+        check: LogCheck | None = None,
+    ) -> None:
         self._books = books
         self._reader = reader
         self._topic = topic
+        self._check = check
         self._run = run
         self._positions: dict[int, int] = {}
         self._coming: dict[str, tuple[int, int]] = {}
@@ -121,7 +132,7 @@ class PublishedCount:
         table = await asyncio.to_thread(self._books.published, self._run)
         for partition, offset in table.next_offsets.items():
             self._positions[partition] = max(offset, self._positions.get(partition, 0))
-        async for batch in self._reader.read(self._topic, self._positions):
+        async for batch in self._reader.read(self._topic, self._positions, self._check):
             for delivery in batch:
                 prompt = prompt_of(delivery.value)
                 if prompt is not None and prompt.run == self._run:
@@ -154,7 +165,8 @@ class StatusReader:
         self._reader = reader
         self._run = run
         self._marks = load_marks()
-        self._published = PublishedCount(books, reader, settings.topic(PROMPTS), run)
+        topic, check = settings.topic(PROMPTS), stored_log_check(addresses.store)
+        self._published = PublishedCount(books, reader, topic, run, check)
 
     async def read(self) -> RunStatus:
         """The state now.

@@ -111,6 +111,32 @@ def test_acceptances_of_other_stages_are_not_read(tmp_path: Path) -> None:
     assert set(table.read("instruct")) == {gap}
 
 
+def test_status_and_publish_read_on_beyond_a_gap_once_the_store_may(
+    promptmill: Promptmill, place: Place, tables: Tables, tmp_path: Path
+) -> None:
+    fill(place, 5)
+    sent = place.read(PROMPTS)
+    in_shard = [each for each in sent if each.partition.number == SHARD]
+    tables.take_prompts(each for each in in_shard if each.offset < 2)
+    delete(place, 4)
+    lines = tmp_path / "prompts.jsonl"
+    lines.write_text('{"prompt": "published after the loss"}\n')
+    status = ("status", "--run", "test", "--json")
+    publish = ("publish", str(lines), "--run", "test", "--json")
+    for command in (status, publish):
+        refused = promptmill(*command)
+        assert refused.code == 78
+        assert "offsets 2 to 3" in refused.err
+        assert "promptmill gaps accept" in refused.err
+
+    assert promptmill("gaps", "accept", "--all").code == 0
+    shown = promptmill(*status)
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.json["published"] == len(sent) - 2, "all but the two lost ones"
+    assert promptmill(*publish).json["published"] == 1
+    assert promptmill(*status).json["published"] == len(sent) - 1
+
+
 @contextmanager
 def worker(place: Place, stage: str) -> Iterator[subprocess.Popen[str]]:
     """A worker process of its own."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import cast
 
 from promptmill.core.stream.kafka.reader import LogReader
+from promptmill.core.stream.lost import LogCheck
 from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.gateway.books import Published, Settled
 from promptmill.gateway.published import PublishedPrompts
@@ -23,7 +24,9 @@ class Log:
         self.messages: dict[int, list[bytes]] = {0: [], 1: []}
         self.asked: list[dict[int, int]] = []
 
-    async def read(self, topic: str, starts: Mapping[int, int]) -> AsyncIterator[list[Delivery]]:
+    async def read(
+        self, topic: str, starts: Mapping[int, int], _check: LogCheck | None = None
+    ) -> AsyncIterator[list[Delivery]]:
         self.asked.append(dict(starts))
         for number, values in self.messages.items():
             first = starts.get(number, 0)

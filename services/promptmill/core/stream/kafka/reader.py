@@ -11,6 +11,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from promptmill.core.errors import Misconfigured, Unavailable
 from promptmill.core.stream.kafka.clients import admin_client, log_consumer
+from promptmill.core.stream.lost import LogCheck
 from promptmill.core.stream.ports import Delivery, Partition
 
 Answer = TypeVar("Answer")
@@ -115,17 +116,22 @@ class LogReader:
         committed = await self.committed(group, own)
         return sum(max(0, end - committed.get(p, first)) for p, (first, end) in own.items())
 
-    async def read(self, topic: str, starts: Mapping[int, int]) -> AsyncIterator[list[Delivery]]:
+    async def read(
+        self, topic: str, starts: Mapping[int, int], check: LogCheck | None = None
+    ) -> AsyncIterator[list[Delivery]]:
         """Batches from ``starts`` to where the log ends now.
 
         Args:
             topic: full name.
             starts: first offset wanted, by partition; the others are read from their beginning.
+            check: passes over accepted gaps; without it, no record may be missing.
 
         Raises:
-            Misconfigured: a start is outside the log.
+            Misconfigured: a start is outside the log, beyond what ``check`` accepts.
         """
         bounds = await self.bounds(await self.partitions([topic]))
+        if check is not None:
+            starts = await _resumed(starts, bounds, check)
         ends = {partition: end for partition, (_, end) in bounds.items()}
         positions = {
             partition: _start(partition, starts.get(partition.number, first), first, end)
@@ -178,6 +184,15 @@ class LogReader:
                 f"Kafka at {self._bootstrap} does not answer ({error}): start the local stack "
                 f"with 'promptmill up', or correct PROMPTMILL_KAFKA"
             ) from error
+
+
+async def _resumed(
+    starts: Mapping[int, int], bounds: Mapping[Partition, tuple[int, int]], check: LogCheck
+) -> dict[int, int]:
+    """The same starts, moved over accepted gaps."""
+    expected = {p: starts[p.number] for p in bounds if p.number in starts}
+    resumed = await check.resume(expected, bounds)
+    return {partition.number: offset for partition, offset in resumed.items()}
 
 
 def _start(partition: Partition, offset: int, first: int, end: int) -> int:
