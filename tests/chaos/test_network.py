@@ -42,7 +42,7 @@ def wire() -> Iterator[Cable]:
 async def plant(wire: Cable, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Plant]:
     """A pipeline with one instruct worker here and one at the other end of the cable."""
     with running_servers(tmp_path_factory.mktemp("cut")) as servers:
-        there = await asyncio.to_thread(listen_at_cable, servers.kafka)
+        there = await asyncio.to_thread(listen_at_cable, wire, servers.kafka)
         plant = Plant(Site(servers, tmp_path_factory.mktemp("plants")), f"{unique_name('c')}.")
         async with plant.running():
             await plant.hire_crew()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,10 +27,12 @@ class Published:
 
     Attributes:
         next_offsets: by partition of the topic ``prompts``: the first offset that the table lacks.
+        partitions: of the layout, 0 while there is no table; those beyond were added later.
     """
 
     prompts: int
     next_offsets: Mapping[int, int]
+    partitions: int = 0
 
 
 class Books(Protocol):
@@ -44,6 +46,9 @@ class Books(Protocol):
 
     def published(self, run: str) -> Published:
         """How many of the run's prompts are in the table."""
+
+    def stored(self, run: str, ids: Collection[str]) -> set[str]:
+        """Those of these prompts of the run that are in the table."""
 
     def settled(self, run: str) -> Settled:
         """The outcomes of the run's prompts, never more than have one."""

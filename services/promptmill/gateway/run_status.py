@@ -132,6 +132,14 @@ class PublishedCount:
         table = await asyncio.to_thread(self._books.published, self._run)
         for partition, offset in table.next_offsets.items():
             self._positions[partition] = max(offset, self._positions.get(partition, 0))
+        await self._read_on()
+        await self._forget_stored_strays(table.partitions)
+        table = await asyncio.to_thread(self._books.published, self._run)
+        begins = table.next_offsets
+        self._coming = {p: at for p, at in self._coming.items() if at[1] >= begins.get(at[0], 0)}
+        return table.prompts + len(self._coming)
+
+    async def _read_on(self) -> None:
         async for batch in self._reader.read(self._topic, self._positions, self._check):
             for delivery in batch:
                 prompt = prompt_of(delivery.value)
@@ -139,9 +147,16 @@ class PublishedCount:
                     at = delivery.partition.number, delivery.offset
                     self._coming[prompt.prompt_id] = at
                 self._positions[delivery.partition.number] = delivery.offset + 1
-        begins = table.next_offsets
-        self._coming = {p: at for p, at in self._coming.items() if at[1] >= begins.get(at[0], 0)}
-        return table.prompts + len(self._coming)
+
+    async def _forget_stored_strays(self, partitions: int) -> None:
+        """Of prompts in partitions beyond the layout, no row is stored: look for them by id.
+
+        Somebody else's producer has put them there; they are moved to where they belong.
+        """
+        strays = {p for p, (number, _) in self._coming.items() if 0 < partitions <= number}
+        if strays:
+            stored = await asyncio.to_thread(self._books.stored, self._run, strays)
+            self._coming = {p: at for p, at in self._coming.items() if p not in stored}
 
 
 class StatusReader:

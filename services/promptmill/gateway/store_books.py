@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -44,9 +44,14 @@ class StoreBooks:
         """How many of the run's prompts are in the table."""
         counted = self._reader.run_count(TableName.PROMPTS, run)
         if counted is not None:
-            return Published(counted.prompts, counted.next_offsets)
+            return Published(counted.prompts, counted.next_offsets, counted.partitions)
         offsets = self.next_prompt_offsets()  # first: what comes in between counts once
-        return Published(len(self.prompt_ids(run)), offsets)
+        return Published(len(self.prompt_ids(run)), offsets, self._reader.layout() or 0)
+
+    def stored(self, run: str, ids: Collection[str]) -> set[str]:
+        """Those of these prompts of the run that are in the table; reads the ids of the run."""
+        of_run = ds.field("run") == run
+        return self._ids(TableName.PROMPTS, of_run & ds.field("prompt_id").isin(sorted(ids)))
 
     def settled(self, run: str) -> Settled:
         """The outcomes of the run's prompts, never more than have one.

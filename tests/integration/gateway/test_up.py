@@ -40,7 +40,7 @@ def test_topics_with_other_settings_are_reported_and_left(
     asyncio.run(ensure_topics(place.stack.kafka, [odd]))
     done = promptmill("up", "--json")
     assert done.code == 0
-    assert f"topic {first.name}: partitions is 3, wanted 12" in done.err
+    assert f"topic {first.name}: partitions is 3, but should be 12" in done.err
     assert f"topic {first.name}: retention.ms is 1000" in done.err
     assert asyncio.run(ensure_topics(place.stack.kafka, [odd])) == []
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from deltalake import DeltaTable
 
-from promptmill.core.sinks.base import Fenced, Sink, TableName
+from promptmill.core.sinks.base import COUNTED, Fenced, Sink, TableName
 from promptmill.core.sinks.delta import DeltaSink, TableSettings, compact
 from promptmill.core.sinks.delta.ledger import Ledger, epoch_id, last_id, position_id
 from promptmill.core.sinks.delta.table import TableHandle
@@ -45,7 +46,8 @@ class Asked:
 def advance(sink: Sink, shards: range, round_: int) -> None:
     """One commit that moves all of these shards by one."""
     made = [(shard, round_, record(f"{shard}/{round_}")) for shard in shards]
-    sink.commit(RECORDS, batch(made, dict.fromkeys(shards, (round_ or None, round_ + 1))))
+    moved = batch(made, dict.fromkeys(shards, (round_ or None, round_ + 1)))
+    sink.commit(RECORDS, replace(moved, counts={(shard, COUNTED): 1 for shard in shards}))
 
 
 def truth(table: DeltaTable) -> list[tuple[int, int | None, int | None]]:

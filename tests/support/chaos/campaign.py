@@ -138,7 +138,7 @@ class Campaign:
     async def _hire(self, plant: Plant, wire: Cable | None) -> None:
         """Some keep their membership over restarts, some do not; one is behind the cable."""
         if wire is not None:
-            there = await asyncio.to_thread(listen_at_cable, plant.site.servers.kafka)
+            there = await asyncio.to_thread(listen_at_cable, wire, plant.site.servers.kafka)
             plant.hire("instruct", 1, Terms(before=wire.inside), kafka=there, redis="")
         draw = Random(f"{self._plan.seed}.lives.{len(self._journal.sessions)}")
         for stage, number in self._plan.crew.items():

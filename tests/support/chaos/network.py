@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import uuid
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from promptmill.local.kafka import KafkaCluster
 from promptmill.local.ports import free_port
 
-HOST, GUEST, MASK = "10.213.77.1", "10.213.77.2", 30
-"""A private network of two addresses, which no other machine can reach."""
+MASK = 30
+"""Each cable has a private network of two addresses, which no other machine can reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,14 @@ class Cable:
     Attributes:
         namespace: its name for ``ip netns``.
         card: this machine's end.
+        host, guest: addresses of this machine's end and of the other one. They are drawn, so that a
+            cable which a killed run has left behind is in nobody's way.
     """
 
     namespace: str
     card: str
+    host: str
+    guest: str
 
     @property
     def inside(self) -> tuple[str, ...]:
@@ -62,28 +67,31 @@ def cable() -> Iterator[Cable]:
     """A namespace with a cable to it; both are gone afterwards."""
     name = f"pm{uuid.uuid4().hex[:8]}"
     card, other = f"{name}h", f"{name}g"
+    network = f"10.213.{secrets.randbelow(256)}.{{}}"
+    first = 4 * secrets.randbelow(64)
+    made = Cable(name, card, network.format(first + 1), network.format(first + 2))
     _run("netns", "add", name)
     try:
         _run("link", "add", card, "type", "veth", "peer", "name", other)
         _run("link", "set", other, "netns", name)
-        _run("addr", "add", f"{HOST}/{MASK}", "dev", card)
-        _run("-n", name, "addr", "add", f"{GUEST}/{MASK}", "dev", other)
+        _run("addr", "add", f"{made.host}/{MASK}", "dev", card)
+        _run("-n", name, "addr", "add", f"{made.guest}/{MASK}", "dev", other)
         for scope in (("link", "set", card), ("-n", name, "link", "set", other)):
             _run(*scope, "up")
         _run("-n", name, "link", "set", "lo", "up")
-        yield Cable(name, card)
+        yield made
     finally:
         _run("netns", "del", name)
 
 
-def listen_at_cable(cluster: KafkaCluster) -> str:
+def listen_at_cable(wire: Cable, cluster: KafkaCluster) -> str:
     """Make the only broker listen at this machine's end too; the address for the other end.
 
     Clients that connect there are told that address for everything else; all others are told
     the loopback address, as before.
     """
     ((node, broker),) = cluster.brokers.items()
-    there = f"{HOST}:{free_port({broker.port, broker.controller_port})}"
+    there = f"{wire.host}:{free_port({broker.port, broker.controller_port})}"
     file = cluster.daemon(node).marker
     settings = dict(line.split("=", 1) for line in file.read_text("ascii").splitlines())
     settings["listeners"] += f",CABLE://{there}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import cast
 
 from promptmill.core.stream.kafka.reader import LogReader
@@ -37,7 +37,7 @@ class Log:
 class Table:
     """The first prompt of partition 0 is in the table."""
 
-    next_offset, in_table = 1, 1
+    next_offset, in_table, partitions = 1, 1, 2
 
     def next_prompt_offsets(self) -> dict[int, int]:
         return {0: 1}
@@ -47,7 +47,12 @@ class Table:
 
     def published(self, run: str) -> Published:
         """One prompt, and none of another run."""
-        return Published(self.in_table if run == "test" else 0, {0: self.next_offset})
+        count = self.in_table if run == "test" else 0
+        return Published(count, {0: self.next_offset}, self.partitions)
+
+    def stored(self, run: str, ids: Collection[str]) -> set[str]:
+        """The first prompt of partition 0."""
+        return self.prompt_ids(run) & set(ids)
 
     def settled(self, run: str) -> Settled:
         raise NotImplementedError
@@ -83,3 +88,15 @@ async def test_the_count_forgets_what_the_table_has_taken() -> None:
     assert await published.refresh() == 4
     assert published._coming == {pid("d"): (1, 0)}
     assert log.asked == [{0: 1}, {0: 3, 1: 2}, {0: 4, 1: 3}]
+
+
+async def test_a_stored_prompt_in_an_added_partition_counts_once() -> None:
+    """No row is stored of such a partition, so its messages never fall behind the table."""
+    log, table = Log(), Table()
+    table.partitions = 1
+    log.messages = {0: [encode(prompt("a"))], 1: [encode(prompt("a")), encode(prompt("b"))]}
+    published = PublishedCount(table, cast("LogReader", log), TOPIC, "test")
+    assert await published.refresh() == 2, "b is still to be moved"
+    table.in_table, table.next_offset = 2, 2
+    table.prompt_ids = lambda run: {pid(text, run) for text in "ab"}  # type: ignore[method-assign]
+    assert await published.refresh() == 2

@@ -75,10 +75,12 @@ class RunCount:
     Attributes:
         prompts: of the run; of dead letters, those with an open one.
         next_offsets: by shard; shards that have stored nothing are left out.
+        partitions: of the layout; 0 while there is no table.
     """
 
     prompts: int
     next_offsets: Mapping[int, int]
+    partitions: int = 0
 
 
 class DeltaReader:
@@ -120,7 +122,7 @@ class DeltaReader:
         if any(count is None for count in counts):
             return None
         known = {shard: offset for shard, offset in offsets.items() if offset is not None}
-        return RunCount(sum(count or 0 for count in counts), known)
+        return RunCount(sum(count or 0 for count in counts), known, len(shards))
 
     def snapshot(self, name: TableName) -> Snapshot | None:
         """The table now; ``None`` while no sink has made it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,6 +12,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from promptmill.core.errors import Misconfigured, Unavailable
 from promptmill.core.stream.kafka.clients import admin_client, log_consumer
+from promptmill.core.stream.kafka.cluster import LOOK_PAUSE_S, LOOKS
 from promptmill.core.stream.lost import LogCheck
 from promptmill.core.stream.ports import Delivery, Partition
 
@@ -63,11 +65,17 @@ class LogReader:
         """All partitions of these topics.
 
         Raises:
-            Misconfigured: a topic does not exist.
+            Misconfigured: a topic does not exist, looked for three times.
         """
-        described = await self._answer(self._admin.describe_topics(sorted(topics)))
-        found = {topic["topic"]: topic["partitions"] for topic in described}
-        if missing := sorted(name for name in topics if not found.get(name)):
+        for look in range(LOOKS):
+            described = await self._answer(self._admin.describe_topics(sorted(topics)))
+            found = {topic["topic"]: topic["partitions"] for topic in described}
+            missing = sorted(name for name in topics if not found.get(name))
+            if not missing:
+                break
+            if look < LOOKS - 1:
+                await asyncio.sleep(LOOK_PAUSE_S)
+        if missing:
             raise Misconfigured(
                 f"Kafka at {self._bootstrap} has no topic {', '.join(missing)}: create the topics "
                 f"with 'promptmill up', or point PROMPTMILL_KAFKA at the right cluster"
