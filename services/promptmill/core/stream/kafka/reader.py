@@ -18,6 +18,9 @@ from promptmill.core.stream.ports import Delivery, Partition
 
 Answer = TypeVar("Answer")
 
+COORDINATOR_LOOKS = 10
+"""A coordinator that is still loading its offsets, on a new cluster for one, answers nothing."""
+
 POLL_MS = 200
 MAX_RECORDS = 2_000
 
@@ -98,14 +101,19 @@ class LogReader:
     ) -> dict[Partition, int]:
         """Next offset of the group, by partition; those without a commit are left out."""
         wanted = [TopicPartition(*partition) for partition in partitions]
-        offsets = self._admin.list_consumer_group_offsets(group, partitions=wanted)
-        try:
-            found = await self._answer(offsets)
-        except GroupCoordinatorNotAvailableError:  # no group has ever joined: nothing to ask
-            return {}
-        if missing := [str(Partition(*p)) for p in wanted if p not in found]:
-            raise Unavailable(f"the coordinator did not answer for {', '.join(missing)}")
-        return {Partition(*p): at.offset for p, at in found.items() if at.offset >= 0}
+        missing: list[str] = []
+        for look in range(COORDINATOR_LOOKS):
+            offsets = self._admin.list_consumer_group_offsets(group, partitions=wanted)
+            try:
+                found = await self._answer(offsets)
+            except GroupCoordinatorNotAvailableError:  # no group has ever joined: nothing to ask
+                return {}
+            missing = [str(Partition(*p)) for p in wanted if p not in found]
+            if not missing:
+                return {Partition(*p): at.offset for p, at in found.items() if at.offset >= 0}
+            if look < COORDINATOR_LOOKS - 1:
+                await asyncio.sleep(LOOK_PAUSE_S)
+        raise Unavailable(f"the coordinator did not answer for {', '.join(missing)}")
 
     async def lags(self, groups: Mapping[str, Collection[str]]) -> dict[str, int]:
         """Messages that each group has not committed, on the topics that belong to it.
