@@ -7,17 +7,20 @@ field names below. Secrets are read from the environment only and are never prin
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from promptmill.core.errors import Misconfigured
 
 _SCHEMES: Final = {"s3a": "s3", "s3n": "s3"}
 """Names that Hadoop has for the same object store."""
@@ -97,3 +100,25 @@ def config_file() -> Path:
 def load_settings(**flags: Any) -> Settings:
     """Settings with the given flags on top; a flag that is ``None`` was not given."""
     return Settings(**{name: value for name, value in flags.items() if value is not None})
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def checked_settings(kind: type[SettingsT]) -> SettingsT:
+    """The settings of this process.
+
+    Raises:
+        Misconfigured: the environment or the settings file holds a wrong value.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        finding = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in finding["loc"])
+        raise Misconfigured(
+            f"the setting {name} is {finding['input']!r}: {finding['msg']}; correct "
+            f"PROMPTMILL_{name.upper()} or the settings file"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"the settings file is not valid TOML: {error}; correct it") from error

@@ -6,10 +6,9 @@ They belong to topics, so every process of a pipeline should be given the same:
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.settings import Settings
+from promptmill.core.settings import Settings, checked_settings
 from promptmill.flow.marks import MIB, Marks
 from promptmill_schemas import TOPICS
 
@@ -57,12 +56,4 @@ def load_marks() -> dict[str, Marks]:
     Raises:
         Misconfigured: the environment or the settings file holds a wrong value.
     """
-    try:
-        return FlowSettings().marks()
-    except ValidationError as error:
-        finding = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in finding["loc"])
-        raise Misconfigured(
-            f"the setting {name} is {finding['input']!r}: {finding['msg']}; correct "
-            f"PROMPTMILL_{name.upper()} or the settings file"
-        ) from error
+    return checked_settings(FlowSettings).marks()

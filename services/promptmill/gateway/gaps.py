@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptmill.core.errors import Unavailable
 from promptmill.core.sinks.delta.gaps import GapTable
 from promptmill.core.sinks.delta.reader import DeltaReader
 from promptmill.core.sinks.tables import TABLES
@@ -19,7 +17,6 @@ from promptmill.gateway.settings import GatewaySettings
 from promptmill_schemas.documents import FLOW
 
 STORE = "store"
-PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +79,11 @@ async def find_lost(settings: GatewaySettings, reader: LogReader, store: str) ->
         if stage == STORE:
             positions = await asyncio.to_thread(_stored, settings, store, partitions)
         else:
-            positions = await _committed(reader, settings.group(stage), partitions)
+            positions = await reader.committed(settings.group(stage), partitions)
         bounds = await reader.bounds(partitions)
         accepted = await asyncio.to_thread(GapTable(store).read, stage)
         found += _lost(stage, positions, bounds, accepted)
     return found
-
-
-async def _committed(
-    reader: LogReader, group: str, partitions: Collection[Partition]
-) -> dict[Partition, int]:
-    """Where the group stands, asked again while its coordinator is loading or moving."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return await reader.committed(group, partitions)
-        except Unavailable:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.5)
 
 
 def _stored(

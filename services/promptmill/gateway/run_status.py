@@ -8,9 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from promptmill.core.errors import Unavailable
-from promptmill.core.stream.dead_letters import prompt_of
 from promptmill.core.stream.kafka.reader import LogReader
-from promptmill.core.stream.lost import LogCheck
 from promptmill.core.telemetry.registry import WorkerInfo
 from promptmill.flow.board import LagBoard
 from promptmill.flow.lags import TopicLag
@@ -19,6 +17,7 @@ from promptmill.flow.settings import load_marks
 from promptmill.gateway.addresses import Addresses
 from promptmill.gateway.books import Books
 from promptmill.gateway.gaps import stored_log_check
+from promptmill.gateway.published import PublishedCount
 from promptmill.gateway.settings import GatewaySettings
 from promptmill.gateway.workers import alive_workers
 from promptmill_schemas.documents import FLOW
@@ -98,65 +97,6 @@ class RunStatus:
         counts = asdict(self)
         stages, topics = counts.pop("stages"), counts.pop("topics")
         return {**counts, "settled": self.settled, "stages": stages, "topics": topics}
-
-
-class PublishedCount:
-    """How many prompts of a run are published: those in the store's table, and those on the way.
-
-    A prompt that was published again counts twice until the store has read its second message.
-
-    Args:
-        topic: full name of the topic of prompts.
-        check: passes over accepted gaps between the table's end and the topic's beginning.
-    """
-
-    def __init__(
-        self,
-        books: Books,
-        reader: LogReader,
-        topic: str,
-        run: str,
-        check: LogCheck | None = None,
-    ) -> None:
-        self._books = books
-        self._reader = reader
-        self._topic = topic
-        self._check = check
-        self._run = run
-        self._positions: dict[int, int] = {}
-        self._coming: dict[str, tuple[int, int]] = {}
-        """By id, partition and offset of prompts that the table may lack."""
-
-    async def refresh(self) -> int:
-        """Everything that was acknowledged before this call."""
-        table = await asyncio.to_thread(self._books.published, self._run)
-        for partition, offset in table.next_offsets.items():
-            self._positions[partition] = max(offset, self._positions.get(partition, 0))
-        await self._read_on()
-        await self._forget_stored_strays(table.partitions)
-        table = await asyncio.to_thread(self._books.published, self._run)
-        begins = table.next_offsets
-        self._coming = {p: at for p, at in self._coming.items() if at[1] >= begins.get(at[0], 0)}
-        return table.prompts + len(self._coming)
-
-    async def _read_on(self) -> None:
-        async for batch in self._reader.read(self._topic, self._positions, self._check):
-            for delivery in batch:
-                prompt = prompt_of(delivery.value)
-                if prompt is not None and prompt.run == self._run:
-                    at = delivery.partition.number, delivery.offset
-                    self._coming[prompt.prompt_id] = at
-                self._positions[delivery.partition.number] = delivery.offset + 1
-
-    async def _forget_stored_strays(self, partitions: int) -> None:
-        """Of prompts in partitions beyond the layout, no row is stored: look for them by id.
-
-        Somebody else's producer has put them there; they are moved to where they belong.
-        """
-        strays = {p for p, (number, _) in self._coming.items() if 0 < partitions <= number}
-        if strays:
-            stored = await asyncio.to_thread(self._books.stored, self._run, strays)
-            self._coming = {p: at for p, at in self._coming.items() if p not in stored}
 
 
 class StatusReader:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
+from pydantic import Field
 
-from pydantic import Field, ValidationError
-
-from promptmill.core.errors import Misconfigured
-from promptmill.core.settings import Settings
+from promptmill.core.settings import Settings, checked_settings
 from promptmill_schemas import Topic
 
 
@@ -35,14 +32,4 @@ def load() -> GatewaySettings:
     Raises:
         Misconfigured: the environment or the settings file holds a wrong value.
     """
-    try:
-        return GatewaySettings()
-    except ValidationError as error:
-        finding = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in finding["loc"])
-        raise Misconfigured(
-            f"the setting {name} is {finding['input']!r}: {finding['msg']}; correct "
-            f"PROMPTMILL_{name.upper()} or the settings file"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"the settings file is not valid TOML: {error}; correct it") from error
+    return checked_settings(GatewaySettings)

@@ -9,8 +9,7 @@ from promptmill.core.stream.kafka.reader import LogReader
 from promptmill.core.stream.lost import LogCheck
 from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.gateway.books import Published, Settled
-from promptmill.gateway.published import PublishedPrompts
-from promptmill.gateway.run_status import PublishedCount
+from promptmill.gateway.published import PublishedCount, PublishedPrompts
 from promptmill_schemas import encode
 from support.store import pid, prompt
 

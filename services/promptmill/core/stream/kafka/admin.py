@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -18,7 +19,7 @@ _PAUSE_S = 0.1
 class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has no types
     """aiokafka's admin client; it waits for a controller while the metadata name none.
 
-    The library raises ``AttributeError`` then, which nobody takes for an error of Kafka.
+    The library raises ``AttributeError`` then, which callers do not handle as a Kafka error.
 
     Args:
         controller_within_s: how long it waits.
@@ -39,10 +40,8 @@ class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has 
         while True:
             controller = self._client.cluster.controller
             if controller is not None:
-                try:
+                with suppress(NotControllerError):
                     return await self._send_request_to_node(controller.nodeId, request)
-                except NotControllerError:
-                    controller = None
             if time.monotonic() > deadline:
                 hosts = ", ".join(f"{host}:{port}" for host, port, _ in self._client.hosts)
                 raise KafkaConnectionError(

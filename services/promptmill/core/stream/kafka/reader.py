@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -12,14 +13,16 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from promptmill.core.errors import Misconfigured, Unavailable
 from promptmill.core.stream.kafka.clients import admin_client, log_consumer
-from promptmill.core.stream.kafka.cluster import LOOK_PAUSE_S, LOOKS
+from promptmill.core.stream.kafka.cluster import count_partitions
 from promptmill.core.stream.lost import LogCheck
 from promptmill.core.stream.ports import Delivery, Partition
 
 Answer = TypeVar("Answer")
 
-COORDINATOR_LOOKS = 10
-"""A coordinator that is still loading its offsets, on a new cluster for one, answers nothing."""
+COORDINATOR_WITHIN_S = 20.0
+"""A coordinator that is moving or still loading, on a new cluster for one, answers nothing."""
+
+COORDINATOR_PAUSE_S = 0.5
 
 POLL_MS = 200
 MAX_RECORDS = 2_000
@@ -70,24 +73,8 @@ class LogReader:
         Raises:
             Misconfigured: a topic does not exist, looked for three times.
         """
-        for look in range(LOOKS):
-            described = await self._answer(self._admin.describe_topics(sorted(topics)))
-            found = {topic["topic"]: topic["partitions"] for topic in described}
-            missing = sorted(name for name in topics if not found.get(name))
-            if not missing:
-                break
-            if look < LOOKS - 1:
-                await asyncio.sleep(LOOK_PAUSE_S)
-        if missing:
-            raise Misconfigured(
-                f"Kafka at {self._bootstrap} has no topic {', '.join(missing)}: create the topics "
-                f"with 'promptmill up', or point PROMPTMILL_KAFKA at the right cluster"
-            )
-        return [
-            Partition(name, number)
-            for name in sorted(found)
-            for number in sorted(partition["partition"] for partition in found[name])
-        ]
+        counts = await self._answer(count_partitions(self._admin, self._bootstrap, topics))
+        return [Partition(name, n) for name in sorted(counts) for n in range(counts[name])]
 
     async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
         """First offset and the one after the last, by partition."""
@@ -101,8 +88,8 @@ class LogReader:
     ) -> dict[Partition, int]:
         """Next offset of the group, by partition; those without a commit are left out."""
         wanted = [TopicPartition(*partition) for partition in partitions]
-        missing: list[str] = []
-        for look in range(COORDINATOR_LOOKS):
+        deadline = time.monotonic() + COORDINATOR_WITHIN_S
+        while True:
             offsets = self._admin.list_consumer_group_offsets(group, partitions=wanted)
             try:
                 found = await self._answer(offsets)
@@ -111,9 +98,9 @@ class LogReader:
             missing = [str(Partition(*p)) for p in wanted if p not in found]
             if not missing:
                 return {Partition(*p): at.offset for p, at in found.items() if at.offset >= 0}
-            if look < COORDINATOR_LOOKS - 1:
-                await asyncio.sleep(LOOK_PAUSE_S)
-        raise Unavailable(f"the coordinator did not answer for {', '.join(missing)}")
+            if time.monotonic() > deadline:
+                raise Unavailable(f"the coordinator did not answer for {', '.join(missing)}")
+            await asyncio.sleep(COORDINATOR_PAUSE_S)
 
     async def lags(self, groups: Mapping[str, Collection[str]]) -> dict[str, int]:
         """Messages that each group has not committed, on the topics that belong to it.
