@@ -25,6 +25,7 @@ import psutil
 import redis
 from aiokafka.errors import KafkaError
 
+from promptmill.flow.board import FlowKeys
 from promptmill.local.stack import attach, down, up
 from support.chaos.audit import Audit
 from support.chaos.plant import Plant
@@ -209,9 +210,9 @@ class PressureRun:
     def _kill_reader(self, plant: Plant) -> None:
         """SIGKILL for the worker that holds the lease of the lags, or else for any other."""
         with redis.Redis.from_url(plant.site.redis, decode_responses=True) as client:
-            stored: Any = client.hgetall("promptmill:{pressure.flow}:lease")
+            holder_id = client.get(FlowKeys("pressure.").lease)
         others = [worker for worker in plant.workers if worker.stage != "store"]
-        holder = next((w for w in others if f"-{w.pid}" in str(stored)), None)
+        holder = next((w for w in others if f"-{w.pid}" in str(holder_id)), None)
         victim = holder or others[0]
         self._say(
             f"kill {victim.name}, {'which measures the lags' if holder else 'not the reader'}"
@@ -249,7 +250,7 @@ class PressureRun:
 
     async def _look_at_lags(self, plant: Plant) -> None:
         done = await asyncio.to_thread(read_positions, plant.store, plant.prefix, plant.partitions)
-        self._stored = sum(done.values())
+        self._stored = sum(done[at] for at in done if at[0] in (RECORDS, REJECTS))
         for topic in (RECORDS, REJECTS):
             self._note_lag(plant, topic, done)
         for stage, topic in INPUTS.items():
