@@ -100,8 +100,8 @@ async def run_worker(settings: StageSettings, build: Build) -> None:
         tune_garbage_collection()
         _watch(metrics, worker.runner)
         if settings.redis:
-            registration = _registration(settings, worker, metrics, health, server.url)
-            await shutdown.enter("registry", registration)
+            entry = registration(settings, worker, metrics, health, server.url)
+            await shutdown.enter("registry", entry)
         await _serve(worker.runner, health, stop)
 
 
@@ -189,9 +189,10 @@ def _watch(metrics: StageMetrics, runner: Runner) -> None:
     metrics.watch("partitions", "partitions assigned to this worker", lambda: len(runner.assigned))
 
 
-def _registration(
+def registration(
     settings: StageSettings, worker: Worker, metrics: StageMetrics, health: Health, url: str
 ) -> Registration:
+    """The worker's entry in the registry, which is refreshed while it is open."""
     identity = worker_id(settings.stage)
 
     def info() -> WorkerInfo:
@@ -208,6 +209,7 @@ def _registration(
             url=url,
             schema_version=SCHEMA_VERSION,
             held=worker.held(),
+            partitions=len(worker.runner.assigned),
         )
 
     return Registration(settings.redis, settings.topic_prefix, info(), info)

@@ -32,13 +32,16 @@ class StageStatus:
 
     Attributes:
         lag: messages that its group has not finished.
-        workers: how many are alive; ``None``, as the next two, when the registry is away.
+        workers: how many are alive; ``None``, as all that follow, when the registry is away.
         in_flight: messages at work.
         rate: messages finished a second.
         held: why backpressure lets its workers take no new work, each reason once; empty when it
             does not.
         schema_versions: versions of the contracts that its workers read; more than one during an
             upgrade, 0 for workers that do not say.
+        partitions: that its workers hold, as far as they say.
+        idle: workers that hold no partition and receive nothing, by id: there are more of them
+            than partitions.
     """
 
     lag: int
@@ -47,6 +50,8 @@ class StageStatus:
     rate: float | None = None
     schema_versions: tuple[int, ...] | None = None
     held: tuple[str, ...] | None = None
+    partitions: int | None = None
+    idle: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +170,11 @@ class StatusReader:
             for stage in STAGES
         }
         lags = await self._reader.lags(groups)
-        return {s: _stage(s, lags[self._settings.group(s)], workers) for s in STAGES}
+        return {s: stage_status(s, lags[self._settings.group(s)], workers) for s in STAGES}
 
 
-def _stage(stage: str, lag: int, workers: Sequence[WorkerInfo] | None) -> StageStatus:
+def stage_status(stage: str, lag: int, workers: Sequence[WorkerInfo] | None) -> StageStatus:
+    """What the workers of a stage say, together; ``None``: nobody knows of any."""
     if workers is None:
         return StageStatus(lag)
     own = [worker for worker in workers if worker.stage == stage]
@@ -179,6 +185,8 @@ def _stage(stage: str, lag: int, workers: Sequence[WorkerInfo] | None) -> StageS
         rate=round(sum(worker.rate for worker in own), 3),
         schema_versions=tuple(sorted({worker.schema_version for worker in own})),
         held=tuple(sorted({worker.held for worker in own} - {""})),
+        partitions=sum(max(0, worker.partitions) for worker in own),
+        idle=tuple(sorted(worker.id for worker in own if worker.is_idle)),
     )
 
 

@@ -39,7 +39,7 @@ def show_status(run: str, wait_s: float | None, *, as_json: bool) -> int:
         print_bytes(verdict(status).encode())
         console = Console()
         console.print(as_table(status), topics_table(status))
-        for line in held_lines(status):
+        for line in (*held_lines(status), *idle_lines(status)):
             console.print(line, markup=False)
     return NOT_SETTLED if wait_s is not None and not status.settled else 0
 
@@ -77,7 +77,7 @@ def _progress(run: str) -> Iterator[Callable[[RunStatus], None]]:
 def as_table(status: RunStatus) -> Table:
     """The stages, one a row."""
     table = Table()
-    for name in ("", "lag", "workers", "in flight", "rate /s", "schema"):
+    for name in ("", "lag", "workers", "partitions", "in flight", "rate /s", "schema"):
         table.add_column(name, justify="left" if not name else "right")
     for name, stage in status.stages.items():
         table.add_row(name, *_cells(stage))
@@ -85,10 +85,13 @@ def as_table(status: RunStatus) -> Table:
 
 
 def _cells(stage: StageStatus) -> list[str]:
-    values = (stage.lag, stage.workers, stage.in_flight, stage.rate)
+    values = (stage.lag, stage.workers, stage.partitions, stage.in_flight, stage.rate)
+    lag, workers, *rest = ("?" if value is None else f"{value:,}" for value in values)
+    if stage.idle:
+        workers += f" ({len(stage.idle)} idle)"
     versions = stage.schema_versions
     schema = "?" if versions is None else ", ".join(map(str, versions))
-    return [*("?" if value is None else f"{value:,}" for value in values), schema]
+    return [lag, workers, *rest, schema]
 
 
 def topics_table(status: RunStatus) -> Table:
@@ -114,6 +117,16 @@ def held_lines(status: RunStatus) -> list[str]:
         f"{name} is held: {reason}"
         for name, stage in status.stages.items()
         for reason in stage.held or ()
+    ]
+
+
+def idle_lines(status: RunStatus) -> list[str]:
+    """Which workers hold no partition, and what to do about it."""
+    return [
+        f"{name} has workers without a partition, which receive nothing: {', '.join(stage.idle)}; "
+        "run no more workers than the topic has partitions"
+        for name, stage in status.stages.items()
+        if stage.idle
     ]
 
 

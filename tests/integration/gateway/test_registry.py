@@ -1,13 +1,22 @@
-"""Workers of other versions report to the same registry."""
+"""What workers say of themselves in the registry, also those of other versions."""
 
 from __future__ import annotations
+
+import asyncio
+import time
 
 import orjson
 import pytest
 from redis.asyncio import Redis
 
+from promptmill.core.lifecycle import Worker, registration
+from promptmill.core.stream.ports import Partition
+from promptmill.core.telemetry.health import Health
+from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.core.telemetry.registry import read_workers, registry_key
+from promptmill.store.settings import StoreSettings
 from promptmill_schemas import SCHEMA_VERSION
+from support.waiting import eventually
 
 pytestmark = pytest.mark.real
 
@@ -42,3 +51,31 @@ async def test_entries_of_other_versions_are_read_as_far_as_they_are_understood(
     assert found.keys() == {"newer", "older"}
     assert found["newer"].schema_version == SCHEMA_VERSION + 1
     assert (found["older"].schema_version, found["older"].rate) == (0, 1.5)
+    assert (found["newer"].partitions, found["newer"].is_idle) == (-1, False)
+
+
+class Loop:
+    """A loop that holds these partitions."""
+
+    in_flight = waiting = 0
+
+    def __init__(self, *assigned: Partition) -> None:
+        self.joined = asyncio.Event()
+        self.assigned = assigned
+
+    def stop(self, deadline: object = None) -> None: ...
+
+    async def run(self) -> None: ...
+
+
+@pytest.mark.parametrize("count", [0, 3])
+async def test_a_worker_says_how_many_partitions_it_holds(
+    redis_url: str, unique: str, count: int
+) -> None:
+    settings = StoreSettings(redis=redis_url, topic_prefix=unique)
+    worker = Worker(Loop(*(Partition("records", number) for number in range(count))))
+    metrics, health = StageMetrics("store", time.monotonic), Health(lambda: "")
+    health.set_ready()
+    async with registration(settings, worker, metrics, health, "http://here"):
+        (found,) = await eventually(lambda: read_workers(redis_url, unique))
+    assert (found.partitions, found.is_idle) == (count, count == 0)

@@ -107,10 +107,29 @@ def test_in_flight_and_rate_are_those_of_the_living_workers(
             key = f"promptmill:{place.prefix}worker:w{number}"
             redis.set(key, orjson.dumps(worker), ex=60)
         stages = promptmill("status", "--run", "test", "--json").json["stages"]
-    held = {"schema_versions": [0], "held": ["scored: too many"]}
+    held = {"schema_versions": [0], "held": ["scored: too many"], "partitions": 0, "idle": []}
     assert stages["reward"] == {"lag": 0, "workers": 2, "in_flight": 3, "rate": 3.0} | held
-    none: dict[str, list[object]] = {"schema_versions": [], "held": []}
+    none = {"schema_versions": [], "held": [], "partitions": 0, "idle": []}
     assert stages["instruct"] == {"lag": 0, "workers": 0, "in_flight": 0, "rate": 0} | none
+
+
+def test_workers_without_partitions_are_marked(promptmill: Promptmill, place: Place) -> None:
+    workers = [
+        {"id": "busy", "ready": True, "partitions": 4},
+        {"id": "idle", "ready": True, "partitions": 0},
+        {"id": "starting", "ready": False, "partitions": 0},
+        {"id": "older", "ready": True},
+    ]
+    with Redis.from_url(place.stack.redis) as redis:
+        for worker in workers:
+            key = f"promptmill:{place.prefix}worker:{worker['id']}"
+            redis.set(key, orjson.dumps({"stage": "reward"} | worker), ex=600)
+        stage = promptmill("status", "--run", "test", "--json").json["stages"]["reward"]
+        shown = promptmill("status", "--run", "test").out
+    assert (stage["workers"], stage["partitions"], stage["idle"]) == (4, 4, ["idle"])
+    row = next(line for line in shown.splitlines() if "│ reward" in line)
+    assert [cell.strip() for cell in row.split("│")[3:5]] == ["4 (1 idle)", "4"]
+    assert "reward has workers without a partition, which receive nothing: idle;" in shown
 
 
 def test_topics_are_shown_with_their_lags_and_marks(
@@ -140,7 +159,8 @@ def test_without_redis_the_books_are_still_exact(
     place.send(PROMPTS, prompt("a"))
     assert books(promptmill) == (1, 0, 0, 0, 1, False)
     stages = promptmill("status", "--run", "test", "--json").json["stages"]
-    away = dict.fromkeys(("workers", "in_flight", "rate", "schema_versions", "held"))
+    silent = ("workers", "in_flight", "rate", "schema_versions", "held", "partitions", "idle")
+    away = dict.fromkeys(silent)
     assert stages["instruct"] == {"lag": 1} | away
 
 

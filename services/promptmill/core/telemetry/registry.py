@@ -39,6 +39,7 @@ class WorkerInfo:
         url: of its health endpoint.
         schema_version: the latest version of the contracts that it reads; 0 when it does not say.
         held: why backpressure lets it take no new work, in words; empty when it does not.
+        partitions: how many it holds; -1 when it does not say.
     """
 
     stage: str
@@ -53,6 +54,12 @@ class WorkerInfo:
     url: str = ""
     schema_version: int = 0
     held: str = ""
+    partitions: int = -1
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has joined its group and got no partition: it will receive nothing."""
+        return self.ready and self.partitions == 0
 
 
 def worker_id(stage: str) -> str:
