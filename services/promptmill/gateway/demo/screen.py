@@ -135,7 +135,7 @@ def next_steps(home: Path, instruct: Path, reward: Path) -> str:
             "promptmill status --run mine --wait 300",
             "promptmill tail --run mine",
             "promptmill export --run mine --format jsonl --out mine.jsonl",
-            "kill %1; wait %1",
+            "kill $!; wait $!",
             "promptmill down",
         ]
     )
