@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from promptmill.local.stack import StackInfo
+from promptmill.devstack.stack import StackInfo
 from support.stack import flush, running_stack, unique_name
 
 settings.register_profile("fast", max_examples=15)

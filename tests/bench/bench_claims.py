@@ -35,18 +35,17 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from promptmill.core.gates.base import Claim, Claimed, RecordKey
-from promptmill.core.gates.bulk import SeenKeys, plan
-from promptmill.core.gates.decisions import Decisions
-from promptmill.core.gates.layout import Layout, bits_for
-from promptmill.core.gates.redis import RedisGate
-from promptmill.core.gates.redis_session import Session
-from promptmill.core.gates.redis_state import BATCH
-from promptmill.core.gates.sketch import BAND_BYTES, BANDS, SIGNATURE_BYTES, Sketch
-from promptmill.core.lifecycle import tune_garbage_collection
-from promptmill.filter.stored import BLOCK_ROWS
-from promptmill.local.ports import free_port
-from promptmill.local.redis import RedisServer
+from promptmill.dedup.bulk import SeenKeys, plan
+from promptmill.dedup.layout import Layout, bits_for
+from promptmill.dedup.near import BAND_BYTES, BANDS, SIGNATURE_BYTES, Sketch
+from promptmill.dedup.ports import Claim, Claimed, Decisions, RecordKey
+from promptmill.dedup.redis import RedisGate
+from promptmill.dedup.session import Session
+from promptmill.dedup.state import BATCH
+from promptmill.devstack.ports import free_port
+from promptmill.devstack.redis import RedisServer
+from promptmill.filter.published import BLOCK_ROWS
+from promptmill.worker.lifecycle import tune_garbage_collection
 from promptmill_schemas.ids import digest
 from support.claims import Published, block
 

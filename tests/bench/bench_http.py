@@ -21,12 +21,12 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from promptmill.core.engines.base import GenerateRequest, GradeRequest
-from promptmill.core.engines.openai.generate import HttpGenerator
-from promptmill.core.engines.openai.grade import HttpGrader
-from promptmill.core.engines.openai.grade_reward import RewardForm
-from promptmill.core.engines.openai.options import HttpOptions
-from promptmill.core.lifecycle import tune_garbage_collection
+from promptmill.inference.http.generate import HttpGenerator
+from promptmill.inference.http.grade.grader import HttpGrader
+from promptmill.inference.http.grade.reward_model import RewardForm
+from promptmill.inference.http.options import HttpOptions
+from promptmill.inference.ports import GenerateRequest, GradeRequest
+from promptmill.worker.lifecycle import tune_garbage_collection
 from promptmill_schemas import Message, Sampling
 from support.bare_http import ASKED, QUESTION, Pace, bare_chat, in_flight, medians, ratio
 from support.fast_server import fast_server

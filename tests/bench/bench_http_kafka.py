@@ -35,8 +35,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from promptmill.core.stream.kafka.sender import KafkaSender
-from promptmill.local.ports import free_port
+from promptmill.devstack.ports import free_port
+from promptmill.kafka.sender import KafkaSender
 from promptmill_schemas import Message, Prompt, encode
 from promptmill_schemas.topics import PARTITIONS, PROMPTS, SCORED, TOPICS
 from support.bare_http import ASKED, QUESTION, Pace, bare_chat, in_flight, medians, ratio

@@ -29,15 +29,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import structlog
 
-from promptmill.core.lifecycle import tune_garbage_collection
-from promptmill.core.stream.kafka.sender import KafkaSender
-from promptmill.core.stream.kafka.source import KafkaSource
-from promptmill.core.stream.kafka.supervisor import LINGER_MS, MAX_BATCH_BYTES
-from promptmill.core.stream.loop import StreamLoop
-from promptmill.core.stream.offsets import OffsetTracker
-from promptmill.core.stream.outcome import Emit, Outcome, Outgoing
-from promptmill.core.stream.ports import Position
-from promptmill.core.stream.settings import LoopSettings
+from promptmill.kafka.consumer import KafkaSource
+from promptmill.kafka.producer_supervisor import LINGER_MS, MAX_BATCH_BYTES
+from promptmill.kafka.sender import KafkaSender
+from promptmill.stream.loop import StreamLoop
+from promptmill.stream.offsets import OffsetTracker
+from promptmill.stream.outcome import Emit, Outcome, Outgoing
+from promptmill.stream.ports import Position
+from promptmill.stream.settings import LoopSettings
+from promptmill.worker.lifecycle import tune_garbage_collection
 from support.kafka_topics import make_topics
 from support.streams import ECHOES, ITEMS, CountingProbe, Item
 from support.waiting import eventually

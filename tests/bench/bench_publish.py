@@ -32,10 +32,9 @@ from aiokafka import AIOKafkaProducer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from promptmill.core.stream.kafka.supervisor import LINGER_MS, MAX_BATCH_BYTES
-from promptmill.gateway.lines import Defaults, parse_line
-from promptmill.gateway.topics import topic_specs
-from promptmill.local.topics import ensure_topics
+from promptmill.cli.publish.lines import Defaults, parse_line
+from promptmill.kafka.producer_supervisor import LINGER_MS, MAX_BATCH_BYTES
+from promptmill.kafka.topics import ensure_topics, topic_specs
 from promptmill_schemas import encode
 from promptmill_schemas.topics import PROMPTS
 from support.stack import running_stack, unique_name
@@ -119,7 +118,7 @@ class Bench:
     def publish(self, file: Path, lines: int) -> Turn:
         arguments = ["publish", str(file), "--run", "bench", "--json"]
         receipts = ["--receipts", str(self._folder / "receipts")]
-        command = [sys.executable, "-m", "promptmill.gateway", *arguments, *receipts]
+        command = [sys.executable, "-m", "promptmill.cli", *arguments, *receipts]
         return timed(command, self._place(), lines)
 
     def _place(self) -> dict[str, str]:

@@ -24,11 +24,12 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from promptmill.core.sinks.base import COUNTED, Advance, Batch, TableName
-from promptmill.core.sinks.delta import DeltaReader, DeltaSink
-from promptmill.core.sinks.identity import Identity
-from promptmill.core.sinks.tables import TABLES
-from promptmill.gateway.store_books import StoreBooks
+from promptmill.cli.store_counts import StoreBooks
+from promptmill.lake.identity import Identity
+from promptmill.lake.ports import COUNTED, Advance, Batch, TableName
+from promptmill.lake.reader import DeltaReader
+from promptmill.lake.sink import DeltaSink
+from promptmill.lake.tables import TABLES
 from support.store import prompt
 
 RUN, SHARDS, ROWS, POLLS = "test", 48, 20_000, 10

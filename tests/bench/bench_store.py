@@ -31,15 +31,15 @@ from deltalake import DeltaTable, WriterProperties, write_deltalake
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from promptmill.core.lifecycle import tune_garbage_collection
-from promptmill.core.sinks.base import Advance, Batch, TableName
-from promptmill.core.sinks.delta import DeltaSink
-from promptmill.core.sinks.keys import words_of
-from promptmill.core.sinks.tables import TABLES, records
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.lake.ids import words_of
+from promptmill.lake.ports import Advance, Batch, TableName
+from promptmill.lake.sink import DeltaSink
+from promptmill.lake.tables import TABLES, records
 from promptmill.store.index import Entries, SettledIndex, State
 from promptmill.store.limits import SinkLimits
 from promptmill.store.plan import draw_up
+from promptmill.stream.ports import Delivery, Partition
+from promptmill.worker.lifecycle import tune_garbage_collection
 from promptmill_schemas import (
     AttributeScores,
     Generator,

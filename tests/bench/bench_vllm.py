@@ -31,18 +31,18 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import structlog
 import uvloop
 
-from promptmill.core.engines.vllm_environment import prepare_environment
-from promptmill.core.engines.vllm_generate import VllmGenerator
-from promptmill.core.lifecycle import tune_garbage_collection
-from promptmill.core.stage_settings import parse_settings
-from promptmill.core.stream.kafka.sender import KafkaSender
-from promptmill.core.stream.kafka.source import KafkaSource
-from promptmill.core.stream.loop import StreamLoop
-from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
-from promptmill.core.stream.ports import Sender, Source
+from promptmill.inference.vllm.environment import prepare_environment
+from promptmill.inference.vllm.generate import VllmGenerator
 from promptmill.instruct.settings import InstructSettings
 from promptmill.instruct.work import Instruct
-from promptmill.models.untrained import make_untrained_models
+from promptmill.kafka.consumer import KafkaSource
+from promptmill.kafka.sender import KafkaSender
+from promptmill.stream.loop import StreamLoop
+from promptmill.stream.ports import Sender, Source
+from promptmill.stream.stage_settings import parse_settings
+from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
+from promptmill.worker.lifecycle import tune_garbage_collection
+from promptmill_demo.models.untrained import make_untrained_models
 from promptmill_schemas import Prompt, encode
 from promptmill_schemas.topics import COMPLETIONS, DEAD_LETTERS, PROMPTS
 from support.bare_vllm import Bare, Load, Pace, bare_process

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from promptmill.core.errors import Unavailable
-from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.kafka.sender import KafkaSender
+from promptmill.runtime.errors import Unavailable
 from support.chaos.plant import Plant
 from support.chaos.site import Site
 from support.chaos.topic_log import RECORDS

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from promptmill.core.engines.script import KILLER_MARK
+from promptmill.inference.scripted import KILLER_MARK
 from promptmill_schemas import Message, Prompt
 from support.chaos.audit import Audit
 from support.chaos.plant import Plant

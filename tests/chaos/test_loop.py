@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from promptmill.core.stream.kafka import source as kafka_source
-from promptmill.core.stream.memory import MemorySender, MemorySource
-from promptmill.core.stream.outcome import Outcome
-from promptmill.core.stream.ports import Partition, Position
+from promptmill.kafka import consumer as kafka_source
+from promptmill.stream.outcome import Outcome
+from promptmill.stream.ports import Partition, Position
+from promptmill.testing.broker import MemorySender, MemorySource
 from support.chaos.rigs import InMemory, OnKafka
 from support.chaos.site import Site
 from support.kafka_topics import make_topics

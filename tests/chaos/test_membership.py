@@ -10,7 +10,7 @@ from itertools import count, pairwise
 
 import pytest
 
-from promptmill.core.stream.outcome import Outcome
+from promptmill.stream.outcome import Outcome
 from support.chaos.plant import Plant
 from support.chaos.rigs import OnKafka
 from support.chaos.site import Site

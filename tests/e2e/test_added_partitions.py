@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from promptmill.core.stream.layout import Layout
+from promptmill.stream.layout import Layout
 from promptmill_schemas import TOPICS, encode
 from support.chaos.prompts import prompts
 from support.kafka_topics import add_partitions, put

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from promptmill.models.untrained import make_untrained_models
+from promptmill_demo.models.untrained import make_untrained_models
 from support.pipeline import Pipeline, receipts, write_prompts
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(420)]

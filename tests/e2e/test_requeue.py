@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiokafka.errors import KafkaError
 
-from promptmill.local.stack import find
+from promptmill.devstack.stack import find
 from support.lost_prompts import consume_in_vain, delete_log
 from support.pipeline import OUTCOMES, Pipeline, receipts, write_prompts
 from support.waiting import eventually_now

@@ -11,12 +11,13 @@ from urllib.request import urlopen
 
 import pytest
 
-from promptmill.core.sinks.base import Advance, Batch, TableName
-from promptmill.core.sinks.delta import DeltaReader, DeltaSink
-from promptmill.core.sinks.identity import Identity
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.telemetry.registry import read_workers
-from promptmill.local.stack import StackInfo, find
+from promptmill.devstack.stack import StackInfo, find
+from promptmill.lake.identity import Identity
+from promptmill.lake.ports import Advance, Batch, TableName
+from promptmill.lake.reader import DeltaReader
+from promptmill.lake.sink import DeltaSink
+from promptmill.lake.tables import TABLES
+from promptmill.runtime.telemetry.registry import read_workers
 from support.lost_prompts import count_messages, forget_offsets
 from support.pipeline import Pipeline, receipts, write_prompts
 from support.store import record, rows

@@ -10,18 +10,18 @@ import orjson
 import pytest
 
 from golden.test_version_1 import FILES, contract_of, golden_bytes
-from promptmill.core.engines.scripted import Script, ScriptedGenerator, ScriptedGrader
-from promptmill.core.gates.memory import MemoryClaims, MemoryGate
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.stream.outcome import Emit, Outcome
-from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.filter.policy import Policy
 from promptmill.filter.work import Filter
+from promptmill.inference.scripted import Script, ScriptedGenerator, ScriptedGrader
 from promptmill.instruct.work import Instruct
+from promptmill.lake.ports import TableName
+from promptmill.lake.tables import TABLES
 from promptmill.reward.work import Reward
 from promptmill.store.index import SettledIndex
 from promptmill.store.plan import draw_up
+from promptmill.stream.outcome import Emit, Outcome
+from promptmill.stream.ports import Delivery, Partition
+from promptmill.testing.dedup import MemoryClaims, MemoryGate
 from promptmill_schemas import (
     Completion,
     Contract,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from promptmill.models.instruct import HIDDEN
+from promptmill_demo.models.instruct import HIDDEN
 
 LAYERS = 4
 WIDTHS = {"q_proj": 4 * 64, "k_proj": 2 * 64, "v_proj": 2 * 64}

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from promptmill.core.engines.vllm_config import make_config
-from promptmill.core.engines.vllm_environment import prepare_environment
-from promptmill.core.engines.vllm_options import VllmOptions
-from promptmill.core.engines.vllm_sampling import sampling_params
+from promptmill.inference.vllm.config import make_config
+from promptmill.inference.vllm.environment import prepare_environment
+from promptmill.inference.vllm.generate import sampling_params
+from promptmill.inference.vllm.options import VllmOptions
 from promptmill_schemas import Message, Prompt, Sampling
 from promptmill_schemas.ids import candidate_seed
 

@@ -9,17 +9,18 @@ from typing import Protocol
 
 import numpy as np
 
-from promptmill.core.gates.base import (
+from promptmill.dedup.ports import (
     TOKEN_DIGITS,
     Claim,
     Claimed,
     Decision,
+    Decisions,
+    Digests,
     Gate,
     RecordKey,
     Variant,
     Verdict,
 )
-from promptmill.core.gates.decisions import Decisions, Digests
 from promptmill_schemas.ids import digest
 
 POLICY = "test@1"

@@ -14,8 +14,8 @@ import orjson
 import pytest
 import structlog
 
-from promptmill.gateway import cli
-from promptmill.gateway.quiet import LIBRARIES
+from promptmill.cli import main as cli
+from promptmill.cli.output import LIBRARIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from promptmill.core.engines import process_group
-from promptmill.core.engines.base import GenerateRequest
-from promptmill.core.engines.vllm_generate import VllmGenerator
-from promptmill.core.errors import EngineDead
+from promptmill.inference.ports import GenerateRequest
+from promptmill.inference.vllm import process_group
+from promptmill.inference.vllm.generate import VllmGenerator
+from promptmill.runtime.errors import EngineDead
 from promptmill_schemas import Message, Sampling
 
 if TYPE_CHECKING:
-    from promptmill.core.engines.vllm_process import ProcessCore
+    from promptmill.inference.vllm.process import ProcessCore
 from support.waiting import eventually
 
 
@@ -27,7 +27,7 @@ def asked(seed: int, max_tokens: int = 24) -> GenerateRequest:
 
 def core_of(engine: VllmGenerator) -> ProcessCore:
     """The engine's core in processes of its own."""
-    from promptmill.core.engines.vllm_process import ProcessCore
+    from promptmill.inference.vllm.process import ProcessCore
 
     core = engine._model.core
     assert isinstance(core, ProcessCore)

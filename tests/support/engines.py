@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from promptmill.core.engines.base import (
+from promptmill.inference.ports import (
     Answer,
     GenerateRequest,
     GeneratorEngine,

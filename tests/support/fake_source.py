@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
-from promptmill.core.stream.ports import Delivery, Listener, Partition, Position
+from promptmill.stream.ports import Delivery, Listener, Partition, Position
 from promptmill_schemas import Contract, encode
 from support.store import PARTITIONS, table_of
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Protocol
 
-from promptmill.core.stream.flights.base import FlightLog
-from promptmill.core.stream.flights.memory import FlightEntries, MemoryFlights
-from promptmill.core.stream.flights.redis import RedisFlights
+from promptmill.stream.in_flight import FlightLog
+from promptmill.testing.in_flight import FlightEntries, MemoryFlights
+from promptmill.worker.in_flight import RedisFlights
 from support.stack import unique_name
 
 

@@ -7,12 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from promptmill.core.engines.base import GenerateRequest, GradeRequest
-from promptmill.core.engines.openai.form import GradeForm
-from promptmill.core.engines.openai.generate import HttpGenerator
-from promptmill.core.engines.openai.grade import HttpGrader
-from promptmill.core.engines.openai.grade_reward import RewardForm
-from promptmill.core.engines.openai.options import Api, HttpOptions
+from promptmill.inference.http.generate import HttpGenerator
+from promptmill.inference.http.grade.grader import GradeForm, HttpGrader
+from promptmill.inference.http.grade.reward_model import RewardForm
+from promptmill.inference.http.options import Api, HttpOptions
+from promptmill.inference.ports import GenerateRequest, GradeRequest
 from promptmill_schemas import Message, Sampling
 from support.bad_server import BadServer
 

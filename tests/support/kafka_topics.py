@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from promptmill.core.stream.kafka.clients import open_admin
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.kafka.client import open_admin
+from promptmill.stream.ports import Delivery, Partition
 
 Pairs: TypeAlias = Iterable[tuple[bytes | None, bytes]]
 

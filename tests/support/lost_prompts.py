@@ -6,7 +6,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from promptmill.core.stream.kafka.clients import open_admin
+from promptmill.kafka.client import open_admin
 from support.waiting import eventually
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from aiokafka.protocol.produce import ProduceRequest
 
-from promptmill.core.stream.kafka.producer import AbortableProducer
-from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.kafka.producer import AbortableProducer
+from promptmill.kafka.sender import KafkaSender
 
 OUT_OF_ORDER = 45
 NOT_ENOUGH_REPLICAS = 19

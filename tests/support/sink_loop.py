@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from promptmill.core.sinks.base import Sink, TableName
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.lost import Gap
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.lake.ports import Sink, TableName
+from promptmill.lake.tables import TABLES
 from promptmill.store.limits import SinkLimits
 from promptmill.store.plan import Burial
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
+from promptmill.stream.layout import Layout
+from promptmill.stream.lost_records import Gap
+from promptmill.stream.ports import Delivery, Partition
 from support.fake_source import FakeSource, Log, every_partition
 from support.store import AnyStore
 from support.waiting import eventually

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import redis
 
-from promptmill.local.servers import Servers
-from promptmill.local.stack import StackInfo, attach, down, up
+from promptmill.devstack.servers import Servers
+from promptmill.devstack.stack import StackInfo, attach, down, up
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from promptmill.core.sinks.base import Advance, Batch, Sink, Step, TableName, no_step
-from promptmill.core.sinks.delta import DeltaSink
-from promptmill.core.sinks.identity import Identity
-from promptmill.core.sinks.memory import MemorySink, MemoryStore
-from promptmill.core.sinks.tables import TABLES
+from promptmill.lake.identity import Identity
+from promptmill.lake.ports import Advance, Batch, Sink, Step, TableName, no_step
+from promptmill.lake.sink import DeltaSink
+from promptmill.lake.tables import TABLES
+from promptmill.testing.lake import MemorySink, MemoryStore
 from promptmill_schemas import (
     AttributeScores,
     Check,

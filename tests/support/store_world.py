@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from promptmill.core.stream.ports import Partition
+from promptmill.stream.ports import Partition
 from support.fake_source import Log
 from support.store import PARTITIONS, letter, pid, prompt, record, reject
 from support.store_audit import Expected

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.loop import StreamLoop
-from promptmill.core.stream.lost import ReadAccepted, nothing_accepted
-from promptmill.core.stream.offset_map import decode_map
-from promptmill.core.stream.outcome import Emit, Outcome, Outgoing
-from promptmill.core.stream.ports import Delivery, Partition, Position, Sender, Source
-from promptmill.core.stream.settings import LoopSettings
+from promptmill.stream.layout import Layout
+from promptmill.stream.loop import StreamLoop
+from promptmill.stream.lost_records import ReadAccepted, nothing_accepted
+from promptmill.stream.offsets import decode_map
+from promptmill.stream.outcome import Emit, Outcome, Outgoing
+from promptmill.stream.ports import Delivery, Partition, Position, Sender, Source
+from promptmill.stream.settings import LoopSettings
 from promptmill_schemas import Contract, DeadLetter, Topic, decode
 from promptmill_schemas.topics import DEAD_LETTERS
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from promptmill.core.errors import Poison
-from promptmill.core.gates.base import TOKEN_DIGITS, Claim
+from promptmill.dedup.ports import TOKEN_DIGITS, Claim
 from promptmill.filter.answers import Answer, Selection, possible, ranked, selections
 from promptmill.filter.content import Conversation, decision_id
 from promptmill.filter.policy import Policy
+from promptmill.runtime.errors import Poison
 from promptmill_schemas import GradedCandidate, Prompt, Scored
 
 

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from promptmill.core.gates.base import Claimed, RecordKey
-from promptmill.core.gates.sketch import Sketch
-from promptmill.filter.minhash import sketch
+from promptmill.dedup.near import Sketch, sketch
+from promptmill.dedup.ports import Claimed, RecordKey
 from promptmill_schemas import Message, Record, Reject, Scored, ids
 from promptmill_schemas.content import content_digest, normalised
 

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from promptmill.core.errors import Misconfigured, Unavailable
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.delta.reader import DeltaReader, Snapshot
+from promptmill.lake.ports import TableName
+from promptmill.lake.reader import DeltaReader, Snapshot
+from promptmill.runtime.errors import Misconfigured, Unavailable
 
 log = structlog.get_logger(__name__)
 

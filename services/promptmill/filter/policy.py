@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from promptmill.core.gates.sketch import LEAST_SIMILARITY
+from promptmill.dedup.near import LEAST_SIMILARITY
 from promptmill_schemas import ATTRIBUTES, Check, ContractError, GradedCandidate, ids
 
 Mode = Literal["best", "top-k", "all", "preference"]

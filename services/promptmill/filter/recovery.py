@@ -11,9 +11,8 @@ from typing import Self
 
 import structlog
 
-from promptmill.core.errors import Fatal, PromptmillError, Transient
-from promptmill.core.gates.base import Claim, Claimed, Decision, Gate, StateLost
-from promptmill.core.gates.decisions import Decisions
+from promptmill.dedup.ports import Claim, Claimed, Decision, Decisions, Gate, StateLost
+from promptmill.runtime.errors import Fatal, PromptmillError, Transient
 
 log = structlog.get_logger(__name__)
 

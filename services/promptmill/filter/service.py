@@ -5,16 +5,16 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from functools import partial
 
-from promptmill.core.gates.redis import RedisGate
-from promptmill.core.lifecycle import Worker, run_worker
-from promptmill.core.telemetry.metrics import StageMetrics
-from promptmill.core.worker import make_log_reader, make_loop
+from promptmill.dedup.redis import RedisGate
 from promptmill.filter.data_set import DataSet
 from promptmill.filter.published import Published
 from promptmill.filter.recovery import RecoveringClaims
 from promptmill.filter.settings import FilterSettings
 from promptmill.filter.work import Filter
 from promptmill.flow.worker import governed
+from promptmill.runtime.telemetry.metrics import StageMetrics
+from promptmill.worker.lifecycle import Worker, run_worker
+from promptmill.worker.wiring import make_log_reader, make_loop
 from promptmill_schemas.topics import SCORED
 
 

@@ -6,8 +6,6 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.stage_settings import StageSettings
 from promptmill.filter.policy import (
     DEFAULT_MIN_HELPFULNESS,
     MEASURES,
@@ -16,6 +14,8 @@ from promptmill.filter.policy import (
     Mode,
     Policy,
 )
+from promptmill.runtime.errors import Misconfigured
+from promptmill.stream.stage_settings import StageSettings
 from promptmill_schemas.base import contract_error
 
 EXAMPLES = """examples:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from promptmill.core.faults import reach
-from promptmill.core.gates.base import Claim, Decision, Variant
-from promptmill.core.stream.outcome import Drop, Emit, Outcome, Outgoing
+from promptmill.dedup.ports import Claim, Decision, Variant
 from promptmill.filter.case import Case
 from promptmill.filter.policy import Policy
-from promptmill.filter.records import records_of
-from promptmill.filter.refusal import reject_of
+from promptmill.filter.results import records_of, reject_of
+from promptmill.runtime.fault_points import reach
+from promptmill.stream.outcome import Drop, Emit, Outcome, Outgoing
 from promptmill_schemas import Scored
 from promptmill_schemas.topics import RECORDS, REJECTS
 
@@ -22,7 +21,7 @@ class Claims(Protocol):
     """The part of a gate that a decision needs."""
 
     async def claim(self, claim: Claim) -> Decision:
-        """Decide, atomically among all filters; see ``promptmill.core.gates.base.Gate``."""
+        """Decide, atomically among all filters; see ``promptmill.dedup.ports.Gate``."""
 
 
 def utc_now() -> datetime:

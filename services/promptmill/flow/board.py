@@ -17,9 +17,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from promptmill.core.errors import Unavailable
 from promptmill.flow.lags import Lags, decode_lags
 from promptmill.flow.reports import REPORT_STANDS_S
+from promptmill.runtime.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 

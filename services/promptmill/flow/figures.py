@@ -10,11 +10,11 @@ from typing import Final, Protocol
 
 import structlog
 
-from promptmill.core.errors import Unavailable
 from promptmill.flow.board import Turn
 from promptmill.flow.lags import TopicLag, encode_lags
 from promptmill.flow.measure import READERS, Measurement, PositionReader
 from promptmill.flow.reports import WorkerReport, decode_report, encode_report
+from promptmill.runtime.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 

@@ -9,12 +9,12 @@ from typing import Final, Protocol
 
 import structlog
 
-from promptmill.core.stream.ports import Partition
-from promptmill.core.stream.traffic import Traffic
 from promptmill.flow.figures import Sight, UnknownLags
 from promptmill.flow.metrics import FlowMetrics
 from promptmill.flow.reports import Share, WorkerReport
 from promptmill.flow.throttle import Reason, Throttle
+from promptmill.stream.ports import Partition
+from promptmill.stream.traffic import Traffic
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ TICK_S: Final = 0.25
 
 
 class Governed(Protocol):
-    """The part of a :class:`~promptmill.core.stream.loop.StreamLoop` that is governed."""
+    """The part of a :class:`~promptmill.stream.loop.StreamLoop` that is governed."""
 
     traffic: Traffic
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from promptmill.core.errors import Misconfigured
 from promptmill.flow.lags import TopicLag
+from promptmill.runtime.errors import Misconfigured
 
 MIB: Final = 1024 * 1024
 

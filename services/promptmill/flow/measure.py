@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from promptmill.core.stream.ports import Partition
 from promptmill.flow.lags import TopicLag
 from promptmill.flow.reports import WorkerReport, mean_sizes, mean_tokens
+from promptmill.stream.ports import Partition
 from promptmill_schemas.documents import FLOW
 from promptmill_schemas.topics import COMPLETIONS, PROMPTS
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import Counter, Gauge
 
-from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.flow.lags import TopicLag
 from promptmill.flow.marks import Marks, Unit
 from promptmill.flow.throttle import Reason, label
+from promptmill.runtime.telemetry.metrics import StageMetrics
 
 
 class FlowMetrics:

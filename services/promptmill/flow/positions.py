@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Protocol, TypeAlias, TypeVar
 
-from promptmill.core.stream.ports import Partition
 from promptmill.flow.measure import READERS, Positions
+from promptmill.stream.ports import Partition
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from promptmill.core.stream.ports import Partition
+from promptmill.stream.ports import Partition
 
 REPORT_STANDS_S: Final = 5.0
 """A worker that has said nothing for so long is gone, by Redis' clock."""

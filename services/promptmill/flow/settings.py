@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from promptmill.core.settings import Settings, checked_settings
 from promptmill.flow.marks import MIB, Marks
+from promptmill.runtime.settings import Settings, checked_settings
 from promptmill_schemas import TOPICS
 
 

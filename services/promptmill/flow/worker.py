@@ -10,9 +10,6 @@ from typing import Any, Final
 
 import structlog
 
-from promptmill.core.stage_settings import StageSettings
-from promptmill.core.telemetry.metrics import StageMetrics
-from promptmill.core.telemetry.registry import worker_id
 from promptmill.flow.board import Election, FlowKeys, connect
 from promptmill.flow.figures import KEEP_S, LEASE_S, Figures, UnknownLags
 from promptmill.flow.governor import LOOK_S, Governed, Governor
@@ -22,6 +19,9 @@ from promptmill.flow.positions import Connect, LogPositions
 from promptmill.flow.reports import WorkerReport
 from promptmill.flow.settings import load_marks
 from promptmill.flow.throttle import Output, Throttle
+from promptmill.runtime.telemetry.metrics import StageMetrics
+from promptmill.runtime.telemetry.registry import worker_id
+from promptmill.stream.stage_settings import StageSettings
 from promptmill_schemas.documents import FLOW
 
 log = structlog.get_logger(__name__)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from functools import partial
 
-from promptmill.core.engines.build import build_follower, build_generator
-from promptmill.core.lifecycle import Worker, run_worker
-from promptmill.core.settled import SettledPrompts
-from promptmill.core.telemetry.engine import watch_engine
-from promptmill.core.telemetry.metrics import StageMetrics
-from promptmill.core.worker import make_log_reader, make_loop
 from promptmill.flow.worker import governed
+from promptmill.inference.engines import build_follower, build_generator, watch_engine
 from promptmill.instruct.settings import InstructSettings
 from promptmill.instruct.work import Instruct
+from promptmill.runtime.telemetry.metrics import StageMetrics
+from promptmill.worker.lifecycle import Worker, run_worker
+from promptmill.worker.settled import SettledPrompts
+from promptmill.worker.wiring import make_log_reader, make_loop
 from promptmill_schemas.topics import PROMPTS
 
 

@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from promptmill.core.engines.adapters import check_adapters
-from promptmill.core.engines.engine_settings import EngineSettings
-from promptmill.core.engines.openai.options import Api
-from promptmill.core.engines.pairs import read_pairs
-from promptmill.core.errors import Misconfigured
+from promptmill.inference.adapters import check_adapters
+from promptmill.inference.engine_settings import EngineSettings
+from promptmill.inference.http.options import Api
+from promptmill.inference.settings import read_pairs
+from promptmill.runtime.errors import Misconfigured
 
 EXAMPLES = """examples:
   promptmill run instruct --model ~/models/nemotron-mini

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
-from promptmill.core.engines.base import Answer, GenerateRequest, GeneratorEngine
-from promptmill.core.kept import KeptResults
-from promptmill.core.stream.outcome import Drop, Emit, Outcome, Outgoing
+from promptmill.inference.ports import Answer, GenerateRequest, GeneratorEngine
+from promptmill.runtime.fan_out import KeptResults
+from promptmill.stream.outcome import Drop, Emit, Outcome, Outgoing
 from promptmill_schemas import Candidate, Completion, Prompt, Timings
 from promptmill_schemas.ids import candidate_seed, text_digest
 from promptmill_schemas.topics import COMPLETIONS

@@ -5,14 +5,13 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from functools import partial
 
-from promptmill.core.engines.build import build_follower, build_grader
-from promptmill.core.lifecycle import Worker, run_worker
-from promptmill.core.telemetry.engine import watch_engine
-from promptmill.core.telemetry.metrics import StageMetrics
-from promptmill.core.worker import make_log_reader, make_loop
 from promptmill.flow.worker import governed
+from promptmill.inference.engines import build_follower, build_grader, watch_engine
 from promptmill.reward.settings import RewardSettings
 from promptmill.reward.work import Reward
+from promptmill.runtime.telemetry.metrics import StageMetrics
+from promptmill.worker.lifecycle import Worker, run_worker
+from promptmill.worker.wiring import make_log_reader, make_loop
 from promptmill_schemas.topics import COMPLETIONS
 
 

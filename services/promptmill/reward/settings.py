@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
-from promptmill.core.engines.calibration import Calibration, from_range
-from promptmill.core.engines.engine_settings import EngineSettings
-from promptmill.core.engines.openai.options import GraderKind, GradingOptions
-from promptmill.core.errors import Misconfigured
+from promptmill.inference.engine_settings import EngineSettings
+from promptmill.inference.http.options import GraderKind, GradingOptions
+from promptmill.inference.scores import Calibration, from_range
+from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import AttributeScores
 from promptmill_schemas.grading import NEMOTRON_WEIGHTS
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from promptmill.core.engines.base import GraderEngine, GradeRequest
-from promptmill.core.engines.calibration import Calibration
-from promptmill.core.errors import Exhausted, Poison
-from promptmill.core.kept import KeptResults
-from promptmill.core.stream.outcome import Emit, Outcome, Outgoing
+from promptmill.inference.ports import GraderEngine, GradeRequest
+from promptmill.inference.scores import Calibration
+from promptmill.runtime.errors import Exhausted, Poison
+from promptmill.runtime.fan_out import KeptResults
+from promptmill.stream.outcome import Emit, Outcome, Outgoing
 from promptmill_schemas import (
     ATTRIBUTES,
     AttributeScores,

@@ -1,6 +1,6 @@
 """The store: decisions become rows of Delta tables, each exactly once.
 
-Fault points of a commit (:mod:`promptmill.core.faults`), each for every table, for example
+Fault points of a commit (:mod:`promptmill.runtime.fault_points`), each for every table, for example
 ``store.written.records``:
 
 ====================  =======================================================================

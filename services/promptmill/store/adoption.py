@@ -9,16 +9,15 @@ from typing import TypeAlias
 
 import structlog
 
-from promptmill.core.sinks.base import COUNTED, Adoption, Advance, Batch, Sink, TableName
-from promptmill.core.sinks.identity import check_end
-from promptmill.core.sinks.last_message import check_last, is_of
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.stream.lost import LogCheck
-from promptmill.core.stream.ports import Partition, Source
+from promptmill.lake.identity import check_end, check_last, is_of
+from promptmill.lake.ports import COUNTED, Adoption, Advance, Batch, Sink, TableName
+from promptmill.lake.tables import TABLES
 from promptmill.store.flushing import advise
 from promptmill.store.intake import Intake
 from promptmill.store.loading import load_indexes
 from promptmill.store.shards import Shards
+from promptmill.stream.lost_records import LogCheck
+from promptmill.stream.ports import Partition, Source
 
 log = structlog.get_logger(__name__)
 

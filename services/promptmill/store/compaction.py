@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import structlog
 
-from promptmill.core.errors import Transient
-from promptmill.core.sinks.base import Sink, TableName
+from promptmill.lake.ports import Sink, TableName
+from promptmill.runtime.errors import Transient
 
 log = structlog.get_logger(__name__)
 

@@ -10,12 +10,12 @@ from typing import TypeAlias
 
 import structlog
 
-from promptmill.core.errors import Fatal, Poison, Stale, Transient
-from promptmill.core.sinks.base import Batch, Sink, TableName
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.ports import Delivery, Partition, Position, Source
+from promptmill.lake.ports import Batch, Sink, TableName
+from promptmill.runtime.errors import Fatal, Poison, Stale, Transient
 from promptmill.store.plan import Burial, Misplaced, Plan, draw_up
 from promptmill.store.shards import Shards
+from promptmill.stream.layout import Layout
+from promptmill.stream.ports import Delivery, Partition, Position, Source
 
 log = structlog.get_logger(__name__)
 

@@ -16,15 +16,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.keys import (
-    ID_CHARACTERS,
-    WORD_BITS,
-    WORD_MASK,
-    Words,
-    high_word,
-    key_of,
-)
+from promptmill.lake.ids import ID_CHARACTERS, WORD_BITS, WORD_MASK, Words, high_word, key_of
+from promptmill.lake.ports import TableName
 
 MIN_RECENT = 1024
 RECENT_SHARE = 32

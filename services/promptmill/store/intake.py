@@ -6,9 +6,9 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 
-from promptmill.core.stream.intake import OrderedIntake
-from promptmill.core.stream.ports import Delivery, Partition
 from promptmill.store.limits import SinkLimits
+from promptmill.stream.intake import OrderedIntake
+from promptmill.stream.ports import Delivery, Partition
 
 
 class Intake:
@@ -16,7 +16,7 @@ class Intake:
 
     A partition is *open* from ``order.expect`` to :meth:`close`; what arrives for others is not
     taken, because it comes again after the seek that opens them. Which delivery may come next is
-    the business of :class:`~promptmill.core.stream.intake.OrderedIntake`.
+    the business of :class:`~promptmill.stream.intake.OrderedIntake`.
     """
 
     def __init__(self, limits: SinkLimits, clock: Callable[[], float]) -> None:

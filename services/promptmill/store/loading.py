@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from promptmill.core.sinks.base import Sink, TableName
-from promptmill.core.sinks.key_sets import Keys, octet_keys, union
-from promptmill.core.sinks.keys import key_of, words_of
-from promptmill.core.sinks.tables.dead_letters import DEAD
+from promptmill.lake.ids import Keys, key_of, octet_keys, union, words_of
+from promptmill.lake.ports import Sink, TableName
+from promptmill.lake.tables.dead_letters import DEAD
 from promptmill.store.index import MAX_REPLAYS, Entries, SettledIndex, State
 
 Load: TypeAlias = Callable[[SettledIndex, pa.RecordBatch], None]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from promptmill.core.stream.ports import Partition, Source
 from promptmill.store.intake import Intake
 from promptmill.store.shards import Shards
+from promptmill.stream.ports import Partition, Source
 
 
 class Pauses:

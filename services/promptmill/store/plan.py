@@ -10,14 +10,14 @@ from typing import Any, Final, NamedTuple, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from promptmill.core.errors import reason_of
-from promptmill.core.sinks.base import COUNTED, Advance, Batch, TableName
-from promptmill.core.sinks.last_message import identify
-from promptmill.core.sinks.tables import TABLES, dead_letters
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.lake.identity import identify
+from promptmill.lake.ports import COUNTED, Advance, Batch, TableName
+from promptmill.lake.tables import TABLES, dead_letters
+from promptmill.runtime.errors import reason_of
 from promptmill.store.index import SettledIndex
 from promptmill.store.work import rule_letter, rule_prompt, rule_record, rule_reject
+from promptmill.stream.layout import Layout
+from promptmill.stream.ports import Delivery, Partition
 from promptmill_schemas import decode
 
 CHUNK_ROWS = 1000

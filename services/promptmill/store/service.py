@@ -8,25 +8,24 @@ from functools import partial
 
 import structlog
 
-from promptmill.core.faults import reach
-from promptmill.core.layouts import layout_in_tables
-from promptmill.core.lifecycle import Worker, run_worker
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.delta.sink import DeltaSink
-from promptmill.core.sinks.identity import Identity, check_layout
-from promptmill.core.stream.dead_letters import dead_letter, publish_letter
-from promptmill.core.stream.kafka.cluster import describe_log
-from promptmill.core.stream.large import sized_call
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.ports import Delivery, Sender
-from promptmill.core.telemetry.metrics import StageMetrics
-from promptmill.core.telemetry.registry import write_layout
-from promptmill.core.worker import accepted_gaps, make_log_reader, make_sender, make_source
 from promptmill.flow.worker import standing
+from promptmill.kafka.cluster import describe_log
+from promptmill.lake.identity import Identity, check_layout
+from promptmill.lake.ports import TableName
+from promptmill.lake.sink import DeltaSink
+from promptmill.runtime.fault_points import reach
+from promptmill.runtime.telemetry.metrics import StageMetrics
+from promptmill.runtime.telemetry.registry import write_layout
 from promptmill.store.flushing import Bury, Move, SinkPublisher
 from promptmill.store.plan import Burial
 from promptmill.store.settings import StoreSettings
 from promptmill.store.sink_loop import SinkLoop
+from promptmill.stream.dead_letters import dead_letter, publish_letter, sized_call
+from promptmill.stream.layout import Layout
+from promptmill.stream.ports import Delivery, Sender
+from promptmill.worker.layout import layout_in_tables
+from promptmill.worker.lifecycle import Worker, run_worker
+from promptmill.worker.wiring import accepted_gaps, make_log_reader, make_sender, make_source
 from promptmill_schemas.topics import DEAD_LETTERS, PROMPTS, RECORDS, REJECTS
 
 log = structlog.get_logger(__name__)

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from promptmill.core.stage_settings import StageSettings
 from promptmill.store.limits import SinkLimits
+from promptmill.stream.stage_settings import StageSettings
 
 EXAMPLES = """examples:
   promptmill run store

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from promptmill.core.sinks.base import TableName
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.ports import Partition
+from promptmill.lake.ports import TableName
 from promptmill.store.index import SettledIndex
+from promptmill.stream.layout import Layout
+from promptmill.stream.ports import Partition
 
 
 @dataclass(slots=True)

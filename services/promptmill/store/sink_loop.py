@@ -17,19 +17,18 @@ from typing import Protocol
 
 import structlog
 
-from promptmill.core.deadline import Deadline, until_stopped
-from promptmill.core.errors import Transient, reason_of
-from promptmill.core.sinks.base import Fenced, Sink, TableName
-from promptmill.core.stream.lost import LogCheck, ReadAccepted, nothing_accepted
-from promptmill.core.stream.ports import Delivery, Partition, Source
+from promptmill.lake.ports import Fenced, Sink, TableName
+from promptmill.runtime.errors import Transient, reason_of
+from promptmill.runtime.timing import Deadline, until_stopped
 from promptmill.store.adoption import Adopter
-from promptmill.store.backoff import Backoff
 from promptmill.store.compaction import Compaction
 from promptmill.store.flushing import Flusher, SinkPublisher
 from promptmill.store.intake import Intake
-from promptmill.store.limits import SinkLimits
+from promptmill.store.limits import Backoff, SinkLimits
 from promptmill.store.pauses import Pauses
 from promptmill.store.shards import Shards
+from promptmill.stream.lost_records import LogCheck, ReadAccepted, nothing_accepted
+from promptmill.stream.ports import Delivery, Partition, Source
 
 __all__ = ["Probe", "SinkLoop", "SinkPublisher"]
 

@@ -24,9 +24,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.keys import high_word
-from promptmill.core.sinks.tables.dead_letters import REPLAYED
+from promptmill.lake.ids import high_word
+from promptmill.lake.ports import TableName
+from promptmill.lake.tables.dead_letters import REPLAYED
 from promptmill.store.index import SettledIndex, Settlement, State
 from promptmill_schemas import DeadLetter, Prompt, Record, Reject
 

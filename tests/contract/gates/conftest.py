@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.gates.base import Gate
-from promptmill.core.gates.memory import MemoryClaims, MemoryGate
-from promptmill.core.gates.redis import RedisGate
-from promptmill.local.ports import free_port
-from promptmill.local.redis import RedisServer
-from promptmill.local.redis_binary import BINARY_VARIABLE, RedisBinary, inspect_binary
+from promptmill.dedup.ports import Gate
+from promptmill.dedup.redis import RedisGate
+from promptmill.devstack.ports import free_port
+from promptmill.devstack.redis import RedisServer
+from promptmill.devstack.redis_binary import BINARY_VARIABLE, RedisBinary, inspect_binary
+from promptmill.testing.dedup import MemoryClaims, MemoryGate
 from support.claims import Published, World
 from support.stack import flush, unique_name
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from promptmill.core.gates.base import Claimed, Gate, Owner, Rebuilt, StateLost, Verdict
+from promptmill.dedup.ports import Claimed, Gate, Owner, Rebuilt, StateLost, Verdict
 from support.claims import (
     Published,
     World,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from promptmill.core.gates.base import Gate, Owner, Verdict
+from promptmill.dedup.ports import Gate, Owner, Verdict
 from support.claims import (
     POLICY,
     Published,

@@ -6,13 +6,13 @@ import asyncio
 import random
 from collections import Counter
 
-from promptmill.core.errors import Unavailable
-from promptmill.core.gates.base import Gate
-from promptmill.core.stream.outcome import Emit, Outcome
+from promptmill.dedup.ports import Gate
 from promptmill.filter.content import claimed_from_record, claimed_from_reject
 from promptmill.filter.policy import Policy
 from promptmill.filter.recovery import RecoveringClaims
 from promptmill.filter.work import Filter
+from promptmill.runtime.errors import Unavailable
+from promptmill.stream.outcome import Emit, Outcome
 from promptmill_schemas import Record, Reject, Scored
 from promptmill_schemas.content import content_key
 from support.claims import Published, World

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from promptmill.core.stream.flights.base import NO_DEATHS, Deaths
-from promptmill.core.stream.flights.redis import RedisFlights
-from promptmill.core.stream.ports import Partition
-from promptmill.local.redis import RedisServer
+from promptmill.devstack.redis import RedisServer
+from promptmill.stream.in_flight import NO_DEATHS, Deaths
+from promptmill.stream.ports import Partition
+from promptmill.worker.in_flight import RedisFlights
 from support.flights import InMemory, InRedis, World
 from support.waiting import eventually
 

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 import redis
 
-from promptmill.core.errors import Unavailable
-from promptmill.core.gates.base import Claimed, Rebuilt, StateLost
-from promptmill.core.gates.layout import ENTRIES_PER_BUCKET, MIN_BITS, WIDEST
-from promptmill.core.gates.redis import RedisGate
-from promptmill.local.redis import RedisServer
+from promptmill.dedup.layout import ENTRIES_PER_BUCKET, MIN_BITS, WIDEST
+from promptmill.dedup.ports import Claimed, Rebuilt, StateLost
+from promptmill.dedup.redis import RedisGate
+from promptmill.devstack.redis import RedisServer
+from promptmill.runtime.errors import Unavailable
 from support.claims import (
     Published,
     accepted,

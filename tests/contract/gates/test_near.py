@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.gates.base import Claim, Gate, Owner, RecordKey, StateLost, Verdict
-from promptmill.core.gates.sketch import BAND_BYTES, BANDS, EXEMPT, SIGNATURE_BYTES, Sketch
-from promptmill.filter.minhash import sketch
+from promptmill.dedup.near import BAND_BYTES, BANDS, EXEMPT, SIGNATURE_BYTES, Sketch, sketch
+from promptmill.dedup.ports import Claim, Gate, Owner, RecordKey, StateLost, Verdict
+from promptmill.runtime.errors import Misconfigured
 from support.claims import POLICY, Published, World, accepted, claim, claimed, key, record_id, token
 
 LIMIT = 0.8

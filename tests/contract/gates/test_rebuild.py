@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from promptmill.core.errors import Unavailable
-from promptmill.core.gates.base import Claimed, Gate, Owner, Rebuilt, StateLost, Verdict
+from promptmill.dedup.ports import Claimed, Gate, Owner, Rebuilt, StateLost, Verdict
+from promptmill.runtime.errors import Unavailable
 from support.claims import (
     Published,
     World,

@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 import redis
 
-from promptmill.core.errors import Misconfigured, Unavailable
-from promptmill.core.gates.base import StateLost
-from promptmill.core.gates.redis import RedisGate
+from promptmill.dedup.ports import StateLost
+from promptmill.dedup.redis import RedisGate
+from promptmill.devstack.ports import LOOPBACK, free_port
+from promptmill.devstack.redis import RedisServer
 from promptmill.filter.recovery import RecoveringClaims
-from promptmill.local.ports import LOOPBACK, free_port
-from promptmill.local.redis import RedisServer
+from promptmill.runtime.errors import Misconfigured, Unavailable
 from support.claims import Published, accepted, claim, claimed, key, token
 from support.stack import unique_name
 from support.waiting import PATIENCE_S, eventually

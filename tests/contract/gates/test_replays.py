@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from promptmill.core.gates.base import Gate, Owner, Rebuilt, Verdict
-from promptmill.filter.minhash import sketch
+from promptmill.dedup.near import sketch
+from promptmill.dedup.ports import Gate, Owner, Rebuilt, Verdict
 from support.claims import (
     POLICY,
     Published,

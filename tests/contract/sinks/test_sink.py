@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.sinks.base import COUNTED, Advance, Batch, Fenced, TableName
-from promptmill.core.sinks.identity import Identity
+from promptmill.lake.identity import Identity
+from promptmill.lake.ports import COUNTED, Advance, Batch, Fenced, TableName
+from promptmill.runtime.errors import Misconfigured
 from support.store import AnyStore, batch, identities, letter, pid, record
 from support.store_audit import latest_letters
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from promptmill.core.errors import EngineDead, Poison, Transient, Unavailable, reason_of
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.outcome import Drop, Emit, Outcome, Outgoing
+from promptmill.runtime.errors import EngineDead, Poison, Transient, Unavailable, reason_of
+from promptmill.stream.layout import Layout
+from promptmill.stream.outcome import Drop, Emit, Outcome, Outgoing
 from promptmill_schemas import decode
 from support.streams import ECHOES, ITEMS, QUICK, Item, Rig, done_in, echo, record_commits
 from support.waiting import eventually
@@ -384,7 +384,7 @@ async def test_whatever_reading_a_message_raises_it_is_dead_lettered(
             raise error
         return decode(contract, raw)
 
-    monkeypatch.setattr("promptmill.core.stream.attempts.decode", fails)
+    monkeypatch.setattr("promptmill.stream.attempts.decode", fails)
     await rig.publish_raw(b"bad")
     await rig.publish(Item(number=1))
     await rig.member()

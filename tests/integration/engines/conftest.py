@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from promptmill.core.engines.vllm_generate import VllmGenerator
-from promptmill.core.engines.vllm_grade import VllmGrader
-from promptmill.core.engines.vllm_options import VllmOptions
-from promptmill.models.demo import DemoModels
-from promptmill.models.untrained import make_untrained_models
+from promptmill.inference.vllm.generate import VllmGenerator
+from promptmill.inference.vllm.grade import VllmGrader
+from promptmill.inference.vllm.options import VllmOptions
+from promptmill_demo.models.demo import DemoModels
+from promptmill_demo.models.untrained import make_untrained_models
 from support.engines import started
 
 

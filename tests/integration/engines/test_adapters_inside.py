@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.engines.adapters import check_adapters
-from promptmill.core.engines.base import GenerateRequest
-from promptmill.core.engines.vllm_generate import VllmGenerator
-from promptmill.core.engines.vllm_options import VllmOptions
-from promptmill.core.errors import Misconfigured, Poison
-from promptmill.models.demo import DemoModels
+from promptmill.inference.adapters import check_adapters
+from promptmill.inference.ports import GenerateRequest
+from promptmill.inference.vllm.generate import VllmGenerator
+from promptmill.inference.vllm.options import VllmOptions
+from promptmill.runtime.errors import Misconfigured, Poison
+from promptmill_demo.models.demo import DemoModels
 from promptmill_schemas import Message, Sampling
 from support.adapters import write_adapter
 from support.engines import started

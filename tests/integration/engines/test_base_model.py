@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.engines.base import GenerateRequest
-from promptmill.core.engines.vllm_generate import VllmGenerator
-from promptmill.core.engines.vllm_options import VllmOptions
-from promptmill.models.demo import DemoModels
+from promptmill.inference.ports import GenerateRequest
+from promptmill.inference.vllm.generate import VllmGenerator
+from promptmill.inference.vllm.options import VllmOptions
+from promptmill_demo.models.demo import DemoModels
 from promptmill_schemas import Message, Sampling
 from support.engines import started
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.engines.revision import folder_digest
-from promptmill.models.demo import DemoModels
-from promptmill.models.untrained import make_untrained_models
+from promptmill.inference.vllm.model import folder_digest
+from promptmill_demo.models.demo import DemoModels
+from promptmill_demo.models.untrained import make_untrained_models
 from promptmill_schemas import ATTRIBUTES
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from promptmill.core.engines import process_group
-from promptmill.core.engines.progress import Progress
-from promptmill.core.engines.vllm_options import VllmOptions
-from promptmill.core.errors import EngineDead
+from promptmill.inference.vllm import process_group
+from promptmill.inference.vllm.options import VllmOptions
+from promptmill.inference.vllm.progress import Progress
+from promptmill.runtime.errors import EngineDead
 from support.loop_watch import watched_loop
 
 if TYPE_CHECKING:
-    from promptmill.core.engines.vllm_process import ProcessCore
+    from promptmill.inference.vllm.process import ProcessCore
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
 
@@ -26,7 +26,7 @@ SLEEP = "import time; print('started', flush=True); time.sleep(600)"
 @pytest.fixture
 def core() -> ProcessCore:
     """The core of an engine that is never started."""
-    from promptmill.core.engines.vllm_process import ProcessCore
+    from promptmill.inference.vllm.process import ProcessCore
 
     return ProcessCore(VllmOptions("no-model"), "generate", Progress())
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from promptmill.core.engines.vllm_generate import VllmGenerator
-from promptmill.core.engines.vllm_options import VllmOptions
-from promptmill.core.stage_settings import parse_settings
-from promptmill.core.stream.loop import StreamLoop
-from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
-from promptmill.core.telemetry.engine import watch_engine
-from promptmill.core.telemetry.metrics import StageMetrics
+from promptmill.inference.engines import watch_engine
+from promptmill.inference.vllm.generate import VllmGenerator
+from promptmill.inference.vllm.options import VllmOptions
 from promptmill.instruct.settings import InstructSettings
 from promptmill.instruct.work import Instruct
-from promptmill.models.demo import DemoModels
+from promptmill.runtime.telemetry.metrics import StageMetrics
+from promptmill.stream.loop import StreamLoop
+from promptmill.stream.stage_settings import parse_settings
+from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
+from promptmill_demo.models.demo import DemoModels
 from promptmill_schemas import Message, Prompt, Sampling, encode
 from promptmill_schemas.topics import PROMPTS
 from support.engines import started

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.engines.base import Answer, GenerateRequest
-from promptmill.core.engines.vllm_generate import VllmGenerator
-from promptmill.core.engines.vllm_sampling import sampling_params
-from promptmill.core.errors import Poison
-from promptmill.models.demo import DemoModels
+from promptmill.inference.ports import Answer, GenerateRequest
+from promptmill.inference.vllm.generate import VllmGenerator, sampling_params
+from promptmill.runtime.errors import Poison
+from promptmill_demo.models.demo import DemoModels
 from promptmill_schemas import Message, Sampling, StructuredOutput
 from support.waiting import eventually
 

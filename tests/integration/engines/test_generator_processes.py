@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.engines.vllm_generate import VllmGenerator
-from promptmill.core.engines.vllm_options import VllmOptions
-from promptmill.core.errors import Misconfigured
-from promptmill.models.demo import DemoModels
+from promptmill.inference.vllm.generate import VllmGenerator
+from promptmill.inference.vllm.options import VllmOptions
+from promptmill.runtime.errors import Misconfigured
+from promptmill_demo.models.demo import DemoModels
 from support.engine_processes import all_die, asked, begin, core_of, named
 from support.engines import started
 from support.waiting import eventually

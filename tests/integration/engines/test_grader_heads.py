@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.engines.base import GradeRequest
-from promptmill.core.engines.vllm_grade import VllmGrader
-from promptmill.core.engines.vllm_options import VllmOptions
-from promptmill.core.errors import Misconfigured
-from promptmill.models.demo import DemoModels
+from promptmill.inference.ports import GradeRequest
+from promptmill.inference.vllm.grade import VllmGrader
+from promptmill.inference.vllm.options import VllmOptions
+from promptmill.runtime.errors import Misconfigured
+from promptmill_demo.models.demo import DemoModels
 from promptmill_schemas import AttributeScores, Message
 from support.engines import started
 

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from promptmill.core.engines.base import GradeRequest
-from promptmill.core.engines.vllm_grade import VllmGrader
-from promptmill.core.errors import Poison
-from promptmill.models.demo import DemoModels
+from promptmill.inference.ports import GradeRequest
+from promptmill.inference.vllm.grade import VllmGrader
+from promptmill.runtime.errors import Poison
+from promptmill_demo.models.demo import DemoModels
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
 
 pytestmark = [

@@ -13,10 +13,10 @@ from dataclasses import asdict
 
 import pytest
 
-from promptmill.core.engines.vllm_generate import VllmGenerator
-from promptmill.core.engines.vllm_options import Hosts, VllmOptions
-from promptmill.core.errors import EngineDead
-from promptmill.models.demo import DemoModels
+from promptmill.inference.vllm.generate import VllmGenerator
+from promptmill.inference.vllm.options import Hosts, VllmOptions
+from promptmill.runtime.errors import EngineDead
+from promptmill_demo.models.demo import DemoModels
 from support.engine_processes import all_die, asked, begin, named
 from support.engines import started
 from support.waiting import eventually

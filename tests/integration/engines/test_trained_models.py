@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from promptmill.core.engines.base import GenerateRequest, GradeRequest
-from promptmill.core.engines.vllm_generate import VllmGenerator
-from promptmill.core.engines.vllm_grade import VllmGrader
-from promptmill.core.engines.vllm_options import VllmOptions
-from promptmill.models import make_demo_models
-from promptmill.models.demo import SHIPPED
-from promptmill.models.examples import PER_FAMILY
-from promptmill.models.tasks import FAMILIES, Task, demo_tasks
-from promptmill.models.training.policy import kept_figures
+from promptmill.inference.ports import GenerateRequest, GradeRequest
+from promptmill.inference.vllm.generate import VllmGenerator
+from promptmill.inference.vllm.grade import VllmGrader
+from promptmill.inference.vllm.options import VllmOptions
+from promptmill_demo.models import make_demo_models
+from promptmill_demo.models.demo import SHIPPED
+from promptmill_demo.tasks import FAMILIES, Task, demo_tasks
+from promptmill_demo.tasks.examples import PER_FAMILY
+from promptmill_demo.training.policy import kept_figures
 from promptmill_schemas import ATTRIBUTES, Message, Sampling
 from support.engines import started
 

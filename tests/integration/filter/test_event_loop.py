@@ -12,16 +12,16 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from promptmill.core.gates.redis import RedisGate
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.identity import Identity
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.telemetry.health import Health, HealthServer
-from promptmill.core.telemetry.metrics import StageMetrics
-from promptmill.core.telemetry.registry import Registration, WorkerInfo, read_workers
+from promptmill.dedup.redis import RedisGate
 from promptmill.filter.data_set import DataSet
 from promptmill.filter.published import Published
 from promptmill.filter.recovery import RecoveringClaims
+from promptmill.lake.identity import Identity
+from promptmill.lake.ports import TableName
+from promptmill.lake.tables import TABLES
+from promptmill.runtime.telemetry.health import Health, HealthServer
+from promptmill.runtime.telemetry.metrics import StageMetrics
+from promptmill.runtime.telemetry.registry import Registration, WorkerInfo, read_workers
 from promptmill_schemas import encode
 from support.kafka_topics import make_topics, put
 from support.loop_watch import watched_loop

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from promptmill.core.errors import Unavailable
+from promptmill.devstack.ports import free_port
 from promptmill.flow.board import Election, FlowKeys, LagBoard, Turn, connect
 from promptmill.flow.lags import TopicLag, encode_lags
-from promptmill.local.ports import free_port
+from promptmill.runtime.errors import Unavailable
 from support.stack import unique_name
 from support.waiting import eventually
 

@@ -11,15 +11,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from promptmill.core.sinks.base import Advance, Batch, TableName
-from promptmill.core.sinks.delta.sink import DeltaSink
-from promptmill.core.sinks.identity import Identity
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.stream.kafka.sender import KafkaSender
-from promptmill.core.stream.ports import Delivery
-from promptmill.gateway.topics import topic_specs
-from promptmill.local.stack import StackInfo
-from promptmill.local.topics import ensure_topics
+from promptmill.devstack.stack import StackInfo
+from promptmill.kafka.sender import KafkaSender
+from promptmill.kafka.topics import ensure_topics, topic_specs
+from promptmill.lake.identity import Identity
+from promptmill.lake.ports import Advance, Batch, TableName
+from promptmill.lake.sink import DeltaSink
+from promptmill.lake.tables import TABLES
+from promptmill.stream.ports import Delivery
 from promptmill_schemas import Contract, Topic, decode, encode
 from promptmill_schemas.topics import PARTITIONS, PROMPTS
 from support.commands import Promptmill, command_line

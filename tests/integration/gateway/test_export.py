@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from integration.gateway.conftest import Tables
-from promptmill.core.sinks.base import TableName
+from promptmill.lake.ports import TableName
 from support.commands import Promptmill
 from support.store import SCORES, record
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from integration.gateway.conftest import Place, Tables
-from promptmill.core.sinks.base import Advance, Batch, TableName
-from promptmill.core.sinks.delta.gaps import GapTable
-from promptmill.core.sinks.delta.reader import DeltaReader
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.stream.lost import Gap
-from promptmill.core.stream.ports import Partition
+from promptmill.lake.gaps import GapTable
+from promptmill.lake.ports import Advance, Batch, TableName
+from promptmill.lake.reader import DeltaReader
+from promptmill.lake.tables import TABLES
+from promptmill.stream.lost_records import Gap
+from promptmill.stream.ports import Partition
 from promptmill_schemas.topics import PROMPTS, RECORDS
 from support.commands import Promptmill
 from support.kafka_topics import delete_up_to

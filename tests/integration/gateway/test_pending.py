@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from integration.gateway.conftest import Place, Tables
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.tables import TABLES
+from promptmill.lake.ports import TableName
+from promptmill.lake.tables import TABLES
 from promptmill_schemas import DeadLetter, Prompt, decode
 from promptmill_schemas.topics import COMPLETIONS, DEAD_LETTERS, PROMPTS
 from support.commands import Promptmill

@@ -179,7 +179,7 @@ def publishing(place: Place, *arguments: str) -> Iterator[subprocess.Popen[bytes
         "PROMPTMILL_TOPIC_PREFIX": place.prefix,
         "PROMPTMILL_STORE": place.store,
     }
-    command = [sys.executable, "-m", "promptmill.gateway", "publish", "-", *arguments]
+    command = [sys.executable, "-m", "promptmill.cli", "publish", "-", *arguments]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

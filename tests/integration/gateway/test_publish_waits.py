@@ -16,11 +16,11 @@ import orjson
 import pytest
 
 from integration.gateway.conftest import Place
-from promptmill.core.errors import Unavailable
+from promptmill.devstack.ports import free_port
 from promptmill.flow.board import Election, FlowKeys, connect
 from promptmill.flow.lags import TopicLag, encode_lags
 from promptmill.flow.publishers import Publishers
-from promptmill.local.ports import free_port
+from promptmill.runtime.errors import Unavailable
 from promptmill_schemas.topics import PROMPTS
 from support.commands import Promptmill
 from support.waiting import eventually, eventually_now
@@ -68,7 +68,7 @@ def publishing(
         "PROMPTMILL_PROMPTS_HIGH_RECORDS": str(HIGH),
         **settings,
     }
-    command = [sys.executable, "-m", "promptmill.gateway", "publish", *map(str, arguments)]
+    command = [sys.executable, "-m", "promptmill.cli", "publish", *map(str, arguments)]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from promptmill.core.errors import Misconfigured, Unavailable
-from promptmill.core.stream.kafka.reader import LogReader
-from promptmill.core.stream.kafka.sender import KafkaSender
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.kafka.log_reader import LogReader
+from promptmill.kafka.sender import KafkaSender
+from promptmill.runtime.errors import Misconfigured, Unavailable
+from promptmill.stream.ports import Delivery, Partition
 from support.kafka_topics import make_topics
 
 pytestmark = pytest.mark.real

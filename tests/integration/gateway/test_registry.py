@@ -9,12 +9,12 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from promptmill.core.lifecycle import Worker, registration
-from promptmill.core.stream.ports import Partition
-from promptmill.core.telemetry.health import Health
-from promptmill.core.telemetry.metrics import StageMetrics
-from promptmill.core.telemetry.registry import read_workers, registry_key
+from promptmill.runtime.telemetry.health import Health
+from promptmill.runtime.telemetry.metrics import StageMetrics
+from promptmill.runtime.telemetry.registry import read_workers, registry_key
 from promptmill.store.settings import StoreSettings
+from promptmill.stream.ports import Partition
+from promptmill.worker.lifecycle import Worker, registration
 from promptmill_schemas import SCHEMA_VERSION
 from support.waiting import eventually
 

@@ -9,9 +9,9 @@ import pytest
 from redis import Redis
 
 from integration.gateway.conftest import Place, Tables
-from promptmill.core.sinks.base import TableName
 from promptmill.flow.board import FlowKeys
 from promptmill.flow.lags import TopicLag, encode_lags
+from promptmill.lake.ports import TableName
 from promptmill_schemas.topics import PROMPTS
 from support.commands import Promptmill
 from support.store import letter, prompt, record, reject

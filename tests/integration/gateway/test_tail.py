@@ -71,7 +71,7 @@ def test_following_shows_what_lands_at_once(place: Place) -> None:
     }
     place.send(RECORDS, record("before"))
     with subprocess.Popen(
-        [sys.executable, "-m", "promptmill.gateway", "tail", "--follow", "--json"],
+        [sys.executable, "-m", "promptmill.cli", "tail", "--follow", "--json"],
         stdout=subprocess.PIPE,
         env=environment,
     ) as process:

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from integration.gateway.conftest import Place
-from promptmill.gateway.topics import topic_specs
-from promptmill.local.topics import ensure_topics
+from promptmill.kafka.topics import ensure_topics, topic_specs
 from support.commands import Promptmill
 
 pytestmark = pytest.mark.real

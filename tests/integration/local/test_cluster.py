@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from promptmill.core.errors import Fatal
-from promptmill.core.stream.kafka.clients import open_admin
-from promptmill.local.kafka import KafkaCluster
-from promptmill.local.probe import known_nodes
-from promptmill.local.stack import Servers, find
-from promptmill.local.topics import TopicSpec, ensure_topics
+from promptmill.devstack.kafka import KafkaCluster
+from promptmill.devstack.probe import known_nodes
+from promptmill.devstack.stack import Servers, find
+from promptmill.kafka.client import open_admin
+from promptmill.kafka.topics import TopicSpec, ensure_topics
+from promptmill.runtime.errors import Fatal
 from support.stack import running_servers, unique_name
 from support.waiting import eventually
 

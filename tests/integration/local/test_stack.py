@@ -16,13 +16,13 @@ import pytest
 import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from promptmill.core.errors import Fatal, Misconfigured
-from promptmill.local.ports import free_port, is_free
-from promptmill.local.properties import Broker
-from promptmill.local.servers import Servers
-from promptmill.local.stack import StackInfo, attach, down, find, up
-from promptmill.local.state import StackState, state_file, write_state
-from promptmill.local.topics import TopicSpec, ensure_topics
+from promptmill.devstack.ports import free_port, is_free
+from promptmill.devstack.properties import Broker
+from promptmill.devstack.servers import Servers
+from promptmill.devstack.stack import StackInfo, attach, down, find, up
+from promptmill.devstack.state import StackState, state_file, write_state
+from promptmill.kafka.topics import TopicSpec, ensure_topics
+from promptmill.runtime.errors import Fatal, Misconfigured
 from support.waiting import eventually_now
 
 pytestmark = pytest.mark.real
@@ -170,7 +170,7 @@ def test_a_port_lost_between_choice_and_use_costs_another_attempt(
         write_state(home, StackState(brokers=(broker,), redis_port=redis_port))
         lies = [True]
         monkeypatch.setattr(
-            "promptmill.local.allocation.is_free",
+            "promptmill.devstack.allocation.is_free",
             lambda port: lies.pop() if port == lost and lies else is_free(port),
         )
         info = up(home)
@@ -192,7 +192,7 @@ def test_servers_accept_connections_from_loopback_only(home: Path) -> None:
 
 def test_the_interrupt_that_ends_a_command_leaves_the_servers_alone(home: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from promptmill.local.stack import up; "
+        "import sys, time; from pathlib import Path; from promptmill.devstack.stack import up; "
         "up(Path(sys.argv[1])); print('up', flush=True); time.sleep(600)"
     )
     with subprocess.Popen(

@@ -7,9 +7,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from promptmill.core.errors import Misconfigured, Transient
-from promptmill.local.ports import free_port
-from promptmill.local.topics import TopicDifference, TopicSpec, ensure_topics
+from promptmill.devstack.ports import free_port
+from promptmill.kafka.topics import TopicDifference, TopicSpec, ensure_topics
+from promptmill.runtime.errors import Misconfigured, Transient
 
 pytestmark = pytest.mark.real
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from promptmill.core.stream.ports import Partition
+from promptmill.stream.ports import Partition
 from support.fake_source import Log, every_partition
 from support.sink_loop import QUICK, member
 from support.store import DeltaStore

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.books import Books, Counts, read_tail
-from promptmill.core.sinks.delta import DeltaReader, compact, vacuum
-from promptmill.core.sinks.delta.ledger import Ledger
-from promptmill.core.sinks.delta.reader import Snapshot
-from promptmill.gateway.books import Settled
-from promptmill.gateway.store_books import StoreBooks
+from promptmill.cli.counts import Settled
+from promptmill.cli.store_counts import StoreBooks
+from promptmill.lake.compaction import compact, vacuum
+from promptmill.lake.counts import Books, Counts, read_tail
+from promptmill.lake.ports import TableName
+from promptmill.lake.reader import DeltaReader, Snapshot
+from promptmill.lake.transactions import Ledger
+from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import Contract
 from support.fake_source import Log
 from support.sink_loop import member

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.sinks.base import Sink
-from promptmill.core.sinks.tables import TABLES
+from promptmill.lake.ports import Sink
+from promptmill.lake.tables import TABLES
 from support.fake_source import Log, every_partition
 from support.sink_loop import QUICK, Member, member
 from support.store import PARTITIONS, DeltaStore, SharedStore

@@ -9,9 +9,9 @@ from threading import Thread
 import pyarrow as pa
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.sinks.base import Sink, TableName
-from promptmill.core.sinks.tables import TABLES
+from promptmill.lake.ports import Sink, TableName
+from promptmill.lake.tables import TABLES
+from promptmill.runtime.errors import Misconfigured
 from support.store import DeltaStore, batch, letter
 
 pytestmark = pytest.mark.real

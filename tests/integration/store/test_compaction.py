@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.delta import compact, compaction
+from promptmill.lake import compaction
+from promptmill.lake.compaction import compact
+from promptmill.lake.ports import TableName
 from support.store import AT, DeltaStore, batch, prompt
 
 pytestmark = pytest.mark.real

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
-from promptmill.core.errors import Misconfigured, Unavailable
-from promptmill.core.sinks.base import Fenced, Sink, TableName
-from promptmill.core.sinks.delta import DeltaSink, TableSettings, compact
+from promptmill.lake.compaction import compact
+from promptmill.lake.ports import Fenced, Sink, TableName
+from promptmill.lake.sink import DeltaSink
+from promptmill.lake.table import TableSettings
+from promptmill.runtime.errors import Misconfigured, Unavailable
 from support.store import DeltaStore, batch, identities, letter, pid, record, rows, table_of
 from support.store_audit import latest_letters
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.errors import Unavailable
-from promptmill.core.sinks.base import TableName
+from promptmill.lake.ports import TableName
+from promptmill.runtime.errors import Unavailable
 from support.fake_source import Log
 from support.sink_loop import member, offsets, stored
 from support.store import DeltaStore, batch, pid, record

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from promptmill.core.errors import Unavailable
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.identity import Identity
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.stream.kafka.source import KafkaSource
-from promptmill.core.stream.lost import LostRecords
-from promptmill.core.stream.ports import Partition
+from promptmill.kafka.consumer import KafkaSource
+from promptmill.lake.identity import Identity
+from promptmill.lake.ports import TableName
+from promptmill.lake.tables import TABLES
+from promptmill.runtime.errors import Unavailable
 from promptmill.store.plan import Burial
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
+from promptmill.stream.lost_records import LostRecords
+from promptmill.stream.ports import Partition
 from promptmill_schemas import encode
 from support.kafka_topics import delete_up_to, make_topics
 from support.sink_loop import QUICK, Noted

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.sinks.base import TableName
+from promptmill.lake.ports import TableName
 from support.fake_source import Log
 from support.store_audit import audit, read_delta
 from support.store_world import encode_log, ends_of, make_world

@@ -10,10 +10,11 @@ from uuid import uuid4
 import pytest
 from deltalake import DeltaTable
 
-from promptmill.core.sinks.base import COUNTED, Fenced, Sink, TableName
-from promptmill.core.sinks.delta import DeltaSink, TableSettings, compact
-from promptmill.core.sinks.delta.ledger import Ledger, epoch_id, last_id, position_id
-from promptmill.core.sinks.delta.table import TableHandle
+from promptmill.lake.compaction import compact
+from promptmill.lake.ports import COUNTED, Fenced, Sink, TableName
+from promptmill.lake.sink import DeltaSink
+from promptmill.lake.table import TableHandle, TableSettings
+from promptmill.lake.transactions import Ledger, epoch_id, last_id, position_id
 from support.store import DeltaStore, batch, identities, record
 
 pytestmark = pytest.mark.real

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from promptmill.core.sinks.base import Sink, TableName
-from promptmill.core.sinks.books import Books
-from promptmill.core.sinks.delta import DeltaReader
-from promptmill.gateway.dead_letters import read_letters
-from promptmill.gateway.store_books import StoreBooks
+from promptmill.cli.dead_letters import read_letters
+from promptmill.cli.store_counts import StoreBooks
+from promptmill.lake.counts import Books
+from promptmill.lake.ports import Sink, TableName
+from promptmill.lake.reader import DeltaReader
 from promptmill.store.loading import load_indexes
 from promptmill_schemas import DeadLetter
 from support.store import DeltaStore, batch, letter, pid

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.delta import DeltaSink, TableSettings
-from promptmill.core.sinks.identity import Identity
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.stream.kafka.cluster import describe_log
-from promptmill.core.stream.kafka.source import KafkaSource
-from promptmill.core.stream.ports import Partition
+from promptmill.kafka.cluster import describe_log
+from promptmill.kafka.consumer import KafkaSource
+from promptmill.lake.identity import Identity
+from promptmill.lake.ports import TableName
+from promptmill.lake.sink import DeltaSink
+from promptmill.lake.table import TableSettings
+from promptmill.lake.tables import TABLES
+from promptmill.runtime.errors import Misconfigured
 from promptmill.store.plan import Burial
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
+from promptmill.stream.ports import Partition
 from promptmill_schemas import encode
 from support.kafka_topics import (
     delete_topics,

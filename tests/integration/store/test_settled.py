@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import structlog
 
-from promptmill.core.settled import SettledPrompts
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.delta import DeltaReader
-from promptmill.core.sinks.identity import Identity
-from promptmill.core.sinks.settled import SettledShard, open_outcomes, read_settled
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.stage_settings import StageSettings
-from promptmill.core.stream.kafka.cluster import describe_log
-from promptmill.core.stream.ports import Partition, Position
-from promptmill.core.stream.starts import Start
+from promptmill.kafka.cluster import describe_log
+from promptmill.lake.identity import Identity
+from promptmill.lake.ports import TableName
+from promptmill.lake.reader import DeltaReader
+from promptmill.lake.settled import SettledShard, open_outcomes, read_settled
+from promptmill.lake.tables import TABLES
+from promptmill.stream.ports import Partition, Position
+from promptmill.stream.stage_settings import StageSettings
+from promptmill.stream.start_offsets import Start
+from promptmill.worker.settled import SettledPrompts
 from promptmill_schemas import Contract
 from support.kafka_topics import make_topics
 from support.store import (

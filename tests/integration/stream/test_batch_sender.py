@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from promptmill.core.errors import Misconfigured, Poison, Unavailable
-from promptmill.core.stream.kafka.batch_sender import KafkaBatchSender
-from promptmill.core.stream.ports import Delivery, Message
+from promptmill.kafka.batch_sender import KafkaBatchSender
+from promptmill.runtime.errors import Misconfigured, Poison, Unavailable
+from promptmill.stream.ports import Delivery, Message
 from support.kafka_topics import TopicReader, make_topics
 from support.producing import OUT_OF_ORDER, Answers, current, producer_tasks
 

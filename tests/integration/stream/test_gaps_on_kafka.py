@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Collection, Mapping
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from promptmill.core.errors import Unavailable
-from promptmill.core.stream.kafka.source import KafkaSource
-from promptmill.core.stream.lost import Gap, LostRecords
-from promptmill.core.stream.ports import Partition
+from promptmill.kafka.consumer import KafkaSource
+from promptmill.runtime.errors import Unavailable
+from promptmill.stream.lost_records import Gap, LostRecords
+from promptmill.stream.ports import Partition
 from support.chaos.rigs import OnKafka
 from support.kafka_topics import delete_up_to, make_topics
 from support.streams import ECHOES, ITEMS, Item, Member, Rig

@@ -21,18 +21,18 @@ import pytest
 import structlog
 from aiokafka import AIOKafkaProducer
 
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.delta.sink import DeltaSink
-from promptmill.core.sinks.identity import Identity
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.stream.kafka.sender import KafkaSender
-from promptmill.core.stream.kafka.source import KafkaSource
-from promptmill.core.stream.loop import StreamLoop
-from promptmill.core.stream.outcome import Drop, Outcome
+from promptmill.kafka.consumer import KafkaSource
+from promptmill.kafka.sender import KafkaSender
+from promptmill.lake.identity import Identity
+from promptmill.lake.ports import TableName
+from promptmill.lake.sink import DeltaSink
+from promptmill.lake.tables import TABLES
 from promptmill.store.flushing import SinkPublisher
 from promptmill.store.limits import SinkLimits
 from promptmill.store.service import burier
 from promptmill.store.sink_loop import SinkLoop
+from promptmill.stream.loop import StreamLoop
+from promptmill.stream.outcome import Drop, Outcome
 from promptmill_schemas import Contract, DeadLetter, Topic, decode
 from promptmill_schemas.topics import COMPLETIONS, DEAD_LETTERS, PROMPTS, SCORED
 from support.kafka_topics import TopicReader, make_topics
@@ -101,7 +101,7 @@ def reading_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         finally:
             taken.append(time.thread_time() - began)
 
-    monkeypatch.setattr("promptmill.core.stream.attempts.decode", timed)
+    monkeypatch.setattr("promptmill.stream.attempts.decode", timed)
     monkeypatch.setattr("promptmill.store.plan.decode", timed)
     return taken
 

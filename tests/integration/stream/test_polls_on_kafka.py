@@ -21,9 +21,9 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
-from promptmill.core.errors import Fatal, Misconfigured
-from promptmill.core.stream.kafka.polling import PolledConsumer, PollGuard
-from promptmill.core.stream.kafka.source import KafkaSource
+from promptmill.kafka.consumer import KafkaSource
+from promptmill.kafka.polling import PolledConsumer, PollGuard
+from promptmill.runtime.errors import Fatal, Misconfigured
 from support.chaos.rigs import OnKafka
 from support.kafka_topics import make_topics
 from support.streams import ECHOES, ITEMS, Item, Member, Rig

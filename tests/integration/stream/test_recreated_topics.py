@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
+from promptmill.runtime.errors import Misconfigured
 from support.chaos.rigs import OnKafka
 from support.kafka_topics import delete_topics, make_topics, while_frozen
 from support.streams import ECHOES, ITEMS, Item, Rig

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka.admin import NewTopic
 
-from promptmill.core.errors import Misconfigured, Poison, Transient, Unavailable
-from promptmill.core.stream.kafka.clients import open_admin
-from promptmill.core.stream.kafka.producer import AbortableProducer
-from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.kafka.client import open_admin
+from promptmill.kafka.producer import AbortableProducer
+from promptmill.kafka.sender import KafkaSender
+from promptmill.runtime.errors import Misconfigured, Poison, Transient, Unavailable
 from support.kafka_topics import TopicReader, make_topics
 from support.producing import (
     NOT_ENOUGH_REPLICAS,

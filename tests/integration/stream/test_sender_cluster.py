@@ -11,10 +11,10 @@ from functools import partial
 import psutil
 import pytest
 
-from promptmill.core.errors import Transient
-from promptmill.core.stream.kafka.sender import KafkaSender
-from promptmill.local.kafka import KafkaCluster
-from promptmill.local.topics import TopicSpec, ensure_topics
+from promptmill.devstack.kafka import KafkaCluster
+from promptmill.kafka.sender import KafkaSender
+from promptmill.kafka.topics import TopicSpec, ensure_topics
+from promptmill.runtime.errors import Transient
 from support.kafka_topics import TopicReader
 from support.producing import producer_tasks, senders_alive
 from support.stack import running_servers, unique_name

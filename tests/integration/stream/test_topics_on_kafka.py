@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 from aiokafka.admin import NewTopic
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.stream.kafka.clients import open_admin
-from promptmill.core.stream.kafka.cluster import describe_log
-from promptmill.core.stream.kafka.sender import KafkaSender
-from promptmill.core.stream.kafka.source import KafkaSource
-from promptmill.core.stream.loop import StreamLoop
-from promptmill.local.topics import TopicSpec, check_differences, ensure_topics
+from promptmill.kafka.client import open_admin
+from promptmill.kafka.cluster import describe_log
+from promptmill.kafka.consumer import KafkaSource
+from promptmill.kafka.sender import KafkaSender
+from promptmill.kafka.topics import TopicSpec, check_differences, ensure_topics
+from promptmill.runtime.errors import Misconfigured
+from promptmill.stream.loop import StreamLoop
 from support.kafka_topics import delete_topics, make_topics
 from support.streams import ITEMS, QUICK, CountingProbe, echo
 from support.waiting import eventually
@@ -84,7 +84,7 @@ def clock_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Awaitable[No
 
     async def move(hours: float) -> None:
         monkeypatch.setattr(
-            "promptmill.core.stream.kafka.clock.wall_clock", lambda: real() + hours * 3600
+            "promptmill.kafka.acknowledgements.wall_clock", lambda: real() + hours * 3600
         )
 
     return move

@@ -8,12 +8,12 @@ from collections import Counter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from promptmill.core.gates.base import Claimed
-from promptmill.core.gates.memory import MemoryClaims, MemoryGate
-from promptmill.core.stream.outcome import Drop, Emit, Outcome
+from promptmill.dedup.ports import Claimed
 from promptmill.filter.content import claimed_from_record, claimed_from_reject
 from promptmill.filter.policy import Policy
 from promptmill.filter.work import Filter
+from promptmill.stream.outcome import Drop, Emit, Outcome
+from promptmill.testing.dedup import MemoryClaims, MemoryGate
 from promptmill_schemas import Contract, Record, Reject, Scored, decode, encode
 from support import contracts
 from support.claims import Published

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from promptmill.core.stream.dead_letters import prompt_of
+from promptmill.stream.dead_letters import prompt_of
 from promptmill_schemas import TOPICS, Contract, ContractError, Prompt, Topic, decode, encode
 from support.contracts import CONTRACTS, prompts
 

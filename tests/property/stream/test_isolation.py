@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.core.stream.flights.base import Deaths
-from promptmill.core.stream.isolation import Isolation, Risk
+from promptmill.stream.in_flight import Deaths
+from promptmill.stream.isolation import Isolation, Risk
 
 ENGINE_DEATHS = 3
 

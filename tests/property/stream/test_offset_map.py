@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.core.stream.offset_map import MAX_CHARACTERS, MAX_SPAN, decode_map, encode_map
+from promptmill.stream.offsets import MAX_CHARACTERS, MAX_SPAN, decode_map, encode_map
 
 bases = st.integers(0, 2**50)
 relative = st.sets(st.integers(1, MAX_SPAN - 1), max_size=400)

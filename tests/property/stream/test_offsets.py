@@ -7,9 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from promptmill.core.stream.offset_map import decode_map
-from promptmill.core.stream.offsets import OffsetTracker
-from promptmill.core.stream.ports import Position
+from promptmill.stream.offsets import OffsetTracker, decode_map
+from promptmill.stream.ports import Position
 
 PARTITION = "prompts-0"
 

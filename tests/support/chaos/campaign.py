@@ -12,9 +12,9 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from promptmill.gateway.books import Settled
-from promptmill.gateway.store_books import open_books
-from promptmill.local.stack import attach, down, up
+from promptmill.cli.counts import Settled
+from promptmill.cli.store_counts import open_books
+from promptmill.devstack.stack import attach, down, up
 from support.chaos.audit import Audit
 from support.chaos.commits import CommitWatch
 from support.chaos.journal import Journal

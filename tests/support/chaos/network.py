@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from promptmill.local.kafka import KafkaCluster
-from promptmill.local.ports import free_port
+from promptmill.devstack.kafka import KafkaCluster
+from promptmill.devstack.ports import free_port
 
 MASK = 30
 """Each cable has a private network of two addresses, which no other machine can reach."""

@@ -11,8 +11,8 @@ import redis
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from promptmill.local.ports import free_port
-from promptmill.local.redis import RedisServer
+from promptmill.devstack.ports import free_port
+from promptmill.devstack.redis import RedisServer
 from promptmill_schemas import Prompt, encode
 from support.chaos.plant import Plant
 from support.chaos.prompts import prompt

@@ -25,8 +25,8 @@ import psutil
 import redis
 from aiokafka.errors import KafkaError
 
+from promptmill.devstack.stack import attach, down, up
 from promptmill.flow.board import FlowKeys
-from promptmill.local.stack import attach, down, up
 from support.chaos.audit import Audit
 from support.chaos.plant import Plant
 from support.chaos.report import machine
@@ -175,7 +175,7 @@ class PressureRun:
         _write_prompts(source, self._plan.records)
         with (self._plan.home / "publish.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "promptmill.gateway", "publish", str(source)),
+                *(sys.executable, "-m", "promptmill.cli", "publish", str(source)),
                 *("--run", "pressure", "--receipts", str(receipts), "--json"),
                 stdout=log,
                 stderr=log,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
 
-from promptmill.core.engines.script import KILLER_MARK
+from promptmill.inference.scripted import KILLER_MARK
 from promptmill_schemas import Message, Prompt
 
 KILLER_EVERY = 10_000

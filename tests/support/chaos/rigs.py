@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from promptmill.core.stream.kafka.sender import KafkaSender
-from promptmill.core.stream.kafka.source import KafkaSource
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
-from promptmill.core.stream.ports import Delivery, Sender, Source
+from promptmill.kafka.consumer import KafkaSource
+from promptmill.kafka.sender import KafkaSender
+from promptmill.stream.layout import Layout
+from promptmill.stream.ports import Delivery, Sender, Source
+from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
 from support.kafka_topics import TopicReader
 
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
-from promptmill.core.errors import Transient
-from promptmill.core.stream.kafka.sender import KafkaSender
+from promptmill.kafka.sender import KafkaSender
+from promptmill.runtime.errors import Transient
 from promptmill_schemas import Prompt, encode
 from support.chaos.topic_log import PROMPTS
 

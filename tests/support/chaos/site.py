@@ -10,8 +10,8 @@ from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 
-from promptmill.core.stream.kafka.clients import open_admin
-from promptmill.local.servers import Servers
+from promptmill.devstack.servers import Servers
+from promptmill.kafka.client import open_admin
 from support.chaos.topic_log import PROMPTS, TOPICS
 
 MAX_MESSAGE_BYTES = "16777216"

@@ -6,10 +6,9 @@ from random import Random
 
 import pytest
 
-from promptmill.core.backoff import backoff_s
-from promptmill.core.stream.settings import LoopSettings
-from promptmill.store.backoff import Backoff
-from promptmill.store.limits import SinkLimits
+from promptmill.runtime.timing import backoff_s
+from promptmill.store.limits import Backoff, SinkLimits
+from promptmill.stream.settings import LoopSettings
 
 
 def lowest() -> float:

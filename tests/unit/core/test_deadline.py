@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from promptmill.core.deadline import MIN_CLOSING_S, Deadline
+from promptmill.runtime.timing import MIN_CLOSING_S, Deadline
 
 
 class Clock:

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.faults import parse_rules, reach
+from promptmill.runtime.errors import Misconfigured
+from promptmill.runtime.fault_points import parse_rules, reach
 
 
 def test_without_the_setting_nothing_happens() -> None:
@@ -35,7 +35,10 @@ def test_a_passage_is_counted_and_a_chance_repeats_with_its_seed() -> None:
 
 @pytest.mark.parametrize(("action", "code"), [("kill", -signal.SIGKILL), ("fail", 1)])
 def test_a_fault_strikes_at_its_point(action: str, code: int) -> None:
-    program = "from promptmill.core.faults import reach; reach('a.b'); reach('a.b'); print('alive')"
+    program = (
+        "from promptmill.runtime.fault_points import reach\n"
+        "reach('a.b'); reach('a.b'); print('alive')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | {"PROMPTMILL_FAULTS": f"a.b={action}#2"},

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import aiohttp
 
-from promptmill.core.lifecycle import UNREADY_AFTER_S, _poll_trouble
-from promptmill.core.telemetry.health import Health, HealthServer
-from promptmill.core.telemetry.metrics import POLLS_QUIET_S, StageMetrics
+from promptmill.runtime.telemetry.health import Health, HealthServer
+from promptmill.runtime.telemetry.metrics import POLLS_QUIET_S, StageMetrics
+from promptmill.worker.lifecycle import UNREADY_AFTER_S, _poll_trouble
 
 
 class Clock:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.core.errors import Transient
-from promptmill.core.kept import KeptResults
+from promptmill.runtime.errors import Transient
+from promptmill.runtime.fan_out import KeptResults
 
 BOUND = 1_024
 """Said here once more on purpose: ten times as many would go unnoticed otherwise."""

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.deadline import MIN_CLOSING_S
-from promptmill.core.lifecycle import LAST_S
+from promptmill.runtime.timing import MIN_CLOSING_S
+from promptmill.worker.lifecycle import LAST_S
 
 GRACE_S = 0.4
 TOLERANCE_S = 30.0
 PROGRAM = """
 import asyncio, os, sys, time
 from contextlib import AsyncExitStack
-from promptmill.core.lifecycle import Worker, run_main, run_worker
-from promptmill.core.stage_settings import StageSettings
+from promptmill.worker.lifecycle import Worker, run_main, run_worker
+from promptmill.stream.stage_settings import StageSettings
 from promptmill.store.settings import StoreSettings
 
 async def hang():

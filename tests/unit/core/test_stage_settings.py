@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.stage_settings import parse_settings
 from promptmill.instruct.settings import EXAMPLES, InstructSettings
 from promptmill.reward.settings import RewardSettings
+from promptmill.runtime.errors import Misconfigured
+from promptmill.stream.stage_settings import parse_settings
 
 
 def parsed(*argv: str) -> InstructSettings:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.settings import store_location
+from promptmill.runtime.settings import store_location
 
 
 @pytest.mark.parametrize(

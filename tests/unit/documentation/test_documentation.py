@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.flow.marks import Marks
 from promptmill.flow.metrics import FlowMetrics
+from promptmill.runtime.telemetry.metrics import StageMetrics
 
 ROOT = Path(__file__).parents[3]
 SERVICES = ROOT / "services" / "promptmill"

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.engines.adapter_shapes import check_shapes
-from promptmill.core.engines.adapters import WEIGHTS
-from promptmill.core.errors import Misconfigured
+from promptmill.inference.adapters import WEIGHTS, check_shapes
+from promptmill.runtime.errors import Misconfigured
 
 Shapes = dict[str, tuple[int, ...]]
 

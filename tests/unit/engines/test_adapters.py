@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.engines.adapters import check_adapters, highest_rank
-from promptmill.core.errors import Misconfigured
+from promptmill.inference.adapters import check_adapters, highest_rank
+from promptmill.runtime.errors import Misconfigured
 
 
 def adapter(folder: Path, **config: object) -> Path:

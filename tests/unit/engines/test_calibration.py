@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.core.engines.calibration import Calibration, from_range
-from promptmill.core.errors import Misconfigured, Poison
-from promptmill.core.stage_settings import parse_settings
+from promptmill.inference.scores import Calibration, from_range
 from promptmill.reward.settings import RewardSettings
+from promptmill.runtime.errors import Misconfigured, Poison
+from promptmill.stream.stage_settings import parse_settings
 from promptmill_schemas import AttributeScores
 
 SCORES = AttributeScores(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from jinja2 import TemplateError
 
-from promptmill.core.engines.conversation import Renderer
-from promptmill.core.errors import Poison
+from promptmill.inference.vllm.conversation import Renderer
+from promptmill.runtime.errors import Poison
 from promptmill_schemas import Message
 
 QUESTION = (Message(role="user", content="one two three"),)

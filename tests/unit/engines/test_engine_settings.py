@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from promptmill.core.engines.build import build_grader
-from promptmill.core.engines.vllm_grade import VllmGrader
-from promptmill.core.engines.vllm_options import Hosts
-from promptmill.core.engines.vllm_owned import OWNED, refuse_unknown
-from promptmill.core.errors import Misconfigured
-from promptmill.core.stage_settings import parse_settings
+from promptmill.inference.engines import build_grader
+from promptmill.inference.vllm.grade import VllmGrader
+from promptmill.inference.vllm.options import Hosts
+from promptmill.inference.vllm.reserved_arguments import OWNED, refuse_unknown
 from promptmill.instruct.settings import InstructSettings
 from promptmill.reward.settings import RewardSettings
+from promptmill.runtime.errors import Misconfigured
+from promptmill.stream.stage_settings import parse_settings
 
 STAGES = pytest.mark.parametrize("stage", [InstructSettings, RewardSettings])
 

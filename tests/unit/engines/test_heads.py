@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from promptmill.core.engines.heads import read_heads
-from promptmill.core.errors import Misconfigured, Poison
+from promptmill.inference.scores import read_heads
+from promptmill.runtime.errors import Misconfigured, Poison
 from promptmill_schemas import ATTRIBUTES
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.engines import libnuma
+from promptmill.inference.vllm import libnuma
 
 only_where_written_for = pytest.mark.skipif(
     platform.machine() not in {"x86_64", "aarch64"}, reason="no stand-in for this machine"

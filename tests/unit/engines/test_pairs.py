@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptmill.core.engines.pairs import read_pairs, read_values
+from promptmill.inference.settings import read_pairs, read_values
 
 
 @pytest.mark.parametrize(

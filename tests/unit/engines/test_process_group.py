@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from promptmill.core.engines import process_group
+from promptmill.inference.vllm import process_group
 from support.waiting import eventually_now
 
 MARK = f"test-engine-{os.getpid()}"

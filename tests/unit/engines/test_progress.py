@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.core.engines.base import Load
-from promptmill.core.engines.progress import Progress
-from promptmill.core.telemetry.engine import watch_engine
-from promptmill.core.telemetry.metrics import StageMetrics
+from promptmill.inference.engines import watch_engine
+from promptmill.inference.ports import Load
+from promptmill.inference.vllm.progress import Progress
+from promptmill.runtime.telemetry.metrics import StageMetrics
 
 
 class Clock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from promptmill.core.engines.revision import EDGE_BYTES, folder_digest
+from promptmill.inference.vllm.model import EDGE_BYTES, folder_digest
 
 
 def write_model(folder: Path) -> Path:

@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from promptmill.core.engines.base import Answer, GenerateRequest, GradeRequest
-from promptmill.core.engines.build import build_generator, build_grader
-from promptmill.core.engines.script import Script, read_script
-from promptmill.core.engines.scripted import ScriptedGenerator, ScriptedGrader
-from promptmill.core.errors import EngineDead, Misconfigured, Poison, Transient
+from promptmill.inference.engines import build_generator, build_grader
+from promptmill.inference.ports import Answer, GenerateRequest, GradeRequest
+from promptmill.inference.scripted import Script, ScriptedGenerator, ScriptedGrader, read_script
+from promptmill.runtime.errors import EngineDead, Misconfigured, Poison, Transient
 from promptmill_schemas import Message, Sampling
 
 MESSAGES = (Message(role="user", content="How are you?"),)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.errors import Misconfigured, Unavailable
-from promptmill.core.sinks.base import TableName
 from promptmill.filter.data_set import DataSet
 from promptmill.filter.published import Published
+from promptmill.lake.ports import TableName
+from promptmill.runtime.errors import Misconfigured, Unavailable
 from support.store import DeltaStore
 
 pytestmark = pytest.mark.real

@@ -7,16 +7,18 @@ import statistics
 
 import pytest
 
-from promptmill.core.gates.sketch import (
+from promptmill.dedup.near import (
     BAND_BYTES,
     BANDS,
     EXEMPT,
+    SHINGLE_BYTES,
+    SHORTEST_BYTES,
     SIGNATURE_BYTES,
     agreement,
     least_agreement,
     similarity,
+    sketch,
 )
-from promptmill.filter.minhash import SHINGLE_BYTES, SHORTEST_BYTES, sketch
 
 ASKED = "tell me about the weather"
 SEED = 11

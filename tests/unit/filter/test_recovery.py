@@ -7,11 +7,10 @@ from collections.abc import AsyncIterable, Callable
 
 import pytest
 
-from promptmill.core.errors import Fatal, Misconfigured, Unavailable
-from promptmill.core.gates.base import Claimed, Rebuilt, StateLost
-from promptmill.core.gates.decisions import Decisions
-from promptmill.core.gates.memory import MemoryClaims, MemoryGate
+from promptmill.dedup.ports import Claimed, Decisions, Rebuilt, StateLost
 from promptmill.filter.recovery import CHECK_S, RecoveringClaims
+from promptmill.runtime.errors import Fatal, Misconfigured, Unavailable
+from promptmill.testing.dedup import MemoryClaims, MemoryGate
 from support.claims import Published, accepted, claim, claimed, key, token
 from support.waiting import eventually
 

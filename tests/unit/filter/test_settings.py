@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.stage_settings import parse_settings
 from promptmill.filter.policy import MEASURES, Bounds, Policy
 from promptmill.filter.settings import EXAMPLES, FilterSettings
+from promptmill.runtime.errors import Misconfigured
+from promptmill.stream.stage_settings import parse_settings
 
 
 @pytest.fixture(autouse=True)

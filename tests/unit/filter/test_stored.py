@@ -8,12 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from promptmill.core.gates.base import Claimed
-from promptmill.core.gates.decisions import Decisions
-from promptmill.core.sinks.base import Advance, Batch, TableName
-from promptmill.core.sinks.delta.reader import DeltaReader, Snapshot
-from promptmill.filter import stored
+from promptmill.dedup.ports import Claimed, Decisions
+from promptmill.filter import published as stored
 from promptmill.filter.content import claimed_from_record, claimed_from_reject
+from promptmill.lake.ports import Advance, Batch, TableName
+from promptmill.lake.reader import DeltaReader, Snapshot
 from promptmill_schemas import Record, Reject
 from support.store import DeltaStore, record, reject, rows
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from promptmill.core.errors import Poison
-from promptmill.core.gates.base import Claim, Decision, StateLost, Verdict
-from promptmill.core.gates.memory import MemoryClaims, MemoryGate
-from promptmill.core.stream.outcome import Drop, Emit, Outcome
+from promptmill.dedup.ports import Claim, Decision, StateLost, Verdict
 from promptmill.filter.case import Case
 from promptmill.filter.content import claimed_from_record
 from promptmill.filter.policy import Bounds, Policy
-from promptmill.filter.records import records_of
+from promptmill.filter.results import records_of
 from promptmill.filter.work import Filter
+from promptmill.runtime.errors import Poison
+from promptmill.stream.outcome import Drop, Emit, Outcome
+from promptmill.testing.dedup import MemoryClaims, MemoryGate
 from promptmill_schemas import Check, Record, Reject, Scored
 from promptmill_schemas.topics import RECORDS, REJECTS
 from support.claims import Published

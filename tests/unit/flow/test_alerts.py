@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import yaml  # type: ignore[import-untyped]
 
-from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.flow.marks import Marks
 from promptmill.flow.metrics import FlowMetrics
+from promptmill.runtime.telemetry.metrics import StageMetrics
 
 RULES = Path(__file__).parents[3] / "infra" / "prometheus" / "rules.yml"
 METRIC = re.compile(r"\bpromptmill_\w+")

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from promptmill.core.errors import Unavailable
-from promptmill.core.stream.ports import Partition
 from promptmill.flow.board import Turn
 from promptmill.flow.figures import ALONE_S, REST_S, Figures, Sight, UnknownLags
 from promptmill.flow.lags import STALE_AFTER_S, Lags, TopicLag, decode_lags
 from promptmill.flow.measure import Positions
 from promptmill.flow.reports import WorkerReport
+from promptmill.runtime.errors import Unavailable
+from promptmill.stream.ports import Partition
 
 REPORT = WorkerReport("filter")
 

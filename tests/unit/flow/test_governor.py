@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from promptmill.core.stream.pauses import Hold
-from promptmill.core.telemetry.metrics import StageMetrics
 from promptmill.flow.figures import Sight, UnknownLags
 from promptmill.flow.governor import Governor
 from promptmill.flow.lags import TopicLag
@@ -15,6 +13,8 @@ from promptmill.flow.marks import Marks
 from promptmill.flow.metrics import FlowMetrics
 from promptmill.flow.reports import WorkerReport
 from promptmill.flow.throttle import Output, Throttle
+from promptmill.runtime.telemetry.metrics import StageMetrics
+from promptmill.stream.pauses import Hold
 from support.chaos.rigs import InMemory
 from support.streams import ECHOES, Item, Member, Rig
 from support.waiting import eventually

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.core.errors import Misconfigured
 from promptmill.flow.lags import Lags, TopicLag, decode_lags, encode_lags
 from promptmill.flow.marks import Marks, Pressure, Unit, pressures, room
 from promptmill.flow.settings import FlowSettings, load_marks
+from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import TOPICS
 
 MARKS = {"scored": Marks(100, 10_000, 0.5)}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.core.stream.ports import Partition
 from promptmill.flow.lags import TopicLag
 from promptmill.flow.measure import READERS, Measurement, Positions
 from promptmill.flow.reports import Share, WorkerReport, decode_report, encode_report
+from promptmill.stream.ports import Partition
 
 P0, P1 = Partition("scored", 0), Partition("scored", 1)
 

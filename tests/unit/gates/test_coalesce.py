@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from promptmill.core.gates.coalesce import Coalescer
+from promptmill.dedup.coalesce import Coalescer
 from support.waiting import eventually
 
 

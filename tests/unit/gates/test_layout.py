@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.core.gates.layout import ENTRIES_PER_BUCKET, MAX_BITS, Layout, bits_for
+from promptmill.dedup.layout import ENTRIES_PER_BUCKET, MAX_BITS, Layout, bits_for
 from promptmill_schemas.ids import digest
 
 LISTPACK_ENTRIES = 512

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from promptmill.core.gates.seen import MAX_BITS, Seen
+from promptmill.dedup.bulk import MAX_BITS, Seen
 
 
 def numbers(seed: int, count: int) -> NDArray[np.uint64]:

@@ -7,12 +7,12 @@ from collections.abc import Collection
 
 import pytest
 
-from promptmill.core.errors import Unavailable
-from promptmill.core.stream.ports import Partition
+from promptmill.cli.publish.admission import TRICKLE, Backpressure, HeldBack
 from promptmill.flow.lags import Lags, TopicLag
 from promptmill.flow.marks import Marks
 from promptmill.flow.measure import Positions
-from promptmill.gateway.backpressure import TRICKLE, Backpressure, HeldBack
+from promptmill.runtime.errors import Unavailable
+from promptmill.stream.ports import Partition
 from promptmill_schemas.topics import PROMPTS
 
 MARKS = Marks(high_records=1000, low_share=0.5)

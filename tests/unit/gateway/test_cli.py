@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from promptmill.core.errors import (
+from promptmill.cli import main as cli
+from promptmill.runtime.errors import (
     EngineDead,
     Fatal,
     Misconfigured,
@@ -18,7 +19,6 @@ from promptmill.core.errors import (
     Transient,
     Unavailable,
 )
-from promptmill.gateway import cli
 from promptmill_schemas.documents import documents
 from support.commands import Promptmill
 
@@ -69,7 +69,7 @@ def test_every_command_has_examples_and_json(command: str, promptmill: Promptmil
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
-    code = f"import sys, promptmill.gateway.cli; print([m for m in {HEAVY} if m in sys.modules])"
+    code = f"import sys, promptmill.cli.main; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from promptmill.core.telemetry.registry import WorkerInfo
-from promptmill.gateway.context import AnyOf, ContextLimit, accept_all, check_for
+from promptmill.cli.publish.context import AnyOf, ContextLimit, accept_all, check_for
+from promptmill.runtime.telemetry.registry import WorkerInfo
 from promptmill_schemas import ContractError, Message, Prompt
 
 

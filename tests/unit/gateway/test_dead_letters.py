@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.core.errors import Misconfigured, Poison, Unavailable
-from promptmill.core.stream.ports import Delivery, Partition
-from promptmill.gateway.dead_letters import parse_where, replay, with_replays
+from promptmill.cli.dead_letters import parse_where, replay, with_replays
+from promptmill.runtime.errors import Misconfigured, Poison, Unavailable
+from promptmill.stream.ports import Delivery, Partition
 from promptmill_schemas import (
     Completion,
     Contract,

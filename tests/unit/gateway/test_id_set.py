@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.gateway.id_set import IdSet, OwnIds
+from promptmill.cli.publish.id_set import IdSet, OwnIds
 
 IDS = st.integers(0, 20).map(lambda number: f"{number:032x}")
 STEPS = st.lists(st.tuples(st.sampled_from(["add", "discard"]), IDS), max_size=60)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.gateway.input import CHUNK_BYTES, read_lines
+from promptmill.cli.publish.input import CHUNK_BYTES, read_lines
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.gateway.lines import CUSTOM_ID, Defaults, parse_line, too_long
-from promptmill.gateway.splitting import LineSplitter
+from promptmill.cli.publish.lines import CUSTOM_ID, Defaults, parse_line, too_long
+from promptmill.cli.publish.splitting import LineSplitter
 from promptmill_schemas import ContractError, Prompt, Sampling, StructuredOutput
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from check_readme import commands
-from promptmill.gateway.demo.screen import next_steps
+from promptmill_demo.screen import next_steps
 
 MODELS = Path("models/demo-instruct"), Path("models/demo-reward")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import cast
 
-from promptmill.core.stream.kafka.reader import LogReader
-from promptmill.core.stream.lost import LogCheck
-from promptmill.core.stream.ports import Delivery, Partition
-from promptmill.gateway.books import Published, Settled
-from promptmill.gateway.published import PublishedCount, PublishedPrompts
+from promptmill.cli.counts import Published, Settled
+from promptmill.cli.publish.published import PublishedCount, PublishedPrompts
+from promptmill.kafka.log_reader import LogReader
+from promptmill.stream.lost_records import LogCheck
+from promptmill.stream.ports import Delivery, Partition
 from promptmill_schemas import encode
 from support.store import pid, prompt
 

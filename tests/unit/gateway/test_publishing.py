@@ -11,14 +11,15 @@ from typing import Any
 import orjson
 import pytest
 
-from promptmill.core.errors import Poison, Unavailable
-from promptmill.core.stream.ports import Message
-from promptmill.gateway import outbox, publishing
-from promptmill.gateway.id_set import IdSet
-from promptmill.gateway.lines import Defaults
-from promptmill.gateway.outbox import Outbox
-from promptmill.gateway.publishing import LineResult, Publisher
-from promptmill.gateway.splitting import RawLine
+from promptmill.cli.publish import outbox
+from promptmill.cli.publish import publisher as publishing
+from promptmill.cli.publish.id_set import IdSet
+from promptmill.cli.publish.lines import Defaults
+from promptmill.cli.publish.outbox import Outbox
+from promptmill.cli.publish.publisher import LineResult, Publisher
+from promptmill.cli.publish.splitting import RawLine
+from promptmill.runtime.errors import Poison, Unavailable
+from promptmill.stream.ports import Message
 from promptmill_schemas import ContractError, Prompt, decode
 from support.waiting import eventually
 

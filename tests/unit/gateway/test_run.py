@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.gateway.commands.run import grace_of, specs
+from promptmill.cli.commands.run import grace_of, specs
 
 COUNTS = {"instruct": 2, "store": 1}
 

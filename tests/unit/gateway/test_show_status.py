@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from promptmill.core.telemetry.registry import WorkerInfo
-from promptmill.gateway.run_status import RunStatus, StageStatus, stage_status
-from promptmill.gateway.show_status import as_table, idle_lines
+from promptmill.cli.run_status import RunStatus, StageStatus, stage_status
+from promptmill.cli.status import as_table, idle_lines
+from promptmill.runtime.telemetry.registry import WorkerInfo
 
 
 def worker(name: str, partitions: int, *, ready: bool = True) -> WorkerInfo:

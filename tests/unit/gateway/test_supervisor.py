@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.errors import Fatal, Misconfigured
-from promptmill.gateway.supervisor import Spec, Supervisor
+from promptmill.cli.supervisor import Spec, Supervisor
+from promptmill.runtime.errors import Fatal, Misconfigured
 from support.waiting import eventually
 
 FOREVER = "import signal; signal.pause()"

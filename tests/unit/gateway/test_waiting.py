@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from promptmill.core.errors import Fatal, Unavailable
-from promptmill.gateway import waiting
-from promptmill.gateway.run_status import RunStatus
-from promptmill.gateway.waiting import wait_until_settled
+from promptmill.cli import waiting
+from promptmill.cli.run_status import RunStatus
+from promptmill.cli.waiting import wait_until_settled
+from promptmill.runtime.errors import Fatal, Unavailable
 
 
 def status(published: int, pending: int) -> RunStatus:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.core.engines.base import Answer, GenerateRequest
-from promptmill.core.errors import EngineDead, Poison, Transient
-from promptmill.core.stream.outcome import Drop, Emit
+from promptmill.inference.ports import Answer, GenerateRequest
 from promptmill.instruct.work import Instruct
+from promptmill.runtime.errors import EngineDead, Poison, Transient
+from promptmill.stream.outcome import Drop, Emit
 from promptmill_schemas import Completion, Message, Prompt, Sampling
 from promptmill_schemas.ids import candidate_seed, text_digest
 from promptmill_schemas.topics import COMPLETIONS

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from promptmill.local.allocation import first_state, with_free_ports
-from promptmill.local.ports import free_port
-from promptmill.local.state import StackState
+from promptmill.devstack.allocation import first_state, with_free_ports
+from promptmill.devstack.ports import free_port
+from promptmill.devstack.state import StackState
 
 
 def all_ports(state: StackState) -> list[int]:

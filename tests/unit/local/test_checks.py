@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.local import checks
-from promptmill.local.checks import Finding, check_local_stack
+from promptmill.devstack import checks
+from promptmill.devstack.checks import Finding, check_local_stack
 
 
 def findings(home: Path) -> dict[str, Finding]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from promptmill.core.errors import Fatal
-from promptmill.local.daemon import Daemon, stop_all
+from promptmill.devstack.daemon import Daemon, stop_all
+from promptmill.runtime.errors import Fatal
 from support.waiting import eventually_now
 
 SLEEP = "import time; print('awake', flush=True); time.sleep(600)"

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.local import maven
-from promptmill.local.jars import (
+from promptmill.devstack import maven
+from promptmill.devstack.jars import (
     Jar,
     kafka_version,
     locked_jars,
@@ -24,8 +23,9 @@ from promptmill.local.jars import (
     parse_lock,
     resolve_jars,
 )
-from promptmill.local.ports import free_port
-from promptmill.local.progress import Progress
+from promptmill.devstack.ports import free_port
+from promptmill.devstack.progress import Progress
+from promptmill.runtime.errors import Misconfigured
 
 # jgo leaves the connection open when the server answers 404, until it is collected as garbage.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from promptmill.local import maven
+from promptmill.devstack import maven
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.local import ports
-from promptmill.local.ports import free_port, is_free
+from promptmill.devstack import ports
+from promptmill.devstack.ports import free_port, is_free
 
 
 @pytest.fixture

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.local.properties import Broker, broker_properties, log_properties, write_properties
+from promptmill.devstack.properties import (
+    Broker,
+    broker_properties,
+    log_properties,
+    write_properties,
+)
 
 ONE = (Broker(1, 21_000, 21_001),)
 THREE = (*ONE, Broker(2, 22_000, 22_001), Broker(3, 23_000, 23_001))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.local import recording
+from promptmill.devstack import recording
 
 COMPLETE = "AOTCache creation is complete: somewhere 66641920 bytes\n"
 

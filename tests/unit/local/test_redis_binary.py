@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.local.redis_binary import BINARY_VARIABLE, find_binary, inspect_binary
+from promptmill.devstack.redis_binary import BINARY_VARIABLE, find_binary, inspect_binary
+from promptmill.runtime.errors import Misconfigured
 
 
 def program(folder: Path, says: str, name: str = "redis-server") -> Path:

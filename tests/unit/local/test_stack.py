@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.local.kafka import new_cluster_id
-from promptmill.local.properties import Broker
-from promptmill.local.stack import attach, down, find, up
-from promptmill.local.state import StackState, state_file, write_state
+from promptmill.devstack.kafka import new_cluster_id
+from promptmill.devstack.properties import Broker
+from promptmill.devstack.stack import attach, down, find, up
+from promptmill.devstack.state import StackState, state_file, write_state
+from promptmill.runtime.errors import Misconfigured
 
 
 @pytest.mark.parametrize("brokers", [0, 2, 4, -1])

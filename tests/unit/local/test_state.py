@@ -6,9 +6,9 @@ from threading import Thread
 
 import pytest
 
-from promptmill.core.errors import Fatal, Misconfigured
-from promptmill.local.properties import Broker
-from promptmill.local.state import StackState, exclusive, read_state, state_file, write_state
+from promptmill.devstack.properties import Broker
+from promptmill.devstack.state import StackState, exclusive, read_state, state_file, write_state
+from promptmill.runtime.errors import Fatal, Misconfigured
 
 STATE = StackState(brokers=(Broker(1, 21_000, 21_001),), redis_port=22_000)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.models import make_demo_models
-from promptmill.models.demo import NAMES, SHIPPED
-from promptmill.models.folders import RECIPE
+from promptmill.runtime.errors import Misconfigured
+from promptmill_demo.models import make_demo_models
+from promptmill_demo.models.demo import NAMES, SHIPPED
+from promptmill_demo.models.folders import RECIPE
 from promptmill_schemas import ATTRIBUTES
 
 MAX_BYTES = 16 * 1024 * 1024

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.models.corruptions import Examples
-from promptmill.models.labels import HIGHEST, label
-from promptmill.models.tasks import demo_tasks
-from promptmill.models.tasks.chance import seeded
+from promptmill_demo.tasks import demo_tasks
+from promptmill_demo.tasks.chance import seeded
+from promptmill_demo.tasks.corruptions import Examples
+from promptmill_demo.tasks.labels import HIGHEST, label
 from promptmill_schemas import ATTRIBUTES
 
 TAGS = {"family": "open_qa", "kind": "capital", "subject": "France", "answer": "Paris"}

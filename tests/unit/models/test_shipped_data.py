@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.models.examples import FILES
-from promptmill.models.tasks import is_correct
+from promptmill_demo.tasks import is_correct
+from promptmill_demo.tasks.examples import FILES
 
 DATA = Path(__file__).resolve().parents[3] / "data"
 

@@ -6,8 +6,7 @@ from collections import Counter
 
 import pytest
 
-from promptmill.models.answers import STYLES, write
-from promptmill.models.tasks import (
+from promptmill_demo.tasks import (
     FAMILIES,
     Finding,
     Split,
@@ -18,8 +17,9 @@ from promptmill.models.tasks import (
     is_correct,
     load_kinds,
 )
-from promptmill.models.tasks.chance import seeded
-from promptmill.models.tasks.words import fill
+from promptmill_demo.tasks.answers import STYLES, write
+from promptmill_demo.tasks.chance import seeded
+from promptmill_demo.tasks.words import fill
 from promptmill_schemas.limits import MAX_TAG_CHARACTERS
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.models.demo import NAMES
-from promptmill.models.training.optimise import Course
-from promptmill.models.training.stages import Plan, Stages
+from promptmill_demo.models.demo import NAMES
+from promptmill_demo.training.optimise import Course
+from promptmill_demo.training.stages import Plan, Stages
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ WEIGHTS = [f"{name}/model.safetensors" for name in NAMES]
 
 
 def trained(work: Path, out: Path) -> list[bytes]:
-    from promptmill.models.training.shipping import write_models
+    from promptmill_demo.training.shipping import write_models
 
     write_models(Stages(work, MOMENT, seed=3), out)
     return [(out / name).read_bytes() for name in WEIGHTS]

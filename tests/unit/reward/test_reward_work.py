@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from promptmill.core.engines.base import GradeRequest
-from promptmill.core.engines.calibration import Calibration
-from promptmill.core.errors import Poison, Transient
-from promptmill.core.stream.outcome import Emit
+from promptmill.inference.ports import GradeRequest
+from promptmill.inference.scores import Calibration
 from promptmill.reward.work import Reward
+from promptmill.runtime.errors import Poison, Transient
+from promptmill.stream.outcome import Emit
 from promptmill_schemas import (
     AttributeScores,
     Candidate,

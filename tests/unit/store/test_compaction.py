@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.core.sinks.delta.compaction import _File, _grouped
+from promptmill.lake.compaction import _File, _grouped
 
 KIB, MIB = 2**10, 2**20
 TARGET = 128 * MIB

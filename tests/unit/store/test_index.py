@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.core.sinks.keys import Words, high_word, key_of, words_of
+from promptmill.lake.ids import Words, high_word, key_of, words_of
 from promptmill.store.index import UNKNOWN, Entries, SettledIndex, Settlement, State
 
 IDS = st.one_of(st.integers(0, 2**128 - 1), st.integers(0, 3), st.integers(2**64, 2**64 + 3)).map(

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.runtime.errors import Misconfigured
 from promptmill.store.intake import Intake
 from promptmill.store.limits import SinkLimits
+from promptmill.stream.ports import Delivery, Partition
 
 A, B = Partition("records", 0), Partition("records", 1)
 LIMITS = SinkLimits(flush_rows=3, flush_bytes=100, buffer_rows=6, buffer_bytes=200)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from promptmill.core.sinks.key_sets import KEY_BYTES, contains, keys_of, union, without
+from promptmill.lake.ids import KEY_BYTES, contains, keys_of, union, without
 
 COUNT = 50_000
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.sinks.last_message import check_last, identify, is_of
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.lake.identity import check_last, identify, is_of
+from promptmill.runtime.errors import Misconfigured
+from promptmill.stream.ports import Delivery, Partition
 
 MESSAGE = Delivery(Partition("records", 0), 70_000, b"key", b"value", 1_700_000_000_000)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.lake.ports import TableName
+from promptmill.lake.tables import TABLES
 from promptmill.store.index import SettledIndex
 from promptmill.store.loading import load_indexes
 from promptmill.store.plan import draw_up
+from promptmill.stream.ports import Delivery, Partition
 from promptmill_schemas import Contract, DeadLetter, encode
 from support.fake_source import every_partition, topic_of
 from support.store import SharedStore, letter, pid, prompt, record, reject

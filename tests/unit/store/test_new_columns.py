@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from promptmill.core.sinks.base import Advance, Batch, TableName
-from promptmill.core.sinks.delta import DeltaSink
-from promptmill.core.sinks.delta.table import TableHandle, TableSettings
-from promptmill.core.sinks.tables import TABLES
+from promptmill.lake.ports import Advance, Batch, TableName
+from promptmill.lake.sink import DeltaSink
+from promptmill.lake.table import TableHandle, TableSettings
+from promptmill.lake.tables import TABLES
 from promptmill_schemas.content import content_key
 from support.store import identities, record, rows
 

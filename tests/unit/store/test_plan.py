@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 
-from promptmill.core.sinks.base import Advance, TableName
-from promptmill.core.sinks.tables import TABLES
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.lake.ports import Advance, TableName
+from promptmill.lake.tables import TABLES
 from promptmill.store import plan as plan_module
 from promptmill.store.index import SettledIndex
 from promptmill.store.plan import Plan, draw_up
+from promptmill.stream.ports import Delivery, Partition
 from promptmill_schemas import Contract, decode, encode
 from promptmill_schemas.limits import MAX_ORIGINAL_BYTES
 from support.fake_source import every_partition, topic_of

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from promptmill.core.errors import Fatal, Misconfigured, Unavailable
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.memory import MemorySink
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.lost import Gap, LostRecords
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.lake.ports import TableName
+from promptmill.runtime.errors import Fatal, Misconfigured, Unavailable
+from promptmill.stream.layout import Layout
+from promptmill.stream.lost_records import Gap, LostRecords
+from promptmill.stream.ports import Delivery, Partition
+from promptmill.testing.lake import MemorySink
 from support.fake_source import Log, delete_up_to, every_partition
 from support.sink_loop import QUICK, member, offsets, stored
 from support.store import PARTITIONS, SharedStore, identities, letter, pid, prompt, record, reject

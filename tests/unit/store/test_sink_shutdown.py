@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from promptmill.core.deadline import MIN_CLOSING_S
-from promptmill.core.sinks.base import Batch, TableName
-from promptmill.core.sinks.memory import MemorySink
+from promptmill.lake.ports import Batch, TableName
+from promptmill.runtime.timing import MIN_CLOSING_S
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
+from promptmill.testing.lake import MemorySink
 from support.fake_source import FakeSource, Log, every_partition
 from support.sink_loop import QUICK, TOPICS, Noted
 from support.store import SharedStore, identities, prompt

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.tables import TABLES, dead_letters
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.lake.ports import TableName
+from promptmill.lake.tables import TABLES, dead_letters
+from promptmill.stream.ports import Delivery, Partition
 from promptmill_schemas import ContractError, DeadLetter, Prompt, Record, Reject
 from support import contracts
 

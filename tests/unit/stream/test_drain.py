@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
-from promptmill.core.stream.outcome import Outcome
-from promptmill.core.stream.ports import Delivery, Partition, Position, Sender, Source
+from promptmill.stream.layout import Layout
+from promptmill.stream.outcome import Outcome
+from promptmill.stream.ports import Delivery, Partition, Position, Sender, Source
+from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
 from support.streams import QUICK, Item, Rig, echo
 from support.waiting import eventually
 

@@ -9,14 +9,14 @@ from functools import partial
 
 import pytest
 
-from promptmill.core.errors import EngineDead, Misconfigured
-from promptmill.core.stream.flights.base import Deaths
-from promptmill.core.stream.flights.memory import FlightEntries, MemoryFlights
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.loop import StreamLoop
-from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
-from promptmill.core.stream.outcome import Outcome
-from promptmill.core.stream.ports import Delivery, Partition, Sender, Source
+from promptmill.runtime.errors import EngineDead, Misconfigured
+from promptmill.stream.in_flight import Deaths
+from promptmill.stream.layout import Layout
+from promptmill.stream.loop import StreamLoop
+from promptmill.stream.outcome import Outcome
+from promptmill.stream.ports import Delivery, Partition, Sender, Source
+from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
+from promptmill.testing.in_flight import FlightEntries, MemoryFlights
 from support.streams import ITEMS, QUICK, CountingProbe, Item, Member, Rig, done_in, echo
 from support.waiting import eventually
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import orjson
 
-from promptmill.core.errors import Poison
-from promptmill.core.stream.outcome import Outcome
+from promptmill.runtime.errors import Poison
+from promptmill.stream.outcome import Outcome
 from promptmill_schemas.limits import MAX_MESSAGE_BYTES
 from support.chaos.rigs import InMemory
 from support.loop_watch import watched_loop

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 import pytest
 
-from promptmill.core.errors import Unavailable
-from promptmill.core.stream.lost import Gap, LostRecords
-from promptmill.core.stream.memory import MemoryBroker, MemorySource
-from promptmill.core.stream.outcome import Outcome
-from promptmill.core.stream.ports import Partition, Position
+from promptmill.runtime.errors import Unavailable
+from promptmill.stream.lost_records import Gap, LostRecords
+from promptmill.stream.outcome import Outcome
+from promptmill.stream.ports import Partition, Position
+from promptmill.testing.broker import MemoryBroker, MemorySource
 from support.chaos.rigs import InMemory
 from support.streams import QUICK, Item, Member, Rig, done_in, echo, record_commits
 from support.waiting import eventually

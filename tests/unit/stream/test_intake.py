@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from promptmill.core.errors import Misconfigured, Unavailable
-from promptmill.core.stream.intake import OrderedIntake
-from promptmill.core.stream.lost import Gap, LogCheck, LostRecords, pass_over
-from promptmill.core.stream.memory import MemoryBroker, MemorySource
-from promptmill.core.stream.ports import Delivery, Partition
+from promptmill.runtime.errors import Misconfigured, Unavailable
+from promptmill.stream.intake import OrderedIntake
+from promptmill.stream.lost_records import Gap, LogCheck, LostRecords, pass_over
+from promptmill.stream.ports import Delivery, Partition
+from promptmill.testing.broker import MemoryBroker, MemorySource
 
 A, B = Partition("items", 0), Partition("items", 1)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError, NotControllerError
 
-from promptmill.core.stream.kafka.admin import KafkaAdmin
+from promptmill.kafka.client import KafkaAdmin
 
 REQUEST = SimpleNamespace(name="a request")
 
@@ -35,7 +35,7 @@ def admin_of(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, within_s: float)
     async def answer(node: int, request: Any) -> str:
         return f"{request.name} of {node}"
 
-    monkeypatch.setattr("promptmill.core.stream.kafka.admin._PAUSE_S", 0)
+    monkeypatch.setattr("promptmill.kafka.client._PAUSE_S", 0)
     monkeypatch.setattr(admin._client, "cluster", cluster)
     monkeypatch.setattr(admin._client, "force_metadata_update", update)
     monkeypatch.setattr(admin, "_send_request_to_node", answer)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import promptmill
-from promptmill.core.stream.kafka import clients
-from promptmill.core.stream.kafka.admin import KafkaAdmin
+from promptmill.kafka import client as clients
+from promptmill.kafka.client import KafkaAdmin
 
 CLASSES = {
     "AIOKafkaAdminClient",

@@ -8,9 +8,8 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.core.stream.kafka.assignor import CoPartitionedAssignor
-from promptmill.core.stream.kafka.partitioner import by_layout
-from promptmill.core.stream.layout import Layout, Placement, murmur2
+from promptmill.kafka.partitioning import CoPartitionedAssignor, by_layout
+from promptmill.stream.layout import Layout, Placement, murmur2
 
 TOPICS = ("dead-letters", "prompts", "records", "rejects")
 

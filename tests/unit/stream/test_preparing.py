@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from promptmill.core.stream.ports import Partition
-from promptmill.core.stream.starts import Start
+from promptmill.stream.ports import Partition
+from promptmill.stream.start_offsets import Start
 from support.chaos.rigs import InMemory
 from support.streams import Item, Member, Rig
 from support.waiting import eventually

@@ -18,7 +18,7 @@ from aiokafka.producer.producer import AIOKafkaProducer
 from aiokafka.producer.sender import Sender
 from aiokafka.structs import TopicPartition
 
-from promptmill.core.stream.kafka.producer import AbortableProducer, InvalidRecord
+from promptmill.kafka.producer import AbortableProducer, InvalidRecord
 
 READ_AND_UNDERSTOOD = "0.14."
 

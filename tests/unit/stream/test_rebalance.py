@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
-from promptmill.core.stream.outcome import Outcome
-from promptmill.core.stream.ports import Delivery, Partition, Position, Sender, Source
-from promptmill.core.stream.settings import LoopSettings
+from promptmill.runtime.errors import Misconfigured
+from promptmill.stream.layout import Layout
+from promptmill.stream.outcome import Outcome
+from promptmill.stream.ports import Delivery, Partition, Position, Sender, Source
+from promptmill.stream.settings import LoopSettings
+from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
 from support.streams import QUICK, Item, Member, Rig, echo
 from support.waiting import eventually
 

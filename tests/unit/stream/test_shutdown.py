@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from promptmill.core.deadline import MIN_CLOSING_S, Deadline
-from promptmill.core.errors import Fatal, Misconfigured
-from promptmill.core.stream.layout import Layout
-from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
-from promptmill.core.stream.outcome import Outcome
-from promptmill.core.stream.ports import Delivery, Listener, Partition, Position, Sender, Source
+from promptmill.runtime.errors import Fatal, Misconfigured
+from promptmill.runtime.timing import MIN_CLOSING_S, Deadline
+from promptmill.stream.layout import Layout
+from promptmill.stream.outcome import Outcome
+from promptmill.stream.ports import Delivery, Listener, Partition, Position, Sender, Source
+from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
 from support.streams import QUICK, Item, Rig, echo
 from support.waiting import eventually
 

@@ -11,13 +11,9 @@ from typing import Any
 import pytest
 from aiokafka.errors import NodeNotReadyError
 
-from promptmill.core.errors import Misconfigured, Unavailable
-from promptmill.core.stream.kafka.topic_ids import (
-    MetadataRequestV12,
-    MetadataResponseV12,
-    TopicIdsRequest,
-)
-from promptmill.core.stream.kafka.topic_watch import TopicWatch
+from promptmill.kafka.topic_ids import MetadataRequestV12, MetadataResponseV12, TopicIdsRequest
+from promptmill.kafka.topic_watch import TopicWatch
+from promptmill.runtime.errors import Misconfigured, Unavailable
 
 FIRST, SECOND = uuid.UUID(int=7), uuid.UUID(int=8)
 PARTITION: Any = (0, 0, 1, 0, [1], [1], [], {})

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from promptmill.core.stream.loop import StreamLoop
-from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
-from promptmill.core.stream.settings import LoopSettings
 from promptmill.instruct.work import Instruct
 from promptmill.reward.work import Reward
+from promptmill.stream.loop import StreamLoop
+from promptmill.stream.settings import LoopSettings
+from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
 from promptmill_schemas import DeadLetter, Message, Prompt, Scored, Topic, decode, encode
 from promptmill_schemas.grading import NEMOTRON_WEIGHTS
 from promptmill_schemas.topics import COMPLETIONS, DEAD_LETTERS, PROMPTS, SCORED

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from promptmill.core.engines.openai.failures import Malformed
-from promptmill.core.errors import Exhausted, Misconfigured, Poison
+from promptmill.inference.http.errors import Malformed
+from promptmill.runtime.errors import Exhausted, Misconfigured, Poison
 from support.bad_answers import (
     SCORES,
     Behaviour,

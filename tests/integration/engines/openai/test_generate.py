@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from promptmill.core.errors import Misconfigured, Poison
+from promptmill.runtime.errors import Misconfigured, Poison
 from promptmill_schemas import StructuredOutput
 from support.bad_answers import Behaviour, answering, chat, status
 from support.bad_server import BadServer, Call

@@ -5,10 +5,10 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from promptmill.core.engines.base import GraderInfo
-from promptmill.core.engines.openai.grade_classify import ClassifyForm
-from promptmill.core.engines.openai.judge import JudgeForm
-from promptmill.core.errors import Misconfigured, Poison
+from promptmill.inference.http.grade.classify import ClassifyForm
+from promptmill.inference.http.grade.judge import JudgeForm
+from promptmill.inference.ports import GraderInfo
+from promptmill.runtime.errors import Misconfigured, Poison
 from promptmill_schemas import ATTRIBUTES, AttributeScores
 from support.bad_answers import SCORES, Behaviour, answering, chat, raw, reward, status
 from support.bad_server import BadServer, Call

@@ -9,8 +9,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from promptmill.core.engines.openai.limiter import HOLD_AFTER
-from promptmill.core.errors import Unavailable
+from promptmill.inference.http.limiter import HOLD_AFTER
+from promptmill.runtime.errors import Unavailable
 from support.bad_answers import Behaviour, chat, slow, status
 from support.bad_server import BadServer, Call
 from support.http_engines import generating, question

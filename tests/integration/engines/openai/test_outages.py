@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from promptmill.core.errors import Fatal, Misconfigured, Unavailable
+from promptmill.runtime.errors import Fatal, Misconfigured, Unavailable
 from support.bad_answers import Behaviour, chat, raw, status
 from support.bad_server import BadServer, Call
 from support.http_engines import generating, question

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from promptmill.core.engines.base import GenerateRequest
-from promptmill.core.engines.openai.breaker import OPEN_AFTER
-from promptmill.core.engines.openai.generate import HttpGenerator
-from promptmill.core.engines.openai.judge import JudgeForm
-from promptmill.core.errors import Poison
-from promptmill.core.stream.loop import StreamLoop
-from promptmill.core.stream.memory import MemoryBroker, MemorySender, MemorySource
-from promptmill.core.stream.settings import LoopSettings
 from promptmill.filter.policy import Policy
+from promptmill.inference.http.breaker import OPEN_AFTER
+from promptmill.inference.http.generate import HttpGenerator
+from promptmill.inference.http.grade.judge import JudgeForm
+from promptmill.inference.ports import GenerateRequest
 from promptmill.instruct.work import Instruct
 from promptmill.reward.work import Reward
+from promptmill.runtime.errors import Poison
+from promptmill.stream.loop import StreamLoop
+from promptmill.stream.settings import LoopSettings
+from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
 from promptmill_schemas import (
     Completion,
     DeadLetter,

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from promptmill.core.errors import Misconfigured
+from promptmill.runtime.errors import Misconfigured
 from support.bad_answers import chat
 from support.bad_server import BadServer
 from support.http_engines import generating, question

@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 import pytest
 
-from promptmill.core.engines.openai.grade_classify import ClassifyForm
-from promptmill.core.engines.openai.judge import JudgeForm
-from promptmill.core.errors import Poison
-from promptmill.models.demo import DemoModels
+from promptmill.inference.http.grade.classify import ClassifyForm
+from promptmill.inference.http.grade.judge import JudgeForm
+from promptmill.runtime.errors import Poison
+from promptmill_demo.models.demo import DemoModels
 from promptmill_schemas import ATTRIBUTES, StructuredOutput
 from support.http_engines import answered, generating, grading, question
 from support.vllm_server import vllm_server

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.core.engines.openai.address import parse_base_url
-from promptmill.core.errors import Misconfigured
+from promptmill.inference.http.address import parse_base_url
+from promptmill.runtime.errors import Misconfigured
 
 
 @pytest.mark.parametrize(

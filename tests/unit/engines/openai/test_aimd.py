@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.core.engines.openai.aimd import GROWTH, Aimd
+from promptmill.inference.http.limiter import GROWTH, Aimd
 
 
 def answer(aimd: Aimd, count: int, *, refused: bool) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from promptmill.core.engines.openai.answer import read_answer, require_form
-from promptmill.core.engines.openai.failures import Malformed, NotFinite
+from promptmill.inference.http.answer import read_answer, require_form
+from promptmill.inference.http.errors import Malformed, NotFinite
 from promptmill_schemas import StructuredOutput
 from support.bad_answers import chat_body
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from promptmill.core.engines.openai.breaker import OPEN_AFTER, REFUSALS, Breaker
-from promptmill.core.engines.openai.failures import Refused, ServerAway, ServerFault
-from promptmill.core.errors import EngineDead, Misconfigured, PromptmillError
+from promptmill.inference.http.breaker import OPEN_AFTER, REFUSALS, Breaker
+from promptmill.inference.http.errors import Refused, ServerAway, ServerFault
+from promptmill.runtime.errors import EngineDead, Misconfigured, PromptmillError
 from support.waiting import eventually
 
 

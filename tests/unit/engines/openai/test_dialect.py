@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from promptmill.core.engines.openai.dialect import sampling_fields
-from promptmill.core.engines.openai.options import Server
-from promptmill.core.errors import Poison
+from promptmill.inference.http.dialect import sampling_fields
+from promptmill.inference.http.options import Server
+from promptmill.runtime.errors import Poison
 from promptmill_schemas import Sampling, StructuredOutput
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from promptmill.core.engines.openai.failures import Malformed, NotFinite
-from promptmill.core.engines.openai.grade_classify import ClassifyForm
-from promptmill.core.errors import Misconfigured
+from promptmill.inference.http.errors import Malformed, NotFinite
+from promptmill.inference.http.grade.classify import ClassifyForm
+from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import AttributeScores
 
 FIVE = [2.5, 3.0, 1.0, 0.5, -1.0]

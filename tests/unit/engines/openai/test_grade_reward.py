@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from promptmill.core.engines.base import GradeRequest
-from promptmill.core.engines.openai.failures import Malformed, NotFinite
-from promptmill.core.engines.openai.grade_reward import RewardForm
-from promptmill.core.engines.openai.models import ServedModel
-from promptmill.core.errors import Misconfigured
+from promptmill.inference.http.errors import Malformed, NotFinite
+from promptmill.inference.http.grade.reward_model import RewardForm
+from promptmill.inference.http.server import ServedModel
+from promptmill.inference.ports import GradeRequest
+from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
 from support.bad_answers import SCORES, chat_body, scores_text
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.core.engines.openai.key import read_api_key, without_key
-from promptmill.core.engines.openai.options import HttpOptions
-from promptmill.core.errors import Misconfigured
+from promptmill.inference.http.options import HttpOptions, read_api_key, without_key
+from promptmill.runtime.errors import Misconfigured
 
 KEY = "nvapi-0123456789"
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from promptmill.core.engines.openai.limiter import HOLD_AFTER, Limiter
+from promptmill.inference.http.limiter import HOLD_AFTER, Limiter
 from support.waiting import eventually
 
 

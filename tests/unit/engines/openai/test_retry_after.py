@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from promptmill.core.engines.openai.retry_after import LONGEST_S, retry_after_s
+from promptmill.inference.http.transport import LONGEST_S, retry_after_s
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

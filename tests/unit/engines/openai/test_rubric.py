@@ -7,12 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from promptmill.core.engines.base import GradeRequest
-from promptmill.core.engines.openai.failures import Malformed, Unreadable
-from promptmill.core.engines.openai.judge import JudgeForm
-from promptmill.core.engines.openai.models import ServedModel
-from promptmill.core.engines.openai.rubric import judge_messages, read_verdict
-from promptmill.core.errors import Poison
+from promptmill.inference.http.errors import Malformed, Unreadable
+from promptmill.inference.http.grade.judge import JudgeForm, judge_messages, read_verdict
+from promptmill.inference.http.server import ServedModel
+from promptmill.inference.ports import GradeRequest
+from promptmill.runtime.errors import Poison
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
 from support.bad_answers import chat_body
 

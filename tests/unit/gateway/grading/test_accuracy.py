@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from promptmill.core.sinks.base import TableName
-from promptmill.core.sinks.tables import columns
-from promptmill.gateway.demo import accuracy
-from promptmill.gateway.demo.accuracy import accuracy_report
+from promptmill.lake.ports import TableName
+from promptmill.lake.tables import columns
+from promptmill_demo import accuracy
+from promptmill_demo.accuracy import accuracy_report
 
 CAPITAL = {"family": "open_qa", "kind": "capital", "subject": "France", "answer": "Paris"}
 PARITY = {"family": "classify", "kind": "parity", "subject": "7", "answer": "odd"}

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.core.engines.base import GradeRequest, GraderInfo
-from promptmill.core.engines.calibration import Calibration
-from promptmill.core.errors import EngineDead, Poison
-from promptmill.gateway.grading.grader import IN_FLIGHT, grade_all
-from promptmill.gateway.grading.reward import Grader
-from promptmill.gateway.grading.run import grade_pairs, grade_rated
+from promptmill.cli.grading.grader import IN_FLIGHT, Grader, grade_all
+from promptmill.cli.grading.run import grade_pairs, grade_rated
+from promptmill.inference.ports import GradeRequest, GraderInfo
+from promptmill.inference.scores import Calibration
+from promptmill.runtime.errors import EngineDead, Poison
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
 from promptmill_schemas.grading import NEMOTRON_WEIGHTS
 

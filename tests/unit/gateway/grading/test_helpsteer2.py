@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from promptmill.gateway.grading.helpsteer2 import helpsteer2_figures, pearson, ranks
-from promptmill.gateway.grading.tables import helpsteer2_table
+from promptmill.cli.grading.helpsteer2 import helpsteer2_figures, pearson, ranks
+from promptmill.cli.grading.tables import helpsteer2_table
 from promptmill_schemas import ATTRIBUTES, AttributeScores
 
 

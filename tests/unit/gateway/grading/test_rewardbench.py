@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.gateway.grading.rewardbench import SECTIONS, Judged, rewardbench_figures
-from promptmill.gateway.grading.tables import rewardbench_table
+from promptmill.cli.grading.rewardbench import SECTIONS, Judged, rewardbench_figures
+from promptmill.cli.grading.tables import rewardbench_table
 
 
 def judged(subset: str, right: int, wrong: int) -> list[Judged]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from promptmill.core.errors import Misconfigured
-from promptmill.gateway.grading.rows import read_pairs, read_rated
+from promptmill.cli.grading.rows import read_pairs, read_rated
+from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import ATTRIBUTES
 
 PAIR = {"prompt": "Two plus two?", "chosen": "4", "rejected": "5", "subset": "math", "id": 7}

@@ -1,0 +1,54 @@
+"""The pair of models that the demo runs on: shipped with the clone, copied to where it is used."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+
+from promptmill.runtime.errors import Misconfigured
+from promptmill_demo.models.folders import make_once
+
+SHIPPED = Path(__file__).resolve().parents[3] / "models"
+"""In a clone; a wheel has no weights."""
+
+NAMES = ("demo-instruct", "demo-reward")
+
+
+@dataclass(frozen=True, slots=True)
+class DemoModels:
+    """Folders in Hugging Face format."""
+
+    instruct: Path
+    reward: Path
+
+
+def make_demo_models(folder: Path, *, shipped: Path = SHIPPED) -> DemoModels:
+    """The two trained models under ``folder``; copied only where missing or of other weights.
+
+    Two processes may call this at once: a folder appears complete or not at all.
+
+    Raises:
+        Misconfigured: the weights are not here.
+    """
+    for name in NAMES:
+        source = shipped / name
+        if not (source / "config.json").is_file():
+            raise Misconfigured(
+                f"the demo's models are not in {shipped}: the wheel does not contain their "
+                "weights; use a clone of the repository, or train them with "
+                "scripts/train_demo_models"
+            )
+        make_once(folder / name, _digest(source), partial(shutil.copytree, source))
+    return DemoModels(*(folder / name for name in NAMES))
+
+
+def _digest(folder: Path) -> str:
+    """Of the names and bytes of all files."""
+    digest = blake2b(digest_size=16)
+    for path in sorted(folder.iterdir()):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

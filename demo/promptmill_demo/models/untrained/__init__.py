@@ -1,0 +1,5 @@
+"""The demo's models with random weights: long answers in random words, for tests of engines."""
+
+from promptmill_demo.models.untrained.make import make_untrained_models
+
+__all__ = ["make_untrained_models"]

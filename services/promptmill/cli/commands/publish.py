@@ -1,0 +1,77 @@
+"""``promptmill publish``: prompts from a file or a pipe go onto the topic, each once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = """Publish prompts: one JSON object a line, from FILE or (with -) from standard input.
+
+A line is {"prompt": "…"}, {"messages": […]} or a request line of OpenAI's batch format;
+it may also have n, sampling, tags, id, adapter and prompt_id. Publishing the same lines
+again changes nothing.
+
+Exit code 0: everything is published; 3: some lines are invalid, the others are published.
+
+Examples:
+
+\b
+  promptmill publish prompts.jsonl --run first
+  promptmill publish prompts.jsonl --run first --n 4 --temperature 0.7 --max-tokens 256
+  promptmill publish prompts.jsonl --run first --tag domain=law --receipts receipts.jsonl
+  zcat prompts.jsonl.gz | promptmill publish - --run first --json
+"""
+
+
+def publish(
+    file: Annotated[Path, typer.Argument(help="File of JSON lines, or - for standard input.")],
+    run: Annotated[str, typer.Option(help="Name under which the prompts are counted.")],
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of answers to each prompt.")] = 1,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature, 0 to 2.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling: above 0, up to 1.")] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(help="Sample from the k most likely tokens; all if unset.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens of an answer.")] = 512,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Text that ends an answer; repeatable.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed; the same seed gives the same answers.")
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="LoRA adapter that answers the prompts.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Tag, key=value; repeatable.")] = None,
+    receipts: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="File for receipts: one JSON line for each input line."),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option(help="Wait while the topic is above its high-water mark.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    from promptmill.cli.publish.options import (
+        given_sampling,
+        given_tags,
+        publish_defaults,
+        refuse_overwriting,
+        require_input,
+    )
+    from promptmill.cli.publish.run import publish_file
+
+    require_input(file)
+    refuse_overwriting(file, receipts)
+    sampling = given_sampling(
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        max_tokens=max_tokens,
+        stop=stop or [],
+        seed=seed,
+    )
+    defaults = publish_defaults(run, n, sampling, adapter, given_tags(tag or []))
+    raise typer.Exit(publish_file(file, defaults, receipts, as_json=as_json, waits=wait))

@@ -1,0 +1,86 @@
+"""``promptmill schemas``: JSON Schemas and the AsyncAPI document of what the topics carry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = """Write the JSON Schemas of all messages, and the AsyncAPI document.
+
+Examples:
+
+\b
+  promptmill schemas                       list the documents
+  promptmill schemas --out docs            write them
+  promptmill schemas --out docs --check    exit code 1 when a file is out of date
+  promptmill schemas --json                all of them as one JSON document
+"""
+
+
+def schemas(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write asyncapi.json and schemas/ to.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the files, and write nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    from promptmill_schemas.documents import documents
+
+    files = documents()
+    if check:
+        _check(files, out or Path("docs"), as_json)
+    elif out is not None:
+        _write(files, out, as_json)
+    else:
+        _list(files, as_json)
+
+
+def _list(files: dict[str, bytes], as_json: bool) -> None:
+    import orjson
+
+    from promptmill.cli.output import note, print_bytes, print_json
+
+    if as_json:
+        print_json({path: orjson.loads(content) for path, content in files.items()})
+        return
+    for path in files:
+        print_bytes(path.encode())
+    note("promptmill schemas --out FOLDER writes them; --json prints them")
+
+
+def _write(files: dict[str, bytes], out: Path, as_json: bool) -> None:
+    from promptmill.cli.output import print_bytes, print_json
+    from promptmill.runtime.errors import Misconfigured
+
+    for path, content in files.items():
+        file = out / path
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        except OSError as error:
+            raise Misconfigured(f"cannot write {file}: {error}; choose another --out") from error
+    written = [str(out / path) for path in files]
+    if as_json:
+        print_json({"written": written})
+    else:
+        print_bytes("\n".join(written).encode())
+
+
+def _check(files: dict[str, bytes], folder: Path, as_json: bool) -> None:
+    from promptmill.cli.output import note, print_json
+
+    stale = [path for path, content in files.items() if _stored(folder / path) != content]
+    if as_json:
+        print_json({"current": not stale, "stale": [str(folder / path) for path in stale]})
+    for path in stale:
+        note(f"{folder / path} is out of date: run promptmill schemas --out {folder}")
+    if stale:
+        raise typer.Exit(1)
+
+
+def _stored(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None

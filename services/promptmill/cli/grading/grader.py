@@ -1,0 +1,94 @@
+"""The grader as a reward worker would run it: the same settings, from the same places."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from promptmill.inference.engines import build_grader
+from promptmill.inference.ports import GraderEngine, GradeRequest
+from promptmill.inference.scores import Calibration
+from promptmill.reward.settings import EXAMPLES, RewardSettings
+from promptmill.runtime.errors import Misconfigured, Poison
+from promptmill.stream.stage_settings import parse_settings
+from promptmill_schemas import AttributeScores, Message
+
+IN_FLIGHT = 256
+
+Item = tuple[Sequence[Message], str]
+
+
+async def grade_all(
+    grader: Grader, items: Sequence[Item], done: Callable[[int], None]
+) -> list[AttributeScores | None]:
+    """The scores of each answer in its conversation; ``None`` where the grader refuses it.
+
+    Args:
+        grader: its engine is not started yet; closed when this returns or raises.
+        done: told how many are graded, after each.
+    """
+    places, finished = asyncio.Semaphore(IN_FLIGHT), 0
+
+    async def grade(number: int, item: Item) -> AttributeScores | None:
+        nonlocal finished
+        messages, answer = item
+        async with places:
+            try:
+                return await grader.grade(GradeRequest(f"row-{number}", messages, answer))
+            except Poison:
+                return None
+            finally:
+                finished += 1
+                done(finished)
+
+    try:
+        await grader.engine.start()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(grade(n, item)) for n, item in enumerate(items)]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+    finally:
+        await grader.engine.close()
+    return [task.result() for task in tasks]
+
+
+@dataclass(frozen=True, slots=True)
+class Grader:
+    """An engine with what is done to its scores.
+
+    Attributes:
+        engine: not started yet.
+        weights: the reward is the sum of score × weight.
+    """
+
+    engine: GraderEngine
+    weights: AttributeScores
+    calibration: Calibration
+
+    async def grade(self, request: GradeRequest) -> AttributeScores:
+        """The calibrated scores; errors are the engine's."""
+        return self.calibration.apply(await self.engine.grade(request))
+
+
+def read_grader(flags: Sequence[str]) -> Grader:
+    """The grader that these flags of ``promptmill run reward`` describe.
+
+    Raises:
+        Misconfigured: a value is wrong; the message names it.
+        SystemExit: an unknown flag.
+    """
+    settings = parse_settings(RewardSettings, flags, EXAMPLES)
+    if settings.follows:
+        raise Misconfigured(
+            f"node_rank is {settings.node_rank}: promptmill grade runs on host number 0 only; "
+            "start promptmill run reward with this --node-rank here instead"
+        )
+    engine = build_grader(
+        settings.engine,
+        settings.model,
+        vllm=settings.vllm_options(),
+        http=settings.http_options() if settings.engine == "openai" else None,
+        grading=settings.grading(),
+    )
+    return Grader(engine, settings.weights.as_scores(), settings.calibrated())

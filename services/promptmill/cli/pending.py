@@ -1,0 +1,236 @@
+"""Prompts that are published and have no outcome: where each is, or that it is lost.
+
+A prompt moves from topic to topic, and each stage commits a message only after what comes of it is
+acknowledged. So the topics are read in the order of the pipeline, each from its group's commit,
+and the tables last: a prompt that moves meanwhile is met further on. One that was replayed
+meanwhile is back on the first topic, whose end is therefore read once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import pyarrow.dataset as ds
+
+from promptmill.cli.settings import CommandSettings
+from promptmill.kafka.log_reader import LogReader
+from promptmill.lake.counts import Books
+from promptmill.lake.ports import TableName
+from promptmill.lake.reader import DeltaReader
+from promptmill.lake.tables import TABLES
+from promptmill.runtime.errors import Unavailable
+from promptmill.stream.dead_letters import prompt_of
+from promptmill.stream.ports import Delivery
+from promptmill_schemas import Message, Prompt, Topic
+from promptmill_schemas.base import parse_json, validate
+from promptmill_schemas.topics import COMPLETIONS, PROMPTS, SCORED
+
+LOST: Final = "lost"
+GROUPS: Final = {"instruct": PROMPTS, "reward": COMPLETIONS, "filter": SCORED}
+ROWS_AT_ONCE: Final = 10_000
+"""Ids of one look-up in a table; a longer list makes the condition slow."""
+
+PATIENCE_S: Final = 20.0
+PAUSE_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPrompt:
+    """One prompt without an outcome.
+
+    Attributes:
+        place: the topic on which it waits to be consumed, or :data:`LOST`.
+        partition, offset: where it was published on the topic ``prompts``.
+        replays: of its latest life that the tables know.
+        prompt: the prompt itself; ``None`` where the tables do not hold its text.
+        row: its row in the table ``prompts``, if it has one.
+    """
+
+    prompt_id: str
+    place: str
+    partition: int
+    offset: int
+    replays: int
+    prompt: Prompt | None = None
+    row: Mapping[str, Any] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``pending --json`` prints."""
+        return {
+            "prompt_id": self.prompt_id,
+            "place": self.place,
+            "partition": self.partition,
+            "offset": self.offset,
+            "replays": self.replays,
+            "text": self.prompt is not None,
+        }
+
+
+class PendingReader:
+    """Finds the pending prompts of one run.
+
+    Args:
+        tables: of the store.
+        reader: started.
+    """
+
+    def __init__(
+        self, settings: CommandSettings, tables: DeltaReader, reader: LogReader, run: str
+    ) -> None:
+        self._settings = settings
+        self._tables = tables
+        self._reader = reader
+        self._run = run
+        self._books = Books(tables, run)
+        self._found: dict[str, PendingPrompt] = {}
+        self._known_to: dict[int, int] = {}
+
+    async def read(self) -> list[PendingPrompt]:
+        """All of them, in the order of publication within a partition.
+
+        Raises:
+            Unavailable: Kafka or the store is away.
+        """
+        self._found = {}
+        missing = await asyncio.to_thread(self._books.missing)
+        await asyncio.to_thread(self._read_rows, missing)
+        await self._read_new_prompts()
+        ends = await self._ends(PROMPTS)
+        for stage, topic in GROUPS.items():
+            await self._look_on(topic, await self._committed(stage, topic))
+        for name, spec in TABLES.items():
+            await self._look_on(spec.topic, await asyncio.to_thread(self._next_offsets, name))
+        still = set(await asyncio.to_thread(self._books.missing))
+        await self._look_on(PROMPTS, ends)
+        unsettled = (each for each in self._found.values() if self._is_unsettled(each, still))
+        return sorted(unsettled, key=lambda each: (each.partition, each.offset))
+
+    def _is_unsettled(self, pending: PendingPrompt, missing: Collection[str]) -> bool:
+        """A prompt that the tables do not know as published yet is not missing there."""
+        return pending.prompt_id in missing or pending.offset >= self._known_to.get(
+            pending.partition, 0
+        )
+
+    # What is published
+
+    def _read_rows(self, missing: Collection[str]) -> None:
+        self._known_to = self._next_offsets(TableName.PROMPTS)
+        replays = self._letter_replays(missing)
+        for row in self._rows(TableName.PROMPTS, missing):
+            identity = row["prompt_id"]
+            lives = max(row["replays"] or 0, replays.get(identity, -1) + 1)
+            self._found[identity] = PendingPrompt(
+                identity, LOST, row["shard"], row["shard_offset"], lives, rebuilt(row), row
+            )
+
+    def _letter_replays(self, missing: Collection[str]) -> dict[str, int]:
+        """The highest number of replays among a prompt's dead letters, all sent again since."""
+        found: dict[str, int] = {}
+        for row in self._rows(TableName.DEAD_LETTERS, missing):
+            identity = row["prompt_id"]
+            found[identity] = max(found.get(identity, 0), row["replays"])
+        return found
+
+    def _rows(self, name: TableName, ids: Collection[str]) -> list[dict[str, Any]]:
+        snapshot, wanted = self._tables.snapshot(name), sorted(ids)
+        if snapshot is None:
+            return []
+        columns = [
+            column for column in TABLES[name].schema.names if column in snapshot.schema.names
+        ]
+        return [
+            row
+            for first in range(0, len(wanted), ROWS_AT_ONCE)
+            for batch in snapshot.scan(
+                columns, ds.field("prompt_id").isin(wanted[first : first + ROWS_AT_ONCE])
+            )
+            for row in batch.to_pylist()
+        ]
+
+    async def _read_new_prompts(self) -> None:
+        """Those that the store has not taken from the topic yet."""
+        async for delivery in self._deliveries(PROMPTS, self._known_to):
+            prompt = prompt_of(delivery.value)
+            if prompt is not None and prompt.run == self._run:
+                known = self._found.get(prompt.prompt_id)
+                lives = max(prompt.replays, known.replays if known else 0)
+                self._found[prompt.prompt_id] = PendingPrompt(
+                    prompt.prompt_id,
+                    LOST,
+                    delivery.partition.number,
+                    delivery.offset,
+                    lives,
+                    prompt,
+                )
+
+    # Where it is
+
+    async def _look_on(self, topic: Topic, starts: Mapping[int, int]) -> None:
+        """Note the place of every prompt that is on this topic at and beyond these offsets."""
+        async for delivery in self._deliveries(topic, starts):
+            identity = self._identity(topic, delivery)
+            if identity in self._found and self._found[identity].place == LOST:
+                self._found[identity] = replace(self._found[identity], place=topic.name)
+
+    def _identity(self, topic: Topic, delivery: Delivery) -> str:
+        """Every message of ours is keyed by its prompt; others may publish under other keys."""
+        key = (delivery.key or b"").decode(errors="replace")
+        if topic is PROMPTS and key not in self._found and (found := prompt_of(delivery.value)):
+            return found.prompt_id
+        return key
+
+    async def _deliveries(self, topic: Topic, starts: Mapping[int, int]) -> AsyncIterator[Delivery]:
+        name = self._settings.topic(topic)
+        bounds = await self._reader.bounds(await self._reader.partitions([name]))
+        within = {
+            partition.number: min(max(starts.get(partition.number, first), first), end)
+            for partition, (first, end) in bounds.items()
+        }
+        async for batch in self._reader.read(name, within):
+            for delivery in batch:
+                yield delivery
+
+    async def _committed(self, stage: str, topic: Topic) -> dict[int, int]:
+        """Where the group stands; a coordinator that is still loading is asked again."""
+        group = self._settings.group(stage)
+        partitions = await self._reader.partitions([self._settings.topic(topic)])
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                committed = await self._reader.committed(group, partitions)
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(PAUSE_S)
+            else:
+                return {partition.number: offset for partition, offset in committed.items()}
+
+    async def _ends(self, topic: Topic) -> dict[int, int]:
+        partitions = await self._reader.partitions([self._settings.topic(topic)])
+        bounds = await self._reader.bounds(partitions)
+        return {partition.number: end for partition, (_, end) in bounds.items()}
+
+    def _next_offsets(self, name: TableName) -> dict[int, int]:
+        snapshot = self._tables.snapshot(name)
+        return {} if snapshot is None else snapshot.next_offsets()
+
+
+def rebuilt(row: Mapping[str, Any], messages: Sequence[Message] = ()) -> Prompt | None:
+    """The prompt of a row of the table ``prompts``; ``None`` without its text.
+
+    Args:
+        messages: the text, for a row from before the table kept it.
+
+    Raises:
+        ContractError: this is the text of another prompt; the id is derived from the text.
+    """
+    turns = row.get("messages") or [vars(message) for message in messages]
+    if not turns:
+        return None
+    value = {name: row[name] for name in ("prompt_id", "run", "n", "adapter", "created_at")}
+    sampling, tags = parse_json((row["sampling"] or "{}").encode()), dict(row["tags"] or ())
+    return validate(Prompt, {**value, "messages": turns, "sampling": sampling, "tags": tags})

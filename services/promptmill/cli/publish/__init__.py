@@ -1,0 +1,1 @@
+"""Publishing: lines of a file become prompts on the topic, each reported once."""

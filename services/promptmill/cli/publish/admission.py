@@ -1,0 +1,247 @@
+"""Publishers wait while the topic of prompts holds too much.
+
+Once a second a publisher reads the lags from the board, and asks for its part of the room below
+the high-water mark; it sends no more than that before it has looked again. Without a board it
+reads Kafka itself, each 2.5 to 7.5 s; where that fails too, it sends a trickle: neither nothing
+nor without bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+
+from promptmill.flow.figures import ALONE_S, MEASURE_LIMIT_S
+from promptmill.flow.lags import Lags, TopicLag
+from promptmill.flow.marks import Marks, Pressure
+from promptmill.flow.measure import Measurement, PositionReader
+from promptmill.flow.reports import Share, WorkerReport
+from promptmill.flow.throttle import Output, Throttle, label
+from promptmill.runtime.errors import Unavailable
+from promptmill_schemas.topics import PROMPTS
+
+log = structlog.get_logger(__name__)
+
+LOOK_S: Final = 1.0
+TRICKLE: Final = 1_000
+"""Prompts for each look while nobody can say how much waits."""
+
+
+class HeldBack(Exception):
+    """There is no room, and the caller does not want to wait."""
+
+
+class Board(Protocol):
+    """The part of a :class:`~promptmill.flow.board.LagBoard` that is needed here."""
+
+    async def read(self) -> Lags | None:
+        """The latest lags."""
+
+
+class Registry(Protocol):
+    """The part of :class:`~promptmill.flow.publishers.Publishers` that is needed here."""
+
+    async def ask(self) -> float:
+        """This publisher's part of the room."""
+
+
+@dataclass(slots=True)
+class Waited:
+    """What backpressure has cost so far.
+
+    Attributes:
+        times: how often the publisher had to wait.
+        seconds: altogether.
+    """
+
+    times: int = 0
+    seconds: float = 0.0
+
+
+class Backpressure:
+    """Says how many prompts may be sent now.
+
+    Args:
+        marks: of the topic of prompts.
+        board, registry: ``None`` where there is no Redis.
+        positions: asks Kafka.
+        show: told in words what is waited for, each second.
+        waits: whether to wait for room at all.
+        clock: seconds, monotonic.
+        draw: a random number from 0 to 1.
+
+    Attributes:
+        waited: by now.
+        held: why it did not wait; ``None`` when it did.
+    """
+
+    def __init__(
+        self,
+        marks: Marks,
+        board: Board | None,
+        registry: Registry | None,
+        positions: PositionReader,
+        show: Callable[[str], None],
+        *,
+        waits: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._marks = marks
+        self._board = board
+        self._registry = registry
+        self._positions = positions
+        self._show = show
+        self._waits = waits
+        self._clock = clock
+        self._draw = draw
+        self._throttle = Throttle({PROMPTS.name: Output(marks)}, TRICKLE)
+        self._measurement = Measurement()
+        self._part = 1.0
+        self._sent = 0
+        self._size = Share()
+        self._look_at_s = self._redis_at_s = self._kafka_at_s = -1.0
+        self._lag: TopicLag | None = None
+        self.waited = Waited()
+        self.held: dict[str, Any] | None = None
+
+    @property
+    def left(self) -> int:
+        """Prompts that may be sent before the next look."""
+        return self._throttle.limits[PROMPTS.name] - self._sent
+
+    def sent(self, size: int) -> None:
+        """One more prompt goes on its way."""
+        self._sent += 1
+        self._size = Share(self._size.total + size, self._size.records + 1)
+
+    async def refresh(self) -> None:
+        """Look again, if the last look is a second ago."""
+        if self._clock() >= self._look_at_s:
+            await self._look()
+
+    async def wait(self) -> None:
+        """Return when at least one more prompt may be sent.
+
+        Raises:
+            HeldBack: it would have to wait, and is not to.
+        """
+        self._throttle.spend(PROMPTS.name)
+        await self._look()
+        if self._is_open():
+            return
+        if not self._waits:
+            self.held = self.as_json()
+            raise HeldBack(self.reason)
+        self.waited.times += 1
+        while not self._is_open():
+            self._show(self.reason)
+            await self._pause()
+            await self._look()
+
+    def _is_open(self) -> bool:
+        return self.left > 0 and not self._throttle.reasons
+
+    async def _pause(self) -> None:
+        """Time that is cut short counts, too."""
+        began_s = self._clock()
+        try:
+            await asyncio.sleep(LOOK_S)
+        finally:
+            self.waited.seconds += self._clock() - began_s
+
+    # What is known
+
+    @property
+    def reason(self) -> str:
+        """Why the publisher waits, how much is before it, and for how long, in words."""
+        figures = self.as_json()
+        if "records" not in figures:
+            return "nobody can say how much waits on the topic of prompts; sending a trickle"
+        seconds = figures["seconds"]
+        how_long = (
+            "nothing moves now" if seconds is None else f"about {seconds:,.0f} s at this rate"
+        )
+        return (
+            f"{figures['records']:,} prompts wait on the topic (high-water mark "
+            f"{figures['high_records']:,}); goes on at {figures['goes_on_at']:,} "
+            f"{figures['unit']}, {how_long}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as data; ``seconds`` is ``null`` while nothing moves."""
+        reasons = self._throttle.reasons
+        found: dict[str, Any] = {"reason": label(reasons[0]) if reasons else "lags unknown"}
+        if (lag := self._lag) is None:
+            return found
+        unit, level, value = self._goal(lag)
+        moves = lag.seconds is not None and value > 0
+        return found | {
+            "unit": unit,
+            "records": lag.records,
+            "bytes": lag.bytes,
+            "high_records": self._marks.high_records,
+            "goes_on_at": level,
+            "seconds": round(lag.seconds * max(0, value - level) / value, 1)
+            if moves and lag.seconds is not None
+            else None,
+        }
+
+    def _goal(self, lag: TopicLag) -> tuple[str, int, int]:
+        """Unit, the level to which the lag has to fall, and where it is."""
+        for reason in self._throttle.reasons:
+            if isinstance(reason, Pressure):
+                return reason.unit.value, reason.low, reason.value
+        band = self._marks.high_records * (1 - self._marks.low_share)
+        return "records", int(self._marks.high_records - band / 4), lag.records
+
+    async def _look(self) -> None:
+        now = self._clock()
+        self._look_at_s = now + LOOK_S
+        self._throttle.note(now, {PROMPTS.name: self._sent})
+        if not await self._look_at_board() and self._clock() >= self._kafka_at_s:
+            await self._look_at_kafka()
+
+    async def _look_at_board(self) -> bool:
+        """Whether the board has lags that still count."""
+        began_s = self._clock()
+        if self._board is None or began_s < self._redis_at_s:
+            return False
+        try:
+            if self._registry is not None:
+                self._part = await self._registry.ask()
+            lags = await self._board.read()
+        except Unavailable as error:
+            # The last known part stands: the room is divided among the same runs meanwhile.
+            self._redis_at_s = self._clock() + ALONE_S
+            log.info("lags_board_unavailable", error=str(error))
+            return False
+        if lags is None or lags.is_stale or PROMPTS.name not in lags.topics:
+            return False
+        self._learn(lags.topics[PROMPTS.name], began_s - lags.age_s)
+        return True
+
+    async def _look_at_kafka(self) -> None:
+        began_s = self._clock()
+        self._kafka_at_s = began_s + ALONE_S * (0.5 + self._draw())
+        report = WorkerReport("gateway", sizes={PROMPTS.name: self._size})
+        try:
+            async with asyncio.timeout(MEASURE_LIMIT_S):
+                positions = await self._positions.read([PROMPTS.name])
+        except Exception as error:  # noqa: BLE001 - whatever it is, a trickle goes on
+            log.info("lags_unknown", error=repr(error))
+            self._lag = None
+            self._throttle.know_nothing()
+            return
+        self._learn(self._measurement.lags(positions, [report], began_s)[PROMPTS.name], began_s)
+
+    def _learn(self, lag: TopicLag, measured_s: float) -> None:
+        now = self._clock()
+        self._lag = lag
+        self._throttle.learn({PROMPTS.name: lag}, now, now - measured_s, self._part)

@@ -1,0 +1,65 @@
+"""Options of ``publish`` as contracts; a wrong one is an error of the command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import ValidationError
+
+from promptmill.cli.publish.lines import Defaults
+from promptmill_schemas import ContractError, Message, Prompt, Sampling
+from promptmill_schemas.base import contract_error
+
+ANY_QUESTION = (Message(role="user", content="?"),)
+
+
+def require_input(file: Path) -> None:
+    """Refuse a file that cannot be read; ``-`` is standard input."""
+    if str(file) == "-":
+        return
+    if file.is_dir() or not os.access(file, os.R_OK):
+        raise typer.BadParameter(f"{file} is not a readable file", param_hint="FILE")
+
+
+def refuse_overwriting(file: Path, receipts: Path | None) -> None:
+    """Receipts must not take the place of the prompts that they are about."""
+    if receipts is not None and receipts.exists() and file.exists() and receipts.samefile(file):
+        raise typer.BadParameter(f"{receipts} is the input file", param_hint="--receipts")
+
+
+def given_sampling(**options: Any) -> Sampling:
+    """The sampling that holds where a line has none of its own."""
+    try:
+        return Sampling.model_validate(
+            {k: v for k, v in options.items() if v is not None}, extra="forbid"
+        )
+    except ValidationError as error:
+        raise _of_option(contract_error(error)) from error
+
+
+def given_tags(pairs: list[str]) -> dict[str, str]:
+    """Tags from ``key=value``."""
+    for pair in pairs:
+        if not pair.partition("=")[0] or "=" not in pair:
+            raise typer.BadParameter(f"{pair!r} is not key=value", param_hint="--tag")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def publish_defaults(
+    run: str, n: int, sampling: Sampling, adapter: str | None, tags: dict[str, str]
+) -> Defaults:
+    """What holds for every line, checked with a prompt that nobody asked."""
+    try:
+        Prompt.create(run, ANY_QUESTION, n=n, sampling=sampling, adapter=adapter, tags=tags)
+    except ValidationError as error:
+        raise _of_option(contract_error(error)) from error
+    return Defaults(run, n, sampling, adapter, tags)
+
+
+def _of_option(error: ContractError) -> typer.BadParameter:
+    name = error.field.split(".")[0].replace("_", "-")
+    option = {"tags": "--tag"}.get(name, f"--{name}")
+    return typer.BadParameter(f"{error.value}: {error.limit}; {error.remedy}", param_hint=option)

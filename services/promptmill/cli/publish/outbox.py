@@ -1,0 +1,112 @@
+"""Prompts on their way to the topic, in batches by partition."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from promptmill.runtime.errors import Poison, Unavailable
+from promptmill.stream.ports import BatchSender, Message
+
+PATIENCE_S: Final = 60.0
+PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+BATCH_BYTES: Final = 192 * 1024
+"""Below what the producer takes as one batch, with room for what Kafka adds to each message."""
+
+MESSAGE_OVERHEAD_BYTES: Final = 32
+
+Refusals: TypeAlias = dict[bytes, Poison]
+"""Why the broker never takes a message, by its key."""
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Messages for one partition; ``sending`` is there once they are on their way."""
+
+    partition: int
+    messages: list[Message] = field(default_factory=list)
+    size: int = 0
+    sending: asyncio.Task[Refusals] | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all of it is acknowledged or has failed."""
+        return self.sending is not None and self.sending.done()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the broker was unavailable for longer than our patience."""
+        return self.is_settled and self.sending is not None and bool(self.sending.exception())
+
+
+class Outbox:
+    """Collects messages and sends them batch by batch.
+
+    Args:
+        topic: full name.
+        partition_of: where a key belongs.
+        patience_s: how long one batch is tried while the broker is unavailable.
+    """
+
+    def __init__(
+        self,
+        sender: BatchSender,
+        topic: str,
+        partition_of: Callable[[bytes], int],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._sender = sender
+        self._topic = topic
+        self._partition_of = partition_of
+        self._patience_s = patience_s
+        self._open: dict[int, Batch] = {}
+
+    def add(self, key: bytes, value: bytes) -> Batch:
+        """Put a message into the batch of its partition; a full one goes on its way first."""
+        partition = self._partition_of(key)
+        size = len(key) + len(value) + MESSAGE_OVERHEAD_BYTES
+        batch = self._open.get(partition)
+        if batch is not None and batch.size + size > BATCH_BYTES:
+            self._start(batch)
+            batch = None
+        if batch is None:
+            batch = self._open[partition] = Batch(partition)
+        batch.messages.append((key, value))
+        batch.size += size
+        return batch
+
+    def flush(self) -> None:
+        """Send everything on its way."""
+        for batch in self._open.values():
+            self._start(batch)
+        self._open.clear()
+
+    def _start(self, batch: Batch) -> None:
+        messages, batch.messages = batch.messages, []
+        batch.sending = asyncio.create_task(self._send(batch.partition, messages))
+
+    async def _send(self, partition: int, messages: Sequence[Message]) -> Refusals:
+        """A batch that is refused is halved, until what the broker does not take stands alone."""
+        try:
+            await self._send_patiently(partition, messages)
+        except Poison as error:
+            if len(messages) == 1:
+                return {messages[0][0]: error}
+            half = len(messages) // 2
+            first = await self._send(partition, messages[:half])
+            return first | await self._send(partition, messages[half:])
+        return {}
+
+    async def _send_patiently(self, partition: int, messages: Sequence[Message]) -> None:
+        deadline, attempt = time.monotonic() + self._patience_s, 0
+        while True:
+            try:
+                return await self._sender.send_batch(self._topic, partition, messages)
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+                attempt += 1

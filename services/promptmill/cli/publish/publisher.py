@@ -1,0 +1,228 @@
+"""Lines become prompts on the topic; each line is reported once, in order, when it is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from promptmill.cli.publish.context import ContextCheck, accept_all
+from promptmill.cli.publish.id_set import IdSet, OwnIds
+from promptmill.cli.publish.lines import CUSTOM_ID, Defaults, parse_line, too_long
+from promptmill.cli.publish.outbox import Batch, Outbox, Refusals
+from promptmill.cli.publish.splitting import RawLine
+from promptmill_schemas import ContractError, Prompt, encode
+
+MAX_IN_FLIGHT = 8_000
+MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LineResult:
+    """What became of a line.
+
+    Attributes:
+        prompt_id: of a prompt that is now on the topic, or was there before.
+        error: why the line is invalid.
+    """
+
+    number: int
+    outcome: Literal["published", "duplicate", "invalid"]
+    prompt_id: str | None = None
+    error: ContractError | None = None
+
+
+class Room(Protocol):
+    """The part of :class:`~promptmill.cli.publish.admission.Backpressure` that is needed here."""
+
+    @property
+    def left(self) -> float:
+        """Prompts that may be sent now."""
+
+    def sent(self, size: int) -> None:
+        """One more is on its way."""
+
+    async def refresh(self) -> None:
+        """Look again, if it is time."""
+
+    async def wait(self) -> None:
+        """Return when there is room."""
+
+
+class Unlimited:
+    """There is always room."""
+
+    left = math.inf
+
+    def sent(self, size: int) -> None:
+        """Nothing is counted."""
+
+    async def refresh(self) -> None:
+        """Nothing is looked at."""
+
+    async def wait(self) -> None:
+        """Nothing is waited for."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    result: LineResult
+    size: int = 0
+    batch: Batch | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        return self.batch is None or self.batch.is_settled
+
+
+class Publisher:
+    """Publishes each prompt of a run once.
+
+    Args:
+        outbox: where the prompts go.
+        defaults: of the run.
+        known: ids that are already published; grows.
+        report: called for each line, in order of the lines.
+        check: refuses what no model can take.
+        room: how many prompts may be sent.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        defaults: Defaults,
+        known: IdSet,
+        report: Callable[[LineResult], None],
+        *,
+        check: ContextCheck = accept_all,
+        room: Room | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._defaults = defaults
+        self._known = known
+        self._report = report
+        self._check = check
+        self._room = Unlimited() if room is None else room
+        self._pending: deque[_Pending] = deque()
+        self._bytes = 0
+        self._owners = OwnIds()
+
+    async def publish(self, batches: AsyncIterator[Sequence[RawLine]]) -> None:
+        """Publish all lines; returns when each is acknowledged or refused.
+
+        Args:
+            batches: lines that were read together are sent together; nothing of them waits
+                for the next.
+
+        Raises:
+            HeldBack: there is no room, and the caller does not wait; all before it is reported.
+            Unavailable: the broker was away for longer than our patience. What was settled
+                before is reported; call :meth:`drain` for what may still be on its way.
+        """
+        async for lines in batches:
+            await self._room.refresh()
+            for line in lines:
+                if (prompt := self._take(line)) is not None:
+                    if self._room.left <= 0:
+                        # Everything before it is settled, so that receipts are whole meanwhile.
+                        await self._settle_down_to(0)
+                        await self._room.wait()
+                    self._send(line, prompt)
+                if self._fill() > 1:
+                    await self._settle_down_to(0.5)
+            await self._settle_down_to(0.5)
+        await self._settle_down_to(0)
+
+    async def drain(self, limit_s: float) -> int:
+        """Report what is acknowledged within ``limit_s``.
+
+        Returns:
+            How many prompts were sent and are not acknowledged; what was not sent yet is
+            forgotten.
+        """
+        sends = {e.batch.sending for e in self._pending if e.batch and e.batch.sending}
+        if sends:
+            await asyncio.wait(sends, timeout=limit_s)
+        missing, lost = set[str | None](), 0
+        while self._pending:
+            entry = self._pending[0]
+            if entry.result.prompt_id in missing:
+                self._pending.popleft()  # the same prompt again: it is not published either
+            elif entry.is_settled and not (entry.batch and entry.batch.has_failed):
+                await self._settle_oldest()
+            else:
+                missing.add(entry.result.prompt_id)
+                lost += entry.batch is not None and entry.batch.sending is not None
+                self._pending.popleft()
+        await _cancel(sends)
+        return lost
+
+    def _take(self, line: RawLine) -> Prompt | None:
+        """The prompt to be sent for this line; without one, its outcome is certain."""
+        try:
+            prompt = self._parse(line)
+        except ContractError as error:
+            self._pending.append(_Pending(LineResult(line.number, "invalid", error=error)))
+            return None
+        if not self._known.add(prompt.prompt_id):
+            result = LineResult(line.number, "duplicate", prompt.prompt_id)
+            self._pending.append(_Pending(result))
+            return None
+        return prompt
+
+    def _send(self, line: RawLine, prompt: Prompt) -> None:
+        raw = encode(prompt)
+        self._bytes += len(raw)
+        self._room.sent(len(raw))
+        batch = self._outbox.add(prompt.prompt_id.encode(), raw)
+        result = LineResult(line.number, "published", prompt.prompt_id)
+        self._pending.append(_Pending(result, len(raw), batch))
+
+    def _parse(self, line: RawLine) -> Prompt:
+        if line.is_cut:
+            raise too_long(line.content, line.size)
+        prompt = parse_line(line.content, self._defaults)
+        if own := prompt.tags.get(CUSTOM_ID):
+            owner, number = self._owners.claim(own, prompt.prompt_id, line.number)
+            if owner != prompt.prompt_id:
+                limit = f"line {number} has the same id with other content"
+                raise ContractError(CUSTOM_ID, own, limit, "give each prompt an id of its own")
+        self._check(prompt)
+        return prompt
+
+    def _fill(self) -> float:
+        """How much is in flight, as a share of what may be."""
+        return max(len(self._pending) / MAX_IN_FLIGHT, self._bytes / MAX_BYTES_IN_FLIGHT)
+
+    async def _settle_down_to(self, share: float) -> None:
+        """Send what is at hand and wait until no more than this share of it is in flight."""
+        self._outbox.flush()
+        while self._pending and (self._pending[0].is_settled or self._fill() > share):
+            await self._settle_oldest()
+
+    async def _settle_oldest(self) -> None:
+        """Wait for the oldest line; it stays pending when the wait is cut short."""
+        entry = self._pending[0]
+        result = entry.result
+        if entry.batch is not None and entry.batch.sending is not None:
+            sending = entry.batch.sending
+            if not sending.done():
+                await asyncio.wait([sending])
+            if refusal := sending.result().get(str(result.prompt_id).encode()):
+                self._known.discard(str(result.prompt_id))
+                error = ContractError(
+                    "", f"{entry.size} bytes", str(refusal), "shorten or split the text"
+                )
+                result = LineResult(result.number, "invalid", error=error)
+        self._pending.popleft()
+        self._bytes -= entry.size
+        self._report(result)
+
+
+async def _cancel(tasks: set[asyncio.Task[Refusals]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,54 @@
+"""One JSON line for each line of input: the id of its prompt, or what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import orjson
+
+from promptmill.cli.publish.publisher import LineResult
+from promptmill.runtime.errors import Misconfigured
+
+
+class Receipts:
+    """Writes receipts; without a path it writes nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        if self._path is not None:
+            try:
+                self._file = self._path.open("wb")
+            except OSError as error:
+                raise Misconfigured(
+                    f"cannot write receipts to {self._path}: {error}; choose another --receipts"
+                ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def write(self, result: LineResult) -> None:
+        """The receipt of one line."""
+        if self._file is not None:
+            self._file.write(orjson.dumps(receipt(result), option=orjson.OPT_APPEND_NEWLINE))
+
+
+def receipt(result: LineResult) -> dict[str, Any]:
+    """``{"line", "prompt_id"}``, or ``{"line", "error"}`` with the error's parts by name."""
+    if result.error is None:
+        return {"line": result.number, "prompt_id": result.prompt_id}
+    return {"line": result.number, "error": str(result.error), **result.error.as_dict()}

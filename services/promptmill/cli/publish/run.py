@@ -1,0 +1,250 @@
+"""The wiring of ``publish``: input, known ids, context check, Kafka, receipts, summary."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import uvloop
+
+from promptmill.cli.addresses import Addresses, find_addresses
+from promptmill.cli.gaps import stored_log_check
+from promptmill.cli.output import (
+    is_watched,
+    line_progress,
+    note,
+    print_bytes,
+    print_json,
+    quiet_logs,
+)
+from promptmill.cli.pipeline import addressed_layout, alive_workers
+from promptmill.cli.publish.admission import Backpressure, HeldBack
+from promptmill.cli.publish.context import ContextCheck, check_for
+from promptmill.cli.publish.id_set import IdSet
+from promptmill.cli.publish.input import read_lines
+from promptmill.cli.publish.lines import Defaults
+from promptmill.cli.publish.outbox import Outbox
+from promptmill.cli.publish.published import PublishedPrompts
+from promptmill.cli.publish.publisher import LineResult, Publisher
+from promptmill.cli.publish.receipts import Receipts
+from promptmill.cli.publish.splitting import RawLine
+from promptmill.cli.publish.summary import Summary
+from promptmill.cli.settings import CommandSettings, load
+from promptmill.cli.store_counts import open_books
+from promptmill.flow.board import LagBoard
+from promptmill.flow.positions import LogPositions
+from promptmill.flow.publishers import Publishers
+from promptmill.flow.settings import load_marks
+from promptmill.kafka.batch_sender import KafkaBatchSender
+from promptmill.kafka.log_reader import LogReader
+from promptmill.runtime.errors import Unavailable
+from promptmill.runtime.telemetry.registry import worker_id
+from promptmill_schemas.topics import PROMPTS
+
+CLIENT = "promptmill-publish"
+SOME_INVALID = 3
+HELD = 5
+INTERRUPTED = 130
+DRAIN_S = 5.0
+
+
+def publish_file(
+    file: Path, defaults: Defaults, receipts: Path | None, *, as_json: bool, waits: bool = True
+) -> int:
+    """Publish the lines of ``file`` (``-`` is standard input); returns the exit code.
+
+    Args:
+        waits: for room on the topic; otherwise it ends with :data:`HELD` where there is none.
+
+    Raises:
+        Misconfigured: no Kafka is known, a topic is missing, or receipts cannot be written.
+        Unavailable: Kafka is away; what was published before is printed.
+    """
+    quiet_logs()
+    settings = load()
+    summary = Summary(defaults.run)
+    with _opened(file) as descriptor, Receipts(receipts) as out:
+        job = _Job(settings, find_addresses(settings), defaults, summary, out, waits)
+        return uvloop.run(job.run(descriptor, as_json=as_json))
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[int]:
+    if str(file) == "-":
+        yield sys.stdin.fileno()
+        return
+    with file.open("rb", buffering=0) as stream:
+        yield stream.fileno()
+
+
+@contextmanager
+def _shown(summary: Summary, as_json: bool) -> Iterator[None]:
+    """Prints the summary, also of a run that ends early."""
+    try:
+        yield
+    finally:
+        for line in (*summary.error_lines(), *summary.pending_lines()):
+            note(line)
+        if as_json:
+            print_json(summary.as_json())
+        else:
+            print_bytes(f"run {summary.run}: {summary.counts()}".encode())
+
+
+class _Job:
+    """One ``publish``."""
+
+    def __init__(
+        self,
+        settings: CommandSettings,
+        addresses: Addresses,
+        defaults: Defaults,
+        summary: Summary,
+        receipts: Receipts,
+        waits: bool,
+    ) -> None:
+        self._settings = settings
+        self._addresses = addresses
+        self._defaults = defaults
+        self._summary = summary
+        self._receipts = receipts
+        self._waits = waits
+        self._read = 0
+
+    async def run(self, descriptor: int, *, as_json: bool) -> int:
+        """Publish what can be read; returns the exit code."""
+        known = await self._known()
+        check = await self._context_check()
+        layout = await addressed_layout(self._addresses, self._settings, PROMPTS)
+        sender = KafkaBatchSender(
+            self._addresses.kafka,
+            client_id=CLIENT,
+            delivery_timeout_s=15.0,
+            gives_up=True,
+            layout=layout,
+        )
+        await sender.start()
+        try:
+            with _shown(self._summary, as_json):
+                return await self._publish(descriptor, sender, known, check)
+        finally:
+            await sender.stop()
+
+    async def _known(self) -> IdSet:
+        topic = self._settings.topic(PROMPTS)
+        store, run = self._addresses.store, self._defaults.run
+        books, check = open_books(store), stored_log_check(store)
+        async with LogReader(self._addresses.kafka, client_id=CLIENT) as reader:
+            return await PublishedPrompts(books, reader, topic, run, check).refresh()
+
+    async def _context_check(self) -> ContextCheck:
+        """Without the registry nothing is refused; the workers will see it themselves."""
+        prefix = self._settings.topic_prefix
+        return check_for(await alive_workers(self._addresses.redis, prefix) or ())
+
+    async def _publish(
+        self, descriptor: int, sender: KafkaBatchSender, known: IdSet, check: ContextCheck
+    ) -> int:
+        topic = self._settings.topic(PROMPTS)
+        outbox = Outbox(sender, topic, await sender.partitioner(topic))
+        with line_progress(_size(descriptor)) as show:
+            async with self._backpressure(show) as room:
+                publisher = Publisher(
+                    outbox, self._defaults, known, self._report, check=check, room=room
+                )
+                return await self._publish_to(publisher, descriptor, show)
+
+    async def _publish_to(
+        self, publisher: Publisher, descriptor: int, show: Callable[[int, str], None]
+    ) -> int:
+        try:
+            async with aclosing(self._followed(read_lines(descriptor), show)) as lines:
+                await publisher.publish(lines)
+            await self._count_pending()
+        except HeldBack:
+            await self._count_pending()
+            return HELD
+        except asyncio.CancelledError:
+            return await self._interrupted(publisher)
+        except Unavailable:
+            await _tell_unconfirmed(publisher)
+            raise
+        return SOME_INVALID if self._summary.invalid else 0
+
+    async def _count_pending(self) -> None:
+        """A duplicate may be lost; the tables are read only if there is one."""
+        if self._summary.duplicates:
+            books = open_books(self._addresses.store)
+            for settled in await asyncio.to_thread(books.settled_ids, self._defaults.run):
+                self._summary.duplicates.discard(settled)
+            self._summary.pending = len(self._summary.duplicates)
+
+    def _report(self, result: LineResult) -> None:
+        self._summary.add(result)
+        self._receipts.write(result)
+
+    async def _followed(
+        self, batches: AsyncIterator[list[RawLine]], show: Callable[[int, str], None]
+    ) -> AsyncGenerator[list[RawLine]]:
+        """The same lines; shows how far they are read."""
+        async for lines in batches:
+            yield lines
+            self._read += sum(line.size + 1 for line in lines)
+            show(self._read, self._summary.counts())
+
+    @asynccontextmanager
+    async def _backpressure(self, show: Callable[[int, str], None]) -> AsyncIterator[Backpressure]:
+        """What waits for room; what it has cost is in the summary."""
+        prefix, redis, run = self._settings.topic_prefix, self._addresses.redis, self._summary.run
+        positions = LogPositions(lambda: LogReader(self._addresses.kafka, client_id=CLIENT), prefix)
+        board = LagBoard(redis, prefix) if redis else None
+        publishers = Publishers(redis, prefix, run, worker_id("publish")) if redis else None
+
+        def tell(reason: str) -> None:
+            show(self._read, f"{self._summary.counts()}; {reason}")
+            if not is_watched() and room.waited.times > self._summary.waits:
+                self._summary.waits = room.waited.times
+                note(f"waits: {reason}")
+
+        marks = load_marks()[PROMPTS.name]
+        room = Backpressure(marks, board, publishers, positions, tell, waits=self._waits)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(positions.close)
+            if board is not None and publishers is not None:
+                stack.push_async_callback(board.close)
+                stack.push_async_callback(publishers.close)
+                stack.push_async_callback(_leave, publishers)
+            try:
+                yield room
+            finally:
+                self._summary.waits, self._summary.waited_s = room.waited.times, room.waited.seconds
+                self._summary.held = room.held
+
+    async def _interrupted(self, publisher: Publisher) -> int:
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        note(
+            "interrupted; the prompts published so far stay published, and the same file can be "
+            "published again"
+        )
+        await _tell_unconfirmed(publisher)
+        return INTERRUPTED
+
+
+async def _leave(publishers: Publishers) -> None:
+    with suppress(Unavailable):  # then they forget this one by themselves
+        await publishers.leave()
+
+
+async def _tell_unconfirmed(publisher: Publisher) -> None:
+    if unconfirmed := await publisher.drain(DRAIN_S):
+        note(f"{unconfirmed:,} prompts were sent but not acknowledged: publish the file again")
+
+
+def _size(descriptor: int) -> int | None:
+    return os.fstat(descriptor).st_size or None

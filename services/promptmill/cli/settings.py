@@ -1,0 +1,46 @@
+"""The command line's settings, and the names that topics and groups have on the broker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from promptmill.runtime.settings import Settings, checked_settings
+from promptmill_schemas import Topic
+
+
+def set_flags(flags: Mapping[str, str | Path | None]) -> None:
+    """Put the given ones into the environment; one that is ``None`` was not given."""
+    for name, value in flags.items():
+        if value is not None:
+            os.environ[f"PROMPTMILL_{name.upper()}"] = str(value)
+
+
+class CommandSettings(Settings):
+    """The shared addresses, and the prefix that the workers use.
+
+    Attributes:
+        topic_prefix: before every topic and group name; several pipelines can share a cluster.
+    """
+
+    topic_prefix: str = Field(default="")
+
+    def topic(self, topic: Topic) -> str:
+        """The topic's full name on the broker."""
+        return f"{self.topic_prefix}{topic.name}"
+
+    def group(self, stage: str) -> str:
+        """The full name of a stage's consumer group."""
+        return f"{self.topic_prefix}promptmill.{stage}"
+
+
+def load() -> CommandSettings:
+    """The settings of this command.
+
+    Raises:
+        Misconfigured: the environment or the settings file holds a wrong value.
+    """
+    return checked_settings(CommandSettings)

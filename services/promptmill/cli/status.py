@@ -1,0 +1,144 @@
+"""The wiring of ``status``, and its table for people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from promptmill.cli.addresses import find_addresses
+from promptmill.cli.output import is_watched, print_bytes, print_json, quiet_logs
+from promptmill.cli.run_status import RunStatus, StageStatus, StatusReader
+from promptmill.cli.settings import load
+from promptmill.cli.store_counts import open_books
+from promptmill.cli.waiting import wait_until_settled
+from promptmill.flow.marks import MIB
+from promptmill.kafka.log_reader import LogReader
+
+CLIENT = "promptmill-status"
+NOT_SETTLED = 4
+
+
+def show_status(run: str, wait_s: float | None, *, as_json: bool) -> int:
+    """Print the state of ``run``; returns the exit code.
+
+    Raises:
+        Misconfigured: no Kafka is known, or a topic is missing.
+        Unavailable: Kafka or the store is away.
+    """
+    quiet_logs()
+    status = asyncio.run(_read(run, wait_s))
+    if as_json:
+        print_json(status.as_json())
+    else:
+        print_bytes(verdict(status).encode())
+        console = Console()
+        console.print(as_table(status), topics_table(status))
+        for line in (*held_lines(status), *idle_lines(status)):
+            console.print(line, markup=False)
+    return NOT_SETTLED if wait_s is not None and not status.settled else 0
+
+
+async def _read(run: str, wait_s: float | None) -> RunStatus:
+    settings = load()
+    addresses = find_addresses(settings)
+    books = open_books(addresses.store)
+    async with LogReader(addresses.kafka, client_id=CLIENT) as reader:
+        status = StatusReader(settings, addresses, books, reader, run)
+        if wait_s is None:
+            return await status.read()
+        with _progress(run) as show:
+            return await wait_until_settled(status.read, wait_s, show)
+
+
+@contextmanager
+def _progress(run: str) -> Iterator[Callable[[RunStatus], None]]:
+    if not is_watched():
+        yield lambda _status: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} settled"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(run, total=0)
+        yield lambda status: bar.update(
+            task, total=status.published, completed=status.published - status.pending
+        )
+
+
+def as_table(status: RunStatus) -> Table:
+    """The stages, one a row."""
+    table = Table()
+    for name in ("", "lag", "workers", "partitions", "in flight", "rate /s", "schema"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, stage in status.stages.items():
+        table.add_row(name, *_cells(stage))
+    return table
+
+
+def _cells(stage: StageStatus) -> list[str]:
+    values = (stage.lag, stage.workers, stage.partitions, stage.in_flight, stage.rate)
+    lag, workers, *rest = ("?" if value is None else f"{value:,}" for value in values)
+    if stage.idle:
+        workers += f" ({len(stage.idle)} idle)"
+    versions = stage.schema_versions
+    schema = "?" if versions is None else ", ".join(map(str, versions))
+    return [lag, workers, *rest, schema]
+
+
+def topics_table(status: RunStatus) -> Table:
+    """What waits on each topic, beside its water marks."""
+    table = Table()
+    for name in ("topic", "records", "high", "low", "MiB", "high", "tokens", "seconds left"):
+        table.add_column(name, justify="left" if name == "topic" else "right")
+    for name, topic in status.topics.items():
+        size = None if topic.bytes is None else topic.bytes / MIB
+        table.add_row(
+            name,
+            *(_number(n) for n in (topic.records, topic.high_records, topic.low_records)),
+            *("?" if n is None else f"{n:,.1f}" for n in (size, topic.high_bytes / MIB)),
+            "" if topic.tokens is None else f"{topic.tokens:,}",
+            "" if topic.seconds is None else f"{topic.seconds:,.0f}",
+        )
+    return table
+
+
+def held_lines(status: RunStatus) -> list[str]:
+    """Which stages backpressure holds, and why."""
+    return [
+        f"{name} is held: {reason}"
+        for name, stage in status.stages.items()
+        for reason in stage.held or ()
+    ]
+
+
+def idle_lines(status: RunStatus) -> list[str]:
+    """Which workers hold no partition, and what to do about it."""
+    return [
+        f"{name} has workers without a partition, which receive nothing: {', '.join(stage.idle)}; "
+        "run no more workers than the topic has partitions"
+        for name, stage in status.stages.items()
+        if stage.idle
+    ]
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def verdict(status: RunStatus) -> str:
+    """The books in words."""
+    if not status.published:
+        return f"run {status.run} has no prompts: promptmill publish FILE --run {status.run}"
+    return (
+        f"run {status.run} is {'settled' if status.settled else 'not settled yet'}: "
+        f"{status.published:,} published, {status.accepted:,} accepted, "
+        f"{status.rejected:,} rejected, {status.dead:,} dead, {status.pending:,} pending"
+    )

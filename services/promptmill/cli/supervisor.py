@@ -1,0 +1,209 @@
+"""Worker processes of one machine: started, watched, started again, stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptmill.runtime.errors import Fatal, Misconfigured
+
+RESTART_AFTER_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+STEADY_AFTER_S = 60.0
+OUTER_GRACE_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One worker to keep alive.
+
+    Attributes:
+        name: of its log file and in reports, ``instruct-0``.
+        stage: the module ``promptmill.<stage>`` is what runs.
+        arguments: of its command line.
+    """
+
+    name: str
+    stage: str
+    arguments: Sequence[str] = ()
+
+    @property
+    def command(self) -> list[str]:
+        """The process to start."""
+        return [sys.executable, "-m", f"promptmill.{self.stage}", *self.arguments]
+
+
+@dataclass(slots=True)
+class _Child:
+    spec: Spec
+    process: asyncio.subprocess.Process | None = None
+    starts: int = 0
+    failures: int = 0
+
+
+Report = Callable[[str, str, dict[str, object]], None]
+
+
+class Supervisor:
+    """Keeps workers alive until told to stop.
+
+    A worker that ends by itself is started again after a growing pause; one that says that it
+    is misconfigured (exit code 78) ends all of them, since another start would say the same.
+    A worker that cannot be started (no memory, no disk space for its log) ends all of them too:
+    the command says why and exits, so that whoever supervises it takes notice.
+
+    Args:
+        environment: of the workers.
+        logs: folder of their log files, ``<name>.log``.
+        report: called with an event, a worker's name and fields.
+        grace_s: time that workers take to drain.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[Spec],
+        environment: Mapping[str, str],
+        logs: Path,
+        report: Report,
+        grace_s: float = 30.0,
+    ) -> None:
+        self._children = [_Child(spec) for spec in specs]
+        self._environment = dict(environment)
+        self._logs = logs
+        self._report = report
+        self._grace_s = grace_s
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin to stop all workers."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Keep the workers alive until :meth:`stop`, then drain them.
+
+        Raises:
+            Misconfigured: a worker cannot run as it is configured, or another supervisor keeps
+                the workers of these logs alive.
+            Fatal: a worker could not be started; the others were drained.
+        """
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with only_one(self._logs / "workers.lock"):
+            await self._run()
+
+    async def _run(self) -> None:
+        """A keeper that fails cancels the others, and each drains its worker before it ends."""
+        try:
+            async with asyncio.TaskGroup() as keepers:
+                for child in self._children:
+                    keepers.create_task(self._keep(child))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+
+    async def _keep(self, child: _Child) -> None:
+        try:
+            while not self._stopping.is_set():
+                since = time.monotonic()
+                code = await self._run_once(child)
+                if self._stopping.is_set():
+                    return
+                if code == Misconfigured.exit_code:
+                    raise self._misconfigured(child)
+                steady = time.monotonic() - since > STEADY_AFTER_S
+                child.failures = 0 if steady else child.failures + 1
+                pause = RESTART_AFTER_S[min(child.failures, len(RESTART_AFTER_S) - 1)]
+                self._report("worker_ended", child.spec.name, {"code": code, "again_in_s": pause})
+                await self._pause(pause)
+        finally:
+            await self._end(child)
+
+    def _misconfigured(self, child: _Child) -> Misconfigured:
+        log = self._logs / f"{child.spec.name}.log"
+        return Misconfigured(
+            f"{child.spec.name} cannot run with its configuration: {last_line(log)} (see {log})"
+        )
+
+    async def _run_once(self, child: _Child) -> int | None:
+        """Start it and wait for its end, or until all are to stop."""
+        child.process = await self._start(child)
+        child.starts += 1
+        fields: dict[str, object] = {"pid": child.process.pid, "starts": child.starts}
+        self._report("worker_started", child.spec.name, fields)
+        ended = asyncio.create_task(child.process.wait())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return child.process.returncode
+        finally:
+            ended.cancel()
+            stopping.cancel()
+
+    async def _start(self, child: _Child) -> asyncio.subprocess.Process:
+        path = self._logs / f"{child.spec.name}.log"
+        try:
+            with path.open("ab") as log:
+                return await asyncio.create_subprocess_exec(
+                    *child.spec.command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self._environment,
+                    start_new_session=True,  # Ctrl-C reaches the supervisor only, which drains them
+                )
+        except OSError as error:
+            raise Fatal(
+                f"{child.spec.name} cannot be started ({error}), so all workers were stopped: "
+                f"free the missing resource (memory, processes, space for {path}) and run the "
+                "command again"
+            ) from error
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _end(self, child: _Child) -> None:
+        process = child.process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(self._grace_s + OUTER_GRACE_S):
+                code = await process.wait()
+        except TimeoutError:
+            process.kill()
+            code = await process.wait()
+            self._report("worker_killed", child.spec.name, {"after_s": self._grace_s})
+        self._report("worker_stopped", child.spec.name, {"code": code})
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Two supervisors of one home would start workers of the same names, which fence each other.
+
+    Raises:
+        Misconfigured: another one holds the lock. It ends with its process, however that ends.
+    """
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Misconfigured(
+                f"another `promptmill run --all` is already supervising the workers ({lock} is "
+                "locked): stop it first, or add single workers with `promptmill run instruct` "
+                "and so on"
+            ) from error
+        yield
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log file, for the error that points to it."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:500] if lines else "its log is empty"

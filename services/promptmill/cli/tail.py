@@ -1,0 +1,140 @@
+"""The last messages of a topic, and those that follow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from promptmill.cli.addresses import find_addresses
+from promptmill.cli.output import print_bytes, quiet_logs
+from promptmill.cli.settings import load
+from promptmill.kafka.log_reader import LogReader
+from promptmill.stream.ports import Delivery, Partition
+from promptmill_schemas import Contract, DeadLetter, Record, Reject, Topic, decode, encode
+from promptmill_schemas.topics import DEAD_LETTERS, RECORDS, REJECTS
+
+CLIENT = "promptmill-tail"
+TOPIC_OF = {"records": RECORDS, "rejects": REJECTS, "dead": DEAD_LETTERS}
+QUESTION_WIDTH = 48
+ANSWER_WIDTH = 72
+
+
+def show_tail(kind: str, run: str | None, count: int, *, follow: bool, as_json: bool) -> None:
+    """Print the last messages and, when asked to follow, those that land.
+
+    Raises:
+        Misconfigured: no Kafka is known, or the topic is missing.
+        Unavailable: Kafka is away.
+    """
+    quiet_logs()
+    asyncio.run(_show(kind, run, count, follow=follow, form=encode if as_json else as_line))
+
+
+async def _show(
+    kind: str, run: str | None, count: int, *, follow: bool, form: Callable[[Contract], bytes]
+) -> None:
+    settings, topic = load(), TOPIC_OF[kind]
+    async with LogReader(find_addresses(settings).kafka, client_id=CLIENT) as reader:
+        tail = Tail(reader, topic, settings.topic(topic), run)
+        for message in await tail.last(count):
+            print_bytes(form(message))
+        if follow:
+            async for message in tail.following():
+                print_bytes(form(message))
+
+
+def as_line(message: Contract) -> bytes:
+    """The message on one line of a terminal."""
+    if isinstance(message, Record):
+        return _record(message).encode()
+    if isinstance(message, Reject):
+        return _reject(message).encode()
+    if isinstance(message, DeadLetter):
+        return _letter(message).encode()
+    raise TypeError(f"{type(message).__name__} is not shown by tail")
+
+
+def _record(record: Record) -> str:
+    question = next((m.content for m in reversed(record.messages) if m.role == "user"), "")
+    grade = f"{record.reward:6.2f}"
+    if record.margin is not None:
+        grade += f" (margin {record.margin:.2f})"
+    texts = f"{_short(question, QUESTION_WIDTH)} → {_short(record.chosen, ANSWER_WIDTH)}"
+    return f"{record.created_at:%H:%M:%S} {record.run} {record.kind} {grade}  {texts}"
+
+
+def _reject(reject: Reject) -> str:
+    head = f"{reject.created_at:%H:%M:%S} {reject.run} {reject.reason}"
+    return f"{head}  {reject.prompt_id}  {_short(reject.detail, 2 * ANSWER_WIDTH)}"
+
+
+def _letter(letter: DeadLetter) -> str:
+    place = f"{letter.topic}-{letter.partition}@{letter.offset}"
+    head = f"{letter.created_at:%H:%M:%S} {letter.run or '-'} {letter.stage} {letter.state}"
+    return f"{head} {letter.reason}  {place}  {_short(letter.detail, 2 * ANSWER_WIDTH)}"
+
+
+def _short(text: str, width: int) -> str:
+    line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+LOOK_BACK_FACTOR = 8
+
+
+class Tail:
+    """Reads one topic from its end.
+
+    Args:
+        name: the topic's full name.
+        run: only what belongs to this run; ``None`` is everything.
+    """
+
+    def __init__(self, reader: LogReader, topic: Topic, name: str, run: str | None) -> None:
+        self._reader = reader
+        self._topic = topic
+        self._name = name
+        self._run = run
+        self._next: dict[Partition, int] = {}
+
+    async def last(self, count: int) -> list[Contract]:
+        """The last ``count`` messages by the broker's clock, oldest first."""
+        bounds = await self._reader.bounds(await self._reader.partitions([self._name]))
+        self._next = {partition: end for partition, (_, end) in bounds.items()}
+        back = count
+        while True:
+            starts = {p: max(first, end - back) for p, (first, end) in bounds.items()}
+            found = await self._read(starts) if count else []
+            exhausted = all(starts[p] == first for p, (first, _) in bounds.items())
+            if exhausted or len(found) >= count:
+                found.sort(key=lambda pair: (pair[0].timestamp_ms, pair[0].partition))
+                return [message for _, message in found[max(0, len(found) - count) :]]
+            back *= LOOK_BACK_FACTOR
+
+    async def following(self) -> AsyncIterator[Contract]:
+        """What lands after :meth:`last`, for ever."""
+        async for batch in self._reader.follow(self._next):
+            for _, message in self._wanted(batch):
+                yield message
+
+    async def _read(self, starts: dict[Partition, int]) -> list[tuple[Delivery, Contract]]:
+        numbers = {partition.number: offset for partition, offset in starts.items()}
+        found = []
+        async for batch in self._reader.read(self._name, numbers):
+            found += self._wanted(d for d in batch if d.offset < self._next[d.partition])
+        return found
+
+    def _wanted(self, batch: Iterable[Delivery]) -> list[tuple[Delivery, Contract]]:
+        decoded = ((d, self._decoded(d)) for d in batch)
+        return [
+            (delivery, message)
+            for delivery, message in decoded
+            if message is not None and self._run in {None, getattr(message, "run", None)}
+        ]
+
+    def _decoded(self, delivery: Delivery) -> Contract | None:
+        """Bytes that are no message of this topic are the store's business, not ours."""
+        try:
+            return decode(self._topic.contract, delivery.value)
+        except Exception:  # noqa: BLE001 - no message may end a reader
+            return None

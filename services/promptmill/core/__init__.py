@@ -1,1 +1,0 @@
-"""What every service shares: errors, settings, the stream core, gates, engines, sinks."""

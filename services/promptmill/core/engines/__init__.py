@@ -1,1 +1,0 @@
-"""Ports to language models and graders."""

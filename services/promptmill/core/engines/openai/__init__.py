@@ -1,1 +1,0 @@
-"""Models behind any OpenAI-compatible HTTP server: generators and three kinds of graders."""

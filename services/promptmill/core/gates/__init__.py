@@ -1,1 +1,0 @@
-"""Ports to shared state: decisions (de-duplication) and backpressure."""

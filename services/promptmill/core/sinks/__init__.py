@@ -1,1 +1,0 @@
-"""Ports to the training store."""

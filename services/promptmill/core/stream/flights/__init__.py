@@ -1,1 +1,0 @@
-"""What was at work when a worker died: the port, a fake, and Redis."""

@@ -1,1 +1,0 @@
-"""Apache Kafka behind the ports: the only importer of faststream and aiokafka."""

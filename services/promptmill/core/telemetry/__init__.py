@@ -1,1 +1,0 @@
-"""Logs as events, one table of metrics, health."""

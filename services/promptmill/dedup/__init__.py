@@ -1,0 +1,1 @@
+"""De-duplication: for every prompt one decision, for every content one owner, in Redis."""

@@ -1,0 +1,148 @@
+"""How claims lie in Redis: small hashes of fixed-width binary entries.
+
+A hash that stays below Redis's ``hash-max-listpack-entries`` (512) is one block of memory in
+which an entry costs its own bytes and four more; a key of its own would cost a hundred. So
+entries are spread over ``2**bits`` hashes by the first bits of their id, which is a digest::
+
+    {namespace}:state              epoch, server, generation, bits, a field for each loader …
+    {namespace}:<gen>:d:<bucket>   prompt (10 bytes) → decision (8) policy (4) replays (1) records
+    {namespace}:<gen>:c:<bucket>   content (10 bytes) → record id (16)
+    {namespace}:<gen>:b:<bucket>   band (5 bytes) → half a record id (8), of six records at most
+    {namespace}:<gen>:s:<bucket>   half a record id (6 bytes) → the other half (8) signature (56)
+
+Each rebuild fills a generation of its own, with as many buckets as suit the decisions by then; the
+buckets of other generations are unlinked. An earlier version knew no generations.
+
+Ten bytes beside 16 bucket bits tell 2^96 ids apart: among 10^9 the chance that any two are
+taken for each other is 6e-12. Every key carries the same hash tag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final
+
+from promptmill.dedup.near import BANDS
+from promptmill.dedup.ports import TOKEN_DIGITS
+from promptmill.runtime.errors import Misconfigured
+
+FIELD: Final = slice(2, 12)
+BAND_FIELD: Final = slice(2, 7)
+SIGNATURE_FIELD: Final = slice(2, 8)
+DECISION_BYTES: Final = 8
+POLICY_BYTES: Final = 4
+RECORD_BYTES: Final = 16
+TOKEN_BYTES: Final = TOKEN_DIGITS // 2
+
+ENTRIES_PER_BUCKET: Final = 80
+"""Aimed at when a layout is chosen."""
+
+WIDEST: Final = 256
+"""Entries in a bucket, on average, from which on the claims are rebuilt into more buckets: at 512 a
+listpack ends and an entry costs twice as much."""
+
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+MIN_BITS, MAX_BITS = 8, 24
+
+BAND_BITS: Final = BANDS.bit_length()
+"""More bits for bands: twice as many buckets as there are bands, for they are asked often."""
+
+_SAMPLES: Final = 16
+
+
+def bits_for(expected_records: int) -> int:
+    """Bucket bits that suit so many records."""
+    buckets = max(1, expected_records // ENTRIES_PER_BUCKET)
+    return min(max(buckets.bit_length(), MIN_BITS), MAX_BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Names of keys and fields for one generation of a namespace's buckets.
+
+    Attributes:
+        generation: id of the loader that filled it; empty: of the version without generations.
+    """
+
+    namespace: str
+    bits: int
+    generation: str
+
+    @property
+    def capacity(self) -> int:
+        """Records at which a bucket has as many entries as aimed at."""
+        return ENTRIES_PER_BUCKET << self.bits
+
+    def samples(self) -> list[bytes]:
+        """Some buckets of decisions, far from each other."""
+        step = 2**self.bits // _SAMPLES
+        return [self._name("d", number * step) for number in range(_SAMPLES)]
+
+    def all_keys(self, *, sketches: bool) -> Iterator[bytes]:
+        """Every bucket that may exist."""
+        tables = {"d": self.bits, "c": self.bits}
+        if sketches:
+            tables |= {"s": self.bits, "b": self.bits + BAND_BITS}
+        for table, bits in tables.items():
+            yield from (self._name(table, number) for number in range(2**bits))
+
+    def prefix(self, table: str) -> bytes:
+        """What the names of a table's buckets begin with; eight hexadecimal digits follow."""
+        return f"{{{self.namespace}}}:{self.generation}:{table}:".encode()
+
+    def decision(self, prompt_id: str) -> tuple[bytes, bytes]:
+        """Key and field of a prompt's decision."""
+        return self._place("d", prompt_id)
+
+    def content(self, content: str) -> tuple[bytes, bytes]:
+        """Key and field of a content's owner."""
+        return self._place("c", content)
+
+    def band(self, band: bytes) -> tuple[bytes, bytes]:
+        """Key and field of a band of a sketch."""
+        return self._bucket("b", band, self.bits + BAND_BITS), band[BAND_FIELD]
+
+    def signature(self, record_id: bytes) -> tuple[bytes, bytes]:
+        """Key and field of a record's signature."""
+        return self._bucket("s", record_id, self.bits), record_id[SIGNATURE_FIELD]
+
+    def _place(self, table: str, digest: str) -> tuple[bytes, bytes]:
+        raw = bytes.fromhex(digest)
+        return self._bucket(table, raw, self.bits), raw[FIELD]
+
+    def _bucket(self, table: str, raw: bytes, bits: int) -> bytes:
+        return self._name(table, int.from_bytes(raw[:4], "big") >> (32 - bits))
+
+    def _name(self, table: str, bucket: int) -> bytes:
+        if not self.generation:
+            return f"{{{self.namespace}}}:{table}:{bucket:x}".encode()
+        return self.prefix(table) + b"%08x" % bucket
+
+
+def state_key(namespace: str) -> bytes:
+    """Key of the hash that says whether the claims are complete.
+
+    Raises:
+        Misconfigured: braces or control characters, which would break the hash tag.
+    """
+    if not _NAMESPACE.fullmatch(namespace):
+        raise Misconfigured(
+            f"namespace is {namespace!r}: it must have 1 to 128 letters, digits, '.', '_' or '-'; "
+            "rename it"
+        )
+    return f"{{{namespace}}}:state".encode()
+
+
+@lru_cache(maxsize=64)
+def policy_digest(version: str) -> bytes:
+    """The four bytes by which a decision names its policy."""
+    return blake2b(version.encode(), digest_size=POLICY_BYTES).digest()
+
+
+def policy_field(digest: bytes) -> bytes:
+    """Field of the state in which the full version stands."""
+    return b"policy:" + digest.hex().encode()

@@ -1,0 +1,224 @@
+"""One connection to one Redis or Valkey process: the only importer of ``redis`` for claims.
+
+A session never reconnects by itself, so every command is known to reach the process whose
+identity was read when the session began. When it ends, the next one may meet another process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Final, Protocol, Self
+
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+
+from promptmill.dedup.server_identity import Identity
+from promptmill.runtime.errors import Fatal, Misconfigured, Unavailable
+
+_REFUSED: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
+_NOT_NOW: Final = ("READONLY", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+_REMEDIES: Final = {
+    "OOM": "raise maxmemory or free memory",
+    "READONLY": "point PROMPTMILL_REDIS at the primary",
+    "MISCONF": "free space on the server's disk",
+}
+_RETRY_S: Final = 0.5
+_READ_BYTES: Final = 2**16
+
+
+class Script:
+    """A Lua script that ships with this package; of several files, each reads on."""
+
+    def __init__(self, *names: str) -> None:
+        self.source = b"".join(
+            files(__package__).joinpath("lua", name).read_bytes() for name in names
+        )
+        self.digest = sha1(self.source, usedforsecurity=False).hexdigest()
+
+
+class _Connection(Protocol):
+    """What is used of redis-py's connection, whose methods are not annotated."""
+
+    async def connect(self) -> None: ...
+    async def disconnect(self, nowait: bool = ...) -> None: ...
+    async def send_command(self, *args: object) -> None: ...
+    async def send_packed_command(self, command: bytes) -> None: ...
+    async def read_response(self) -> Any: ...
+    @property
+    def is_connected(self) -> bool: ...
+
+    _reader: asyncio.StreamReader
+
+
+class Session:
+    """A connection, and who is at its other end.
+
+    Attributes:
+        identity: of the server, when it was last asked.
+    """
+
+    def __init__(self, connection: _Connection, timeout_s: float) -> None:
+        self._connection = connection
+        self._timeout_s = timeout_s
+        self._turn = asyncio.Lock()
+        self.identity = Identity("", "", "", 0)
+
+    @classmethod
+    async def open(cls, url: str, timeout_s: float) -> Self:
+        """Connect, and learn who the server is.
+
+        Raises:
+            Misconfigured: wrong URL or credentials.
+            Unavailable: no answer within the time-out.
+        """
+        session = cls(_connection(url, timeout_s), timeout_s)
+        try:
+            async with asyncio.timeout(2 * timeout_s):
+                await session._connection.connect()
+        except _REFUSED as error:
+            raise _refused(error) from error
+        except (RedisError, OSError, TimeoutError) as error:
+            raise _away(error) from error
+        try:
+            await session.identify()
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection stands, as far as is known."""
+        return self._connection.is_connected
+
+    async def close(self) -> None:
+        """Disconnect; the answer to a command under way is lost."""
+        await self._connection.disconnect(nowait=True)
+
+    async def identify(self) -> Identity:
+        """Ask the server who it is now."""
+        self.identity = Identity.of(await self.call("INFO"))
+        return self.identity
+
+    async def call(self, *command: object) -> Any:
+        """The answer to one command, with strings as bytes.
+
+        Raises:
+            Unavailable: no answer in time, or the server cannot do it now; the session is over.
+            Misconfigured: the user may not do this.
+            Fatal: the server does not understand; a fault in promptmill.
+        """
+        async with self._turn:
+            try:
+                return await self._exchange(command)
+            except NoScriptError:
+                raise
+            except _REFUSED as error:
+                raise _refused(error) from error
+            except ResponseError as error:
+                await self.close()
+                raise _classified(error) from error
+            except (RedisError, OSError, TimeoutError) as error:
+                await self.close()
+                raise _away(error) from error
+
+    async def send(self, commands: bytes, replies: bytes) -> None:
+        """Send commands that are packed already, each of which is answered with a number.
+
+        Args:
+            replies: those that are expected; other numbers are as good.
+
+        Raises:
+            Unavailable: no answer in time, or the server cannot do it now; the session is over.
+        """
+        async with self._turn:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    answer = await self._exchange_packed(commands, replies.count(b"\n"))
+            except (RedisError, OSError, TimeoutError) as error:
+                await self.close()
+                raise _away(error) from error
+            if answer != replies and b"-" in answer:
+                await self.close()
+                raise _classified(_first_error(answer))
+
+    async def run(self, script: Script, keys: Sequence[bytes], *args: bytes) -> Any:
+        """The script's result, in one round trip unless the server does not know it yet."""
+        rest = (len(keys), *keys, *args)
+        try:
+            return await self.call("EVALSHA", script.digest, *rest)
+        except NoScriptError:
+            await self.call("SCRIPT LOAD", script.source)
+            return await self.call("EVALSHA", script.digest, *rest)
+
+    async def _exchange(self, command: tuple[object, ...]) -> Any:
+        if not self._connection.is_connected:  # redis-py would connect again, to whomever
+            raise ConnectionResetError("the connection was closed")
+        await self._connection.send_command(*command)
+        return await self._connection.read_response()
+
+    async def _exchange_packed(self, commands: bytes, count: int) -> bytes:
+        """The replies as they come: redis-py would take 15 µs to parse each."""
+        if not self._connection.is_connected:
+            raise ConnectionResetError("the connection was closed")
+        await self._connection.send_packed_command(commands)
+        parts: list[bytes] = []
+        while count > 0:
+            parts.append(await self._connection._reader.read(_READ_BYTES))  # noqa: SLF001
+            if not parts[-1]:
+                raise ConnectionResetError("the connection was closed")
+            count -= parts[-1].count(b"\n")
+        return b"".join(parts)
+
+
+def _connection(url: str, timeout_s: float) -> _Connection:
+    try:
+        pool: Any = ConnectionPool.from_url(
+            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, protocol=2
+        )
+    except ValueError as error:
+        raise Misconfigured(
+            f"PROMPTMILL_REDIS is not a Redis URL ({error}); write redis://host:port/db"
+        ) from error
+    connection: _Connection = pool.make_connection()
+    return connection
+
+
+def _refused(error: Exception) -> Misconfigured:
+    return Misconfigured(
+        f"Redis refuses the login: {error}; set user and password in PROMPTMILL_REDIS "
+        "(redis://user:password@host:port/db), and allow the user to run scripts and INFO"
+    )
+
+
+def _away(error: Exception) -> Unavailable:
+    reason = str(error) or "no answer within the time-out"
+    return Unavailable(f"Redis does not answer: {reason}", retry_after_s=_RETRY_S)
+
+
+def _first_error(replies: bytes) -> ResponseError:
+    lines = replies.split(b"\r\n")
+    return ResponseError(next(line[1:].decode() for line in lines if line.startswith(b"-")))
+
+
+def _classified(error: ResponseError) -> Unavailable | Fatal:
+    """By the code, which older servers wrap into the text of a script's error."""
+    text = str(error)
+    status = getattr(error, "status_code", None)
+    for code in _NOT_NOW:
+        if code in (status, *text.replace("-", " ").replace(":", " ").split()):
+            remedy = _REMEDIES.get(code, "the call is retried")
+            return Unavailable(
+                f"Redis cannot execute the command now: {text}; {remedy}", retry_after_s=_RETRY_S
+            )
+    return Fatal(f"Redis rejects the command: {text}")

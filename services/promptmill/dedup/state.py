@@ -1,0 +1,325 @@
+"""Whether the claims in Redis are complete, and how they become so again.
+
+Every claim says on which epoch it relies, and the script compares: a server that was emptied has
+none. An epoch counts only on the server on which it was declared, while that keeps its data: one
+that was restarted, that took over as a replica or that evicted keys may lack claims.
+
+A change that the data survives (the first replica attaches) is noted by a gate that observed the
+server shortly before. Any other gate waits for it, and rebuilds only if there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from promptmill.dedup.layout import (
+    MAX_BITS,
+    WIDEST,
+    Layout,
+    bits_for,
+    policy_digest,
+    policy_field,
+    state_key,
+)
+from promptmill.dedup.packing import pack_claimed
+from promptmill.dedup.ports import Claimed, StateLost
+from promptmill.dedup.server_identity import Identity
+from promptmill.dedup.session import Script, Session
+from promptmill.runtime.errors import Unavailable
+
+RENEW: Final = Script("renew.lua")
+BEGIN: Final = Script("begin.lua")
+LOAD: Final = Script("records.lua", "load.lua")
+SIZES: Final = Script("sizes.lua")
+OUTGROW: Final = Script("outgrow.lua")
+
+BATCH: Final = 128
+"""Claims in one call: the server is busy with them for two milliseconds."""
+
+SKETCHED_BATCH: Final = 16
+"""The same with sketches, each of which costs as much as ten claims without."""
+
+RETRY_S: Final = 0.5
+
+REMEDY: Final = "set it to noeviction (CONFIG SET maxmemory-policy noeviction)"
+
+OBSERVED_S: Final = 5.0
+"""A gate that saw the server so many seconds ago knows that it was not a replica in between: it
+would have to be demoted, synchronised, promoted, and to drop its backlog within that time."""
+
+OBSERVER_WAIT_S: Final = 2.5
+"""How long a gate that did not observe a change waits for one that did: two of its looks."""
+
+AGAIN: Final = "were lost again during the rebuild, or another filter took over"
+_MISHAP: Final = "restarted or failed over, or evicted keys"
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Claims that were found complete, with this epoch."""
+
+    epoch: bytes
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a gate has been registered to load.
+
+    Attributes:
+        layout: where to.
+        loader: id of this attempt; of a new generation too.
+        begun: the server at that time.
+    """
+
+    layout: Layout
+    loader: str
+    begun: Identity
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the buckets are this loader's own; else sketches are added to those in use."""
+        return self.loader == self.layout.generation
+
+    @property
+    def field(self) -> bytes:
+        """Where the loader is registered in the state."""
+        return f"{'loader' if self.is_new else 'joiner'}:{self.loader}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The server's token as it is recorded beside the claims, and whether its data is kept."""
+
+    recorded: bytes
+    kept: bool
+
+
+class ClaimState:
+    """One gate's part in keeping the claims of a namespace complete.
+
+    Args:
+        expected_records: the layout suits at least so many.
+        sketches: whether they must hold a sketch of every record.
+        loader_timeout_s: a loader that has not been heard of for so long is considered dead.
+        clock: monotonic seconds.
+
+    Attributes:
+        batch: claims in one call at most.
+        conflicts: decisions and contents that were found twice when they were loaded.
+        per_bucket: entries in a bucket, on average.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        expected_records: int,
+        *,
+        sketches: bool,
+        loader_timeout_s: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.key = state_key(namespace)
+        self.conflicts = 0
+        self.sketches = sketches
+        self.batch = SKETCHED_BATCH if sketches else BATCH
+        self._namespace = namespace
+        self.loader_timeout_s = loader_timeout_s
+        self.per_bucket = 0.0
+        self._expected = expected_records
+        self.policies: dict[bytes, str] = {}
+        self._clock = clock
+        self._observed: tuple[Identity, float] | None = None
+
+    async def find(self, session: Session) -> Complete:
+        """The complete claims; raises ``StateLost`` if they are not.
+
+        Raises:
+            Unavailable: the server may evict claims, or is a replica.
+        """
+        standing = await self.look(session)
+        fields = ("epoch", "server", "bits", "unsketched", "sketched", "generation")
+        found = await session.call("HMGET", self.key, *fields)
+        epoch, server, bits, unsketched, sketched, generation = found
+        if not standing.kept:
+            raise lost(f"were last complete before the server {_MISHAP}")
+        if epoch is None:
+            raise lost("are not there" if server is None else "are being rebuilt")
+        if self.sketches and (sketched is None or sketched != unsketched):
+            raise lost("hold records without a sketch")
+        self.policies.clear()
+        return Complete(epoch, Layout(self._namespace, int(bits), generation.decode()))
+
+    async def add(
+        self, session: Session, layout: Layout, published: Sequence[Claimed], field: bytes = b""
+    ) -> bool:
+        """Add decisions one by one; returns whether the claims have become complete.
+
+        Args:
+            field: of the loader; none: they are added to complete claims.
+        """
+        complete = False
+        for start in range(0, len(published), self.batch):
+            batch = published[start : start + self.batch]
+            await self.name_policies(session, {each.policy for each in batch})
+            packed = pack_claimed(layout, batch)
+            keys, generation = [self.key, *packed.keys], layout.generation.encode()
+            reply = await session.run(LOAD, keys, field, generation, packed.data)
+            if not reply:
+                raise lost(AGAIN)
+            self.conflicts += reply[0]
+            complete = bool(reply[1])
+        return complete
+
+    async def measure(self, session: Session, found: Complete) -> None:
+        """Look how full the buckets are; claims that outgrew them become incomplete."""
+        samples = found.layout.samples()
+        self.per_bucket = await session.run(SIZES, samples) / len(samples)
+        bits = found.layout.bits
+        if self.per_bucket > WIDEST and bits < MAX_BITS:
+            wider = bits_for(int(self.per_bucket * 2**bits))
+            await session.run(OUTGROW, [self.key], found.epoch, str(wider).encode())
+
+    async def begin(
+        self, session: Session, expected: int, recent: Sequence[Claimed]
+    ) -> Task | None:
+        """What this gate is to load; ``None`` if the claims are complete.
+
+        Waits for another loader as long as it is at work.
+
+        Args:
+            expected: decisions that will be loaded.
+            recent: claims whose records may be on their way to the broker. They are handed to the
+                loader, so that no other gate decides without them afterwards.
+        """
+        handed = ""
+        await self.await_observer(session)
+        loader = secrets.token_hex(4)
+        bits = bits_for(max(expected, self._expected))
+        while True:
+            standing = await self.look(session)
+            begun = session.identity
+            reply = await session.run(
+                BEGIN,
+                [self.key],
+                standing.recorded,
+                begun.token,
+                flag(standing.kept),
+                str(bits).encode(),
+                loader.encode(),
+                flag(self.sketches),
+                str(int(self.loader_timeout_s * 1000)).encode(),
+            )
+            if not reply:  # another filter has recorded another server since
+                continue
+            verb, generation, chosen = (each.decode() for each in reply)
+            if verb != "wait":
+                break
+            if generation != handed:
+                await self._hand(session, Layout(self._namespace, int(chosen), generation), recent)
+                handed = generation
+            await asyncio.sleep(self.loader_timeout_s / 10)
+        self.policies.clear()
+        if verb == "complete":
+            return None
+        return Task(Layout(self._namespace, int(chosen), generation), loader, begun)
+
+    async def _hand(self, session: Session, layout: Layout, recent: Sequence[Claimed]) -> None:
+        """Add claims to what another gate is loading."""
+        with suppress(StateLost):  # it was overtaken; the caller looks again
+            field = b"loader:" + layout.generation.encode()
+            await self.add(session, layout, recent, field)
+
+    async def look(self, session: Session) -> Standing:
+        """What is recorded of the server, and whether its data is still there.
+
+        A change that the data survives is noted.
+
+        Raises:
+            Unavailable: the server may evict claims, or is a replica.
+        """
+        before = self._observed
+        now = await self._observe(session)
+        recorded = await session.call("HGET", self.key, "server")
+        known = None if recorded is None else Identity.parse(recorded)
+        observed = known is not None and self._observed_as(known, before)
+        kept = recorded is None or (known is not None and now.keeps(known, observed=observed))
+        if kept and known is not None:
+            recorded = await self._note(session, known, now)
+        if now.evicts:
+            raise evicting(now.policy)
+        return Standing(recorded or b"", kept)
+
+    def _observed_as(self, known: Identity, before: tuple[Identity, float] | None) -> bool:
+        """Whether this gate has just seen the server as it is recorded."""
+        if before is None or self._clock() - before[1] > OBSERVED_S:
+            return False
+        return before[0].is_same_history(known)
+
+    async def _observe(self, session: Session) -> Identity:
+        identity = await session.identify()
+        if identity.is_replica:
+            self._observed = None
+            raise Unavailable(
+                "the Redis server is a replica, which cannot be written to; point "
+                "PROMPTMILL_REDIS at the primary",
+                retry_after_s=RETRY_S,
+            )
+        self._observed = identity, self._clock()
+        return identity
+
+    async def _note(self, session: Session, known: Identity, now: Identity) -> bytes:
+        """Record the server as it is now; returns what is recorded."""
+        token = now.recorded_after(known).token
+        if token != known.token:
+            await session.run(RENEW, [self.key], known.token, token)
+        return token
+
+    async def await_observer(self, session: Session) -> None:
+        """Give a gate that observed a change of the server the time to note it."""
+        deadline = self._clock() + OBSERVER_WAIT_S
+        while self._clock() < deadline:
+            standing = await self.look(session)
+            known = Identity.parse(standing.recorded)
+            if standing.kept or known is None or not session.identity.may_continue(known):
+                return
+            await asyncio.sleep(OBSERVER_WAIT_S / 10)
+
+    async def name_policies(self, session: Session, versions: set[str]) -> None:
+        """Have the full versions known by which decisions will be found to be made."""
+        for version in versions.difference(self.policies.values()):
+            digest = policy_digest(version)
+            await session.call("HSET", self.key, policy_field(digest), version)
+            self.policies[digest] = version
+
+    async def policy(self, session: Session, digest: bytes) -> str:
+        """The version of the policy that made a decision."""
+        if digest not in self.policies:
+            version = await session.call("HGET", self.key, policy_field(digest))
+            self.policies[digest] = (version or b"unknown@" + digest.hex().encode()).decode()
+        return self.policies[digest]
+
+
+def flag(yes: bool) -> bytes:
+    """How the scripts read a truth value."""
+    return b"1" if yes else b"0"
+
+
+def lost(how: str) -> StateLost:
+    """What a claim meets that may not be decided."""
+    text = f"the claims {how}; nothing is decided until they are rebuilt from the store"
+    return StateLost(text, retry_after_s=RETRY_S)
+
+
+def evicting(policy: str) -> Unavailable:
+    """What a claim meets while the server may evict what it is told."""
+    return Unavailable(
+        f"Redis has maxmemory-policy {policy}, which evicts claims when memory is full; {REMEDY}",
+        retry_after_s=RETRY_S,
+    )

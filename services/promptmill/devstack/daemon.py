@@ -1,0 +1,207 @@
+"""A process that outlives the command that started it, known by its PID file.
+
+The PID alone does not identify it: after a crash the number may belong to somebody else. A
+process is ours only if the path of our configuration file is among its arguments. (A start time
+beside the PID would serve as well, until the clock is set.)
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from promptmill.runtime.errors import Fatal
+
+_SIGNALS_TO_RESTORE = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores them; servers should not
+_KILLED_WITHIN_S = 10
+_UNCLEAR_POLLS, _UNCLEAR_POLL_S = 500, 0.01
+_IN_FOLDER = 'cd "$1" && shift && exec "$@"'  # posix_spawn has no working directory
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """How a process is recognised, and where its traces are.
+
+    Attributes:
+        name: for people.
+        marker: absolute path of the configuration file, an argument of no other process.
+        folder: working directory; it must exist.
+        pid_file: exists from the start to the stop.
+        output: standard output and error of the running or last process; those of the one
+            before are kept beside it, with the suffix ``.1``.
+    """
+
+    name: str
+    marker: Path
+    folder: Path
+    pid_file: Path
+    output: Path
+
+    def process(self) -> psutil.Process | None:
+        """The process that the PID file names, if it exists and is ours."""
+        try:
+            process = psutil.Process(int(self.pid_file.read_text("ascii")))
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return None
+        return process if str(self.marker) in _settled_arguments(process) else None
+
+    def is_running(self) -> bool:
+        """Whether the process exists; a frozen one does, a zombie does not."""
+        return self.process() is not None
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Starts the process in a session of its own, so that Ctrl-C does not reach it.
+
+        Args:
+            command: the program and its arguments; ``marker`` must be one of them.
+            environment: all variables that the process gets.
+
+        Raises:
+            Fatal: the process cannot be created.
+        """
+        for folder in (self.pid_file.parent, self.output.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        if self.output.exists():
+            self.output.replace(self.output.with_name(self.output.name + ".1"))
+        write, create = os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
+        try:
+            pid = os.posix_spawn(
+                "/bin/sh",
+                ["sh", "-c", _IN_FOLDER, "sh", str(self.folder), *command],
+                dict(environment),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, str(self.output), write, create),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+                setsigmask=[],
+                setsigdef=_SIGNALS_TO_RESTORE,
+            )
+        except OSError as error:
+            raise Fatal(f"cannot start {self.name} ({command[0]}): {error}") from error
+        self.pid_file.write_text(f"{pid}\n", "ascii")
+
+    def kill(self) -> None:
+        """Ends the process and its children at once (SIGKILL) and waits until it is gone.
+
+        Raises:
+            Fatal: the kernel cannot end it.
+        """
+        if process := self.process():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if not _wait(process, timeout_s=_KILLED_WITHIN_S):
+                raise Fatal(
+                    f"{self.name} (PID {process.pid}) is still running {_KILLED_WITHIN_S} s after "
+                    "SIGKILL; its disk may be blocked"
+                )
+        self.pid_file.unlink(missing_ok=True)
+
+    def pause(self) -> None:
+        """Freezes the process (SIGSTOP); its connections stay open and silent."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets a frozen process go on (SIGCONT)."""
+        self._send(signal.SIGCONT)
+
+    def ask_to_stop(self) -> None:
+        """Sends SIGTERM; a frozen process is woken, for it could not obey."""
+        self._send(signal.SIGTERM)
+        self._send(signal.SIGCONT)
+
+    def last_output(self, lines: int = 12) -> str:
+        """The end of what the process printed, for error messages."""
+        with suppress(FileNotFoundError):
+            return "\n".join(self.output.read_text("utf-8", "replace").splitlines()[-lines:])
+        return ""
+
+    def adopt(self) -> None:
+        """Finds a running process whose PID file was lost, and writes the file anew."""
+        if self.is_running():
+            return
+        for process in psutil.process_iter():
+            # A server's own children have its arguments too, but are no session leaders.
+            if self._is_ours(process) and _leads_session(process.pid):
+                self.pid_file.parent.mkdir(parents=True, exist_ok=True)
+                self.pid_file.write_text(f"{process.pid}\n", "ascii")
+
+    def _send(self, number: signal.Signals) -> None:
+        if process := self.process():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return str(self.marker) in process.cmdline()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # the first includes zombies
+            return False
+
+
+def stop_all(daemons: Iterable[Daemon], grace_s: float) -> None:
+    """Asks all of them to stop, then kills those that still run after the shared grace period."""
+    stopping = [(daemon, daemon.process()) for daemon in daemons]
+    for daemon, _ in stopping:
+        daemon.ask_to_stop()
+    deadline = time.monotonic() + grace_s
+    for daemon, process in stopping:
+        if process:
+            _wait(process, max(0.0, deadline - time.monotonic()))
+        daemon.kill()
+
+
+def _wait(process: psutil.Process, timeout_s: float) -> bool:
+    """Waits until the process is gone, and reaps it if it is our child; false if it is not."""
+    try:
+        process.wait(timeout_s)
+    except psutil.TimeoutExpired:
+        return False
+    return True
+
+
+def _settled_arguments(process: psutil.Process) -> list[str]:
+    """The arguments of a process, after waiting out the moments in which it has none.
+
+    It has none while it replaces itself (exec) and while it ends: a server that was killed is a
+    zombie while its last threads still hold its ports and its data's lock. A second reading
+    could fall into such a moment again, so what was read decides.
+
+    Returns:
+        Nothing when the process is gone, or is somebody else's.
+    """
+    for _ in range(_UNCLEAR_POLLS):
+        try:
+            if arguments := process.cmdline():
+                return list(arguments)
+        except psutil.ZombieProcess:
+            if _has_ended(process):
+                return []
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return []
+        time.sleep(_UNCLEAR_POLL_S)
+    return []
+
+
+def _has_ended(zombie: psutil.Process) -> bool:
+    try:
+        return os.waitpid(zombie.pid, os.WNOHANG)[0] == zombie.pid
+    except ChildProcessError:  # not our child: its parent or init has to reap it
+        try:
+            return bool(zombie.num_threads() <= 1)
+        except psutil.Error:
+            return True
+
+
+def _leads_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False

@@ -1,0 +1,216 @@
+"""Apache Kafka on loopback: one broker or three, in KRaft mode, each its own process.
+
+Everything is below one folder (the home), so that any process can operate a running cluster:
+``KafkaCluster(home, brokers)`` finds the servers by their PID files.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import time
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from promptmill.devstack import java, recording
+from promptmill.devstack.daemon import Daemon, stop_all
+from promptmill.devstack.failures import PORT_IN_USE, PortTaken
+from promptmill.devstack.jars import cache_dir
+from promptmill.devstack.probe import known_nodes
+from promptmill.devstack.properties import (
+    Broker,
+    broker_properties,
+    log_properties,
+    write_properties,
+)
+from promptmill.runtime.errors import Fatal
+
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 30.0  # a broker that records its classes needs some of it
+
+_HEAP_MB = 512
+_POLL_S = 0.05
+
+
+class KafkaCluster:
+    """Starts, stops and disturbs the brokers of one home.
+
+    Args:
+        home: absolute path of the folder.
+        brokers: all brokers of the cluster, running or not.
+    """
+
+    def __init__(self, home: Path, brokers: Sequence[Broker]) -> None:
+        self.home = home
+        self.brokers = {broker.node: broker for broker in brokers}
+
+    @property
+    def bootstrap(self) -> str:
+        """Bootstrap servers, ``host:port[,host:port…]``."""
+        return ",".join(broker.address for broker in self.brokers.values())
+
+    def running(self) -> tuple[int, ...]:
+        """Nodes whose process exists, frozen ones too."""
+        return tuple(node for node in self.brokers if self.daemon(node).is_running())
+
+    def prepare(self, classpath: Iterable[Path]) -> None:
+        """Writes every broker's files and formats the storage that has not been formatted."""
+        jars = tuple(classpath)
+        for broker in self.brokers.values():
+            self._write_files(broker, jars)
+        unformatted = [n for n in self.brokers if not (self._data(n) / "meta.properties").exists()]
+        if unformatted:
+            cluster_id = self._cluster_id() or new_cluster_id()
+            with ThreadPoolExecutor(len(unformatted)) as pool:
+                list(pool.map(lambda node: self._format(node, cluster_id), unformatted))
+
+    def start(self, *nodes: int) -> None:
+        """Starts the given brokers, or all, that do not run; ``wait_ready`` waits for them."""
+        for node in nodes or self.brokers:
+            daemon = self.daemon(node)
+            if not daemon.is_running():
+                files = (recording.arguments_file(daemon.folder), self._arguments(node))
+                options = (f"@{file}" for file in files)
+                command = (str(java.executable()), *options, "kafka.Kafka", str(daemon.marker))
+                daemon.start(command, java.environment())
+
+    def stop(self, *nodes: int, grace_s: float = STOP_WITHIN_S) -> None:
+        """Stops the given brokers, or all, with SIGTERM, and with SIGKILL after the grace."""
+        stop_brokers(self.home, nodes or tuple(self.brokers), grace_s)
+
+    def kill(self, node: int) -> None:
+        """Ends one broker with SIGKILL; it is gone when this returns."""
+        self.daemon(node).kill()
+
+    def pause(self, node: int) -> None:
+        """Freezes one broker."""
+        self.daemon(node).pause()
+
+    def resume(self, node: int) -> None:
+        """Lets a frozen broker go on."""
+        self.daemon(node).resume()
+
+    def restart(self, node: int, timeout_s: float = READY_WITHIN_S) -> None:
+        """Stops one broker if it runs, starts it on the same data and ports, waits for it."""
+        self.stop(node)
+        self.start(node)
+        self.wait_ready(node, timeout_s=timeout_s)
+
+    def wait_ready(self, *nodes: int, timeout_s: float = READY_WITHIN_S) -> None:
+        """Waits until each given broker, or all, answers and knows all the given brokers.
+
+        Raises:
+            PortTaken: a broker ended because its port is in use.
+            Fatal: a broker ended, or did not answer in time; the message ends with its output.
+        """
+        expected = frozenset(nodes or self.brokers)
+        deadline = time.monotonic() + timeout_s
+        for node in expected:
+            while not self._is_ready(node, expected):
+                self._check_alive(node)
+                if time.monotonic() > deadline:
+                    raise Fatal(
+                        f"kafka-{node} did not answer on {self.brokers[node].address} within "
+                        f"{timeout_s:g} s; see {self._log(node)}"
+                    )
+                time.sleep(_POLL_S)
+
+    def daemon(self, node: int) -> Daemon:
+        """The process of one broker."""
+        return broker_daemon(self.home, node)
+
+    def _write_files(self, broker: Broker, classpath: Sequence[Path]) -> None:
+        folder = self._folder(broker.node)
+        (folder / "tmp").mkdir(parents=True, exist_ok=True)
+        self._log(broker.node).parent.mkdir(parents=True, exist_ok=True)
+        settings = broker_properties(broker, tuple(self.brokers.values()), self._data(broker.node))
+        write_properties(folder / "server.properties", settings)
+        write_properties(folder / "log4j2.properties", log_properties(self._log(broker.node)))
+        logging = {"log4j2.configurationFile": folder / "log4j2.properties"}
+        options = java.options(_HEAP_MB, folder / "tmp", logging)
+        java.write_arguments(
+            self._arguments(broker.node), [*options, *java.classpath_option(classpath)]
+        )
+        recording.write_arguments(folder, broker.node, classpath, cache_dir())
+
+    def _format(self, node: int, cluster_id: str) -> None:
+        """Writes the node's identity; a half-formatted folder holds no data yet and is redone."""
+        shutil.rmtree(self._data(node), ignore_errors=True)
+        java.run(
+            *(f"@{self._arguments(node)}", "kafka.tools.StorageTool", "format"),
+            *("--cluster-id", cluster_id, "--config", self.daemon(node).marker),
+            timeout_s=READY_WITHIN_S,
+        )
+
+    def _is_ready(self, node: int, expected: frozenset[int]) -> bool:
+        # Only a broker's own answer counts: the others list it by its last life for a while.
+        return expected <= known_nodes(self.brokers[node].port)
+
+    def _check_alive(self, node: int) -> None:
+        daemon = self.daemon(node)
+        if daemon.is_running():
+            return
+        said = daemon.last_output()
+        if PORT_IN_USE in said:
+            raise PortTaken(daemon.name)
+        raise Fatal(f"{daemon.name} exited while it was starting; see {self._log(node)}\n{said}")
+
+    def _cluster_id(self) -> str | None:
+        for node in self.brokers:
+            file = self._data(node) / "meta.properties"
+            for line in file.read_text("ascii").splitlines() if file.exists() else ():
+                if line.startswith("cluster.id="):
+                    return line.removeprefix("cluster.id=")
+        return None
+
+    def _folder(self, node: int) -> Path:
+        return broker_folder(self.home, node)
+
+    def _arguments(self, node: int) -> Path:
+        return self._folder(node) / "java.args"
+
+    def _data(self, node: int) -> Path:
+        return self._folder(node) / "data"
+
+    def _log(self, node: int) -> Path:
+        return self.home / "logs" / f"kafka-{node}.log"
+
+
+def broker_folder(home: Path, node: int) -> Path:
+    """Where one broker's configuration and data are."""
+    return home / "kafka" / f"broker-{node}"
+
+
+def broker_daemon(home: Path, node: int) -> Daemon:
+    """The process of one broker, whatever cluster it belongs to."""
+    folder = broker_folder(home, node)
+    return Daemon(
+        name=f"kafka-{node}",
+        marker=folder / "server.properties",
+        folder=folder,
+        pid_file=home / "run" / f"kafka-{node}.pid",
+        output=home / "logs" / f"kafka-{node}.out",
+    )
+
+
+def stop_brokers(home: Path, nodes: Collection[int], grace_s: float = STOP_WITHIN_S) -> None:
+    """Stops the given brokers, whatever cluster they belong to, and keeps what they recorded."""
+    daemons = [broker_daemon(home, node) for node in nodes]
+    stop_all(daemons, grace_s)
+    for daemon in daemons:
+        recording.collect(daemon.folder, daemon.output, cache_dir())
+
+
+def nodes_on_disk(home: Path) -> tuple[int, ...]:
+    """The nodes whose folder exists below the home, in order."""
+    folders = (home / "kafka").glob("broker-*")
+    return tuple(sorted(int(folder.name.removeprefix("broker-")) for folder in folders))
+
+
+def new_cluster_id() -> str:
+    """A random UUID as Kafka writes it: 22 characters of URL-safe base64, no leading dash."""
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes)[:22].decode()).startswith("-"):
+        pass
+    return text

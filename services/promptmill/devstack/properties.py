@@ -1,0 +1,132 @@
+"""The brokers' configuration files; every setting that differs from Kafka's default says why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptmill.devstack.ports import LOOPBACK
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """One process of the cluster, broker and controller at once.
+
+    Attributes:
+        node: its number, from 1.
+        port: for clients and the other brokers.
+        controller_port: for the controllers' quorum.
+    """
+
+    node: int
+    port: int
+    controller_port: int
+
+    @property
+    def address(self) -> str:
+        """Where clients reach it."""
+        return f"{LOOPBACK}:{self.port}"
+
+
+def broker_properties(broker: Broker, cluster: Sequence[Broker], data: Path) -> dict[str, str]:
+    """``server.properties`` of one broker of the cluster, its log segments in ``data``."""
+    controllers = (f"{b.node}@{LOOPBACK}:{b.controller_port}" for b in cluster)
+    return {
+        "process.roles": "broker,controller",
+        "node.id": str(broker.node),
+        "listeners": f"PLAINTEXT://{broker.address},CONTROLLER://{LOOPBACK}:{broker.controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        # Fixed voters, not a dynamic quorum: a dynamic one keeps the voters' ports in its own
+        # log, and could not elect anybody when a restart has to take other ports.
+        "controller.quorum.voters": ",".join(controllers),
+        "log.dirs": str(data),
+        **_durability(len(cluster)),
+        **_LATENCY,
+        **_FOOTPRINT,
+    }
+
+
+def _durability(brokers: int) -> dict[str, str]:
+    replication = str(min(3, brokers))
+    min_isr = "2" if brokers >= 3 else "1"
+    return {
+        "default.replication.factor": replication,
+        "min.insync.replicas": min_isr,
+        "offsets.topic.replication.factor": replication,
+        "transaction.state.log.replication.factor": replication,
+        "transaction.state.log.min.isr": min_isr,
+        "share.coordinator.state.topic.replication.factor": replication,
+        "share.coordinator.state.topic.min.isr": min_isr,
+        "unclean.leader.election.enable": "false",
+        # A misspelt topic must be an error, and topics have settings chosen on purpose.
+        "auto.create.topics.enable": "false",
+        # Offsets outlive any pause in the use of a stack: the default forgets them in a week.
+        "offsets.retention.minutes": str(365 * 24 * 60),
+    }
+
+
+_LATENCY = {
+    # The default waits 3 s for more members before a group's first assignment.
+    "group.initial.rebalance.delay.ms": "0",
+    # Chaos tests ask for short sessions, slow models for long rebalances.
+    "group.min.session.timeout.ms": "1000",
+    # After kill -9 the broker cannot register again before its last session ends (default 9 s).
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+}
+
+_FOOTPRINT = {
+    # Internal topics have 50 partitions by default, each with its files and its memory.
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.num.partitions": "4",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "background.threads": "4",
+    # The default takes 128 MB of heap at once, for compacted topics much larger than ours.
+    "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
+}
+
+
+def log_properties(log: Path) -> dict[str, str]:
+    """Log4j's configuration: everything into ``log``, kept to 40 MB; errors on the console too."""
+    return {
+        "status": "error",
+        "shutdownHook": "disable",  # or the broker's last words are lost
+        **_appender("file", "RollingFile"),
+        "appender.file.fileName": str(log),
+        "appender.file.filePattern": f"{log}.%i",
+        "appender.file.policies.type": "Policies",
+        "appender.file.policies.size.type": "SizeBasedTriggeringPolicy",
+        "appender.file.policies.size.size": "10MB",
+        "appender.file.strategy.type": "DefaultRolloverStrategy",
+        "appender.file.strategy.max": "3",
+        **_appender("console", "Console"),
+        "appender.console.filter.errors.type": "ThresholdFilter",
+        "appender.console.filter.errors.level": "error",
+        "rootLogger.level": "info",
+        "rootLogger.appenderRef.file.ref": "file",
+        "rootLogger.appenderRef.console.ref": "console",
+    }
+
+
+def _appender(name: str, kind: str) -> dict[str, str]:
+    return {
+        f"appender.{name}.type": kind,
+        f"appender.{name}.name": name,
+        f"appender.{name}.layout.type": "PatternLayout",
+        f"appender.{name}.layout.pattern": "%d{ISO8601} %p %m (%c)%n",
+    }
+
+
+def write_properties(file: Path, properties: Mapping[str, str]) -> None:
+    """Writes a Java properties file, which is Latin-1 with escapes."""
+    lines = (f"{name}={_escaped(value)}\n" for name, value in properties.items())
+    file.write_text("".join(lines), "ascii")
+
+
+def _escaped(value: str) -> str:
+    units = value.replace("\\", "\\\\").encode("utf-16-be")
+    codes = (int.from_bytes(units[i : i + 2], "big") for i in range(0, len(units), 2))
+    return "".join(chr(code) if 32 <= code < 127 else f"\\u{code:04x}" for code in codes)

@@ -1,0 +1,72 @@
+"""The servers that one home's state describes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptmill.devstack.daemon import Daemon
+from promptmill.devstack.kafka import KafkaCluster
+from promptmill.devstack.progress import OnProgress, Progress
+from promptmill.devstack.redis import RedisServer
+from promptmill.devstack.state import StackState
+
+
+@dataclass(frozen=True, slots=True)
+class StackInfo:
+    """Where a running stack is.
+
+    Attributes:
+        kafka: bootstrap servers.
+        redis: URL.
+        home: absolute path.
+        missing: servers that should run and do not; ``up`` starts them again.
+    """
+
+    kafka: str
+    redis: str
+    home: Path
+    missing: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, str]:
+        """What ``promptmill up --json`` prints."""
+        return {"kafka": self.kafka, "redis": self.redis, "home": str(self.home)}
+
+
+class Servers:
+    """Kafka and Redis of one home, to be started, stopped and disturbed one by one.
+
+    Args:
+        home: absolute path.
+        state: their ports.
+    """
+
+    def __init__(self, home: Path, state: StackState) -> None:
+        self.home = home
+        self.kafka = KafkaCluster(home, state.brokers)
+        self.redis = RedisServer(home, state.redis_port)
+
+    def daemons(self) -> tuple[Daemon, ...]:
+        """Their processes."""
+        return (self.redis.daemon(), *(self.kafka.daemon(node) for node in self.kafka.brokers))
+
+    def missing(self) -> tuple[str, ...]:
+        """Names of those that do not run."""
+        return tuple(daemon.name for daemon in self.daemons() if not daemon.is_running())
+
+    def info(self) -> StackInfo:
+        """Their addresses."""
+        return StackInfo(self.kafka.bootstrap, self.redis.url, self.home, self.missing())
+
+    def wait_ready(self, on_progress: OnProgress) -> None:
+        """Waits until all of them answer.
+
+        Raises:
+            PortTaken, Fatal: one does not start; see ``KafkaCluster`` and ``RedisServer``.
+        """
+        total = len(self.daemons())
+        on_progress(Progress("starting Redis and Apache Kafka", 0, total, "servers"))
+        self.redis.wait_ready()
+        on_progress(Progress("starting Redis and Apache Kafka", 1, total, "servers"))
+        self.kafka.wait_ready()
+        on_progress(Progress("starting Redis and Apache Kafka", total, total, "servers"))

@@ -1,0 +1,1 @@
+"""Language models and graders behind ports: vLLM, HTTP servers, scripted engines."""

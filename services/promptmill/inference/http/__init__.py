@@ -1,0 +1,1 @@
+"""Models behind any server that is compatible with the OpenAI API."""

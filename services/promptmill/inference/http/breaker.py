@@ -1,0 +1,132 @@
+"""Whether the server is out of order, or only some requests are: the canary tells.
+
+A request that fails may be at fault itself. After several failures in a row, whoever sent them,
+the breaker opens, and nothing is sent but the canary, the request that has succeeded at the
+start. If it succeeds, the server is well, the breaker closes, and the failures stand. If it
+fails, there is an outage: all wait until the canary succeeds, and no failure of that time counts.
+
+Only what says something about the server is told to it: no connection, 5xx, time-outs, bodies that
+are no answer, a refused key. An answer that is whole and of no use says that the server is well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from promptmill.inference.http.errors import Refused
+from promptmill.runtime.errors import Fatal, Misconfigured, PromptmillError
+
+log = structlog.get_logger(__name__)
+
+OPEN_AFTER = 10
+"""Failures in a row; with three calls in ten failing by chance that is one in 170,000."""
+
+REFUSALS = 3
+"""Canaries in a row whose key, path or model is refused: that is no accident."""
+
+LONGEST_PAUSE_S = 30.0
+PROBE_TIMEOUT_S = 60.0
+
+
+class Breaker:
+    """Closed while requests succeed; opens after failures in a row.
+
+    Args:
+        canary: a request that a healthy server answers.
+        first_pause_s: between the first two canaries; doubles each time.
+    """
+
+    def __init__(self, canary: Callable[[], Awaitable[object]], first_pause_s: float) -> None:
+        self._canary = canary
+        self._first_pause_s = first_pause_s
+        self._closed = asyncio.Event()
+        self._closed.set()
+        self._failures = 0
+        self._fatal: Fatal | None = None
+        self._probing: asyncio.Task[None] | None = None
+        self.outages = 0
+        self.last_error = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests wait."""
+        return not self._closed.is_set()
+
+    async def passage(self) -> None:
+        """Return when requests may be sent.
+
+        Raises:
+            Fatal: the server will never take them, with the reason.
+        """
+        if self.is_open:
+            await self._closed.wait()
+        if self._fatal is not None:
+            raise self._fatal
+
+    def succeeded(self) -> None:
+        """A request was answered well: there is no outage."""
+        self._failures = 0
+        if self.is_open and self._fatal is None:
+            self._close("success")
+
+    def failed(self, error: PromptmillError) -> None:
+        """A request failed."""
+        self._failures += 1
+        if self._failures >= OPEN_AFTER or isinstance(error, Refused):
+            self._open(error)
+
+    async def close(self) -> None:
+        """Stop asking."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+
+    def _open(self, error: PromptmillError) -> None:
+        if self.is_open:
+            return
+        self._closed.clear()
+        self.last_error = str(error)
+        self._probing = asyncio.create_task(self._probe())
+
+    def _close(self, because: str) -> None:
+        self._failures = 0
+        self._closed.set()
+        if self._probing is not None and self._probing is not asyncio.current_task():
+            self._probing.cancel()
+        log.info("breaker_closed", because=because)
+
+    async def _probe(self) -> None:
+        """Send canaries until one succeeds."""
+        pause_s, refusals, failures = self._first_pause_s, 0, 0
+        while True:
+            error = await self._ask()
+            if error is None:
+                break
+            failures += 1
+            if failures == 1:
+                self.outages += 1
+                log.warning("breaker_open", error=self.last_error, canary=str(error))
+            self.last_error = str(error)
+            refusals = refusals + 1 if isinstance(error, Refused) else 0
+            if isinstance(error, Fatal) or refusals >= REFUSALS:
+                self._fatal = error if isinstance(error, Fatal) else Misconfigured(str(error))
+                self._closed.set()
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        self._close("canary")
+
+    async def _ask(self) -> PromptmillError | None:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                await self._canary()
+        except TimeoutError:
+            return PromptmillError(
+                f"the canary request was not answered within {PROBE_TIMEOUT_S:.0f} s"
+            )
+        except PromptmillError as error:
+            return error
+        return None

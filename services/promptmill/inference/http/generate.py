@@ -1,0 +1,164 @@
+"""Answers from a language model behind an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import structlog
+
+from promptmill.inference.http.address import parse_base_url
+from promptmill.inference.http.answer import REFUSAL, read_answer, require_form
+from promptmill.inference.http.client import Client
+from promptmill.inference.http.dialect import sampling_fields
+from promptmill.inference.http.errors import NotFound
+from promptmill.inference.http.options import Api, HttpOptions
+from promptmill.inference.http.server import ServedModel, find_model, served_names
+from promptmill.inference.ports import Answer, GenerateRequest, Load
+from promptmill.runtime.errors import EngineDead, Poison, PromptmillError
+from promptmill_schemas import Generator, Message, Sampling
+
+log = structlog.get_logger(__name__)
+
+CANARY = GenerateRequest(
+    "canary", (Message(role="user", content="Are you there?"),), Sampling(max_tokens=16), seed=0
+)
+
+_ENDED_EARLY = {"length", "content_filter", REFUSAL}
+"""Finish reasons of answers that cannot be held to a form."""
+
+_NO_ROOM = re.compile(r"max_(completion_)?tokens|context length", re.IGNORECASE)
+
+
+class HttpGenerator:
+    """A generator; candidates are separate requests, each with its own seed.
+
+    Args:
+        api: ``completions`` for base models, which know no turns.
+    """
+
+    def __init__(self, options: HttpOptions, api: Api = "chat") -> None:
+        address = parse_base_url(options.base_url)
+        self._api = api
+        self._url = f"{address.api}/{'chat/completions' if api == 'chat' else 'completions'}"
+        self._client = Client(address, options, self._ask_canary)
+        self._model: ServedModel | None = None
+
+    @property
+    def info(self) -> Generator:
+        """What answers."""
+        return Generator(engine="openai", model=self._served.name)
+
+    @property
+    def load(self) -> Load:
+        """Requests at the server, and those that wait for a slot there."""
+        return self._client.load
+
+    @property
+    def context_tokens(self) -> int:
+        """Longest conversation with its answer, 0 where the server does not tell."""
+        return self._served.context_tokens
+
+    @property
+    def tokenizer(self) -> str:
+        """It is at the server."""
+        return ""
+
+    async def start(self) -> None:
+        """Find the model; returns when it has answered once."""
+        await self._client.start(self._find_model)
+        log.info(
+            "server_ready",
+            url=self._url,
+            model=self._served.name,
+            server=self._served.server,
+            context_tokens=self.context_tokens,
+        )
+
+    async def generate(self, request: GenerateRequest) -> Answer:
+        """One answer; see :class:`~promptmill.inference.ports.GeneratorEngine`.
+
+        A server that refuses ``max_tokens`` because the context has less room is asked again
+        without; its own limit is the stricter one then.
+        """
+        fields = self._fields(request)
+        try:
+            return await self._ask(fields, request)
+        except Poison as error:
+            if not _NO_ROOM.search(str(error)):
+                raise
+            limits = {"max_tokens", "max_completion_tokens"}
+            unlimited = {name: value for name, value in fields.items() if name not in limits}
+            return await self._ask(unlimited, request)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _ask(self, fields: dict[str, Any], request: GenerateRequest) -> Answer:
+        body = orjson.dumps(fields)
+        form = request.sampling.structured
+
+        def read(reply: Any) -> Answer:
+            answer = read_answer(self._api, reply)
+            if form is not None and answer.finish_reason not in _ENDED_EARLY:
+                require_form(answer.text, form)
+            return answer
+
+        async def not_found(error: NotFound) -> Poison | None:
+            return await self._missing_adapter(str(request.adapter), error)
+
+        return await self._client.call(
+            self._url, lambda _faults: body, read, not_found if request.adapter else None
+        )
+
+    async def _missing_adapter(self, name: str, error: NotFound) -> Poison | None:
+        """The prompt's own fault, unless the server finds nothing at all any more."""
+        names = await served_names(self._client)
+        is_missing = bool(names) and name not in names
+        if not is_missing and not await self._canary_succeeds():
+            return None
+        offers = ", ".join(names) or "no list of models"
+        return Poison(
+            f"the server does not have adapter {name!r} ({error}); it offers {offers}: correct "
+            "the prompt's adapter, or load it on the server"
+        )
+
+    async def _canary_succeeds(self) -> bool:
+        try:
+            await self._ask_canary()
+        except PromptmillError:
+            return False
+        return True
+
+    @property
+    def _served(self) -> ServedModel:
+        if self._model is None:
+            raise EngineDead("the engine has not been started")
+        return self._model
+
+    async def _find_model(self) -> None:
+        self._model = await find_model(self._client)
+
+    async def _ask_canary(self) -> None:
+        body = orjson.dumps(self._fields(CANARY))
+        reply = await self._client.transport.post(self._url, body)
+        read_answer(self._api, reply)
+
+    def _fields(self, request: GenerateRequest) -> dict[str, Any]:
+        fields: dict[str, Any] = {"model": request.adapter or self._served.name}
+        if self._api == "chat":
+            fields["messages"] = chat_messages(request.messages)
+        else:
+            fields["prompt"] = "\n\n".join(message.content for message in request.messages)
+        fields |= sampling_fields(self._served.server, request.sampling, request.seed)
+        if request.sampling.logprobs:
+            fields["logprobs"] = True if self._api == "chat" else 1
+        return fields
+
+
+def chat_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """A conversation as the API wants it."""
+    return [{"role": message.role, "content": message.content} for message in messages]

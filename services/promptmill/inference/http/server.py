@@ -1,0 +1,88 @@
+"""What a server serves: the model's name, its context, and the kind of server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from promptmill.inference.http.client import Client
+from promptmill.inference.http.errors import ServerFault
+from promptmill.inference.http.options import Server
+from promptmill.runtime.errors import Misconfigured, Poison
+
+_OWNERS: Mapping[str, Server] = {"vllm": "vllm", "sglang": "sglang", "tensorrt_llm": "trtllm"}
+_HOSTS: Mapping[str, Server] = {"api.openai.com": "openai", "integrate.api.nvidia.com": "nim"}
+_CONTEXT_FIELDS = ("max_model_len", "context_length", "context_window")
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model at a server.
+
+    Attributes:
+        name: to be sent with each request.
+        server: the kind of server, never ``auto``.
+        context_tokens: 0 where the server does not tell.
+    """
+
+    name: str
+    server: Server
+    context_tokens: int = 0
+
+
+async def find_model(client: Client) -> ServedModel:
+    """The model that the options name, or the only one that is served.
+
+    A server need not list its models; a first request shows whether a named one is there.
+
+    Raises:
+        Misconfigured: none is named, and not exactly one is served.
+        ServerAway, ServerBusy: for now.
+    """
+    cards = await _list(client)
+    name = client.options.model or _only(cards, client.address.api)
+    card = next((card for card in cards if card.get("id") == name), {})
+    return ServedModel(name, _server(client, card or (cards[0] if cards else {})), _context(card))
+
+
+async def served_names(client: Client) -> list[str]:
+    """The models and adapters that the server lists; none where it lists none."""
+    return [str(card["id"]) for card in await _list(client) if "id" in card]
+
+
+async def _list(client: Client) -> list[dict[str, Any]]:
+    """The models' cards, none where the server does not list them."""
+    for _ in range(_TRIES):
+        try:
+            answer = await client.transport.get(f"{client.address.api}/models")
+        except (ServerFault, Poison):
+            continue
+        cards = answer.get("data") if isinstance(answer, dict) else None
+        return [card for card in cards or [] if isinstance(card, dict)]
+    return []
+
+
+def _only(cards: list[dict[str, Any]], api: str) -> str:
+    """The one model; LoRA adapters, which name their parent, are none of their own."""
+    names = [str(card["id"]) for card in cards if "id" in card and not card.get("parent")]
+    if len(names) != 1:
+        served = ", ".join(names) or "an unknown number"
+        raise Misconfigured(
+            f"no model was named and {api} serves {served}: choose one with --model NAME"
+        )
+    return names[0]
+
+
+def _server(client: Client, card: Mapping[str, Any]) -> Server:
+    if client.options.server != "auto":
+        return client.options.server
+    host = urlsplit(client.address.server).hostname or ""
+    return _HOSTS.get(host) or _OWNERS.get(str(card.get("owned_by"))) or "generic"
+
+
+def _context(card: Mapping[str, Any]) -> int:
+    lengths = [card.get(field) for field in _CONTEXT_FIELDS]
+    return next((n for n in lengths if isinstance(n, int) and n > 0), 0)

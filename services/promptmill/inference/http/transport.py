@@ -1,0 +1,269 @@
+"""One HTTP exchange over kept-alive connections; every way it can fail is an error of ours."""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import orjson
+import structlog
+from pydantic_core import from_json
+
+from promptmill.inference.http.address import Address
+from promptmill.inference.http.errors import Malformed, ServerAway, ServerFault, failure_of
+from promptmill.inference.http.options import HttpOptions, without_key
+from promptmill.runtime.errors import Misconfigured
+
+LONGEST_S = 3_600.0
+"""A longer wish is cut to this; the server is asked again then."""
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds from now, 0 for a moment that has passed, ``None`` when nothing is asked.
+
+    Understood are ``Retry-After`` in seconds or as an HTTP date (RFC 9110, section 10.2.3), and
+    ``retry-after-ms``. A date is compared with the server's own clock where it tells it.
+
+    Args:
+        headers: of the answer, looked up without regard to case.
+        now: instead of this machine's clock.
+    """
+    wish = _number(headers.get("retry-after-ms"))
+    if wish is not None:
+        return _within(wish / 1000)
+    text = headers.get("Retry-After")
+    wish = _number(text)
+    if wish is not None:
+        return _within(wish)
+    until = _date(text)
+    if until is None:
+        return None
+    since = _date(headers.get("Date")) or now or datetime.now(UTC)
+    return _within((until - since).total_seconds())
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _within(seconds: float) -> float:
+    return min(max(seconds, 0.0), LONGEST_S)
+
+
+log = structlog.get_logger(__name__)
+
+KEEPALIVE_S = 4.0
+"""Below the 5 s after which uvicorn, and with it vLLM, closes an idle connection."""
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""The longest answer with its log-probabilities; more is no answer."""
+
+MAX_MESSAGE_CHARACTERS = 500
+_CHUNK_BYTES = 1 << 16
+
+
+class Transport:
+    """A pool of connections to one server; the number in use is the limiter's business."""
+
+    def __init__(self, address: Address, options: HttpOptions) -> None:
+        self._address = address
+        self._options = options
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        options = self._options
+        if options.api_key is not None and self._address.exposes_secrets:
+            log.warning("api_key_sent_unencrypted", url=self._address.server, remedy="use https")
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEEPALIVE_S, ssl=_trust(options), ttl_dns_cache=60
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=options.request_timeout_s, sock_connect=options.connect_timeout_s
+            ),
+            headers=_headers(options),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def post(self, url: str, body: bytes) -> Any:
+        """The JSON value that the server answers with.
+
+        Raises:
+            ServerBusy, ServerAway, ServerFault, Malformed, Poison: see
+                :mod:`~promptmill.inference.http.errors`.
+            Misconfigured: the server's certificate is not trusted.
+        """
+        return await self._exchange("POST", url, body)
+
+    async def get(self, url: str) -> Any:
+        """The JSON value at ``url``; errors as for :meth:`post`."""
+        return await self._exchange("GET", url, None)
+
+    async def _exchange(self, method: str, url: str, body: bytes | None) -> Any:
+        if self._session is None:
+            raise ServerAway(f"the connection pool for {url} has not been opened")
+        try:
+            async with self._session.request(
+                method, url, data=body, allow_redirects=False
+            ) as response:
+                raw = await _read(response, url)
+                if response.status == 200:
+                    return self._parse(raw, url)
+                raise failure_of(
+                    response.status, self._message(raw), url, retry_after_s(response.headers)
+                )
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise Misconfigured(
+                f"the certificate of {url} is not trusted ({error.certificate_error}): give the "
+                "certificate of its authority with --ca-file, or correct --base-url"
+            ) from None
+        except aiohttp.ClientConnectorError as error:
+            cause = _cause(error.os_error)
+            raise ServerAway(
+                f"cannot connect to {url} ({cause}); check that the server is running"
+            ) from None
+        except aiohttp.ConnectionTimeoutError:
+            limit = self._options.connect_timeout_s
+            raise ServerAway(
+                f"cannot connect to {url} within {limit:g} s; check that the server is reachable"
+            ) from None
+        except TimeoutError:
+            limit = self._options.request_timeout_s
+            raise ServerFault(
+                f"{url} did not answer within {limit:g} s; raise --request-timeout-s or ask for "
+                "fewer tokens",
+                overload=True,
+            ) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise ServerFault(f"{url} closed the connection: {_cause(error)}") from None
+
+    def _parse(self, raw: bytes, url: str) -> Any:
+        try:
+            answer = parse_json(raw)
+        except ValueError as error:
+            start = self._message(raw)[:80]
+            raise Malformed(f"{url} did not answer with JSON ({error}): {start!r}") from None
+        if isinstance(answer, dict) and answer.get("error") and "choices" not in answer:
+            raise failure_of(_code(answer["error"]), self._message(raw), url, None)
+        return answer
+
+    def _message(self, raw: bytes) -> str:
+        """What the server says is wrong, on one line, without the key."""
+        text = _words(raw) or raw[: 4 * MAX_MESSAGE_CHARACTERS].decode(errors="replace")
+        return without_key(" ".join(text.split()), self._options.api_key)[:MAX_MESSAGE_CHARACTERS]
+
+
+def parse_json(raw: bytes) -> Any:
+    """The JSON value in ``raw``; NaN and Infinity pass, so that their place can be named.
+
+    Raises:
+        ValueError: not JSON.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        try:
+            return from_json(raw, allow_inf_nan=True)
+        except ValueError:
+            raise error from None
+
+
+async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
+    """The body, as long as it is of a sane size."""
+    if (response.content_length or 0) > MAX_BODY_BYTES:
+        raise Malformed(
+            f"{url} announces an answer of {response.content_length} bytes; at most "
+            f"{MAX_BODY_BYTES} are accepted"
+        )
+    if response.content_length is not None and "Content-Encoding" not in response.headers:
+        return await response.read()
+    parts, size = [], 0
+    async for part in response.content.iter_chunked(_CHUNK_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            response.close()
+            raise Malformed(f"{url} sent more than {MAX_BODY_BYTES} bytes, the limit for an answer")
+    return b"".join(parts)
+
+
+def _words(raw: bytes) -> str:
+    """The message in an error body of any of the usual shapes, ``""`` when there is none."""
+    try:
+        body = parse_json(raw)
+    except ValueError:
+        return ""
+    for key in ("error", "message", "detail"):
+        if isinstance(body, dict) and key in body:
+            body = body[key]
+    return body if isinstance(body, str) else ""
+
+
+def _code(error: Any) -> int:
+    """The status that an error inside an answer of status 200 stands for."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 500
+
+
+def _cause(error: BaseException) -> str:
+    """The error in a few words; some have none of their own."""
+    return str(error) or type(error).__name__
+
+
+def _trust(options: HttpOptions) -> ssl.SSLContext | bool:
+    if options.ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=str(options.ca_file))
+    except OSError as error:
+        raise Misconfigured(
+            f"ca_file {options.ca_file} cannot be used ({error}): give certificates in PEM format"
+        ) from error
+
+
+def _headers(options: HttpOptions) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"promptmill/{_version()}",
+    }
+    if options.api_key is not None:
+        headers["Authorization"] = f"Bearer {options.api_key.get_secret_value()}"
+    return headers
+
+
+def _version() -> str:
+    try:
+        return version("promptmill")
+    except PackageNotFoundError:
+        return "unknown"

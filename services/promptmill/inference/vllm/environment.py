@@ -1,0 +1,87 @@
+"""The process environment that vLLM reads when it is imported.
+
+What the user has set stays, except for what decides how promptmill itself drives the engine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from importlib import metadata
+
+from promptmill.inference.vllm.libnuma import provide_libnuma
+from promptmill.inference.vllm.options import VllmOptions
+from promptmill.runtime.errors import Misconfigured
+from promptmill.runtime.settings import load_settings
+
+_QUIET_LOGGERS = ("vllm", "torch.utils.flop_counter", "torch._library.triton")
+
+
+def prepare_environment(options: VllmOptions, *, in_process: bool) -> None:
+    """Set what vLLM and torch read, for this process and for the ranks it will start."""
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if in_process else "1"
+    for name, value in _defaults(options).items():
+        os.environ.setdefault(name, value)
+    provide_libnuma(load_settings().home / "cache" / "lib")
+    for library in (r"vllm(\.|$)", r"torch(\.|$)", r"transformers(\.|$)"):
+        warnings.filterwarnings("ignore", module=library)
+
+
+def quiet_loggers() -> None:
+    """Hand vLLM's log to this process's own handlers, errors only."""
+    for name in _QUIET_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(os.environ["VLLM_LOGGING_LEVEL"])
+
+
+def _defaults(options: VllmOptions) -> dict[str, str]:
+    defaults = {
+        "DO_NOT_TRACK": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CACHE_ROOT": str(load_settings().home / "cache" / "vllm"),
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(options.threads or _fair_threads(options.ranks_here)),
+        "TOKENIZERS_PARALLELISM": "false",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "TORCH_LOGS": "-all",
+        "PYTHONWARNINGS": "ignore",
+    }
+    if options.folder is not None:
+        defaults["HF_HUB_OFFLINE"] = "1"
+    if _is_cpu_build():
+        # A few functions are compiled even when vLLM runs eagerly, which takes half a minute
+        # and a C++ compiler.
+        defaults["TORCHDYNAMO_DISABLE"] = "1"
+    return defaults
+
+
+def _is_cpu_build() -> bool:
+    """Whether the installed vLLM is built for the CPU, as far as its metadata tell."""
+    versions = {d.name: d.version for d in metadata.distributions() if d.name.startswith("vllm")}
+    return "vllm-cpu" in versions or "cpu" in versions.get("vllm", "")
+
+
+def _fair_threads(ranks: int) -> int:
+    """Half the cores divided among the ranks; threads that wait for each other burn cores."""
+    return max(1, len(os.sched_getaffinity(0)) // (2 * ranks))
+
+
+def runs_on_cpu() -> bool:
+    """Whether the installed vLLM computes on the CPU.
+
+    Raises:
+        Misconfigured: vLLM is missing or cannot be loaded.
+    """
+    try:
+        from vllm.platforms import current_platform
+    except (ImportError, OSError) as error:
+        raise Misconfigured(
+            f"vLLM cannot be loaded ({error}); install it with scripts/setup, or "
+            "promptmill[cpu] or promptmill[gpu] with pip, or use a server with --engine openai"
+        ) from error
+    return bool(current_platform.is_cpu())

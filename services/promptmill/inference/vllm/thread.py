@@ -1,0 +1,192 @@
+"""vLLM inside this process: the engine steps in a thread of its own.
+
+One CPU rank needs no second process: the start takes seconds instead of half a minute, and
+nothing is serialised between the two. Only the engine's thread touches the engine; only the
+event loop's thread touches the futures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from vllm.config import VllmConfig
+from vllm.distributed import cleanup_dist_env_and_memory
+from vllm.v1.engine.llm_engine import LLMEngine
+
+from promptmill.inference.vllm.config import make_config
+from promptmill.inference.vllm.environment import quiet_loggers
+from promptmill.inference.vllm.options import Runner, VllmOptions
+from promptmill.inference.vllm.ports import translate
+from promptmill.inference.vllm.progress import Progress
+from promptmill.runtime.errors import EngineDead, PromptmillError
+
+CLOSE_S = 10.0
+"""How long a step may still run when the engine is closed; a daemon thread is left behind then."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Add:
+    key: str
+    token_ids: list[int]
+    params: Any
+    lora: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Abort:
+    key: str
+
+
+class ThreadCore:
+    """See :class:`~promptmill.inference.vllm.ports.Core`."""
+
+    config: VllmConfig
+    tokenizer: Any
+
+    def __init__(self, options: VllmOptions, runner: Runner, progress: Progress) -> None:
+        self._options = options
+        self._runner = runner
+        self._progress = progress
+        self._commands: SimpleQueue[_Add | _Abort | None] = SimpleQueue()
+        self._futures: dict[str, asyncio.Future[Any]] = {}
+        self._numbers = itertools.count()
+        self._dead: EngineDead | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        started: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(
+            target=self._main, args=(started,), name="vllm-engine", daemon=True
+        )
+        self._thread.start()
+        await started
+
+    async def run(self, request_id: str, token_ids: list[int], params: Any, lora: Any) -> Any:
+        if self._dead is not None:
+            raise self._dead
+        key = f"{request_id}.{next(self._numbers)}"
+        future = asyncio.get_running_loop().create_future()
+        self._futures[key] = future
+        self._commands.put(_Add(key, token_ids, params, lora))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._commands.put(_Abort(key))
+            raise
+        finally:
+            del self._futures[key]
+
+    def check(self) -> None:
+        """There is no other process to lose; a thread that fails says so itself."""
+
+    def kill(self, reason: str) -> None:
+        self._die(EngineDead(reason))
+        self._commands.put(None)
+
+    async def close(self) -> None:
+        self._die(EngineDead("the engine has been closed"))
+        self._commands.put(None)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, CLOSE_S)
+
+    def _die(self, error: EngineDead) -> None:
+        """Fail everything outstanding, now and from now on; the first reason stays."""
+        self._dead = self._dead or error
+        for future in self._futures.values():
+            if not future.done():
+                future.set_exception(self._dead)
+
+    def _main(self, started: asyncio.Future[None]) -> None:
+        """The engine's thread, from loading the model to freeing it."""
+        try:
+            engine = self._build()
+        except Exception as error:  # noqa: BLE001 - the caller of start() gets it
+            self._tell(_fail, started, error)
+            return
+        self._tell(_succeed, started, None)
+        try:
+            self._serve(engine)
+        except Exception as error:  # noqa: BLE001 - every caller of run() gets it
+            cause = translate(error)
+            self._tell(
+                self._die, cause if isinstance(cause, EngineDead) else EngineDead(str(cause))
+            )
+        finally:
+            _free(engine)
+
+    def _build(self) -> LLMEngine:
+        self.config = make_config(self._options, self._runner)
+        engine = LLMEngine.from_vllm_config(self.config, disable_log_stats=True)
+        quiet_loggers()
+        self.tokenizer = engine.renderer.tokenizer
+        return engine
+
+    def _serve(self, engine: LLMEngine) -> None:
+        """Take commands and step, until told to stop; wait only when there is nothing to do."""
+        scheduler = engine.engine_core.engine_core.scheduler
+        while True:
+            busy = engine.has_unfinished_requests()
+            while (command := self._next(wait=not busy)) is not _NOTHING:
+                if command is None:
+                    return
+                self._obey(engine, command)
+                busy = engine.has_unfinished_requests()
+            if busy:
+                finished = [output for output in engine.step() if output.finished]
+                self._progress.stepped(*scheduler.get_request_counts())
+                if finished:
+                    self._tell(self._settle, finished)
+
+    def _next(self, *, wait: bool) -> Any:
+        try:
+            return self._commands.get(block=wait)
+        except Empty:
+            return _NOTHING
+
+    def _obey(self, engine: LLMEngine, command: _Add | _Abort) -> None:
+        if isinstance(command, _Abort):
+            engine.abort_request([command.key])
+            return
+        prompt = {"prompt_token_ids": command.token_ids}
+        try:
+            engine.add_request(command.key, prompt, command.params, lora_request=command.lora)
+        except Exception as error:  # noqa: BLE001 - this request's caller gets it
+            self._tell(self._refuse, command.key, translate(error))
+
+    def _settle(self, finished: list[Any]) -> None:
+        for output in finished:
+            _succeed(self._futures.get(output.request_id), output)
+
+    def _refuse(self, key: str, error: PromptmillError) -> None:
+        _fail(self._futures.get(key), error)
+
+    def _tell(self, call: Callable[..., None], *args: Any) -> None:
+        """Call in the event loop's thread; nobody listens any more once it is closed."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *args)
+
+
+_NOTHING = object()
+
+
+def _succeed(future: asyncio.Future[Any] | None, result: Any) -> None:
+    if future is not None and not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Any] | None, error: Exception) -> None:
+    if future is not None and not future.done():
+        future.set_exception(error)
+
+
+def _free(engine: LLMEngine) -> None:
+    engine.engine_core.shutdown()
+    cleanup_dist_env_and_memory()

@@ -1,0 +1,1 @@
+"""Apache Kafka behind the ports of the stream; the only importer of faststream and aiokafka."""

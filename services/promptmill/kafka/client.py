@@ -1,0 +1,142 @@
+"""The one place that builds Kafka clients.
+
+Addresses, client ids and, later, TLS and SASL are the same for every client of a process, so they
+are given here and nowhere else; ``tests/unit/stream/test_kafka_clients.py`` notices a client that
+is built elsewhere. What only one kind of client needs is given by its caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, NotControllerError
+from faststream.kafka import KafkaBroker
+
+from promptmill.kafka.producer import AbortableProducer
+
+CONTROLLER_WITHIN_S = 30.0
+"""A cluster whose brokers have just come back elects a controller within a few seconds."""
+
+_PAUSE_S = 0.1
+
+
+class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has no types
+    """aiokafka's admin client; it waits for a controller while the metadata name none.
+
+    The library raises ``AttributeError`` then, which callers do not handle as a Kafka error.
+
+    Args:
+        controller_within_s: how long it waits.
+        options: of :class:`AIOKafkaAdminClient`.
+    """
+
+    def __init__(self, *, controller_within_s: float = CONTROLLER_WITHIN_S, **options: Any) -> None:
+        super().__init__(**options)
+        self._controller_within_s = controller_within_s
+
+    async def _send_to_controller(self, request: Any) -> Any:
+        """The controller's answer, whoever it is by then.
+
+        Raises:
+            KafkaConnectionError: the cluster has named none in time; retriable.
+        """
+        deadline = time.monotonic() + self._controller_within_s
+        while True:
+            controller = self._client.cluster.controller
+            if controller is not None:
+                with suppress(NotControllerError):
+                    return await self._send_request_to_node(controller.nodeId, request)
+            if time.monotonic() > deadline:
+                hosts = ", ".join(f"{host}:{port}" for host, port, _ in self._client.hosts)
+                raise KafkaConnectionError(
+                    f"the cluster at {hosts} has named no controller for "
+                    f"{self._controller_within_s:g} s; see the brokers' logs, and try again"
+                )
+            await asyncio.sleep(_PAUSE_S)
+            await self._client.force_metadata_update()
+
+
+DEFAULT_CLIENT_ID = "promptmill"
+METADATA_MAX_AGE_MS = 30_000
+"""Partitions that were added to a topic are consumed after this time at the latest."""
+
+
+def admin_client(bootstrap: str, client_id: str = DEFAULT_CLIENT_ID) -> KafkaAdmin:
+    """An admin client that has not been started; see also :func:`open_admin`.
+
+    Args:
+        bootstrap: ``host:port[,host:port…]``.
+        client_id: name in the broker's logs and metrics.
+    """
+    return KafkaAdmin(**_connection(bootstrap, client_id))
+
+
+@asynccontextmanager
+async def open_admin(
+    bootstrap: str, client_id: str = DEFAULT_CLIENT_ID
+) -> AsyncIterator[KafkaAdmin]:
+    """An admin client that is started, and closed at the end.
+
+    Raises:
+        KafkaError: no broker answers, or the request in the body fails.
+    """
+    admin = admin_client(bootstrap, client_id)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+def log_consumer(bootstrap: str, client_id: str, **options: Any) -> AIOKafkaConsumer:
+    """A consumer outside of any group; it commits nothing and never guesses a position.
+
+    Args:
+        bootstrap: ``host:port[,host:port…]``.
+        client_id: name in the broker's logs and metrics.
+        options: further ones of :class:`AIOKafkaConsumer`.
+    """
+    return AIOKafkaConsumer(
+        **_connection(bootstrap, client_id),
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        **options,
+    )
+
+
+def idempotent_producer(bootstrap: str, client_id: str, **options: Any) -> AbortableProducer:
+    """A producer that waits for every replica in sync and repeats no message.
+
+    Args:
+        bootstrap: ``host:port[,host:port…]``.
+        client_id: name in the broker's logs and metrics.
+        options: further ones of :class:`AIOKafkaProducer`.
+    """
+    return AbortableProducer(
+        **_connection(bootstrap, client_id), acks="all", enable_idempotence=True, **options
+    )
+
+
+def consuming_broker(bootstrap: str, client_id: str) -> KafkaBroker:
+    """FastStream's broker for a process that only consumes through it, and creates no topics."""
+    return KafkaBroker(
+        bootstrap.split(","),  # FastStream takes a string for one address
+        client_id=client_id,
+        consumer_only=True,
+        allow_auto_create_topics=False,
+        apply_types=False,
+        logger=None,
+        graceful_timeout=None,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
+    )
+
+
+def _connection(bootstrap: str, client_id: str) -> dict[str, Any]:
+    """What aiokafka's clients need to reach the cluster."""
+    return {"bootstrap_servers": bootstrap, "client_id": client_id}

@@ -1,0 +1,152 @@
+"""Facts about a cluster: its id, its topics and their ids, and whether they can be relied on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
+
+import structlog
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+
+from promptmill.kafka.client import KafkaAdmin, open_admin
+from promptmill.kafka.errors import as_error
+from promptmill.kafka.topic_ids import read_topic_ids
+from promptmill.runtime.errors import Misconfigured
+
+TIMESTAMP_TYPE: Final = "message.timestamp.type"
+APPEND_TIME: Final = "LogAppendTime"
+
+SAFE_SETTINGS: Final = {
+    "cleanup.policy": "delete",
+    "retention.bytes": "-1",
+    "unclean.leader.election.enable": "false",
+}
+"""Compaction and a limit of bytes delete what nobody has read; so does a leader that was not
+in step."""
+
+WANTED_SETTINGS: Final = {**SAFE_SETTINGS, TIMESTAMP_TYPE: APPEND_TIME}
+"""With the broker's own times, a producer whose clock is wrong cannot make messages that are
+too old to be kept, or never old enough to be deleted."""
+
+
+def remedy(bootstrap: str, topic: str, setting: str, wanted: str) -> str:
+    """How to mend one setting of an existing topic."""
+    return (
+        "correct it with `promptmill topics --mend`, or with `kafka-configs --bootstrap-server "
+        f"{bootstrap} --alter --entity-type topics --entity-name {topic} --add-config "
+        f"{setting}={wanted}`"
+    )
+
+
+log = structlog.get_logger(__name__)
+
+LOOKS = 3
+"""A broker that has just been told of a topic, or not yet, may answer that there is none."""
+
+LOOK_PAUSE_S = 1.0
+
+
+class LogDescription(NamedTuple):
+    """A cluster and topics of it.
+
+    Attributes:
+        partitions: how many each topic has.
+        topic_ids: by topic; empty on brokers that do not tell them (Kafka before 3.1).
+    """
+
+    cluster_id: str
+    partitions: dict[str, int]
+    topic_ids: dict[str, str]
+
+
+async def describe_log(bootstrap: str, topics: Collection[str]) -> LogDescription:
+    """The cluster's id, and each topic's number of partitions and id.
+
+    Raises:
+        Misconfigured: a topic does not exist or may not be read, or one of its settings loses
+            messages.
+        Unavailable: no broker answers.
+    """
+    try:
+        async with open_admin(bootstrap, "promptmill-describe") as admin:
+            cluster = await admin.describe_cluster()
+            partitions = await count_partitions(admin, bootstrap, topics)
+            ids = await _topic_ids(admin, topics)
+            await _check_settings(admin, bootstrap, topics)
+    except KafkaError as error:
+        raise as_error(f"Kafka at {bootstrap} does not answer", error) from error
+    return LogDescription(cluster["cluster_id"], partitions, ids)
+
+
+async def _topic_ids(admin: KafkaAdmin, topics: Collection[str]) -> dict[str, str]:
+    try:
+        return await read_topic_ids(admin, topics)
+    except NotImplementedError as error:
+        log.warning("topic_ids_unknown", topics=sorted(topics), error=str(error))
+        return {}
+
+
+async def count_partitions(
+    admin: KafkaAdmin, bootstrap: str, topics: Collection[str]
+) -> dict[str, int]:
+    """Each topic's number of partitions.
+
+    Raises:
+        Misconfigured: a topic does not exist, looked for three times, or may not be seen.
+        KafkaError: no broker answers.
+    """
+    for look in range(LOOKS):
+        described = {t["topic"]: t for t in await admin.describe_topics(sorted(topics))}
+        codes = {name: topic["error_code"] for name, topic in described.items()}
+        counts = {name: len(topic["partitions"]) for name, topic in described.items()}
+        if forbidden := [n for n, c in codes.items() if c == TopicAuthorizationFailedError.errno]:
+            raise Misconfigured(
+                f"this client is not authorised to see {', '.join(forbidden)} on Kafka at "
+                f"{bootstrap}: grant its user Describe on the topics, Read where it consumes, "
+                "Write where it produces"
+            )
+        missing = sorted(name for name in topics if not counts.get(name))
+        if not missing:
+            return counts
+        if look < LOOKS - 1:
+            await asyncio.sleep(LOOK_PAUSE_S)
+    raise Misconfigured(
+        f"Kafka at {bootstrap} has no topic {', '.join(missing)}, or no longer has it: create the "
+        "topics with `promptmill topics` (`promptmill up` on the local stack), or point "
+        "PROMPTMILL_KAFKA and PROMPTMILL_TOPIC_PREFIX at the right cluster. If a topic was "
+        "deleted on purpose, set a new PROMPTMILL_STORE too"
+    )
+
+
+async def _check_settings(admin: KafkaAdmin, bootstrap: str, topics: Collection[str]) -> None:
+    """Refuse topics whose settings delete what nobody has read."""
+    for topic, found in (await _read_settings(admin, topics)).items():
+        for setting, wanted in SAFE_SETTINGS.items():
+            if (value := found.get(setting, wanted)) != wanted:
+                raise Misconfigured(
+                    f"topic {topic}: {setting} is {value}, it must be {wanted}, or messages are "
+                    f"lost before they are read: {remedy(bootstrap, topic, setting, wanted)}"
+                )
+        if (kind := found.get(TIMESTAMP_TYPE, APPEND_TIME)) != APPEND_TIME:
+            how = remedy(bootstrap, topic, TIMESTAMP_TYPE, APPEND_TIME)
+            log.warning("producer_timestamps_in_use", topic=topic, found=kind, remedy=how)
+
+
+async def _read_settings(
+    admin: KafkaAdmin, topics: Collection[str]
+) -> Mapping[str, dict[str, str]]:
+    """What can be read of the topics' settings; that needs a permission of its own."""
+    asked = [
+        ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(WANTED_SETTINGS))
+        for name in sorted(topics)
+    ]
+    settings = {}
+    for response in await admin.describe_configs(asked):
+        for code, message, _, name, entries in response.resources:
+            if code:
+                log.warning("topic_settings_unreadable", topic=name, code=code, error=message)
+            else:
+                settings[name] = {entry[0]: entry[1] for entry in entries}
+    return settings

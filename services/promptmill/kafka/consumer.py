@@ -1,0 +1,315 @@
+"""A consumer-group member on FastStream and aiokafka.
+
+FastStream polls in a task of its own and hands over batches; its handler must return at once
+and must not raise (it swallows what a handler raises), and it restarts a crashed poll task
+without a word, so both are watched here. What it would do with a poll that fails never happens:
+the consumer it polls is a :class:`~promptmill.kafka.polling.PolledConsumer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
+from faststream import AckPolicy
+from faststream.kafka import KafkaMessage
+
+from promptmill.kafka.client import admin_client, consuming_broker
+from promptmill.kafka.errors import as_error
+from promptmill.kafka.log_reader import messages_at
+from promptmill.kafka.partitioning import CoPartitionedAssignor
+from promptmill.kafka.polling import PolledConsumer, PollGuard, PollProbe
+from promptmill.kafka.topic_watch import TopicWatch
+from promptmill.runtime.errors import Fatal, Stale, Unavailable
+from promptmill.stream.ports import Delivery, Listener, Partition, Position
+
+if TYPE_CHECKING:
+    from faststream.kafka.message import ConsumerProtocol
+
+log = structlog.get_logger(__name__)
+Answer = TypeVar("Answer")
+
+SESSION_TIMEOUT_MS = 45_000
+HEARTBEAT_MS = 3_000
+REBALANCE_TIMEOUT_MS = 60_000
+MAX_POLL_INTERVAL_MS = 600_000
+POLL_MS = 50
+
+
+class KafkaSource:
+    """One member of a consumer group.
+
+    Args:
+        bootstrap: ``host:port[,host:port…]``.
+        group: the consumer group.
+        topics: full names of the topics to consume.
+        client_id: name in the broker's logs and metrics.
+        instance_id: static membership: a member that returns under the same id within the
+            session time-out gets its partitions back without a rebalance.
+        max_records: most records handed over at once.
+        probe: told of polls that fail.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        topics: Sequence[str],
+        *,
+        client_id: str,
+        instance_id: str | None = None,
+        max_records: int = 500,
+        session_timeout_ms: int = SESSION_TIMEOUT_MS,
+        probe: PollProbe | None = None,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._client_id = client_id
+        self._group = group
+        self._topics = tuple(topics)
+        self._guard = PollGuard(probe, self._lose)
+        self._admin = admin_client(bootstrap, client_id)
+        self._watch = TopicWatch(self._admin, bootstrap, topics, self._lose)
+        self._broker = consuming_broker(bootstrap, client_id)
+        self._subscriber = self._broker.subscriber(
+            *topics,
+            batch=True,
+            max_records=max_records,
+            batch_timeout_ms=POLL_MS,
+            group_id=group,
+            group_instance_id=instance_id,
+            ack_policy=AckPolicy.MANUAL,
+            auto_offset_reset="earliest",
+            partition_assignment_strategy=[CoPartitionedAssignor],
+            session_timeout_ms=session_timeout_ms,
+            heartbeat_interval_ms=min(HEARTBEAT_MS, session_timeout_ms // 3),
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+            fetch_max_wait_ms=200,
+            listener=_Rebalances(self),
+            parser=self._parse,
+            decoder=_undecoded,
+        )
+        self._subscriber(self._on_batch)
+        self._listener: Listener | None = None
+        self._stopping = False
+
+    @property
+    def listener(self) -> Listener:
+        """Who is told; set by :meth:`start`."""
+        if self._listener is None:
+            raise Fatal("the Kafka source has not been started")
+        return self._listener
+
+    @property
+    def _consumer(self) -> AIOKafkaConsumer:
+        consumer = self._subscriber.consumer
+        if consumer is None:
+            raise Stale("the Kafka consumer has been stopped")
+        return consumer
+
+    async def start(self, listener: Listener) -> None:
+        """Join the group and begin to poll."""
+        self._listener = listener
+        await _translated(self._admin.start())
+        await self._watch.start()
+        connected = cast("partial[AIOKafkaConsumer]", await _translated(self._broker.connect()))
+        polled = partial(PolledConsumer, self._guard, **connected.keywords)
+        self._broker.config.broker_config.builder = polled
+        await _translated(self._broker.start())
+        if not isinstance(self._consumer, PolledConsumer):
+            raise Fatal("this version of FastStream polls its own consumer: use version 0.7.8")
+        for task in self._subscriber.tasks:
+            task.add_done_callback(self._on_poll_task_done)
+
+    async def stop(self) -> None:
+        """Stop polling and leave the group; commits nothing."""
+        self._stopping = True
+        await self._watch.stop()
+        try:
+            await self._broker.stop()
+        except Exception as error:  # noqa: BLE001 - a client that failed fails again here
+            log.warning("consumer_not_stopped", error=repr(error))
+        await self._admin.close()
+
+    async def check_topics(self) -> None:
+        """Return if the topics are those that this member has joined; see :class:`TopicWatch`."""
+        await self._watch.check()
+
+    def look_after_assignment(self, assigned: Collection[TopicPartition]) -> None:
+        """Look for topics that are gone, beside the assignment, which must not wait for it."""
+        if not assigned:
+            log.warning(
+                "no_partitions",
+                group=self._group,
+                topics=list(self._topics),
+                remedy=(
+                    "there are more workers than partitions, or a topic was deleted; stop this "
+                    "worker"
+                ),
+            )
+        self._watch.look()
+
+    def _on_poll_task_done(self, task: asyncio.Task[Any]) -> None:
+        if self._stopping:
+            return
+        error = None if task.cancelled() else task.exception()
+        self.listener.on_lost(error or RuntimeError("the poll loop ended unexpectedly"))
+
+    def _lose(self, error: BaseException) -> None:
+        self.listener.on_lost(error)
+
+    async def _parse(self, batch: tuple[Any, ...]) -> KafkaMessage:
+        consumer = cast("ConsumerProtocol", self._subscriber.consumer)  # absent while it stops
+        return KafkaMessage(
+            body=b"",
+            raw_message=batch,
+            message_id="",
+            correlation_id="",
+            consumer=consumer,
+        )
+
+    async def _on_batch(self, records: Sequence[Any]) -> None:
+        try:
+            await self.listener.on_records(self._current(records))
+        except Exception as error:  # noqa: BLE001 - FastStream would swallow it
+            self.listener.on_lost(error)
+
+    def _current(self, records: Sequence[Any]) -> list[Delivery]:
+        """The records as deliveries, without those of a fetch that a seek has overtaken.
+
+        A batch may have been taken before a rebalance and handed over after it. Had the
+        position been moved back meanwhile, the batch would look like a gap in the log.
+        """
+        deliveries, stale = [], self._overtaken(records)
+        for record in records:
+            partition = Partition(record.topic, record.partition)
+            if partition not in stale:
+                deliveries.append(
+                    Delivery(partition, record.offset, record.key, record.value, record.timestamp)
+                )
+        return deliveries
+
+    def _overtaken(self, records: Sequence[Any]) -> set[Partition]:
+        last = {(record.topic, record.partition): record.offset for record in records}
+        subscription = self._consumer._subscription.subscription  # noqa: SLF001 - no public, synchronous view of it
+        assignment = subscription.assignment if subscription else None
+        stale = set()
+        for (topic, number), offset in last.items():
+            key = TopicPartition(topic, number)
+            state = assignment.state_value(key) if assignment else None
+            if state is None or not state.has_valid_position or state.position <= offset:
+                stale.add(Partition(topic, number))
+        return stale
+
+    async def commit(self, positions: Mapping[Partition, Position]) -> None:
+        """Commit; returns when the coordinator has acknowledged.
+
+        Raises:
+            Misconfigured: a topic was recreated; its group must not stand where the former one
+                had arrived.
+        """
+        await self._watch.check()
+        offsets = {
+            TopicPartition(*partition): OffsetAndMetadata(position.offset, position.metadata)
+            for partition, position in positions.items()
+        }
+        try:
+            await self._consumer.commit(offsets)
+        except (CommitFailedError, IllegalStateError) as error:
+            raise Stale(f"the commit was refused: {error!r}") from error
+        except KafkaError as error:
+            raise Unavailable(f"the commit was not acknowledged: {error!r}") from error
+
+    async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position]:
+        """What the group has committed, with metadata."""
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        answer = await _translated(
+            self._admin.list_consumer_group_offsets(self._group, partitions=wanted)
+        )
+        if missing := [str(Partition(*p)) for p in wanted if p not in answer]:
+            # The client drops the error of a coordinator that is moving or still loading.
+            raise Unavailable(f"the coordinator did not answer for {', '.join(missing)}")
+        return {
+            Partition(*partition): Position(found.offset, found.metadata or "")
+            for partition, found in answer.items()
+            if found.offset >= 0
+        }
+
+    async def bounds(
+        self, partitions: Collection[Partition]
+    ) -> Mapping[Partition, tuple[int, int]]:
+        """First offset and the one after the last, by partition."""
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        try:
+            first = await _translated(self._consumer.beginning_offsets(wanted))
+            end = await _translated(self._consumer.end_offsets(wanted))
+        except Unavailable:
+            await self._watch.find()  # a deleted topic has no bounds, however long we ask
+            raise
+        return {Partition(*p): (first[p], end[p]) for p in wanted}
+
+    async def messages_at(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, Delivery]:
+        """The message at this offset of each partition, read by a consumer of its own."""
+        return await messages_at(self._bootstrap, self._client_id, offsets)
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Deliver nothing from these until resumed."""
+        if owned := self._owned(partitions):
+            self._consumer.pause(*owned)
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Deliver again."""
+        if owned := self._owned(partitions):
+            self._consumer.resume(*owned)
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """The next delivery of this partition is the one at ``offset``."""
+        for owned in self._owned([partition]):
+            self._consumer.seek(owned, offset)
+
+    def _owned(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+        consumer = self._subscriber.consumer
+        owned = consumer.assignment() if consumer else ()  # a stopped one owns nothing
+        return [p for partition in partitions if (p := TopicPartition(*partition)) in owned]
+
+
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Passes rebalances on; what goes wrong there must end the process, not be logged away."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._tell(self._source.listener.on_revoked, revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        await self._tell(self._source.listener.on_assigned, assigned)
+        self._source.look_after_assignment(list(assigned))
+
+    async def _tell(
+        self,
+        call: Callable[[Collection[Partition]], Awaitable[None]],
+        partitions: Iterable[TopicPartition],
+    ) -> None:
+        try:
+            await call([Partition(p.topic, p.partition) for p in partitions])
+        except Exception as error:  # noqa: BLE001 - aiokafka would only log it
+            self._source.listener.on_lost(error)
+
+
+async def _undecoded(message: KafkaMessage) -> Any:
+    """FastStream's handler gets the raw records; contracts are decoded record by record."""
+    return message.raw_message
+
+
+async def _translated(call: Awaitable[Answer]) -> Answer:
+    try:
+        return await call
+    except KafkaError as error:
+        raise as_error("Kafka does not answer", error) from error

@@ -1,0 +1,93 @@
+"""Errors of the Kafka client as errors of ours, which say what happens next and what to do."""
+
+from __future__ import annotations
+
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
+
+from promptmill.kafka.producer import InvalidRecord
+from promptmill.runtime.errors import Misconfigured, Poison, Unavailable
+
+_GRANTS = {
+    TopicAuthorizationFailedError: "Describe and Read on the topic (Write where it produces)",
+    GroupAuthorizationFailedError: "Read on the consumer group",
+    ClusterAuthorizationFailedError: "Describe on the cluster",
+}
+
+
+def as_error(what: str, error: KafkaError) -> Misconfigured | Unavailable:
+    """``Misconfigured`` for a missing permission, which no waiting mends; else ``Unavailable``.
+
+    Args:
+        what: what did not work, as the beginning of a sentence.
+    """
+    for kind, grant in _GRANTS.items():
+        if isinstance(error, kind):
+            return Misconfigured(f"{what}: {error!r}: grant this client's user {grant}")
+    if isinstance(error, (AuthenticationFailedError, SaslAuthenticationFailed)):
+        return Misconfigured(f"{what}: {error!r}: correct the user or its password")
+    return Unavailable(f"{what}: {error!r}")
+
+
+REFUSED_BATCH = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecord)
+"""A whole batch is refused for one of its records; which one, only a smaller batch shows."""
+
+_UNAUTHORISED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+
+
+def settings_at_fault(topic: str, error: KafkaError) -> Misconfigured | None:
+    """The error that stops the process, because every message would meet it."""
+    if isinstance(error, _UNAUTHORISED):
+        return Misconfigured(
+            f"this client is not authorised to write to topic {topic} ({error!r}): grant its user "
+            "Write on the topic and IdempotentWrite on the cluster"
+        )
+    if isinstance(error, InvalidTimestampError):
+        return Misconfigured(
+            f"topic {topic} refuses this machine's timestamps: correct its clock, or set the "
+            f"topic's message.timestamp.type to LogAppendTime (`promptmill topics` shows how)"
+        )
+    if isinstance(error, InvalidTopicError):
+        return Misconfigured(
+            f"{topic!r} is not a valid topic name: correct PROMPTMILL_TOPIC_PREFIX"
+        )
+    return None
+
+
+def no_such_topic(topic: str) -> Misconfigured:
+    """The cluster does not have it."""
+    return Misconfigured(
+        f"topic {topic} does not exist on this cluster: create it with `promptmill topics`, or "
+        f"correct PROMPTMILL_KAFKA and PROMPTMILL_TOPIC_PREFIX"
+    )
+
+
+def not_allowed(topic: str) -> Poison:
+    """The topic's settings refuse this record."""
+    return Poison(
+        f"topic {topic} refuses the record (INVALID_RECORD): its settings do not allow it; "
+        f"compare its cleanup.policy with the one that `promptmill topics` reports"
+    )
+
+
+def too_large(topic: str, size: int) -> Poison:
+    """The topic's settings, or this client's, refuse a record of this size (bytes)."""
+    return Poison(
+        f"a message of {size} bytes for topic {topic} is larger than the broker accepts: raise "
+        "max.message.bytes of the topic, or ask for fewer candidates"
+    )
+
+
+def refused_record(topic: str, size: int, error: KafkaError) -> Poison:
+    """The error for a record that was refused in a batch of its own."""
+    return not_allowed(topic) if isinstance(error, InvalidRecord) else too_large(topic, size)

@@ -1,0 +1,274 @@
+"""Reads topics as logs, outside of any consumer group: nothing is committed, nobody rebalances."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, OffsetOutOfRangeError
+
+from promptmill.kafka.client import admin_client, log_consumer
+from promptmill.kafka.cluster import count_partitions
+from promptmill.runtime.errors import Misconfigured, Unavailable
+from promptmill.stream.lost_records import LogCheck
+from promptmill.stream.ports import Delivery, Partition
+
+LIMIT_S = 30.0
+POLL_MS = 200
+FETCH_BYTES = 64 * 1024
+"""Of one partition in one answer. The broker gives the first message whatever its size."""
+
+
+async def messages_at(
+    bootstrap: str, client_id: str, offsets: Mapping[Partition, int]
+) -> dict[Partition, Delivery]:
+    """The message at this offset of each partition; offsets without a message are left out.
+
+    Raises:
+        Unavailable: no answer within 30 s, or an offset lies outside its log (by now).
+    """
+    if not offsets:
+        return {}
+    consumer = log_consumer(
+        bootstrap,
+        f"{client_id}-lookup",
+        fetch_max_wait_ms=POLL_MS,
+        max_partition_fetch_bytes=FETCH_BYTES,
+    )
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await consumer.start()
+            return await _first_of_each(consumer, offsets)
+    except (KafkaError, TimeoutError) as error:
+        named = ", ".join(f"{partition} at {offset}" for partition, offset in offsets.items())
+        raise Unavailable(f"Kafka at {bootstrap} did not return {named}: {error!r}") from error
+    finally:
+        await consumer.stop()
+
+
+async def message_at(
+    bootstrap: str, client_id: str, partition: Partition, offset: int
+) -> Delivery | None:
+    """The message at this offset; ``None`` when the log does not hold it (any more).
+
+    Raises:
+        Unavailable: no answer within 30 s.
+    """
+    try:
+        return (await messages_at(bootstrap, client_id, {partition: offset})).get(partition)
+    except Unavailable as error:
+        if isinstance(error.__cause__, OffsetOutOfRangeError):
+            return None
+        raise
+
+
+async def _first_of_each(
+    consumer: AIOKafkaConsumer, offsets: Mapping[Partition, int]
+) -> dict[Partition, Delivery]:
+    """What the log gives first from each offset on, kept where it is the message asked for."""
+    consumer.assign([TopicPartition(*partition) for partition in offsets])
+    for partition, offset in offsets.items():
+        consumer.seek(TopicPartition(*partition), offset)
+    waiting, found = dict(offsets), {}
+    while waiting:
+        for place, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+            partition, record = Partition(*place), records[0]
+            consumer.pause(place)
+            if record.offset == waiting.pop(partition, None):
+                found[partition] = Delivery(
+                    partition, record.offset, record.key, record.value, record.timestamp
+                )
+    return found
+
+
+Answer = TypeVar("Answer")
+
+COORDINATOR_WITHIN_S = 20.0
+"""A coordinator that is moving or still loading, on a new cluster for one, answers nothing."""
+
+COORDINATOR_PAUSE_S = 0.5
+
+MAX_RECORDS = 2_000
+
+
+class LogReader:
+    """Reads partitions from given offsets, and says where logs and groups stand.
+
+    Args:
+        bootstrap: ``host:port[,host:port…]``.
+        client_id: name in the broker's logs and metrics.
+    """
+
+    def __init__(self, bootstrap: str, *, client_id: str) -> None:
+        self._bootstrap = bootstrap
+        self._admin = admin_client(bootstrap, client_id)
+        self._consumer = log_consumer(bootstrap, client_id, fetch_max_wait_ms=POLL_MS)
+        # The broker answers a connection's requests in order: behind a fetch that waits for
+        # messages, a question about offsets would wait too.
+        self._asker = log_consumer(bootstrap, client_id)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._answer(self._admin.start())
+            await self._answer(self._consumer.start())
+            await self._answer(self._asker.start())
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        await self._consumer.stop()
+        await self._asker.stop()
+        await self._admin.close()
+
+    async def partitions(self, topics: Collection[str]) -> list[Partition]:
+        """All partitions of these topics.
+
+        Raises:
+            Misconfigured: a topic does not exist, looked for three times.
+        """
+        counts = await self._answer(count_partitions(self._admin, self._bootstrap, topics))
+        return [Partition(name, n) for name in sorted(counts) for n in range(counts[name])]
+
+    async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
+        """First offset and the one after the last, by partition."""
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        first = await self._answer(self._asker.beginning_offsets(wanted))
+        end = await self._answer(self._asker.end_offsets(wanted))
+        return {Partition(*p): (first[p], end[p]) for p in wanted}
+
+    async def committed(
+        self, group: str, partitions: Collection[Partition]
+    ) -> dict[Partition, int]:
+        """Next offset of the group, by partition; those without a commit are left out."""
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        deadline = time.monotonic() + COORDINATOR_WITHIN_S
+        while True:
+            offsets = self._admin.list_consumer_group_offsets(group, partitions=wanted)
+            try:
+                found = await self._answer(offsets)
+            except GroupCoordinatorNotAvailableError:  # no group has ever joined: nothing to ask
+                return {}
+            missing = [str(Partition(*p)) for p in wanted if p not in found]
+            if not missing:
+                return {Partition(*p): at.offset for p, at in found.items() if at.offset >= 0}
+            if time.monotonic() > deadline:
+                raise Unavailable(f"the coordinator did not answer for {', '.join(missing)}")
+            await asyncio.sleep(COORDINATOR_PAUSE_S)
+
+    async def lags(self, groups: Mapping[str, Collection[str]]) -> dict[str, int]:
+        """Messages that each group has not committed, on the topics that belong to it.
+
+        Args:
+            groups: full names of topics by full name of the group.
+        """
+        everything = {topic for topics in groups.values() for topic in topics}
+        bounds = await self.bounds(await self.partitions(everything))
+        return {group: await self._lag(group, topics, bounds) for group, topics in groups.items()}
+
+    async def _lag(
+        self, group: str, topics: Collection[str], bounds: Mapping[Partition, tuple[int, int]]
+    ) -> int:
+        own = {partition: at for partition, at in bounds.items() if partition.topic in topics}
+        committed = await self.committed(group, own)
+        return sum(max(0, end - committed.get(p, first)) for p, (first, end) in own.items())
+
+    async def read(
+        self, topic: str, starts: Mapping[int, int], check: LogCheck | None = None
+    ) -> AsyncIterator[list[Delivery]]:
+        """Batches from ``starts`` to where the log ends now.
+
+        Args:
+            topic: full name.
+            starts: first offset wanted, by partition; the others are read from their beginning.
+            check: passes over accepted gaps; without it, no record may be missing.
+
+        Raises:
+            Misconfigured: a start is outside the log, beyond what ``check`` accepts.
+        """
+        bounds = await self.bounds(await self.partitions([topic]))
+        if check is not None:
+            starts = await _resumed(starts, bounds, check)
+        ends = {partition: end for partition, (_, end) in bounds.items()}
+        positions = {
+            partition: _start(partition, starts.get(partition.number, first), first, end)
+            for partition, (first, end) in bounds.items()
+        }
+        open_ = {p: at for p, at in positions.items() if at < ends[p]}
+        if not open_:
+            # The client overlooks that it is closed right behind a change of assignment.
+            return
+        self._seek(open_)
+        while open_:
+            batch = await self._poll()
+            if batch:
+                yield [d for d in batch if d.offset < ends[d.partition]]
+            for partition in list(open_):
+                if await self._position(partition) >= ends[partition]:
+                    del open_[partition]
+
+    async def follow(self, positions: Mapping[Partition, int]) -> AsyncIterator[list[Delivery]]:
+        """Batches from ``positions`` on, for ever; an empty one when nothing came for a while."""
+        self._seek(positions)
+        while True:
+            yield await self._poll()
+
+    def _seek(self, positions: Mapping[Partition, int]) -> None:
+        self._consumer.assign([TopicPartition(*p) for p in positions])
+        for partition, offset in positions.items():
+            self._consumer.seek(TopicPartition(*partition), offset)
+
+    async def _position(self, partition: Partition) -> int:
+        return int(await self._answer(self._consumer.position(TopicPartition(*partition))))
+
+    async def _poll(self) -> list[Delivery]:
+        fetched: dict[TopicPartition, list[Any]] = await self._answer(
+            self._consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_RECORDS)
+        )
+        return [
+            Delivery(Partition(*p), r.offset, r.key, r.value, r.timestamp)
+            for p, records in fetched.items()
+            for r in records
+        ]
+
+    async def _answer(self, call: Awaitable[Answer]) -> Answer:
+        try:
+            return await call
+        except GroupCoordinatorNotAvailableError:
+            raise
+        except KafkaError as error:
+            raise Unavailable(
+                f"Kafka at {self._bootstrap} does not answer ({error}): start the local stack "
+                f"with 'promptmill up', or correct PROMPTMILL_KAFKA"
+            ) from error
+
+
+async def _resumed(
+    starts: Mapping[int, int], bounds: Mapping[Partition, tuple[int, int]], check: LogCheck
+) -> dict[int, int]:
+    """The same starts, moved over accepted gaps."""
+    expected = {p: starts[p.number] for p in bounds if p.number in starts}
+    resumed = await check.resume(expected, bounds)
+    return {partition.number: offset for partition, offset in resumed.items()}
+
+
+def _start(partition: Partition, offset: int, first: int, end: int) -> int:
+    if first <= offset <= end:
+        return offset
+    raise Misconfigured(
+        f"{partition} is stored up to offset {offset}, but its log holds {first} to {end}: the "
+        "topic was recreated or lost messages; use the store that belongs to this cluster"
+    )

@@ -1,0 +1,208 @@
+"""Polls that fail: which are tried again, which end the process, and that no record goes with them.
+
+FastStream's consume loop catches every ``KafkaError``, sleeps and continues without a word. So the
+consumer that it polls decides here, before FastStream sees anything: see decision 0011.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    ConsumerStoppedError,
+    CorruptRecordException,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    UnsupportedCodecError,
+)
+
+from promptmill.runtime.errors import Fatal, Misconfigured, reason_of
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S = 60.0
+"""How long an error may last that time alone seldom mends, before the process ends."""
+
+QUIET_S = 15.0
+"""A kind of error that has not come for so long is over; longer than the longest pause."""
+
+PAUSE_INITIAL_S = 0.1
+PAUSE_MAX_S = 5.0
+
+REMEDIES: tuple[tuple[type[KafkaError], float, str], ...] = (
+    (
+        CorruptRecordException,
+        PATIENCE_S,
+        (
+            "restore the partition from an intact replica; if there is none, delete its records up "
+            "to the end of the damage (kafka-delete-records) and accept the loss with `promptmill "
+            "gaps accept`"
+        ),
+    ),
+    (
+        UnknownTopicOrPartitionError,
+        PATIENCE_S,
+        "create the topic with `promptmill topics`, or point PROMPTMILL_KAFKA at the right cluster",
+    ),
+    (TopicAuthorizationFailedError, 0.0, "allow this worker's user to read the topic"),
+    (GroupAuthorizationFailedError, 0.0, "allow this worker's user to read with the group"),
+    (ClusterAuthorizationFailedError, 0.0, "allow this worker's user to use the cluster"),
+    (UnsupportedCodecError, 0.0, "install aiokafka with that codec, or compress with lz4 or zstd"),
+)
+"""Errors that no retry mends, how long they may last, and what to do about them."""
+
+
+class PollProbe(Protocol):
+    """What is told of failed polls; ``StageMetrics`` has this method."""
+
+    def poll_failed(self, reason: str) -> None:
+        """One poll failed and will be repeated."""
+
+
+@dataclass(slots=True)
+class _Streak:
+    """Failures of one kind that follow each other."""
+
+    since: float
+    last: float
+    failures: int = 0
+
+
+class PollGuard:
+    """Decides what becomes of a poll that failed.
+
+    Successful polls between failures prove nothing: of several partitions one may fail each time
+    that it is fetched. A streak ends when its kind of error has not come for ``QUIET_S``.
+
+    Args:
+        on_lost: told the error that ends the process.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        probe: PollProbe | None,
+        on_lost: Callable[[BaseException], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._probe = probe
+        self._on_lost = on_lost
+        self._clock = clock
+        self._patience = patience_s / PATIENCE_S
+        self._streaks: dict[str, _Streak] = {}
+
+    async def failed(self, error: Exception) -> None:
+        """Return when the poll may be repeated; never, when the process is to end."""
+        reason = reason_of(error)
+        streak = self._count(reason)
+        if self._probe is not None:
+            self._probe.poll_failed(reason)
+        end = self._end_of(error, streak.last - streak.since)
+        if end is not None:
+            self._on_lost(end)
+            await _until_cancelled()
+        pause = min(PAUSE_MAX_S, PAUSE_INITIAL_S * 2 ** min(streak.failures - 1, 10))
+        log.warning("poll_failed", error=repr(error), failures=streak.failures)
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+    def _count(self, reason: str) -> _Streak:
+        now = self._clock()
+        streak = self._streaks.get(reason)
+        if streak is None or now - streak.last > QUIET_S:
+            streak = self._streaks[reason] = _Streak(now, now)
+        streak.last = now
+        streak.failures += 1
+        return streak
+
+    def _end_of(self, error: Exception, lasted_s: float) -> Fatal | None:
+        for kind, limit_s, remedy in REMEDIES:
+            if isinstance(error, kind):
+                if lasted_s < limit_s * self._patience:
+                    return None
+                return _caused(
+                    Misconfigured(
+                        f"polls of Kafka have failed for {lasted_s:.0f} s ({error!r}): {remedy}"
+                    ),
+                    error,
+                )
+        if isinstance(error, KafkaError) and error.retriable:
+            return None
+        return _caused(Fatal(f"a poll of Kafka failed: {error!r}; start the worker again"), error)
+
+
+class PolledConsumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """aiokafka's consumer; a poll that fails loses no record and is never reported as success."""
+
+    def __init__(self, guard: PollGuard, **options: Any) -> None:
+        super().__init__(**options)
+        self._guard = guard
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> dict[TopicPartition, list[Any]]:
+        """As aiokafka's, but empty when it failed and may be repeated."""
+        before = self._positions()
+        try:
+            self._check_fetcher()
+            batch: dict[TopicPartition, list[Any]] = await super().getmany(
+                *partitions, timeout_ms=timeout_ms, max_records=max_records
+            )
+        except ConsumerStoppedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - FastStream would swallow or retry any
+            self._rewind(before)
+            await self._guard.failed(error)
+            return {}
+        return batch
+
+    async def stop(self) -> None:
+        """Leave the group and disconnect, also when the fetcher has died."""
+        try:
+            await super().stop()
+        except KafkaError:
+            await self._client.close()
+            raise
+
+    def _check_fetcher(self) -> None:
+        """The task that fetches in the background dies with a line in a log, and that is all."""
+        fetching = self._fetcher.error_future
+        if fetching.done() and not fetching.cancelled():
+            fetching.result()
+
+    def _positions(self) -> dict[TopicPartition, tuple[Any, int]]:
+        subscription = self._subscription.subscription
+        assignment = subscription.assignment if subscription else None
+        states = {p: assignment.state_value(p) for p in assignment.tps} if assignment else {}
+        return {p: (s, s.position) for p, s in states.items() if s and s.has_valid_position}
+
+    def _rewind(self, before: dict[TopicPartition, tuple[Any, int]]) -> None:
+        """What was drained from sound partitions before the error is dropped: fetch it again.
+
+        A partition that had no position before the poll is left to the intake, which finds a gap.
+        """
+        for partition, (state, position) in self._positions().items():
+            known = before.get(partition)
+            if known is not None and known[0] is state and known[1] < position:
+                self.seek(partition, known[1])
+
+
+def _caused(fatal: Fatal, error: Exception) -> Fatal:
+    fatal.__cause__ = error
+    return fatal
+
+
+async def _until_cancelled() -> NoReturn:
+    await asyncio.Event().wait()
+    raise AssertionError("nobody sets this event")

@@ -1,0 +1,246 @@
+"""Creates topics with settings chosen on purpose; reports those that exist with others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+
+from promptmill.kafka.client import KafkaAdmin, open_admin
+from promptmill.kafka.cluster import WANTED_SETTINGS, remedy
+from promptmill.runtime.errors import Fatal, Misconfigured, Transient
+from promptmill_schemas import TOPICS
+from promptmill_schemas.topics import PARTITIONS
+
+MAX_REPLICATION = 3
+
+
+def topic_specs(prefix: str, brokers: int, partitions: int = PARTITIONS) -> list[TopicSpec]:
+    """Every topic: three replicas where there are three brokers, two of them in step.
+
+    Args:
+        prefix: before each name.
+        brokers: of the cluster.
+        partitions: of each topic; a data set keeps the number with which it was created.
+    """
+    replication = min(brokers, MAX_REPLICATION)
+    return [
+        TopicSpec(
+            name=prefix + topic.name,
+            partitions=partitions,
+            retention_ms=topic.retention_ms,
+            max_message_bytes=topic.max_message_bytes,
+            replication=replication,
+            min_isr=max(1, replication - 1),
+        )
+        for topic in TOPICS
+    ]
+
+
+_LEADERS_WITHIN_S = 30.0
+_POLL_S = 0.05
+_OWN = 1
+"""Where a setting comes from, in the broker's words: from the topic, not from a default."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """What a topic shall be.
+
+    Attributes:
+        retention_ms: how long messages are kept; -1 keeps them for ever.
+        max_message_bytes: the largest message batch that the brokers accept.
+        replication: copies of each partition; at most the number of brokers.
+        min_isr: copies that must be in step for a write with acks=all to succeed.
+    """
+
+    name: str
+    partitions: int
+    retention_ms: int
+    max_message_bytes: int
+    replication: int = 1
+    min_isr: int = 1
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The topic's configuration in Kafka's words."""
+        return {
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(self.max_message_bytes),
+            "min.insync.replicas": str(self.min_isr),
+            **WANTED_SETTINGS,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDifference:
+    """One setting of an existing topic that is not what was asked for."""
+
+    topic: str
+    setting: str
+    found: str
+    wanted: str
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: {self.setting} is {self.found}, but should be {self.wanted}"
+
+    @property
+    def is_dangerous(self) -> bool:
+        """Whether messages can be lost, or never expire, while it is so."""
+        return self.setting in WANTED_SETTINGS
+
+
+async def ensure_topics(
+    bootstrap: str, specs: Collection[TopicSpec], *, mend: bool = False
+) -> list[TopicDifference]:
+    """Creates the topics that do not exist and waits until they can be written.
+
+    Args:
+        mend: correct the dangerous settings of topics that exist; nothing else is altered.
+
+    Returns:
+        How the topics that existed before differ from the specifications.
+
+    Raises:
+        Transient: no broker answers, or the cluster cannot do it now.
+        Misconfigured: the cluster refuses a specification, for example more replicas than it
+            has brokers.
+        Fatal: a new topic has no leader for 30 s.
+    """
+    async with _admin(bootstrap) as admin:
+        existing = await _create(admin, specs)
+        described = await _await_leaders(admin, {spec.name for spec in specs})
+        if not existing:
+            return []
+        settings = await _settings(admin, existing)
+        differences = [
+            difference
+            for spec in specs
+            if spec.name in existing
+            for difference in _differences(spec, described[spec.name], settings[spec.name])
+        ]
+        wrong = [difference for difference in differences if difference.is_dangerous]
+        if not mend or not wrong:
+            return differences
+        await _mend(admin, wrong)
+        return [difference for difference in differences if not difference.is_dangerous]
+
+
+def check_differences(bootstrap: str, differences: Collection[TopicDifference]) -> None:
+    """Refuse topics that can lose messages.
+
+    Raises:
+        Misconfigured: names each setting and how to mend it.
+    """
+    wrong = [difference for difference in differences if difference.is_dangerous]
+    if wrong:
+        named = "; ".join(map(str, wrong))
+        first = wrong[0]
+        how = remedy(bootstrap, first.topic, first.setting, first.wanted)
+        raise Misconfigured(f"{named}: messages can be lost, or are kept indefinitely: {how}")
+
+
+async def _mend(admin: KafkaAdmin, wrong: Collection[TopicDifference]) -> None:
+    """Set what differs. The request replaces all of a topic's own settings, so these go along."""
+    names = {difference.topic for difference in wrong}
+    own = await _settings(admin, names, only_own=True)
+    for difference in wrong:
+        own[difference.topic][difference.setting] = difference.wanted
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, own[name]) for name in own]
+    for response in await admin.alter_configs(resources):
+        for code, message, _, name in response.resources:
+            if code:
+                raise Misconfigured(f"cannot correct the settings of topic {name}: {message}")
+
+
+@asynccontextmanager
+async def _admin(bootstrap: str) -> AsyncIterator[KafkaAdmin]:
+    try:
+        async with open_admin(bootstrap) as admin:
+            yield admin
+    except KafkaError as error:
+        raise Transient(
+            f"Kafka at {bootstrap} does not answer ({error}); start the local stack with "
+            "'promptmill up', or correct PROMPTMILL_KAFKA"
+        ) from error
+
+
+async def _create(admin: KafkaAdmin, specs: Iterable[TopicSpec]) -> set[str]:
+    """Asks for all topics; gives the names of those that existed."""
+    new = [
+        NewTopic(spec.name, spec.partitions, spec.replication, topic_configs=spec.settings)
+        for spec in specs
+    ]
+    response = await admin.create_topics(new)
+    existing = set()
+    for name, code, message in response.topic_errors:
+        error = for_code(code)
+        if error is TopicAlreadyExistsError:
+            existing.add(name)
+        elif error is not NoError:
+            refusal = Transient if error.retriable else Misconfigured
+            raise refusal(f"cannot create topic {name}: {message or error.description}")
+    return existing
+
+
+async def _await_leaders(admin: KafkaAdmin, names: set[str]) -> dict[str, Any]:
+    """The topics' metadata, once every partition has a leader."""
+    deadline = time.monotonic() + _LEADERS_WITHIN_S
+    while True:
+        topics = {topic["topic"]: topic for topic in await admin.describe_topics(list(names))}
+        waiting = sorted(name for name in names if not _has_leaders(topics.get(name)))
+        if not waiting:
+            return topics
+        if time.monotonic() > deadline:
+            raise Fatal(
+                f"topics {', '.join(waiting)} have partitions without a leader after "
+                f"{_LEADERS_WITHIN_S:g} s; see the brokers' logs"
+            )
+        await asyncio.sleep(_POLL_S)
+
+
+def _has_leaders(topic: Mapping[str, Any] | None) -> bool:
+    if not topic or topic["error_code"] or not topic["partitions"]:
+        return False
+    return all(partition["leader"] >= 0 for partition in topic["partitions"])
+
+
+async def _settings(
+    admin: KafkaAdmin, names: set[str], *, only_own: bool = False
+) -> dict[str, dict[str, str]]:
+    """The settings in force by topic, or only those that were set for the topic itself."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(names)]
+    responses = await admin.describe_configs(resources)
+    settings: dict[str, dict[str, str]] = {}
+    for response in responses:
+        for code, message, _, name, entries in response.resources:
+            if code:
+                raise Fatal(f"cannot read the settings of topic {name}: {message}")
+            settings[name] = {e[0]: e[1] for e in entries if not only_own or e[3] == _OWN}
+    return settings
+
+
+def _differences(
+    spec: TopicSpec, described: Mapping[str, Any], settings: Mapping[str, str]
+) -> Iterable[TopicDifference]:
+    partitions = described["partitions"]
+    found = {
+        "partitions": str(len(partitions)),
+        "replication": str(min(len(partition["replicas"]) for partition in partitions)),
+        **settings,
+    }
+    wanted = {
+        "partitions": str(spec.partitions),
+        "replication": str(spec.replication),
+        **spec.settings,
+    }
+    for setting, value in wanted.items():
+        if found.get(setting) != value:
+            yield TopicDifference(spec.name, setting, found.get(setting, "absent"), value)

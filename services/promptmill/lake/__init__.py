@@ -1,0 +1,1 @@
+"""The training store on Delta Lake; the only importer of deltalake."""

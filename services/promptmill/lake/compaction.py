@@ -1,0 +1,221 @@
+"""Merging small files into large ones, without changing a row.
+
+Files are merged when together they are :data:`GROWTH` times as large as the largest of them, or as
+large as a file should be. So only files of like size are merged, and a row is written again at
+most three times on its way from a flush of a kilobyte to a file of the target's size.
+
+The library's own ``optimize.compact`` must not be used beside other writers: in 1.6.6 two of
+them at once both succeed and leave every row twice, because a file that a compaction has
+removed is not counted as a conflict, and it does not commit the application transactions that
+it is given. So files are merged here and committed as one transaction with a fence: every
+compaction repeats the same application transaction, and the second of two is refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction, RemoveAction
+
+from promptmill.lake.ports import TableName
+from promptmill.lake.table import StorageOptions, translated
+from promptmill.runtime.errors import Misconfigured
+
+MIN_RETENTION_HOURS = 2
+
+
+def vacuum(
+    folder: str,
+    retention_hours: int = 24,
+    *,
+    dry_run: bool = False,
+    storage_options: StorageOptions = None,
+) -> dict[TableName, list[str]]:
+    """Delete the files that no version of the last ``retention_hours`` needs; which, by table.
+
+    Nothing calls this by itself: a reader of an older version would lose its files.
+
+    Raises:
+        Misconfigured: less than two hours; a commit under way could lose its files.
+    """
+    if retention_hours < MIN_RETENTION_HOURS:
+        raise Misconfigured(
+            f"retention_hours is {retention_hours}: it must be at least {MIN_RETENTION_HOURS}, so "
+            "that a commit in progress cannot lose its files"
+        )
+    options = None if storage_options is None else dict(storage_options)
+    removed = {}
+    for name in TableName:
+        uri = f"{folder.rstrip('/')}/{name}"
+        with translated(uri):
+            removed[name] = DeltaTable(uri, storage_options=options).vacuum(
+                retention_hours, dry_run=dry_run, enforce_retention_duration=False, full=True
+            )
+    return removed
+
+
+COMPACTION_ID = "promptmill/compaction"
+TARGET_BYTES = 128 * 1024 * 1024
+COMPRESSION = {"compression": "zstd", "compression_level": 3}
+GROWTH = 50
+"""How many times larger than its largest part a merged file is, unless it reaches the target."""
+
+ROW_GROUP_ROWS = 100_000
+ROW_GROUP_BYTES = 64 * 1024 * 1024
+"""A row group ends at whichever comes first; the bytes, in memory, bound what a merge holds."""
+
+READ_ROWS = 16 * 1024
+MIN, MAX = "min.", "max."
+"""The prefixes under which the library lists the statistics of a file's columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: str
+    size: int
+    rows: int
+    bounds: dict[str, tuple[Any, Any]]
+
+
+def compact(
+    uri: str,
+    storage_options: StorageOptions = None,
+    target_bytes: int = TARGET_BYTES,
+    growth: int = GROWTH,
+) -> int:
+    """Merge small files of like size; how many went. With a ``growth`` of 1, any two.
+
+    0 when there is nothing to merge, or when another compaction came first: then the new files
+    are no part of the table, and :func:`vacuum` removes them.
+    """
+    options = None if storage_options is None else dict(storage_options)
+    with translated(uri):
+        table = DeltaTable(uri, storage_options=options)
+        groups = list(_grouped(_files(table), target_bytes, growth))
+        if not groups:
+            return 0
+        actions = [action for group in groups for action in _replace(table, group)]
+        fence = CommitProperties(
+            app_transactions=[Transaction(COMPACTION_ID, table.version(), None)]
+        )
+        try:
+            table.create_write_transaction(
+                actions, "append", table.schema(), commit_properties=fence
+            )
+        except CommitFailedError:
+            return 0
+    return sum(map(len, groups))
+
+
+def _files(table: DeltaTable) -> Iterator[_File]:
+    for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
+        names = [name.removeprefix(MIN) for name in file if name.startswith(MIN)]
+        bounds = {
+            name: (file[MIN + name], file[MAX + name])
+            for name in names
+            if file[MIN + name] is not None and file.get(MAX + name) is not None
+        }
+        yield _File(file["path"], file["size_bytes"], file["num_records"], bounds)
+
+
+def _grouped(
+    files: Iterable[_File], target_bytes: int, growth: int = GROWTH
+) -> Iterator[list[_File]]:
+    """Files that are due, older rows first, in groups of at most the target.
+
+    What is left beside full groups waits until it has grown.
+    """
+    small = [file for file in files if file.size < target_bytes / 2]
+    due = sorted(_due(small, target_bytes, growth), key=_place)
+    group: list[_File] = []
+    size, is_first = 0, True
+    for file in due:
+        if size + file.size > target_bytes:
+            yield group
+            group, size, is_first = [], 0, False
+        group.append(file)
+        size += file.size
+    if is_first and len(group) > 1:
+        yield group
+
+
+def _due(files: list[_File], target_bytes: int, growth: int) -> list[_File]:
+    """As many of the smallest as make a file that is enough larger than each of them."""
+    files = sorted(files, key=lambda file: file.size)
+    totals = list(accumulate(file.size for file in files))
+    count = max(
+        (
+            count
+            for count, (file, total) in enumerate(zip(files, totals, strict=True), 1)
+            if total >= min(growth * file.size, target_bytes)
+        ),
+        default=0,
+    )
+    return files[:count]
+
+
+def _place(file: _File) -> tuple[int, str]:
+    """Older rows first."""
+    return file.bounds.get("shard_offset", (0, 0))[0], file.path
+
+
+def _replace(table: DeltaTable, group: list[_File]) -> list[AddAction | RemoveAction]:
+    """Write one file with the rows of all, and say so."""
+    name = f"compacted-{uuid4()}.zstd.parquet"
+    size = _write(table, {file.path for file in group}, name)
+    now = int(time.time() * 1000)
+    removed = [RemoveAction(file.path, False, now, file.size, {}) for file in group]
+    added = AddAction(name, size, {}, now, data_change=False, stats=_statistics(group))
+    return [*removed, added]
+
+
+def _write(table: DeltaTable, paths: set[str], name: str) -> int:
+    """One file with the rows of these; its size in bytes."""
+    dataset = table.to_pyarrow_dataset()
+    fragments = [each for each in dataset.get_fragments() if each.path in paths]
+    if len(fragments) != len(paths):
+        raise OSError(f"{table.table_uri}: {len(paths) - len(fragments)} files are missing")
+    filesystem = dataset.filesystem
+    with (
+        filesystem.open_output_stream(name) as stream,
+        pq.ParquetWriter(stream, dataset.schema, **COMPRESSION) as writer,
+    ):
+        for rows in _row_groups(fragments, dataset.schema):
+            writer.write_table(rows, row_group_size=max(1, rows.num_rows))
+    return int(filesystem.get_file_info(name).size)
+
+
+def _row_groups(fragments: Iterable[Any], schema: pa.Schema) -> Iterator[pa.Table]:
+    """All rows, in tables of about a row group each."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for fragment in fragments:
+        for batch in fragment.to_batches(schema=schema, batch_size=READ_ROWS):
+            held.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+                yield pa.Table.from_batches(held, schema)
+                held, rows, size = [], 0, 0
+    if rows:
+        yield pa.Table.from_batches(held, schema)
+
+
+def _statistics(group: list[_File]) -> str:
+    """The bounds of the columns for which every file has them."""
+    names = set[str].intersection(*(set(file.bounds) for file in group))
+    statistics = {
+        "numRecords": sum(file.rows for file in group),
+        "minValues": {name: min(file.bounds[name][0] for file in group) for name in names},
+        "maxValues": {name: max(file.bounds[name][1] for file in group) for name in names},
+    }
+    return orjson.dumps(statistics, option=orjson.OPT_UTC_Z).decode()

@@ -1,0 +1,148 @@
+"""The books of a run, read from the tables alone: what became of every published prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import TypeAlias
+
+import pyarrow as pa
+from pyarrow.dataset import Expression, field, scalar
+
+from promptmill.lake.dead_letters import scan_letters
+from promptmill.lake.ids import KEY_BYTES, NONE, Keys, keys_of, union, without
+from promptmill.lake.ports import TableName
+from promptmill.lake.reader import DeltaReader, Snapshot
+from promptmill.lake.tables.dead_letters import DEAD
+
+Outcomes: TypeAlias = tuple[Keys, Keys, Keys, Keys]
+
+READ_ORDER = (
+    TableName.DEAD_LETTERS,
+    TableName.REJECTS,
+    TableName.RECORDS,
+    TableName.PROMPTS,
+)
+"""The order in which a prompt leaves tables behind: one that is replayed and accepted between two
+reads is found in both and counts as accepted; one that is settled was published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Prompts of a run by what became of them; the last four add up to ``published``.
+
+    A prompt that was settled before its row in ``prompts`` was read is counted as published.
+    """
+
+    published: int
+    accepted: int
+    rejected: int
+    dead: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What a table has taken since a reader last looked.
+
+    Attributes:
+        rows: in the order of shard and offset.
+        next: what to pass as ``since`` the next time. It names the same rows for ever, unlike
+            a table version, which the log forgets.
+    """
+
+    rows: pa.Table
+    next: Mapping[int, int]
+
+
+class Books:
+    """The books of one run.
+
+    A later row can only close what is in ``dead_letters``, so each call reads all of that table
+    and what the others have taken since the last call; 17 bytes are held for each prompt and table.
+    """
+
+    def __init__(self, reader: DeltaReader, run: str) -> None:
+        self._reader = reader
+        self._run = run
+        self._known: dict[TableName, Keys] = {}
+        self._read_to: dict[TableName, Mapping[int, int]] = {}
+        self._versions: tuple[int, ...] = ()
+        self._outcome: Outcomes = (NONE, NONE, NONE, NONE)
+
+    def counts(self) -> Counts:
+        """How many prompts have which outcome, exactly, at one moment of each table."""
+        published, accepted, rejected, dead = self._outcomes()
+        settled = union(accepted, rejected, dead)
+        return Counts(
+            published=len(published),
+            accepted=len(accepted),
+            rejected=len(rejected),
+            dead=len(dead),
+            pending=len(published) - len(settled),
+        )
+
+    def missing(self) -> list[str]:
+        """The prompts that are published and not settled."""
+        published, *outcomes = self._outcomes()
+        left = without(published, union(*outcomes))
+        return [bytes(key).ljust(KEY_BYTES, b"\0").hex() for key in left.tolist()]
+
+    def _outcomes(self) -> Outcomes:
+        """What became of the prompts, at the newest version of each table."""
+        snapshots = {name: self._reader.snapshot(name) for name in READ_ORDER}
+        versions = tuple(-1 if each is None else each.version for each in snapshots.values())
+        if versions != self._versions:
+            self._outcome = self._sort_out(snapshots)
+            self._versions = versions
+        return self._outcome
+
+    def _sort_out(self, snapshots: Mapping[TableName, Snapshot | None]) -> Outcomes:
+        """Published, accepted, rejected and dead prompts; the last three are disjoint."""
+        accepted = self._newest(TableName.RECORDS, snapshots)
+        rejected = without(self._newest(TableName.REJECTS, snapshots), accepted)
+        dead = _dead(snapshots[TableName.DEAD_LETTERS], self._run)
+        dead = without(without(dead, accepted), rejected)
+        published = self._newest(TableName.PROMPTS, snapshots)
+        return union(published, accepted, rejected, dead), accepted, rejected, dead
+
+    def _newest(self, name: TableName, snapshots: Mapping[TableName, Snapshot | None]) -> Keys:
+        """All of the run's prompts in a table to which rows are only added."""
+        known = self._known.get(name, NONE)
+        if (snapshot := snapshots[name]) is None:
+            return known
+        since = self._read_to.get(name, {})
+        found = keys_of(snapshot.scan(["prompt_id"], (field("run") == self._run) & _beyond(since)))
+        if len(found):
+            known = self._known[name] = union(known, found)
+        self._read_to[name] = snapshot.next_offsets()
+        return known
+
+
+def _dead(snapshot: Snapshot | None, run: str) -> Keys:
+    if snapshot is None:
+        return NONE
+    wanted = (field("run") == run) & field("prompt_id").is_valid()
+    return keys_of(scan_letters(snapshot, ["prompt_id"], wanted, state=DEAD))
+
+
+def read_tail(snapshot: Snapshot, since: Mapping[int, int], run: str | None = None) -> Tail:
+    """The rows at and beyond ``since`` (next offsets by shard; shards left out begin at 0)."""
+    wanted = _beyond(since)
+    if run is not None:
+        wanted &= field("run") == run
+    rows = pa.Table.from_batches(snapshot.scan(None, wanted), snapshot.schema)
+    ordered = rows.sort_by([("shard", "ascending"), ("shard_offset", "ascending")])
+    return Tail(ordered, snapshot.next_offsets())
+
+
+def _beyond(since: Mapping[int, int]) -> Expression:
+    if not since:
+        return scalar(True)
+    known = [(field("shard") == s) & (field("shard_offset") >= at) for s, at in since.items()]
+    others = ~field("shard").isin(sorted(since))
+    # The library tells from a file's statistics that it holds nothing so new.
+    oldest = field("shard_offset") >= min(since.values())
+    return others | (oldest & reduce(or_, known))

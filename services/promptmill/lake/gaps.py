@@ -1,0 +1,92 @@
+"""The table of accepted gaps: which lost records each stage may pass over, and since when.
+
+It lies beside the four tables of a store; it has no topic and no shards. It is
+written by ``promptmill gaps accept`` alone, and read by a worker that has found records lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import Final
+
+import pyarrow as pa
+from deltalake import write_deltalake
+
+from promptmill.lake.table import StorageOptions, TableHandle, scan, translated
+from promptmill.lake.tables import columns
+from promptmill.stream.lost_records import Gap
+from promptmill.stream.ports import Partition
+
+FOLDER: Final = "gaps"
+
+SCHEMA: Final = pa.schema(
+    [
+        columns.required("stage", columns.TEXT),
+        columns.required("topic", columns.TEXT),
+        columns.required("partition", columns.INT),
+        columns.required("first", columns.INT),
+        columns.required("last", columns.INT),
+        columns.required("accepted_at", columns.TIMESTAMP),
+    ]
+)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class GapTable:
+    """The accepted gaps of a store.
+
+    Args:
+        folder: URI or path of the store.
+        clock: the time, for ``accepted_at``.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        storage_options: StorageOptions = None,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        self._handle = TableHandle(f"{folder.rstrip('/')}/{FOLDER}", storage_options)
+        self._clock = clock
+
+    def read(self, stage: str) -> list[Gap]:
+        """What has been accepted for this stage; nothing while there is no table.
+
+        Raises:
+            Unavailable: the store cannot be read.
+        """
+        if not self._handle.exists():
+            return []
+        rows = pa.Table.from_batches(scan(self._handle.open(), None, None), SCHEMA).to_pylist()
+        return [
+            Gap(Partition(row["topic"], row["partition"]), row["first"], row["last"])
+            for row in rows
+            if row["stage"] == stage
+        ]
+
+    def accept(self, stage: str, gaps: Collection[Gap]) -> None:
+        """Record that this stage may pass over these; a gap that is recorded twice counts once.
+
+        Raises:
+            Unavailable: the store cannot be written.
+        """
+        if not self._handle.exists():
+            self._handle.create(SCHEMA, {})
+        rows = [
+            {
+                "stage": stage,
+                "topic": gap.partition.topic,
+                "partition": gap.partition.number,
+                "first": gap.first,
+                "last": gap.last,
+                "accepted_at": self._clock(),
+            }
+            for gap in gaps
+        ]
+        with translated(self._handle.uri):
+            table = pa.Table.from_pylist(rows, schema=SCHEMA)
+            write_deltalake(self._handle.open(), table, mode="append")

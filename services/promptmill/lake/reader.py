@@ -1,0 +1,130 @@
+"""Reading tables while sinks write to them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from pyarrow.dataset import Expression
+
+from promptmill.lake.identity import PARTITIONS, TOPIC, Identity
+from promptmill.lake.ports import TableName
+from promptmill.lake.table import StorageOptions, TableHandle, scan, translated
+from promptmill.lake.transactions import Ledger, position_id
+
+
+class Snapshot:
+    """One table as it stood at one version; later commits do not change it."""
+
+    def __init__(self, table: DeltaTable) -> None:
+        self._table = table
+        self.version = table.version()
+
+    @property
+    def table_id(self) -> str:
+        """The id that the table was created with; no move and no spelling changes it."""
+        return str(self._table.metadata().id)
+
+    @property
+    def topic(self) -> str:
+        """The full name of the topic that fills the table."""
+        return str(self._table.metadata().configuration[TOPIC])
+
+    def check(self, identity: Identity) -> None:
+        """Compare with whose offsets the table should hold.
+
+        Raises:
+            Misconfigured: it is another cluster's, another topic's or of another layout.
+        """
+        identity.check(self._table.table_uri, self._table.metadata().configuration)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns."""
+        return pa.schema(self._table.schema().to_arrow())
+
+    def count(self) -> int:
+        """Rows, by the statistics of the files."""
+        return self._table.count()
+
+    def next_offsets(self, shards: Collection[int] | None = None) -> dict[int, int]:
+        """The next offset by shard; shards that have stored nothing are left out.
+
+        Args:
+            shards: those of the layout unless named; partitions may have been added since.
+        """
+        properties = self._table.metadata().configuration
+        topic = properties[TOPIC]
+        shards = range(int(properties[PARTITIONS])) if shards is None else shards
+        found = {s: self._table.transaction_version(position_id(topic, s)) for s in shards}
+        return {shard: offset for shard, offset in found.items() if offset is not None}
+
+    def scan(
+        self, columns: Sequence[str] | None = None, condition: Expression | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows as record batches, in no order."""
+        return scan(self._table, columns, condition)
+
+
+@dataclass(frozen=True, slots=True)
+class RunCount:
+    """A run in one table, at one version.
+
+    Attributes:
+        prompts: of the run; of dead letters, those with an open one.
+        next_offsets: by shard; shards that have stored nothing are left out.
+        partitions: of the layout; 0 while there is no table.
+    """
+
+    prompts: int
+    next_offsets: Mapping[int, int]
+    partitions: int = 0
+
+
+class DeltaReader:
+    """The tables under a folder, for readers."""
+
+    def __init__(self, folder: str, storage_options: StorageOptions = None) -> None:
+        self._handles = {
+            name: TableHandle(f"{folder.rstrip('/')}/{name}", storage_options) for name in TableName
+        }
+        self._ledgers: dict[TableName, Ledger] = {}
+        self._storage_options = storage_options
+
+    def layout(self) -> int | None:
+        """How many partitions the data set is laid out for; ``None`` while it has no table."""
+        for handle in self._handles.values():
+            if handle.exists():
+                properties = handle.open().metadata().configuration
+                return int(properties[PARTITIONS]) if PARTITIONS in properties else None
+        return None
+
+    def run_count(self, name: TableName, run: str) -> RunCount | None:
+        """How many prompts of the run the table has; ``None`` when its rows are not counted.
+
+        No row is read: a first call asks the log for each shard's numbers, later ones read only
+        the log entries that have come since.
+        """
+        handle = self._handles[name]
+        if not handle.exists():
+            return RunCount(0, {})
+        with translated(handle.uri):
+            table = handle.latest()
+            properties = table.metadata().configuration
+            ledger = self._ledgers.setdefault(
+                name, Ledger(properties[TOPIC], self._storage_options)
+            )
+            shards = range(int(properties[PARTITIONS]))
+            counts = [ledger.count(table, shard, run) for shard in shards]
+            offsets = {shard: ledger.entry(table, shard).position for shard in shards}
+        if any(count is None for count in counts):
+            return None
+        known = {shard: offset for shard, offset in offsets.items() if offset is not None}
+        return RunCount(sum(count or 0 for count in counts), known, len(shards))
+
+    def snapshot(self, name: TableName) -> Snapshot | None:
+        """The table now; ``None`` while no sink has made it."""
+        handle = self._handles[name]
+        return Snapshot(handle.open()) if handle.exists() else None

@@ -1,0 +1,96 @@
+"""Which prompts of a shard have an outcome in the tables, at one moment.
+
+Only what is stored counts: a claim in Redis is not a published decision yet. What is decided stays
+so; a dead prompt is open again for what carries more replays than its dead letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from pyarrow.dataset import field as column
+
+from promptmill.lake.identity import Identity
+from promptmill.lake.ids import NONE, Keys, contains, octet_keys, union
+from promptmill.lake.ports import TableName
+from promptmill.lake.reader import DeltaReader, Snapshot
+
+DECISIONS = (TableName.RECORDS, TableName.REJECTS)
+OUTCOMES = (*DECISIONS, TableName.DEAD_LETTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class SettledShard:
+    """The settled prompts of one shard: 16 bytes each, about 150 for a dead one.
+
+    Attributes:
+        decided: accepted or rejected.
+        dead: the highest number of replays among a prompt's dead letters.
+    """
+
+    decided: Keys = field(default_factory=NONE.copy)
+    dead: Mapping[str, int] = field(default_factory=dict)
+
+    def is_settled(self, prompt_id: str, replays: int) -> bool:
+        """Whether nothing that comes of this life of the prompt can become a row any more."""
+        return self.dead.get(prompt_id, -1) >= replays or contains(self.decided, prompt_id)
+
+    def __len__(self) -> int:
+        return len(self.decided) + len(self.dead)
+
+
+def open_outcomes(
+    tables: DeltaReader, identities: Mapping[TableName, Identity]
+) -> dict[TableName, Snapshot]:
+    """The tables of outcomes as they stand now; those that no sink has made are left out.
+
+    Raises:
+        Misconfigured: a table is filled from another cluster or topic than ``identities`` say.
+        Unavailable: the storage does not answer.
+    """
+    found = {name: tables.snapshot(name) for name in OUTCOMES}
+    snapshots = {name: snapshot for name, snapshot in found.items() if snapshot is not None}
+    for name, snapshot in snapshots.items():
+        snapshot.check(identities[name])
+    return snapshots
+
+
+def count_outcomes(
+    snapshots: Mapping[TableName, Snapshot], shards: Collection[int]
+) -> dict[int, int]:
+    """How many messages about outcomes the tables have taken of each shard; reads no rows."""
+    counts = dict.fromkeys(shards, 0)
+    for snapshot in snapshots.values():
+        for shard, offset in snapshot.next_offsets(shards).items():
+            counts[shard] += offset
+    return counts
+
+
+def read_settled(
+    snapshots: Mapping[TableName, Snapshot], shards: Collection[int]
+) -> dict[int, SettledShard]:
+    """The settled prompts of these shards; reads two or three narrow columns of every row."""
+    decided: dict[int, list[Keys]] = {shard: [] for shard in shards}
+    dead: dict[int, dict[str, int]] = {shard: {} for shard in shards}
+    for name in DECISIONS:
+        for batch in _rows(snapshots.get(name), ("shard", "prompt_id"), shards):
+            numbers, keys = batch.column(0).to_numpy(), octet_keys(batch.column(1))
+            for shard in np.unique(numbers):
+                decided[int(shard)].append(keys[numbers == shard])
+    letters = snapshots.get(TableName.DEAD_LETTERS)
+    for batch in _rows(letters, ("shard", "prompt_id", "replays"), shards):
+        for shard, prompt_id, replays in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+            dead[shard][prompt_id] = max(dead[shard].get(prompt_id, 0), replays)
+    return {shard: SettledShard(union(*decided[shard]), dead[shard]) for shard in shards}
+
+
+def _rows(
+    snapshot: Snapshot | None, columns: tuple[str, ...], shards: Collection[int]
+) -> Iterator[pa.RecordBatch]:
+    """Rows of these shards that are about a prompt."""
+    if snapshot is not None:
+        wanted = column("shard").isin(sorted(shards)) & column("prompt_id").is_valid()
+        yield from snapshot.scan(columns, wanted)

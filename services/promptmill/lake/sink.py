@@ -1,0 +1,243 @@
+"""A sink over Delta Lake: one commit carries the rows and the positions they stand for.
+
+Two kinds of application transactions fence every commit. ``promptmill/<topic>-<partition>``
+holds the next offset; ``promptmill/<topic>-<partition>/epoch`` counts the owners of the shard:
+whoever adopts a shard raises it in all tables, and every commit repeats it, so that a commit
+of an earlier owner meets a transaction that it has not read, and is refused. A third one,
+``promptmill/<topic>-<partition>/last``, identifies the message before the next offset. The
+library only refuses a transaction that was committed *since the version that the writer has
+read*, and does not look whether its number grows; so each commit first compares what it has
+read. Besides, ``promptmill/<topic>-<partition>/run/<run>`` counts the run's prompts in the shard.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
+from typing import TypeAlias, TypeVar
+
+import pyarrow as pa
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError
+from pyarrow.dataset import field
+
+from promptmill.lake.compaction import compact
+from promptmill.lake.identity import Identity, check_partitions
+from promptmill.lake.ports import Adoption, Batch, Fenced, Step, TableName, no_step
+from promptmill.lake.table import (
+    CONFLICT_TRIES,
+    StorageOptions,
+    TableHandle,
+    TableSettings,
+    add_missing_columns,
+    check_schema,
+    fitted,
+    scan,
+    translated,
+)
+from promptmill.lake.tables import TABLES
+from promptmill.lake.transactions import Ledger, properties_of
+from promptmill.runtime.errors import Unavailable
+
+Answer = TypeVar("Answer")
+Numbers: TypeAlias = dict[int, int | None]
+"""Something of each shard; ``None`` where the table does not know it."""
+
+SLOW_COMMIT_S = 60.0
+"""A process that was stopped for so long inside a commit may have written into a cleaned log."""
+
+
+class DeltaSink:
+    """One writer of the four tables under ``folder``.
+
+    Args:
+        folder: URI or path of the store.
+        identities: by table, the topic whose offsets it stores.
+        step: told each step of a commit as it is reached.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        identities: Mapping[TableName, Identity],
+        *,
+        settings: TableSettings | None = None,
+        storage_options: StorageOptions = None,
+        step: Step = no_step,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._identities = identities
+        self._settings = settings or TableSettings()
+        self._storage_options = storage_options
+        self._step = step
+        self._clock = clock
+        self._handles = {
+            name: TableHandle(f"{folder.rstrip('/')}/{name}", storage_options) for name in TableName
+        }
+        self._ledgers = {
+            name: Ledger(identities[name].topic, storage_options) for name in TableName
+        }
+        self._epochs: dict[TableName, dict[int, int]] = {name: {} for name in TableName}
+        self._foreign: set[int] = set()
+        """Shards found in another's hands, until they are ours in every table."""
+        self._writer = WriterProperties(
+            compression="ZSTD", compression_level=self._settings.compression_level
+        )
+
+    def open(self) -> None:
+        """Create the tables that do not exist; check that the others belong to our topics."""
+        check_partitions(self._identities.values())
+        for name, handle in self._handles.items():
+            identity, schema = self._identities[name], TABLES[name].schema
+            if not handle.exists():
+                properties = self._settings.as_properties() | identity.as_properties()
+                handle.create(schema, properties)
+            table = handle.latest()
+            identity.check(handle.uri, table.metadata().configuration)
+            check_schema(handle.uri, add_missing_columns(handle, schema), schema)
+
+    # Ownership
+
+    def adopt(self, shards: Collection[int]) -> Adoption:
+        """Become the only writer of these shards, in every table."""
+        next_offsets, last_messages, uncounted = {}, {}, {}
+        for name in TableName:
+            next_offsets[name], last_messages[name] = self._claim(name, shards)
+            uncounted[name] = self._uncounted(name, shards)
+            self._step(f"claimed:{name}")
+        kept = frozenset(shards) - self._foreign
+        self._foreign -= set(shards)
+        return Adoption(kept, next_offsets, last_messages, uncounted)
+
+    def _uncounted(self, name: TableName, shards: Collection[int]) -> frozenset[int]:
+        ledger = self._ledgers[name]
+
+        def attempt(table: DeltaTable) -> frozenset[int]:
+            return frozenset(shard for shard in shards if not ledger.is_counted(table, shard))
+
+        return self._with_latest(name, attempt)
+
+    def _claim(self, name: TableName, shards: Collection[int]) -> tuple[Numbers, Numbers]:
+        """Raise the epoch of the shards that are not ours; positions and last messages of all."""
+        mine, ledger = self._epochs[name], self._ledgers[name]
+
+        def attempt(table: DeltaTable) -> tuple[Numbers, Numbers]:
+            found = {shard: ledger.entry(table, shard) for shard in shards}
+            last_messages = {shard: ledger.last_message(table, shard) for shard in shards}
+            taken = {s: entry.epoch + 1 for s, entry in found.items() if mine.get(s) != entry.epoch}
+            self._foreign.update(taken)
+            if taken:
+                self._append(table, name, TABLES[name].schema.empty_table(), taken)
+                mine.update(taken)
+            # An earlier owner's commit repeats the epoch, so none came between this and ours.
+            return {shard: entry.position for shard, entry in found.items()}, last_messages
+
+        return self._with_latest(name, attempt)
+
+    def _check_owned(self, table: DeltaTable, name: TableName, shards: Collection[int]) -> None:
+        mine, ledger = self._epochs[name], self._ledgers[name]
+        if lost := {s for s in shards if ledger.entry(table, s).epoch != mine.get(s)}:
+            raise Fenced(name, lost)
+
+    # Reading
+
+    def ids(self, table: TableName, shards: Collection[int]) -> Iterator[pa.RecordBatch]:
+        """The shard and the id columns of all rows of these shards, in any order."""
+        latest = self._handles[table].latest()
+        among = field("shard").isin(sorted(shards))
+        return scan(latest, ["shard", *TABLES[table].id_columns], among)
+
+    # Writing
+
+    def commit(self, table: TableName, batch: Batch) -> None:
+        """Store rows and positions, all or nothing; a batch that is already stored is left."""
+        shards = batch.advances.keys()
+        target = {shard: advance.next for shard, advance in batch.advances.items()}
+        last = {s: step.last for s, step in batch.advances.items() if step.last is not None}
+
+        def attempt(latest: DeltaTable) -> None:
+            self._check_owned(latest, table, shards)
+            if self._is_stored(latest, table, batch):
+                return
+            self._step(f"checked:{table}")
+            epochs = self._own_epochs(table, shards)
+            self._append(latest, table, batch.rows, epochs, target, last, batch.counts)
+
+        if batch.advances:
+            self._with_latest(table, attempt)
+            self._step(f"committed:{table}")
+
+    def _is_stored(self, latest: DeltaTable, name: TableName, batch: Batch) -> bool:
+        """Whether an earlier try of this batch came through although it seemed to fail."""
+        ledger = self._ledgers[name]
+        found = {shard: ledger.entry(latest, shard).position for shard in batch.advances}
+        if all(found[s] == step.expected for s, step in batch.advances.items()):
+            moves = any(step.expected != step.next for step in batch.advances.values())
+            return not (moves or batch.rows.num_rows or batch.counts)
+        if all(found[s] == step.next for s, step in batch.advances.items()):
+            return True
+        raise Fenced(name, [s for s, step in batch.advances.items() if found[s] != step.expected])
+
+    def _own_epochs(self, name: TableName, shards: Collection[int]) -> dict[int, int]:
+        return {shard: self._epochs[name][shard] for shard in shards}
+
+    def _append(
+        self,
+        table: DeltaTable,
+        name: TableName,
+        rows: pa.Table,
+        epochs: Mapping[int, int],
+        positions: Mapping[int, int] = MappingProxyType({}),
+        last_messages: Mapping[int, int] = MappingProxyType({}),
+        counts: Mapping[tuple[int, str], int] = MappingProxyType({}),
+    ) -> None:
+        began, before, ledger = self._clock(), table.version(), self._ledgers[name]
+        numbers = ledger.numbers(epochs, positions, last_messages, counts)
+        write_deltalake(
+            table,
+            _noting_the_end(fitted(rows, table), lambda: self._step(f"written:{name}")),
+            mode="append",
+            writer_properties=self._writer,
+            commit_properties=properties_of(numbers),
+        )
+        ledger.note_commit(table, before, numbers)
+        if (took := self._clock() - began) > SLOW_COMMIT_S:
+            raise Unavailable(
+                f"{table.table_uri}: a commit took {took:.0f} s, so its result is read back"
+            )
+
+    def _with_latest(self, name: TableName, attempt: Callable[[DeltaTable], Answer]) -> Answer:
+        """``attempt`` on the latest version, again whenever another commit came first."""
+        handle, ledger = self._handles[name], self._ledgers[name]
+        with translated(handle.uri):
+            for _ in range(CONFLICT_TRIES):
+                try:
+                    return attempt(handle.latest())
+                except CommitFailedError:
+                    handle.forget()
+                    ledger.forget()
+                except BaseException:
+                    handle.forget()
+                    ledger.forget()
+                    raise
+        raise Unavailable(
+            f"{handle.uri}: other writers committed first in all {CONFLICT_TRIES} attempts"
+        )
+
+    # Upkeep
+
+    def compact(self, table: TableName) -> None:
+        """Merge small files; readers and writers go on meanwhile."""
+        compact(self._handles[table].uri, self._storage_options)
+
+
+def _noting_the_end(rows: pa.Table, note: Callable[[], None]) -> pa.RecordBatchReader:
+    """The rows as a stream that tells when the library has drawn all of them."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from rows.to_batches()
+        note()
+
+    return pa.RecordBatchReader.from_batches(rows.schema, batches())

@@ -1,0 +1,201 @@
+"""A handle on one Delta table, kept up to date, with foreign errors in our own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Schema
+from deltalake.exceptions import (
+    CommitFailedError,
+    DeltaError,
+    DeltaProtocolError,
+    SchemaMismatchError,
+)
+from pyarrow.dataset import Expression
+
+from promptmill.runtime.errors import Misconfigured, Unavailable
+
+REOPEN_EVERY = 50
+"""A handle grows slower with every commit that it follows; a new one costs about 10 ms."""
+
+CONFLICT_TRIES = 20
+"""Commits of others (claims of other shards) may come first so often in a row."""
+
+StorageOptions: TypeAlias = Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """How tables are kept.
+
+    Attributes:
+        checkpoint_every: commits between two checkpoints of the log.
+        log_retention: how long a table can be read as of an older version. A commit lists the
+            log's folder: on a local disk about 16 ms more for every 1,000 files, so an hour of
+            one commit a second costs about 60 ms.
+        tombstone_retention: how long the log remembers files that were compacted away.
+        compression_level: of zstd; 1 halves the default's size at the same speed.
+    """
+
+    checkpoint_every: int = 50
+    log_retention: str = "interval 1 hours"
+    tombstone_retention: str = "interval 2 hours"
+    compression_level: int = 1
+
+    def as_properties(self) -> dict[str, str]:
+        """The table properties of the Delta protocol."""
+        return {
+            "delta.checkpointInterval": str(self.checkpoint_every),
+            "delta.logRetentionDuration": self.log_retention,
+            "delta.deletedFileRetentionDuration": self.tombstone_retention,
+            "delta.dataSkippingStatsColumns": "run,created_at,shard,shard_offset",
+        }
+
+
+@contextmanager
+def translated(uri: str) -> Iterator[None]:
+    """Raises what the library raises as promptmill's errors."""
+    try:
+        yield
+    except (SchemaMismatchError, DeltaProtocolError) as error:
+        raise Misconfigured(
+            f"{uri} was written by another program or version: {error}; use the version of "
+            "promptmill that created it, or set PROMPTMILL_STORE to a new folder"
+        ) from error
+    except (DeltaError, OSError) as error:
+        raise Unavailable(f"{uri} cannot be reached or written: {error}") from error
+
+
+class TableHandle:
+    """One table; the library's own handle is opened late and replaced now and then."""
+
+    def __init__(self, uri: str, storage_options: StorageOptions = None) -> None:
+        self.uri = uri
+        self._options = None if storage_options is None else dict(storage_options)
+        self._table: DeltaTable | None = None
+        self._uses = 0
+
+    def exists(self) -> bool:
+        """Whether there is a table."""
+        with translated(self.uri):
+            return DeltaTable.is_deltatable(self.uri, self._options)
+
+    def create(self, schema: pa.Schema, properties: Mapping[str, str]) -> None:
+        """Make the table; of several processes that try at once, one does.
+
+        Without retries: the library would put its own first entry behind another's.
+        """
+        try:
+            DeltaTable.create(
+                self.uri,
+                schema,
+                configuration=properties,
+                storage_options=self._options,
+                commit_properties=CommitProperties(max_commit_retries=0),
+                raise_if_key_not_exists=False,
+            )
+        except DeltaError:
+            if not self.exists():
+                with translated(self.uri):
+                    raise
+
+    def latest(self) -> DeltaTable:
+        """The table at its latest version."""
+        if self._table is not None and self._uses < REOPEN_EVERY:
+            self._uses += 1
+            try:
+                self._table.update_incremental()
+            except DeltaError:  # the log has moved on beyond what this handle knows
+                self.forget()
+            else:
+                return self._table
+        self._table, self._uses = self.open(), 0
+        return self._table
+
+    def forget(self) -> None:
+        """Open the table anew next time: after an error nothing that was read is trusted."""
+        self._table = None
+
+    def open(self) -> DeltaTable:
+        """A handle of its own, at the latest version, which later calls do not move."""
+        with translated(self.uri):
+            return DeltaTable(self.uri, storage_options=self._options)
+
+
+def check_schema(uri: str, table: DeltaTable, schema: pa.Schema) -> None:
+    """Compare the columns of an existing table with those that rows are built for.
+
+    Raises:
+        Misconfigured: a column is missing or has another type.
+    """
+    found = {field.name: field.type for field in pa.schema(table.schema().to_arrow())}
+    wrong = [f.name for f in schema if not _same(found.get(f.name), f.type)]
+    if wrong:
+        raise Misconfigured(
+            f"{uri}: the columns {', '.join(wrong)} are missing or have another type: another "
+            "version of promptmill created the table; use that version, or set PROMPTMILL_STORE "
+            "to a new folder"
+        )
+
+
+def add_missing_columns(handle: TableHandle, schema: pa.Schema) -> DeltaTable:
+    """The table with the columns that this version adds and that may be null.
+
+    An older version made it. Several sinks may try at once: one does it, the others look again.
+    """
+    for _ in range(CONFLICT_TRIES):
+        table = handle.latest()
+        known = set(pa.schema(table.schema().to_arrow()).names)
+        missing = [column for column in schema if column.name not in known and column.nullable]
+        if not missing:
+            return table
+        with translated(handle.uri), suppress(CommitFailedError):
+            table.alter.add_columns(
+                Schema.from_arrow(pa.schema(missing)).fields,
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
+        handle.forget()
+    raise Unavailable(
+        f"{handle.uri}: other writers committed first in all {CONFLICT_TRIES} attempts"
+    )
+
+
+def fitted(rows: pa.Table, table: DeltaTable) -> pa.Table:
+    """The rows with the columns that a newer version has added to the table, null, at their place.
+
+    The library refuses rows of fewer columns, which would end every store that is not yet
+    upgraded.
+    """
+    wanted = pa.schema(table.schema().to_arrow())
+    if wanted.names == rows.schema.names:
+        return rows
+    columns = [
+        rows.column(column.name)
+        if column.name in rows.schema.names
+        else pa.nulls(rows.num_rows, column.type)
+        for column in wanted
+    ]
+    return pa.Table.from_arrays(columns, schema=_kept_types(wanted, rows.schema))
+
+
+def _kept_types(wanted: pa.Schema, given: pa.Schema) -> pa.Schema:
+    return pa.schema([given.field(c.name) if c.name in given.names else c for c in wanted])
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    return found is not None and bool(found.equals(wanted))
+
+
+def scan(
+    table: DeltaTable, columns: Sequence[str] | None, condition: Expression | None
+) -> Iterator[pa.RecordBatch]:
+    """Rows as record batches, with these columns and under this condition, in no order."""
+    with translated(table.table_uri):
+        scanner = table.to_pyarrow_dataset().scanner(
+            columns=None if columns is None else list(columns), filter=condition
+        )
+        yield from scanner.to_batches()

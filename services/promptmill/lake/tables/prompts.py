@@ -1,0 +1,44 @@
+"""``prompts``: what was admitted, one row for each prompt, so that the books need no broker.
+
+Rows from before the text was kept have no ``messages``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from promptmill.lake.tables import columns
+from promptmill_schemas import Prompt
+
+SCHEMA = pa.schema(
+    [
+        columns.required("prompt_id", columns.TEXT),
+        columns.required("run", columns.TEXT),
+        columns.required("n", columns.INT),
+        pa.field("sampling", columns.TEXT),
+        pa.field("adapter", columns.TEXT),
+        pa.field("tags", columns.TAGS),
+        pa.field("replays", columns.INT),
+        columns.required("created_at", columns.TIMESTAMP),
+        pa.field("messages", columns.MESSAGES),
+        *columns.PROVENANCE,
+    ]
+)
+
+
+def row(prompt: Prompt) -> dict[str, Any]:
+    """The prompt's row, without provenance. It holds the whole prompt, so it can be sent again."""
+    columns.check_fits("replays", prompt.replays)
+    return {
+        "prompt_id": prompt.prompt_id,
+        "run": prompt.run,
+        "n": prompt.n,
+        "sampling": columns.sampling(prompt.sampling),
+        "adapter": prompt.adapter,
+        "tags": prompt.tags,
+        "replays": prompt.replays,
+        "created_at": prompt.created_at,
+        "messages": columns.messages(prompt.messages),
+    }

@@ -1,0 +1,73 @@
+"""``records``: the training data, one row for each accepted record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from promptmill.lake.tables import columns
+from promptmill_schemas import Record
+from promptmill_schemas.content import content_key
+
+CANDIDATE = pa.struct(
+    [
+        ("index", columns.INT),
+        ("text", columns.TEXT),
+        ("finish_reason", columns.TEXT),
+        ("completion_tokens", columns.INT),
+        ("scores", columns.SCORES),
+        ("reward", columns.REAL),
+    ]
+)
+
+SCHEMA = pa.schema(
+    [
+        columns.required("record_id", columns.TEXT),
+        columns.required("prompt_id", columns.TEXT),
+        columns.required("decision_id", columns.TEXT),
+        columns.required("run", columns.TEXT),
+        columns.required("kind", columns.TEXT),
+        columns.required("ordinal", columns.INT),
+        pa.field("messages", columns.MESSAGES),
+        columns.required("chosen", columns.TEXT),
+        pa.field("rejected", columns.TEXT),
+        pa.field("scores", columns.SCORES),
+        columns.required("reward", columns.REAL),
+        pa.field("rejected_scores", columns.SCORES),
+        pa.field("rejected_reward", columns.REAL),
+        pa.field("margin", columns.REAL),
+        pa.field("candidates", pa.list_(CANDIDATE)),
+        pa.field("sampling", columns.TEXT),
+        pa.field("tags", columns.TAGS),
+        pa.field("generator", columns.GENERATOR),
+        pa.field("scorer", columns.SCORER),
+        columns.required("policy_version", columns.TEXT),
+        pa.field("replays", columns.INT),
+        columns.required("created_at", columns.TIMESTAMP),
+        pa.field("content_key", columns.TEXT),
+        *columns.PROVENANCE,
+    ]
+)
+
+
+def row(record: Record) -> dict[str, Any]:
+    """The record's row, without provenance."""
+    columns.check_fits("ordinal or replays", record.ordinal, record.replays)
+    rejected = record.rejected_scores
+    return vars(record) | {
+        "messages": columns.messages(record.messages),
+        "scores": vars(record.scores),
+        "rejected_scores": None if rejected is None else vars(rejected),
+        "candidates": [columns.candidate(answer) for answer in record.candidates],
+        "sampling": columns.sampling(record.sampling),
+        "generator": columns.generator(record.generator),
+        "scorer": columns.scorer(record.scorer),
+        "content_key": _content_key(record),
+    }
+
+
+def _content_key(record: Record) -> str:
+    """By which duplicates are found without the texts."""
+    asked = record.messages[:-1] if record.kind == "sft" else record.messages
+    return content_key(record.kind, asked, record.chosen, record.rejected)

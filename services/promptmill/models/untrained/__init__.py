@@ -1,5 +1,0 @@
-"""The demo's models with random weights: long answers in random words, for tests of engines."""
-
-from promptmill.models.untrained.make import make_untrained_models
-
-__all__ = ["make_untrained_models"]

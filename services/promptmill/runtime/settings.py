@@ -1,0 +1,124 @@
+"""Where promptmill finds its parts: flags win over the environment, the environment over a file.
+
+The file is ``$PROMPTMILL_CONFIG`` or ``$PROMPTMILL_HOME/promptmill.toml``; its keys are the
+field names below. Secrets are read from the environment only and are never printed.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import unquote
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from promptmill.runtime.errors import Misconfigured
+
+_SCHEMES: Final = {"s3a": "s3", "s3n": "s3"}
+"""Names that Hadoop has for the same object store."""
+
+
+def default_home() -> Path:
+    """The per-user data folder (XDG base directory specification)."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "promptmill"
+
+
+class Settings(BaseSettings):
+    """Addresses that every command and service needs.
+
+    Attributes:
+        home: folder of data, logs and PID files.
+        kafka: bootstrap servers, ``host:port[,host:port…]``; ``None`` asks the local stack.
+        redis: URL, ``redis://[user:password@]host:port/db``; ``None`` asks the local stack.
+        store: URI of the folder that holds the Delta tables; ``None`` is ``home/store``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PROMPTMILL_", frozen=True, extra="ignore")
+
+    home: Path = Field(default_factory=default_home)
+    kafka: str | None = None
+    redis: str | None = Field(default=None, repr=False)
+    store: str | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the file."""
+        file = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        return init_settings, env_settings, file
+
+    @property
+    def store_uri(self) -> str:
+        """The store's URI, absolute when it is a local path."""
+        return store_location(self.store, self.home)
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the log files."""
+        return self.home / "logs"
+
+
+def store_location(store: str | None, home: Path) -> str:
+    """One spelling for each place: an absolute path, or a URI without a slash at its end.
+
+    Args:
+        store: path or URI as it was set; none is ``home/store``.
+    """
+    if not store:
+        return str((home / "store").resolve())
+    scheme, colon, rest = store.partition("://")
+    if not colon:
+        return str(Path(store).resolve())
+    if scheme.lower() == "file":
+        return str(Path(unquote(rest)).resolve())
+    scheme = _SCHEMES.get(scheme.lower(), scheme.lower())
+    return f"{scheme}://{'/'.join(part for part in rest.split('/') if part)}"
+
+
+def config_file() -> Path:
+    """The settings file; it need not exist."""
+    if explicit := os.environ.get("PROMPTMILL_CONFIG"):
+        return Path(explicit)
+    return Path(os.environ.get("PROMPTMILL_HOME") or default_home()) / "promptmill.toml"
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Settings with the given flags on top; a flag that is ``None`` was not given."""
+    return Settings(**{name: value for name, value in flags.items() if value is not None})
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def checked_settings(kind: type[SettingsT]) -> SettingsT:
+    """The settings of this process.
+
+    Raises:
+        Misconfigured: the environment or the settings file holds a wrong value.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        finding = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in finding["loc"])
+        raise Misconfigured(
+            f"the setting {name} is {finding['input']!r}: {finding['msg']}; correct "
+            f"PROMPTMILL_{name.upper()} or the settings file"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"the settings file is not valid TOML: {error}; correct it") from error

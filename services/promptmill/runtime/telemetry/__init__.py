@@ -1,0 +1,1 @@
+"""Logs as events, one table of metrics, health, the registry of workers."""

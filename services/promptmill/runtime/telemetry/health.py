@@ -1,0 +1,99 @@
+"""The worker's own HTTP endpoint: liveness, readiness, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from promptmill.runtime.errors import Misconfigured
+from promptmill.runtime.telemetry.metrics import StageMetrics
+
+LOOPBACK = "127.0.0.1"
+
+
+class Health:
+    """What the probes answer.
+
+    Args:
+        trouble: says in words what keeps a worker from taking work that could otherwise; empty
+            when nothing does. Asked at every probe.
+    """
+
+    def __init__(self, trouble: Callable[[], str] = lambda: "") -> None:
+        self._is_set_ready = False
+        self._detail = "starting"
+        self._trouble = trouble
+
+    @property
+    def ready(self) -> bool:
+        """The worker has joined its group (or could) and takes work."""
+        return self._is_set_ready and not self._trouble()
+
+    @property
+    def detail(self) -> str:
+        """In words, for people."""
+        return (self._is_set_ready and self._trouble()) or self._detail
+
+    def set_ready(self) -> None:
+        """Takes work."""
+        self._is_set_ready, self._detail = True, "ready"
+
+    def set_unready(self, detail: str) -> None:
+        """Takes no new work."""
+        self._is_set_ready, self._detail = False, detail
+
+
+class HealthServer:
+    """``/health/live``, ``/health/ready`` and ``/metrics`` on one port.
+
+    Args:
+        host: loopback unless told otherwise.
+        port: 0 takes a free one.
+    """
+
+    def __init__(
+        self, health: Health, metrics: StageMetrics, host: str = LOOPBACK, port: int = 0
+    ) -> None:
+        self._health = health
+        self._metrics = metrics
+        self._host = host
+        self._port = port
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_get("/health/live", self._live)
+        app.router.add_get("/health/ready", self._ready)
+        app.router.add_get("/metrics", self._exposition)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise Misconfigured(
+                f"port {self._port} on {self._host} cannot be opened ({error.strerror}): choose "
+                "another port with --port, or 0 for a free one"
+            ) from error
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _live(self, _request: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        body = {"ready": self._health.ready, "detail": self._health.detail}
+        return web.json_response(body, status=200 if self._health.ready else 503)
+
+    async def _exposition(self, _request: web.Request) -> web.Response:
+        headers = {"Content-Type": CONTENT_TYPE_LATEST}
+        return web.Response(body=self._metrics.exposition(), headers=headers)

@@ -1,0 +1,196 @@
+"""Which workers are alive and what they do, in Redis, each under a key that expires.
+
+The registry is a convenience for people (``promptmill status``) and for the publisher's check
+of the model's context. Nothing depends on it: without Redis it is silent and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Self
+
+import orjson
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from promptmill.runtime.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_S = 2.0
+EXPIRES_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One worker process.
+
+    Attributes:
+        stage: ``instruct``, ``reward``, ``filter`` or ``store``.
+        id: host, process id and stage.
+        rate: records settled a second.
+        context_tokens: longest conversation of its model, 0 where it has none.
+        tokenizer: folder of its tokenizer, as that host sees it.
+        url: of its health endpoint.
+        schema_version: the latest version of the contracts that it reads; 0 when it does not say.
+        held: why backpressure lets it take no new work, in words; empty when it does not.
+        partitions: how many it holds; -1 when it does not say.
+    """
+
+    stage: str
+    id: str
+    in_flight: int = 0
+    done: int = 0
+    rate: float = 0.0
+    ready: bool = False
+    model: str = ""
+    context_tokens: int = 0
+    tokenizer: str = ""
+    url: str = ""
+    schema_version: int = 0
+    held: str = ""
+    partitions: int = -1
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has joined its group and got no partition: it will receive nothing."""
+        return self.ready and self.partitions == 0
+
+
+def worker_id(stage: str) -> str:
+    """An id that no other live worker has."""
+    return f"{stage}-{socket.gethostname()}-{os.getpid()}"
+
+
+def registry_key(prefix: str, identity: str) -> str:
+    """The key of one worker; the prefix is the topics' own."""
+    return f"promptmill:{prefix}worker:{identity}"
+
+
+def layout_key(prefix: str) -> str:
+    """The key of the data set's layout; the prefix is the topics' own."""
+    return f"promptmill:{prefix}layout"
+
+
+async def write_layout(redis_url: str, prefix: str, partitions: int) -> None:
+    """Tell workers that cannot read the store's tables how the data set is laid out."""
+    redis: Redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    try:
+        await redis.set(layout_key(prefix), partitions)
+    except (RedisError, OSError) as error:
+        log.warning("layout_not_written", error=repr(error))
+    finally:
+        await redis.aclose()
+
+
+async def read_layout(redis_url: str, prefix: str) -> int | None:
+    """How many partitions the data set is laid out for; ``None`` when no store has said it.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    redis: Redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    try:
+        value = await redis.get(layout_key(prefix))
+    except (RedisError, OSError) as error:
+        raise Unavailable(f"the partition layout cannot be read from Redis: {error!r}") from error
+    finally:
+        await redis.aclose()
+    return int(value) if value is not None and value.isdigit() and int(value) > 0 else None
+
+
+class Registration:
+    """Keeps one worker's entry alive while the context is open."""
+
+    def __init__(
+        self, redis_url: str, prefix: str, info: WorkerInfo, refresh: Callable[[], WorkerInfo]
+    ) -> None:
+        self._redis: Redis = Redis.from_url(
+            redis_url, socket_timeout=2.0, socket_connect_timeout=2.0
+        )
+        self._key = registry_key(prefix, info.id)
+        self._refresh = refresh
+        self._task: asyncio.Task[None] | None = None
+        self._silent = False
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._try(self._forget)
+        await self._redis.aclose()
+
+    async def _keep(self) -> None:
+        while True:
+            await self._try(self._write)
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _write(self) -> None:
+        await self._redis.set(self._key, orjson.dumps(asdict(self._refresh())), ex=EXPIRES_S)
+
+    async def _forget(self) -> None:
+        await self._redis.delete(self._key)
+
+    async def _try(self, call: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await call()
+        except (RedisError, OSError) as error:
+            if not self._silent:
+                log.warning("registry_unavailable", error=repr(error))
+            self._silent = True
+        else:
+            self._silent = False
+
+
+async def read_workers(redis_url: str, prefix: str = "") -> list[WorkerInfo]:
+    """The workers that are alive now.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    redis: Redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    try:
+        keys = [key async for key in redis.scan_iter(match=registry_key(prefix, "*"), count=500)]
+        values = await redis.mget(keys) if keys else []
+    except (RedisError, OSError) as error:
+        raise Unavailable(f"the registry of workers in Redis is unavailable: {error!r}") from error
+    finally:
+        await redis.aclose()
+    return [info for value in values if value and (info := _entry(value)) is not None]
+
+
+def _entry(value: bytes | str) -> WorkerInfo | None:
+    """The worker that an entry describes, as far as this version understands it.
+
+    Workers of other versions report here too, during an upgrade for example.
+    """
+    try:
+        given = orjson.loads(value)
+        known = {each.name: given[each.name] for each in fields(WorkerInfo) if each.name in given}
+        info = WorkerInfo(**known)
+        wrong = [name for name, found in known.items() if not _is_like(found, name)]
+    except (ValueError, TypeError) as error:
+        log.info("registry_entry_unreadable", error=repr(error))
+        return None
+    if wrong:
+        log.info("registry_entry_unreadable", fields=wrong)
+        return None
+    return info
+
+
+def _is_like(found: object, name: str) -> bool:
+    """Whether the value has the type of the field; a whole number stands for a float, too."""
+    wanted = type(getattr(_EXAMPLE, name))
+    return type(found) is wanted or (wanted is float and type(found) is int)
+
+
+_EXAMPLE = WorkerInfo(stage="", id="")

@@ -1,0 +1,199 @@
+"""Settings of a worker process: flags, then the stage's environment, the shared one, the file.
+
+``PROMPTMILL_INSTRUCT_SLOTS`` sets the slots of instruct workers, ``PROMPTMILL_SLOTS`` those of
+all stages; in the file, keys of the table ``[instruct]`` win over those at the top.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from promptmill.runtime.errors import Misconfigured
+from promptmill.runtime.settings import config_file, default_home, store_location
+from promptmill.stream.settings import LoopSettings
+
+StageSettingsT = TypeVar("StageSettingsT", bound="StageSettings")
+
+
+class StageSettings(BaseSettings):
+    """What every worker process takes."""
+
+    stage: ClassVar[str] = ""
+    model_config = SettingsConfigDict(
+        env_prefix="PROMPTMILL_", frozen=True, extra="ignore", protected_namespaces=()
+    )
+
+    home: Path = Field(default_factory=default_home, description="folder for data and logs")
+    kafka: str = Field(default="", description="bootstrap servers, host:port[,host:port...]")
+    redis: str = Field(default="", repr=False, description="URL, redis://host:port/db")
+    store: str = Field(default="", description="folder (or URI) of the Delta tables")
+    topic_prefix: str = Field(default="", description="prefix of every topic and group name")
+    host: str = Field(
+        default="127.0.0.1", description="address that the health and metrics endpoint listens on"
+    )
+    port: int = Field(
+        default=0, ge=0, le=65535, description="port of that endpoint; 0 takes a free one"
+    )
+    log_level: str = Field(
+        default="INFO", description="lowest level that is logged: DEBUG, INFO, WARNING or ERROR"
+    )
+    instance_id: str = Field(
+        default="",
+        description="static group membership: a name that this worker keeps across restarts",
+    )
+    compression: str = Field(
+        default="lz4", description="compression of messages: lz4, zstd, gzip or none"
+    )
+    slots: int = Field(default=64, ge=1, description="records processed at the same time")
+    prefetch: int = Field(
+        default=1000, ge=1, description="maximum number of records that wait in each partition"
+    )
+    attempts: int = Field(
+        default=5,
+        ge=1,
+        description="attempts before a record is dead-lettered; openai: attempts of each request",
+    )
+    engine_deaths: int = Field(
+        default=3, ge=1, description="worker deaths caused by a record before it is dead-lettered"
+    )
+    deadline_s: float = Field(
+        default=900.0, gt=0, description="processing time after which a record is dead-lettered"
+    )
+    grace_s: float = Field(default=30.0, ge=0, description="total time for a graceful shutdown")
+    commit_interval_s: float = Field(
+        default=1.0, gt=0, description="seconds between offset commits"
+    )
+    revoke_budget_s: float = Field(
+        default=3.0,
+        gt=0,
+        description="time to publish finished records when partitions are revoked",
+    )
+    session_timeout_s: float = Field(
+        default=45.0,
+        ge=6,
+        description="time without a heartbeat after which the broker reassigns the partitions",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, the stage's environment, the shared one, the file."""
+        own = EnvSettingsSource(settings_cls, env_prefix=f"PROMPTMILL_{cls.stage.upper()}_")
+        file = InitSettingsSource(settings_cls, _from_file(cls.stage))
+        return init_settings, own, env_settings, file
+
+    @property
+    def slots_at_work(self) -> int:
+        """Records at work at once; a worker with a model knows how many keep it busy."""
+        return self.slots
+
+    def loop_settings(self) -> LoopSettings:
+        """The part that the stream loop needs."""
+        return LoopSettings(
+            slots=self.slots_at_work,
+            prefetch=self.prefetch,
+            attempts=self.attempts,
+            engine_deaths=self.engine_deaths,
+            deadline_s=self.deadline_s,
+            grace_s=self.grace_s,
+            commit_interval_s=self.commit_interval_s,
+            revoke_budget_s=self.revoke_budget_s,
+        )
+
+    @property
+    def store_uri(self) -> str:
+        """The store's URI, absolute when it is a local path."""
+        return store_location(self.store, self.home)
+
+    def require_kafka(self) -> str:
+        """The bootstrap servers; raises ``Misconfigured`` when none are known."""
+        if not self.kafka:
+            raise Misconfigured(
+                "no Kafka is known: start the worker with `promptmill run`, which finds the "
+                "local stack, or set PROMPTMILL_KAFKA=host:port"
+            )
+        return self.kafka
+
+    def require_redis(self) -> str:
+        """The Redis URL; raises ``Misconfigured`` when none is known."""
+        if not self.redis:
+            raise Misconfigured(
+                "no Redis is known: start the worker with `promptmill run`, which finds the "
+                "local stack, or set PROMPTMILL_REDIS=redis://host:port/0"
+            )
+        return self.redis
+
+
+def _from_file(stage: str) -> dict[str, Any]:
+    path = config_file()
+    if not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{path} is not TOML: {error}; correct it or remove it") from error
+    shared = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    own: dict[str, Any] = content.get(stage, {})
+    return shared | own
+
+
+def parse_settings(cls: type[StageSettingsT], argv: Sequence[str], examples: str) -> StageSettingsT:
+    """Settings from the command line on top of environment and file.
+
+    Args:
+        argv: arguments without the program's name.
+        examples: shown under ``--help``.
+
+    Raises:
+        Misconfigured: a value is wrong; the message names it.
+        SystemExit: ``--help``, or an unknown flag (exit code 2).
+    """
+    source: CliSettingsSource[Any] = CliSettingsSource(
+        cls,
+        cli_prog_name=f"promptmill run {cls.stage}",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        formatter_class=_help_formatter(),
+    )
+    source.root_parser.epilog = examples
+    try:
+        return cls(_cli_settings_source=source(args=list(argv)))
+    except (ValidationError, SettingsError) as error:
+        raise Misconfigured(_explain(error)) from error
+
+
+def _help_formatter() -> Any:
+    import argparse
+
+    return argparse.RawDescriptionHelpFormatter
+
+
+def _explain(error: ValidationError | SettingsError) -> str:
+    if isinstance(error, SettingsError):
+        return f"settings cannot be read: {error}"
+    return "; ".join(
+        f"{'.'.join(map(str, finding['loc']))} is {finding['input']!r}: {finding['msg']}"
+        for finding in error.errors(include_url=False)
+    )

@@ -1,0 +1,65 @@
+"""Where a process learns the layout of the data set that its topics belong to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from pathlib import Path
+
+import structlog
+
+from promptmill.kafka.cluster import describe_log
+from promptmill.lake.identity import check_layout
+from promptmill.runtime.errors import PromptmillError, Unavailable
+from promptmill.runtime.telemetry.registry import read_layout
+from promptmill.stream.layout import Layout
+
+log = structlog.get_logger(__name__)
+
+
+async def find_layout(
+    kafka: str, redis: str, store: str, prefix: str, topics: Collection[str]
+) -> Layout:
+    """The layout: from the store's tables, else from Redis, else the topics' present number.
+
+    Args:
+        redis: URL; may be empty.
+        store: folder or URI of the tables; it need not be readable from here.
+        prefix: before every topic's name.
+        topics: full names of topics that this process reads or writes.
+
+    Raises:
+        Misconfigured: a topic does not exist, or has fewer partitions than the layout.
+        Unavailable: no broker answers.
+    """
+    counts = (await describe_log(kafka, topics)).partitions
+    known = await asyncio.to_thread(layout_in_tables, store) or await _from_redis(redis, prefix)
+    if known is not None:
+        return Layout(check_layout(known, counts))
+    guessed = min(counts.values())
+    log.warning("layout_unknown", store=store, taken=guessed, topics=counts)
+    # Before the first start of a store all topics are equal, and this is what it will take.
+    return Layout(guessed, is_known=len(set(counts.values())) == 1)
+
+
+def layout_in_tables(store: str) -> int | None:
+    """The layout that the store's tables carry; ``None`` where none can be read."""
+    if not store or ("://" not in store and not Path(store).is_dir()):
+        return None
+    from promptmill.lake.reader import DeltaReader
+
+    try:
+        return DeltaReader(store).layout()
+    except PromptmillError as error:
+        log.warning("layout_not_read", store=store, error=str(error))
+        return None
+
+
+async def _from_redis(redis: str, prefix: str) -> int | None:
+    if not redis:
+        return None
+    try:
+        return await read_layout(redis, prefix)
+    except Unavailable as error:
+        log.warning("layout_not_read", error=str(error))
+        return None

@@ -1,0 +1,155 @@
+"""Prompts that the store knows as settled are passed over before they are generated.
+
+A cluster forgets the offsets of a group that has been away for ``offsets.retention``; its workers
+then begin at the start of the topic. The store's tables still say what became of those prompts, so
+the settled ones are read when a partition is assigned whose group stands behind the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from promptmill.kafka.cluster import describe_log
+from promptmill.stream.ports import Partition
+from promptmill.stream.stage_settings import StageSettings
+from promptmill.stream.start_offsets import Prepare, Start
+from promptmill_schemas import Prompt
+from promptmill_schemas.topics import DEAD_LETTERS, RECORDS, REJECTS
+
+if TYPE_CHECKING:  # it loads the store's library, in a thread and only where there is a store
+    from promptmill.lake.settled import SettledShard
+
+log = structlog.get_logger(__name__)
+
+OUTCOME_TOPICS: Final = (RECORDS, REJECTS, DEAD_LETTERS)
+READ_LIMIT_S: Final = 120.0
+"""The prompts of a partition wait for so long at most; later they are generated once more."""
+
+
+class Probe(Protocol):
+    """What is told about reads; see :mod:`promptmill.runtime.telemetry.metrics`."""
+
+    def settled_read(self, result: str) -> None:
+        """The store was asked: ``read``, ``unneeded`` or ``failed``."""
+
+    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A gauge that is read when it is asked for."""
+
+
+class Loop(Protocol):
+    """The part of a :class:`~promptmill.stream.loop.StreamLoop` that is followed."""
+
+    @property
+    def committed(self) -> Mapping[Partition, int]:
+        """Where the group stands in each partition of this member."""
+
+    def prepare_with(self, prepare: Prepare) -> None:
+        """Before it runs: what to await at each assignment."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of one partition, until the group has committed ``end``."""
+
+    settled: SettledShard
+    end: int
+
+
+class SettledPrompts:
+    """What this worker knows as settled, of the partitions that it has.
+
+    Held for a partition until the group's commit reaches the end that the log had when the tables
+    were read. Passing over is an economy: if the store cannot be read or its tables are another
+    cluster's, everything is generated.
+    """
+
+    def __init__(self, settings: StageSettings, probe: Probe) -> None:
+        self._settings = settings
+        self._probe = probe
+        self._known: dict[Partition, _Known] = {}
+        self._committed: Callable[[], Mapping[Partition, int]] = dict
+
+    def follow(self, loop: Loop) -> None:
+        """Before the loop runs: read at its assignments, forget by its commits."""
+        self._committed = lambda: loop.committed
+        loop.prepare_with(self.prepare)
+        self._probe.watch(
+            "settled_known", "settled prompts in memory, which this worker skips", self._size
+        )
+
+    def is_settled(self, prompt: Prompt) -> bool:
+        """Whether nothing that comes of this prompt can become a row any more."""
+        if not self._known:
+            return False
+        self._forget_passed()
+        return any(
+            known.settled.is_settled(prompt.prompt_id, prompt.replays)
+            for known in self._known.values()
+        )
+
+    async def prepare(self, starts: Mapping[Partition, Start]) -> None:
+        """Read what is settled in partitions whose group stands behind the tables."""
+        wanted = {p: start for p, start in starts.items() if start.committed.offset < start.end}
+        if not wanted:
+            return
+        try:
+            async with asyncio.timeout(READ_LIMIT_S):
+                found = await self._read({p.number: s.committed.offset for p, s in wanted.items()})
+        except Exception as error:  # noqa: BLE001 - no error of an economy may end a worker
+            log.warning("settled_unknown", store=self._settings.store_uri, error=repr(error))
+            self._probe.settled_read("failed")
+            return
+        self._probe.settled_read("read" if found else "unneeded")
+        for partition, start in wanted.items():
+            if settled := found.get(partition.number):
+                self._known[partition] = _Known(settled, start.end)
+        if found:
+            log.info("settled_read", partitions=len(found), prompts=sum(map(len, found.values())))
+
+    async def _read(self, committed: Mapping[int, int]) -> dict[int, SettledShard]:
+        settings = self._settings
+        topics = [settings.topic_prefix + topic.name for topic in OUTCOME_TOPICS]
+        cluster = (await describe_log(settings.require_kafka(), topics)).cluster_id
+        return await asyncio.to_thread(
+            _read_behind, settings.store_uri, cluster, settings.topic_prefix, committed
+        )
+
+    def _forget_passed(self) -> None:
+        committed = self._committed()
+        passed = [p for p, known in self._known.items() if committed.get(p, known.end) >= known.end]
+        for partition in passed:
+            del self._known[partition]
+
+    def _size(self) -> int:
+        self._forget_passed()
+        return sum(len(known.settled) for known in self._known.values())
+
+
+def _read_behind(
+    store: str, cluster: str, prefix: str, committed: Mapping[int, int]
+) -> dict[int, SettledShard]:
+    """What is settled in shards of which the tables know more outcomes than the group has consumed.
+
+    A group that keeps its offsets is ahead of the tables, but for what is in flight.
+    """
+    from promptmill.lake.identity import Identity
+    from promptmill.lake.reader import DeltaReader
+    from promptmill.lake.settled import count_outcomes, open_outcomes, read_settled
+    from promptmill.lake.tables import TABLES
+
+    tables = DeltaReader(store)
+    layout = tables.layout()
+    if layout is None:
+        return {}
+    identities = {
+        name: Identity(cluster, prefix + spec.topic.name, layout) for name, spec in TABLES.items()
+    }
+    snapshots = open_outcomes(tables, identities)
+    outcomes = count_outcomes(snapshots, committed.keys())
+    behind = [shard for shard, offset in committed.items() if outcomes[shard] > offset]
+    return read_settled(snapshots, behind) if behind else {}
