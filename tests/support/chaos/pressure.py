@@ -30,6 +30,7 @@ from promptmill.flow.board import FlowKeys
 from support.chaos.audit import Audit
 from support.chaos.plant import Plant
 from support.chaos.report import machine
+from support.chaos.saboteur import SERVER_READY_S
 from support.chaos.site import Site, committed
 from support.chaos.tables import Positions, read_positions
 from support.chaos.topic_log import COMPLETIONS, INPUTS, PROMPTS, RECORDS, REJECTS, SCORED
@@ -201,7 +202,7 @@ class PressureRun:
         await asyncio.to_thread(server.kill)
         await asyncio.sleep(self._plan.redis_down_s)
         await asyncio.to_thread(server.start)
-        await asyncio.to_thread(server.wait_ready)
+        await asyncio.to_thread(server.wait_ready, SERVER_READY_S)
         await asyncio.sleep(max(0.0, self._plan.freeze_s / 2 - self._plan.redis_down_s))
         self._frozen = False
         store.signal(signal.SIGCONT)

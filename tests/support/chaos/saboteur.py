@@ -39,6 +39,9 @@ POINTS = {
 ARMED_SHARE = 0.3
 """Of the processes that are started again: how many are told to die at a named point."""
 
+SERVER_READY_S = 600.0
+"""How long a server may take to answer again; a machine under a campaign is busy."""
+
 PASSAGES = {"work": 200, "publish": 200, "filter": 200}
 """A point of this kind strikes at a passage up to this one; others at one of the first four."""
 
@@ -170,13 +173,13 @@ class Saboteur:
         self._plant.faults.add("broker-kill", f"kafka-{node}")
         await asyncio.to_thread(kafka.kill, node)
         await asyncio.sleep(draw.uniform(0, 5))
-        await asyncio.to_thread(kafka.restart, node)
+        await asyncio.to_thread(kafka.restart, node, SERVER_READY_S)
 
     async def _restart_broker(self, draw: Random) -> None:
         kafka = self._plant.site.servers.kafka
         node = draw.choice(sorted(kafka.brokers))
         self._plant.faults.add("broker-restart", f"kafka-{node}")
-        await asyncio.to_thread(kafka.restart, node)
+        await asyncio.to_thread(kafka.restart, node, SERVER_READY_S)
 
     async def _freeze_broker(self, draw: Random) -> None:
         kafka = self._plant.site.servers.kafka
@@ -194,7 +197,7 @@ class Saboteur:
         await asyncio.to_thread(server.kill)
         await asyncio.sleep(draw.uniform(0, 5))
         await asyncio.to_thread(server.start)
-        await asyncio.to_thread(server.wait_ready)
+        await asyncio.to_thread(server.wait_ready, SERVER_READY_S)
 
     async def _freeze_redis(self, draw: Random) -> None:
         server = self._plant.site.servers.redis
