@@ -107,7 +107,7 @@ def test_end_frees_the_shared_memory_of_processes_that_are_gone() -> None:
 def test_the_guard_ends_the_group_of_a_killed_owner() -> None:
     program = """
         import subprocess, sys, time
-        from promptmill.core.engines import process_group
+        from promptmill.inference.vllm import process_group
         guard = process_group.start_guard(sys.argv[1])
         with process_group.marked(sys.argv[1]):
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

@@ -5,15 +5,25 @@ What the user has set stays, except for what decides how promptmill itself drive
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import platform
 import warnings
 from importlib import metadata
+from pathlib import Path
 
-from promptmill.inference.vllm.libnuma import provide_libnuma
+import structlog
+
 from promptmill.inference.vllm.options import VllmOptions
 from promptmill.runtime.errors import Misconfigured
 from promptmill.runtime.settings import load_settings
+
+log = structlog.get_logger(__name__)
+
+LIBNUMA = "libnuma.so.1"
+LIBNUMA_STUBS = Path(__file__).parent / "libnuma"
+"""The stub's source, and for each machine a folder with what scripts/build-libnuma made of it."""
 
 _QUIET_LOGGERS = ("vllm", "torch.utils.flop_counter", "torch._library.triton")
 
@@ -23,9 +33,35 @@ def prepare_environment(options: VllmOptions, *, in_process: bool) -> None:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if in_process else "1"
     for name, value in _defaults(options).items():
         os.environ.setdefault(name, value)
-    provide_libnuma(load_settings().home / "cache" / "lib")
+    provide_libnuma()
     for library in (r"vllm(\.|$)", r"torch(\.|$)", r"transformers(\.|$)"):
         warnings.filterwarnings("ignore", module=library)
+
+
+def provide_libnuma() -> None:
+    """Make libnuma loadable, in this process and in those it starts, on a machine without it.
+
+    vLLM's CPU kernels are linked to it, but no wheel carries it and minimal images lack it. Our
+    stub answers that the machine has no NUMA policy, and the kernels then call nothing else.
+    """
+    folder = LIBNUMA_STUBS / platform.machine()
+    if _loads(LIBNUMA) or not folder.is_dir():
+        return
+    stub = folder / LIBNUMA
+    ctypes.CDLL(str(stub), mode=ctypes.RTLD_GLOBAL)
+    paths = [str(folder), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+    os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(paths)
+    log.info(
+        "libnuma_stub_used", path=str(stub), reason=f"{LIBNUMA} is not installed on this machine"
+    )
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def quiet_loggers() -> None:
