@@ -7,7 +7,6 @@ consumer that it polls decides here, before FastStream sees anything: see decisi
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from aiokafka.errors import (
 )
 
 from promptmill.runtime.errors import Fatal, Misconfigured, reason_of
+from promptmill.runtime.timing import backoff_s
 
 log = structlog.get_logger(__name__)
 
@@ -113,9 +113,8 @@ class PollGuard:
         if end is not None:
             self._on_lost(end)
             await _until_cancelled()
-        pause = min(PAUSE_MAX_S, PAUSE_INITIAL_S * 2 ** min(streak.failures - 1, 10))
         log.warning("poll_failed", error=repr(error), failures=streak.failures)
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        await asyncio.sleep(backoff_s(streak.failures, PAUSE_INITIAL_S, PAUSE_MAX_S))
 
     def _count(self, reason: str) -> _Streak:
         now = self._clock()

@@ -18,6 +18,7 @@ import structlog
 
 from promptmill.inference.http.errors import Refused
 from promptmill.runtime.errors import Fatal, Misconfigured, PromptmillError
+from promptmill.runtime.timing import backoff_s
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +101,7 @@ class Breaker:
 
     async def _probe(self) -> None:
         """Send canaries until one succeeds."""
-        pause_s, refusals, failures = self._first_pause_s, 0, 0
+        refusals, failures = 0, 0
         while True:
             error = await self._ask()
             if error is None:
@@ -115,8 +116,7 @@ class Breaker:
                 self._fatal = error if isinstance(error, Fatal) else Misconfigured(str(error))
                 self._closed.set()
                 return
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            await asyncio.sleep(backoff_s(failures, self._first_pause_s, LONGEST_PAUSE_S))
         self._close("canary")
 
     async def _ask(self) -> PromptmillError | None:

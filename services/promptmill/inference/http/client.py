@@ -19,6 +19,7 @@ from promptmill.inference.http.request_course import Course
 from promptmill.inference.http.transport import Transport
 from promptmill.inference.ports import Load
 from promptmill.runtime.errors import Fatal, Misconfigured, Poison, PromptmillError, Transient
+from promptmill.runtime.timing import backoff_s
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ class Client:
         await self._stack.enter_async_context(self.transport)
         self._stack.push_async_callback(self.breaker.close)
         self._stack.callback(self.limiter.close)
-        deadline, pause_s, refusals = self._deadline(), self.options.first_pause_s, 0
+        deadline, failures, refusals = self._deadline(), 0, 0
         while True:
             try:
                 await prepare()
@@ -75,8 +76,9 @@ class Client:
                     raise _misconfigured(error) from None
                 await asyncio.sleep(self.options.first_pause_s)
             except Transient as error:
+                failures += 1
+                pause_s = backoff_s(failures, self.options.first_pause_s, LONGEST_PAUSE_S)
                 await self._await_server(error, deadline, pause_s)
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 return
 

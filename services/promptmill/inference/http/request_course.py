@@ -14,6 +14,7 @@ from promptmill.inference.http.errors import Refused, ServerBusy, ServerFault, U
 from promptmill.inference.http.limiter import Limiter
 from promptmill.inference.http.options import HttpOptions
 from promptmill.runtime.errors import Exhausted, Poison, Transient, Unavailable
+from promptmill.runtime.timing import backoff_s
 
 log = structlog.get_logger(__name__)
 
@@ -117,13 +118,12 @@ class Course:
 
     def _pause_s(self, error: Transient) -> float:
         """What the server asks for and a little more, or a back-off, spread by chance."""
-        chance = random.random()  # noqa: S311 - spreads requests, hides nothing
         number = self.faults if isinstance(error, ServerFault) else self._delays
-        longest = min(self._options.first_pause_s * 2.0 ** min(number - 1, 30), LONGEST_PAUSE_S)
-        back_off = longest * (1 + chance) / 2
+        pause_s = backoff_s(number, self._options.first_pause_s, LONGEST_PAUSE_S)
         if error.retry_after_s is None:
-            return back_off
-        return max(error.retry_after_s * (1 + chance / 10), min(back_off, 1.0))
+            return pause_s
+        chance = random.random()  # noqa: S311 - spreads requests, hides nothing
+        return max(error.retry_after_s * (1 + chance / 10), min(pause_s, 1.0))
 
     async def _end_of_outage(self) -> None:
         """Wait until the breaker is closed; failures of an outage are forgiven."""
