@@ -23,7 +23,7 @@ from promptmill.cli.store_counts import open_books
 from promptmill.cli.supervisor import Supervisor
 from promptmill.cli.waiting import wait_until_settled
 from promptmill.devstack import stack
-from promptmill.devstack.progress import Progress
+from promptmill.devstack.jars import Progress
 from promptmill.kafka.log_reader import LogReader
 from promptmill.kafka.topics import ensure_topics, topic_specs
 from promptmill.lake.ports import TableName

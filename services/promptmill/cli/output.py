@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from promptmill.devstack.progress import OnProgress, Progress
+    from promptmill.devstack.jars import OnProgress, Progress
 
 
 @contextmanager

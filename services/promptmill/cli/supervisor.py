@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import signal
 import sys
 import time
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from promptmill.runtime.errors import Fatal, Misconfigured
 
@@ -191,16 +192,19 @@ def only_one(lock: Path) -> Iterator[None]:
     Raises:
         Misconfigured: another one holds the lock. It ends with its process, however that ends.
     """
-    with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Misconfigured(
-                f"another `promptmill run --all` is already supervising the workers ({lock} is "
-                "locked): stop it first, or add single workers with `promptmill run instruct` "
-                "and so on"
-            ) from error
+    held = FileLock(lock)
+    try:
+        held.acquire(blocking=False)
+    except Timeout as error:
+        raise Misconfigured(
+            f"another `promptmill run --all` is already supervising the workers ({lock} is "
+            "locked): stop it first, or add single workers with `promptmill run instruct` "
+            "and so on"
+        ) from error
+    try:
         yield
+    finally:
+        held.release()
 
 
 def last_line(log: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from promptmill.devstack import java
 from promptmill.devstack.jars import cache_dir, kafka_version, locked_jars, missing_jars
-from promptmill.devstack.redis_binary import find_binary
+from promptmill.devstack.redis import find_binary
 from promptmill.runtime.errors import PromptmillError
 
 _FREE_BYTES = 2 * 10**9  # logs of a day's use, with room for compaction

@@ -10,17 +10,19 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from promptmill.devstack.ports import PORT_IN_USE, PortTaken
 from promptmill.runtime.errors import Fatal
 
 _SIGNALS_TO_RESTORE = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores them; servers should not
 _KILLED_WITHIN_S = 10
+_READY_POLL_S = 0.05
 _UNCLEAR_POLLS, _UNCLEAR_POLL_S = 500, 0.01
 _IN_FOLDER = 'cd "$1" && shift && exec "$@"'  # posix_spawn has no working directory
 
@@ -36,6 +38,8 @@ class Daemon:
         pid_file: exists from the start to the stop.
         output: standard output and error of the running or last process; those of the one
             before are kept beside it, with the suffix ``.1``.
+        log: where a person should look for the reason of a failure.
+        remedy: what a person can do about a server that ends while it starts; may be empty.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Daemon:
     folder: Path
     pid_file: Path
     output: Path
+    log: Path
+    remedy: str = ""
 
     def process(self) -> psutil.Process | None:
         """The process that the PID file names, if it exists and is ours."""
@@ -88,6 +94,33 @@ class Daemon:
         except OSError as error:
             raise Fatal(f"cannot start {self.name} ({command[0]}): {error}") from error
         self.pid_file.write_text(f"{pid}\n", "ascii")
+
+    def wait_ready(self, answers: Callable[[], bool], address: str, deadline: float) -> None:
+        """Waits until the server answers.
+
+        Args:
+            answers: asks the server once.
+            address: where it should answer, for people.
+            deadline: by the monotonic clock.
+
+        Raises:
+            PortTaken: the process ended because its port is in use.
+            Fatal: the process ended, or did not answer in time; the message ends with its output.
+        """
+        while not answers():
+            if not self.is_running():
+                raise self._ended()
+            if time.monotonic() > deadline:
+                raise Fatal(f"{self.name} did not answer on {address} in time; see {self.log}")
+            time.sleep(_READY_POLL_S)
+
+    def _ended(self) -> Fatal:
+        said = self.last_output()
+        if PORT_IN_USE in said:
+            return PortTaken(self.name)
+        return Fatal(
+            f"{self.name} exited while it was starting; see {self.log}{self.remedy}\n{said}"
+        )
 
     def kill(self) -> None:
         """Ends the process and its children at once (SIGKILL) and waits until it is gone.

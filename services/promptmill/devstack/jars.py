@@ -1,4 +1,8 @@
-"""Apache Kafka's jars: locked by SHA-256, downloaded once, verified at every start."""
+"""Apache Kafka's jars: locked by SHA-256, downloaded once, verified at every start.
+
+They come from Maven Central; ``PROMPTMILL_MAVEN_REPOSITORY`` names a mirror instead. What the
+user's own Maven repository has already is copied from there.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,56 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterable, Sequence
+import ssl
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
-from promptmill.devstack import maven
-from promptmill.devstack.progress import OnProgress, Progress, ignore
+from platformdirs import user_cache_path
+
 from promptmill.runtime.errors import Misconfigured
 
-THREADS = 8
+if TYPE_CHECKING:
+    import pooch
+
+REPOSITORY_VARIABLE = "PROMPTMILL_MAVEN_REPOSITORY"
+
+_MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
+_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_THREADS = 8
+_RETRIES = 2  # after pauses of one second and of two
+_TIMEOUT_S = 15
+_CHUNK_BYTES = 64 * 1024
 
 _LINE = re.compile(r"([\w.-]+):([\w.-]+):([\w.-]+) (\d+) ([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a slow step of a start has come.
+
+    Attributes:
+        step: what is being done, in words for a person.
+        done: how much of it is done, in ``unit``.
+        total: how much there is to do, in ``unit``.
+    """
+
+    step: str
+    done: int
+    total: int
+    unit: Literal["bytes", "servers"]
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def ignore(_: Progress) -> None:
+    """Does nothing with the progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +82,13 @@ class Jar:
         """The file's name, the same in a Maven repository and in our cache."""
         return f"{self.artifact}-{self.version}.jar"
 
+    @property
+    def repository_path(self) -> str:
+        """Where a Maven repository keeps the file, below the repository's root."""
+        return "/".join((*self.group.split("."), self.artifact, self.version, self.filename))
+
     def is_at(self, path: Path) -> bool:
-        """Whether exactly the locked bytes are in the file."""
+        """Whether the file has exactly the locked bytes."""
         try:
             if path.stat().st_size != self.size:
                 return False
@@ -86,9 +130,8 @@ def kafka_version(jars: Iterable[Jar]) -> str:
 
 
 def cache_dir() -> Path:
-    """Where the jars are kept between starts (XDG base directory specification)."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "promptmill" / f"kafka-{kafka_version(locked_jars())}"
+    """Where the jars are kept between starts: a folder of the user's cache."""
+    return user_cache_path("promptmill") / f"kafka-{kafka_version(locked_jars())}"
 
 
 def missing_jars(directory: Path, jars: Sequence[Jar]) -> tuple[Jar, ...]:
@@ -96,7 +139,7 @@ def missing_jars(directory: Path, jars: Sequence[Jar]) -> tuple[Jar, ...]:
 
     All bytes are hashed: 45 MB take about 0.1 s, so a stamp file would save nothing.
     """
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         intact = pool.map(lambda jar: jar.is_at(directory / jar.filename), jars)
         return tuple(jar for jar, ok in zip(jars, intact, strict=True) if not ok)
 
@@ -109,7 +152,7 @@ def resolve_jars(
     """The class path: every locked jar, downloaded when it is missing, and verified.
 
     Raises:
-        Misconfigured: the folder cannot be written, no repository can be reached, or what it
+        Misconfigured: the folder cannot be written, the repository cannot be reached, or what it
             sent is not what the lock wants; the message has the remedy.
     """
     directory = directory or cache_dir()
@@ -121,7 +164,8 @@ def resolve_jars(
         )
     try:
         if absent := missing_jars(directory, jars):
-            _install(absent, directory, on_progress)
+            directory.mkdir(parents=True, exist_ok=True)
+            _download_all(absent, directory, on_progress)
     except OSError as error:
         raise Misconfigured(
             f"cannot keep Kafka's jars in {directory}: {error}; free disk space, or set "
@@ -130,25 +174,35 @@ def resolve_jars(
     return tuple(directory / jar.filename for jar in jars)
 
 
-def _install(jars: Sequence[Jar], directory: Path, on_progress: OnProgress) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=directory, prefix=".download-") as staging,
-        maven.system_certificates(),
-    ):
-        _download_all(jars, directory, Path(staging), on_progress)
+def repository() -> str:
+    """The URL of the Maven repository that is asked."""
+    return (os.environ.get(REPOSITORY_VARIABLE) or _MAVEN_CENTRAL).rstrip("/")
 
 
-def _download_all(
-    jars: Sequence[Jar], directory: Path, staging: Path, on_progress: OnProgress
-) -> None:
+def certificates() -> str | bool:
+    """What the connection to the repository trusts, as requests' ``verify`` takes it.
+
+    That is what the machine trusts, as with pip: a company's proxy may replace certificates by
+    its own, and requests brings a list that does not know them. What the user has set in the
+    environment for requests stays.
+    """
+    if any(name in os.environ for name in _CERTIFICATE_VARIABLES):
+        return True
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or (paths.capath if _has_files(paths.capath) else None) or True
+
+
+def _has_files(folder: str | None) -> bool:
+    return folder is not None and any(Path(folder).iterdir())
+
+
+def _download_all(jars: Sequence[Jar], directory: Path, on_progress: OnProgress) -> None:
     total, done = sum(jar.size for jar in jars), 0
+    store = _store(jars, directory)
     on_progress(Progress("downloading Apache Kafka", done, total, "bytes"))
-    pool = ThreadPoolExecutor(THREADS)
+    pool = ThreadPoolExecutor(_THREADS)
     try:
-        running: dict[Future[None], Jar] = {
-            pool.submit(_install_one, jar, directory, staging): jar for jar in jars
-        }
+        running: dict[Future[None], Jar] = {pool.submit(_download, j, store): j for j in jars}
         for future in as_completed(running):
             future.result()
             done += running[future].size
@@ -157,25 +211,65 @@ def _download_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _install_one(jar: Jar, directory: Path, staging: Path) -> None:
-    """Puts one verified jar in place; the rename is atomic, so two installers do no harm."""
-    local = maven.user_repository() / maven.path(jar.group, jar.artifact, jar.version)
-    if jar.is_at(local):
-        source = staging / jar.filename
-        shutil.copyfile(local, source)
-    else:
-        source = maven.download(jar.group, jar.artifact, jar.version, staging)
-    if not jar.is_at(source):
-        _refuse(jar, source)
-    source.replace(directory / jar.filename)
+def _store(jars: Iterable[Jar], directory: Path) -> pooch.Pooch:
+    """Fetches into the folder; a verified file is put in place by a rename."""
+    try:
+        import pooch
+    except ImportError as error:
+        raise Misconfigured(
+            "the local stack needs the package pooch to download Apache Kafka; "
+            "install it with: pip install 'promptmill[local]'"
+        ) from error
+    pooch.get_logger().setLevel("ERROR")  # it logs URLs, with any password
+    return pooch.Pooch(
+        path=directory,
+        base_url="",
+        registry={jar.filename: f"sha256:{jar.sha256}" for jar in jars},
+        urls={jar.filename: f"{repository()}/{jar.repository_path}" for jar in jars},
+        retry_if_failed=_RETRIES,
+    )
 
 
-def _refuse(jar: Jar, source: Path) -> None:
-    with source.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    raise Misconfigured(
-        f"{jar.filename} from {maven.describe_repositories()} has {source.stat().st_size} bytes "
-        f"and SHA-256 {found}, but the lock expects {jar.size} bytes and {jar.sha256}; a proxy or "
-        f"mirror altered the file: try again, or set {maven.REPOSITORY_VARIABLE} to one that does "
-        "not"
+def _download(jar: Jar, store: pooch.Pooch) -> None:
+    import requests
+    from pooch import HTTPDownloader
+
+    download = HTTPDownloader(timeout=_TIMEOUT_S, chunk_size=_CHUNK_BYTES, verify=certificates())
+    own = _user_repository() / jar.repository_path
+
+    def copy_or_download(url: str, output_file: str, pooch: Any) -> None:
+        if jar.is_at(own):
+            shutil.copyfile(own, output_file)
+        else:
+            download(url, output_file, pooch)
+
+    try:
+        store.fetch(jar.filename, downloader=copy_or_download)
+    except requests.RequestException as error:
+        raise Misconfigured(_not_downloaded(jar, error)) from None
+    except ValueError as error:
+        raise Misconfigured(
+            f"{jar.filename} from {_host()} has other bytes than the lock expects ({jar.size} "
+            f"bytes with SHA-256 {jar.sha256}); a proxy or mirror altered the file: try again, or "
+            f"set {REPOSITORY_VARIABLE} to one that does not"
+        ) from error
+
+
+def _user_repository() -> Path:
+    """The user's own Maven repository, which may hold the jars already."""
+    return Path(os.environ.get("M2_REPO") or Path.home() / ".m2" / "repository")
+
+
+def _host() -> str:
+    """The repository for messages, without its user name and password."""
+    return urlsplit(repository()).hostname or "no host"
+
+
+def _not_downloaded(jar: Jar, error: Exception) -> str:
+    # The error's text is left out: requests puts URLs into it, with any password.
+    return (
+        f"cannot download {jar.filename} from {_host()} ({type(error).__name__}); the first start "
+        "needs a network connection. Behind a proxy, set HTTPS_PROXY and REQUESTS_CA_BUNDLE; for "
+        f"a mirror, set {REPOSITORY_VARIABLE} to its URL; without a network, copy the jar folder "
+        "of another machine (see 'promptmill doctor')"
     )

@@ -12,26 +12,23 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from promptmill.devstack import java, recording
-from promptmill.devstack.daemon import Daemon, stop_all
-from promptmill.devstack.failures import PORT_IN_USE, PortTaken
-from promptmill.devstack.jars import cache_dir
-from promptmill.devstack.probe import known_nodes
-from promptmill.devstack.properties import (
+from promptmill.devstack import java
+from promptmill.devstack.broker import (
     Broker,
     broker_properties,
+    known_nodes,
     log_properties,
     write_properties,
 )
-from promptmill.runtime.errors import Fatal
+from promptmill.devstack.daemon import Daemon, stop_all
 
 READY_WITHIN_S = 60.0
-STOP_WITHIN_S = 30.0  # a broker that records its classes needs some of it
+STOP_WITHIN_S = 30.0
 
 _HEAP_MB = 512
-_POLL_S = 0.05
 
 
 class KafkaCluster:
@@ -71,9 +68,8 @@ class KafkaCluster:
         for node in nodes or self.brokers:
             daemon = self.daemon(node)
             if not daemon.is_running():
-                files = (recording.arguments_file(daemon.folder), self._arguments(node))
-                options = (f"@{file}" for file in files)
-                command = (str(java.executable()), *options, "kafka.Kafka", str(daemon.marker))
+                options = f"@{self._arguments(node)}"
+                command = (str(java.executable()), options, "kafka.Kafka", str(daemon.marker))
                 daemon.start(command, java.environment())
 
     def stop(self, *nodes: int, grace_s: float = STOP_WITHIN_S) -> None:
@@ -108,14 +104,10 @@ class KafkaCluster:
         expected = frozenset(nodes or self.brokers)
         deadline = time.monotonic() + timeout_s
         for node in expected:
-            while not self._is_ready(node, expected):
-                self._check_alive(node)
-                if time.monotonic() > deadline:
-                    raise Fatal(
-                        f"kafka-{node} did not answer on {self.brokers[node].address} within "
-                        f"{timeout_s:g} s; see {self._log(node)}"
-                    )
-                time.sleep(_POLL_S)
+            # Only a broker's own answer counts: the others list it by its last life for a while.
+            broker = self.brokers[node]
+            ready = partial(_answers, broker.port, expected)
+            self.daemon(node).wait_ready(ready, broker.address, deadline)
 
     def daemon(self, node: int) -> Daemon:
         """The process of one broker."""
@@ -133,7 +125,6 @@ class KafkaCluster:
         java.write_arguments(
             self._arguments(broker.node), [*options, *java.classpath_option(classpath)]
         )
-        recording.write_arguments(folder, broker.node, classpath, cache_dir())
 
     def _format(self, node: int, cluster_id: str) -> None:
         """Writes the node's identity; a half-formatted folder holds no data yet and is redone."""
@@ -143,19 +134,6 @@ class KafkaCluster:
             *("--cluster-id", cluster_id, "--config", self.daemon(node).marker),
             timeout_s=READY_WITHIN_S,
         )
-
-    def _is_ready(self, node: int, expected: frozenset[int]) -> bool:
-        # Only a broker's own answer counts: the others list it by its last life for a while.
-        return expected <= known_nodes(self.brokers[node].port)
-
-    def _check_alive(self, node: int) -> None:
-        daemon = self.daemon(node)
-        if daemon.is_running():
-            return
-        said = daemon.last_output()
-        if PORT_IN_USE in said:
-            raise PortTaken(daemon.name)
-        raise Fatal(f"{daemon.name} exited while it was starting; see {self._log(node)}\n{said}")
 
     def _cluster_id(self) -> str | None:
         for node in self.brokers:
@@ -175,12 +153,21 @@ class KafkaCluster:
         return self._folder(node) / "data"
 
     def _log(self, node: int) -> Path:
-        return self.home / "logs" / f"kafka-{node}.log"
+        return broker_log(self.home, node)
+
+
+def _answers(port: int, expected: frozenset[int]) -> bool:
+    return expected <= known_nodes(port)
 
 
 def broker_folder(home: Path, node: int) -> Path:
     """Where one broker's configuration and data are."""
     return home / "kafka" / f"broker-{node}"
+
+
+def broker_log(home: Path, node: int) -> Path:
+    """Where one broker logs what happens."""
+    return home / "logs" / f"kafka-{node}.log"
 
 
 def broker_daemon(home: Path, node: int) -> Daemon:
@@ -192,15 +179,13 @@ def broker_daemon(home: Path, node: int) -> Daemon:
         folder=folder,
         pid_file=home / "run" / f"kafka-{node}.pid",
         output=home / "logs" / f"kafka-{node}.out",
+        log=broker_log(home, node),
     )
 
 
 def stop_brokers(home: Path, nodes: Collection[int], grace_s: float = STOP_WITHIN_S) -> None:
-    """Stops the given brokers, whatever cluster they belong to, and keeps what they recorded."""
-    daemons = [broker_daemon(home, node) for node in nodes]
-    stop_all(daemons, grace_s)
-    for daemon in daemons:
-        recording.collect(daemon.folder, daemon.output, cache_dir())
+    """Stops the given brokers, whatever cluster they belong to."""
+    stop_all([broker_daemon(home, node) for node in nodes], grace_s)
 
 
 def nodes_on_disk(home: Path) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """Free ports of loopback that stay free while their server is down.
 
+Nothing reserves a port: a server may lose its port to another process before it listens on it.
+
 The range lies below the one from which the kernel takes the local ports of outgoing
 connections. A port from that range could be taken by any connection while a broker restarts,
 and a client that keeps trying a dead port of that range can end up connected to itself.
@@ -15,10 +17,21 @@ from pathlib import Path
 from promptmill.runtime.errors import Fatal
 
 LOOPBACK = "127.0.0.1"
+PORT_IN_USE = "Address already in use"
+"""What Java and Redis print when they cannot listen."""
 
 _FIRST, _LAST = 20_000, 32_767  # the kernel starts at 32,768 on Linux, at 49,152 on macOS
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _ATTEMPTS = 200
+
+
+class PortTaken(Fatal):
+    """Another process took a server's port before the server listened; another port may do."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__(
+            f"another process took the port of {server} while it was starting; start it again"
+        )
 
 
 def is_free(port: int) -> bool:
@@ -36,7 +49,7 @@ def is_free(port: int) -> bool:
 def free_port(taken: Collection[int] = ()) -> int:
     """A port that is free now and not among ``taken``.
 
-    Nothing reserves it: the caller must be ready to lose it to another process and try again.
+    The caller must be ready to lose it to another process and to try again.
     """
     last = min(_LAST, _first_ephemeral() - 1)
     if last < _FIRST + 1000:  # an unusual kernel setting leaves no room below

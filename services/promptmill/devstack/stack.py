@@ -8,18 +8,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptmill.devstack import recording
-from promptmill.devstack.allocation import first_state, with_free_ports
 from promptmill.devstack.daemon import stop_all
-from promptmill.devstack.failures import PortTaken
-from promptmill.devstack.jars import resolve_jars
+from promptmill.devstack.jars import OnProgress, ignore, resolve_jars
 from promptmill.devstack.kafka import STOP_WITHIN_S, broker_daemon, nodes_on_disk, stop_brokers
-from promptmill.devstack.progress import OnProgress, ignore
+from promptmill.devstack.ports import PortTaken
 from promptmill.devstack.redis import STOP_WITHIN_S as REDIS_STOP_WITHIN_S
-from promptmill.devstack.redis import redis_daemon
-from promptmill.devstack.redis_binary import find_binary
+from promptmill.devstack.redis import find_binary, redis_daemon
 from promptmill.devstack.servers import Servers, StackInfo
-from promptmill.devstack.state import StackState, exclusive, read_state, state_file, write_state
+from promptmill.devstack.state import (
+    StackState,
+    exclusive,
+    first_state,
+    read_state,
+    state_file,
+    with_free_ports,
+    write_state,
+)
 from promptmill.runtime.errors import Fatal, Misconfigured
 
 __all__ = ["SIZES", "Servers", "StackInfo", "Stopped", "attach", "down", "find", "up"]
@@ -212,14 +216,13 @@ def _stop_everything(home: Path, *, in_haste: bool = False) -> tuple[str, ...]:
     """Stops every server of the home, with or without a state or PID file; gives their names.
 
     In haste they are killed: their data will be deleted, and three brokers that stop together
-    wait 5 s for a quorum. Not so if a broker still has its recording to write.
+    wait 5 s for a quorum.
     """
     nodes = nodes_on_disk(home)
     redis, brokers = redis_daemon(home), [broker_daemon(home, node) for node in nodes]
     for daemon in (redis, *brokers):
         daemon.adopt()
     running = tuple(daemon.name for daemon in (redis, *brokers) if daemon.is_running())
-    in_haste = in_haste and not any(recording.is_pending(broker.folder) for broker in brokers)
     stop_brokers(home, nodes, 0 if in_haste else STOP_WITHIN_S)
     stop_all([redis], 0 if in_haste else REDIS_STOP_WITHIN_S)
     return running

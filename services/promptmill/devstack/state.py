@@ -1,21 +1,24 @@
-"""What is remembered about a home's stack while it is up: its ports; and who may change it."""
+"""What is remembered about a home's stack while it is up: its ports; and who may change it.
+
+A stack keeps its ports over restarts, so that clients find restarted servers again.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from promptmill.devstack.properties import Broker
+from promptmill.devstack.broker import Broker
+from promptmill.devstack.ports import free_port, is_free
 from promptmill.runtime.errors import Fatal, Misconfigured
 
-_POLL_S = 0.1
 _LOCKED_WITHIN_S = 180.0  # longer than the longest start
 
 
@@ -79,27 +82,53 @@ def exclusive(home: Path, timeout_s: float = _LOCKED_WITHIN_S) -> Iterator[Path]
     """
     home.mkdir(parents=True, exist_ok=True)
     file = home / "stack.lock"
-    deadline = time.monotonic() + timeout_s
-    while (descriptor := _try_lock(file)) is None:
-        if time.monotonic() > deadline:
-            raise Fatal(
-                f"another process has been starting or stopping the stack in {home} for "
-                f"{timeout_s:g} s; wait for that process or stop it (lsof {file})"
-            )
-        time.sleep(_POLL_S)
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=timeout_s)
+    except Timeout as error:
+        raise Fatal(
+            f"another process has been starting or stopping the stack in {home} for "
+            f"{timeout_s:g} s; wait for that process or stop it (lsof {file})"
+        ) from error
     try:
         yield file
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
-def _try_lock(file: Path) -> int | None:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), file.stat()):
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(descriptor)
-    return None
+def first_state(size: int) -> StackState:
+    """A stack of the given number of brokers that has no ports yet (they are 0)."""
+    brokers = tuple(Broker(node, port=0, controller_port=0) for node in range(1, size + 1))
+    return StackState(brokers=brokers, redis_port=0)
+
+
+def with_free_ports(
+    state: StackState, running_nodes: Collection[int], redis_runs: bool
+) -> StackState:
+    """The same stack; a port on which a stopped server could not listen is replaced."""
+    used = {state.redis_port, *(port for b in state.brokers for port in _ports(b).values())}
+    brokers = tuple(
+        broker if broker.node in running_nodes else _with_free_ports(broker, used)
+        for broker in state.brokers
+    )
+    keep = redis_runs or _can_listen(state.redis_port)
+    return StackState(brokers=brokers, redis_port=state.redis_port if keep else _new_port(used))
+
+
+def _with_free_ports(broker: Broker, used: set[int]) -> Broker:
+    lost = [name for name, port in _ports(broker).items() if not _can_listen(port)]
+    return replace(broker, **{name: _new_port(used) for name in lost})
+
+
+def _ports(broker: Broker) -> dict[str, int]:
+    return {"port": broker.port, "controller_port": broker.controller_port}
+
+
+def _new_port(used: set[int]) -> int:
+    port = free_port(used)
+    used.add(port)
+    return port
+
+
+def _can_listen(port: int) -> bool:
+    return port > 0 and is_free(port)

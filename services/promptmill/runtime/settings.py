@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
+from platformdirs import user_data_path
 from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -27,9 +28,8 @@ _SCHEMES: Final = {"s3a": "s3", "s3n": "s3"}
 
 
 def default_home() -> Path:
-    """The per-user data folder (XDG base directory specification)."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "promptmill"
+    """The folder for promptmill's data in the user's home."""
+    return user_data_path("promptmill")
 
 
 class Settings(BaseSettings):

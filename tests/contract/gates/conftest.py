@@ -14,8 +14,7 @@ import pytest
 from promptmill.dedup.ports import Gate
 from promptmill.dedup.redis import RedisGate
 from promptmill.devstack.ports import free_port
-from promptmill.devstack.redis import RedisServer
-from promptmill.devstack.redis_binary import BINARY_VARIABLE, RedisBinary, inspect_binary
+from promptmill.devstack.redis import BINARY_VARIABLE, RedisBinary, RedisServer, inspect_binary
 from promptmill.testing.dedup import MemoryClaims, MemoryGate
 from support.claims import Published, World
 from support.stack import flush, unique_name

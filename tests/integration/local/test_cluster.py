@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from promptmill.devstack.broker import known_nodes
 from promptmill.devstack.kafka import KafkaCluster
-from promptmill.devstack.probe import known_nodes
 from promptmill.devstack.stack import Servers, find
 from promptmill.kafka.client import open_admin
 from promptmill.kafka.topics import TopicSpec, ensure_topics

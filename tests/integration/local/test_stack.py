@@ -16,8 +16,8 @@ import pytest
 import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from promptmill.devstack.broker import Broker
 from promptmill.devstack.ports import free_port, is_free
-from promptmill.devstack.properties import Broker
 from promptmill.devstack.servers import Servers
 from promptmill.devstack.stack import StackInfo, attach, down, find, up
 from promptmill.devstack.state import StackState, state_file, write_state
@@ -170,7 +170,7 @@ def test_a_port_lost_between_choice_and_use_costs_another_attempt(
         write_state(home, StackState(brokers=(broker,), redis_port=redis_port))
         lies = [True]
         monkeypatch.setattr(
-            "promptmill.devstack.allocation.is_free",
+            "promptmill.devstack.state.is_free",
             lambda port: lies.pop() if port == lost and lies else is_free(port),
         )
         info = up(home)
@@ -231,7 +231,7 @@ def test_a_server_that_cannot_start_is_explained_and_the_other_stopped(home: Pat
     data = home / "redis" / "data" / "appendonlydir"
     (base,) = data.glob("*.base.rdb")
     base.write_bytes(b"REDIS9999 from the future")
-    with pytest.raises(Fatal, match=r"Redis exited while it was starting.*PROMPTMILL_REDIS_SERVER"):
+    with pytest.raises(Fatal, match=r"redis exited while it was starting.*PROMPTMILL_REDIS_SERVER"):
         up(home)
     assert [_processes_with(str(marker)) for marker in _markers(home)] == [0, 0]
 
@@ -250,7 +250,7 @@ def test_a_frozen_server_is_reported_and_can_be_stopped(home: Path) -> None:
     up(home)
     frozen = servers(home).redis
     frozen.pause()
-    with pytest.raises(Fatal, match="Redis did not answer on port"):
+    with pytest.raises(Fatal, match="redis did not answer on port"):
         frozen.wait_ready(timeout_s=0.2)
     frozen.resume()
     frozen.wait_ready(timeout_s=60)

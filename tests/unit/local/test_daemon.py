@@ -24,6 +24,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         marker=tmp_path / "sleeper.conf",
         folder=tmp_path,
         pid_file=tmp_path / "run" / "sleeper.pid",
+        log=tmp_path / "log",
         output=tmp_path / "logs" / "sleeper.out",
     )
     yield made

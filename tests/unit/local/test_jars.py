@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import re
+import ssl
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,13 +11,15 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from promptmill.devstack import maven
+from promptmill.devstack import jars
 from promptmill.devstack.jars import (
     Jar,
+    Progress,
     kafka_version,
     locked_jars,
     missing_jars,
@@ -24,10 +27,9 @@ from promptmill.devstack.jars import (
     resolve_jars,
 )
 from promptmill.devstack.ports import free_port
-from promptmill.devstack.progress import Progress
 from promptmill.runtime.errors import Misconfigured
 
-# jgo leaves the connection open when the server answers 404, until it is collected as garbage.
+# requests leaves the connection open when the server answers 404, until it is collected as garbage.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
@@ -49,7 +51,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     """A Maven repository on loopback that has both jars; the folder behind it."""
     root = tmp_path / "repository"
     for jar in JARS:
-        file = root / maven.path(jar.group, jar.artifact, jar.version)
+        file = root / jar.repository_path
         file.parent.mkdir(parents=True)
         file.write_bytes(CONTENTS[jar.artifact])
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root)))
@@ -70,7 +72,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"http://smith:hammer@127.0.0.1:{free_port()}/maven"
     monkeypatch.setenv("PROMPTMILL_MAVEN_REPOSITORY", url)
     monkeypatch.setenv("M2_REPO", str(tmp_path / "no-user-repository"))
-    monkeypatch.setattr(maven, "_PAUSES_S", ())
+    monkeypatch.setattr(jars, "_RETRIES", 0)
 
 
 def test_the_lock_names_the_broker_and_its_log_binding_and_no_address() -> None:
@@ -78,7 +80,7 @@ def test_the_lock_names_the_broker_and_its_log_binding_and_no_address() -> None:
     assert {"kafka_2.13", "kafka-clients", "log4j-core", "log4j-slf4j-impl"} <= artifacts
     assert kafka_version(locked_jars()) == "4.3.1"
     assert len(artifacts) == len(locked_jars())
-    text = Path("services/promptmill/local/kafka_jars.lock").read_text("utf-8")
+    text = Path("services/promptmill/devstack/kafka_jars.lock").read_text("utf-8")
     assert not re.search(r"https?:|//|\.(com|org)/", text)
 
 
@@ -127,8 +129,9 @@ def test_a_jar_of_the_right_size_and_other_bytes_is_fetched_again(
 
 
 def test_bytes_that_differ_from_the_lock_are_refused_and_not_kept(
-    repository: Path, tmp_path: Path
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(jars, "_RETRIES", 0)
     wanted = (JARS[0], replace(JARS[1], sha256="0" * 64))
     with pytest.raises(Misconfigured, match=r"bellows-1\.0\.jar .*the lock expects .*0{64}"):
         resolve_jars(tmp_path / "cache", wanted)
@@ -138,7 +141,7 @@ def test_bytes_that_differ_from_the_lock_are_refused_and_not_kept(
 def test_a_jar_that_the_repository_lacks_is_named(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maven, "_PAUSES_S", ())
+    monkeypatch.setattr(jars, "_RETRIES", 0)
     with pytest.raises(Misconfigured, match=r"cannot download chisel-1\.0\.jar from 127\.0\.0\.1"):
         resolve_jars(tmp_path / "cache", [_jar("chisel", b"")])
 
@@ -159,7 +162,7 @@ def test_the_users_own_maven_repository_is_used_if_its_bytes_are_right(
 ) -> None:
     own = tmp_path / "own"
     for jar in JARS:
-        file = own / maven.path(jar.group, jar.artifact, jar.version)
+        file = own / jar.repository_path
         file.parent.mkdir(parents=True)
         file.write_bytes(CONTENTS[jar.artifact])
     monkeypatch.setenv("M2_REPO", str(own))
@@ -170,7 +173,7 @@ def test_the_users_own_maven_repository_is_used_if_its_bytes_are_right(
 def test_a_failed_attempt_is_repeated(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = repository / maven.path("org.example", "anvil", "1.0")
+    file = repository / JARS[0].repository_path
     hidden = file.rename(file.with_suffix(".hidden"))
     monkeypatch.setattr("time.sleep", lambda pause: pause and hidden.replace(file))
     resolve_jars(tmp_path / "cache", JARS[:1])
@@ -182,6 +185,47 @@ def test_a_cache_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(Misconfigured, match="XDG_CACHE_HOME"):
         resolve_jars(tmp_path / "file" / "cache", JARS)
+
+
+def test_a_mirror_replaces_maven_central(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROMPTMILL_MAVEN_REPOSITORY", raising=False)
+    assert jars.repository() == "https://repo1.maven.org/maven2"
+    monkeypatch.setenv("PROMPTMILL_MAVEN_REPOSITORY", "https://smith:hammer@mirror.test/maven2/")
+    assert jars.repository() == "https://smith:hammer@mirror.test/maven2"
+    assert jars._host() == "mirror.test"
+
+
+def trusted(
+    monkeypatch: pytest.MonkeyPatch, cafile: Path | None, capath: Path | None
+) -> str | bool:
+    """What is trusted on a machine that keeps its certificates there."""
+    paths = SimpleNamespace(
+        cafile=str(cafile) if cafile else None, capath=str(capath) if capath else None
+    )
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    return jars.certificates()
+
+
+def test_the_machines_certificates_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    file, folder = tmp_path / "cert.pem", tmp_path / "certs"
+    folder.mkdir()
+    assert trusted(monkeypatch, file, folder) == str(file)
+    assert trusted(monkeypatch, None, folder) is True, "an empty folder would trust nobody"
+    (folder / "0a1b2c3d.0").touch()
+    assert trusted(monkeypatch, None, folder) == str(folder)
+    assert trusted(monkeypatch, None, None) is True
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_that_the_user_chose_stay(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "/chosen")
+    assert trusted(monkeypatch, tmp_path / "cert.pem", None) is True, "requests reads the variable"
 
 
 def test_a_cache_that_a_class_path_cannot_name_is_refused(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from promptmill.devstack.broker import Broker
 from promptmill.devstack.kafka import new_cluster_id
-from promptmill.devstack.properties import Broker
 from promptmill.devstack.stack import attach, down, find, up
 from promptmill.devstack.state import StackState, state_file, write_state
 from promptmill.runtime.errors import Misconfigured

@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from promptmill.devstack.properties import Broker
+from promptmill.devstack.broker import Broker
 from promptmill.devstack.state import StackState, exclusive, read_state, state_file, write_state
 from promptmill.runtime.errors import Fatal, Misconfigured
 

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from promptmill.devstack.allocation import first_state, with_free_ports
 from promptmill.devstack.ports import free_port
-from promptmill.devstack.state import StackState
+from promptmill.devstack.state import StackState, first_state, with_free_ports
 
 
 def all_ports(state: StackState) -> list[int]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.devstack.redis_binary import BINARY_VARIABLE, find_binary, inspect_binary
+from promptmill.devstack.redis import BINARY_VARIABLE, find_binary, inspect_binary
 from promptmill.runtime.errors import Misconfigured
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.devstack.properties import (
+from promptmill.devstack.broker import (
     Broker,
     broker_properties,
     log_properties,

@@ -1,12 +1,20 @@
-"""The brokers' configuration files; every setting that differs from Kafka's default says why."""
+"""One broker: its configuration, and whether it answers.
+
+Every setting that differs from Kafka's default has its reason beside it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import socket
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from promptmill.devstack.ports import LOOPBACK
+
+_METADATA, _VERSION, _CORRELATION, _CLIENT = 3, 1, 1, b"promptmill"
+_NO_TOPICS = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +138,43 @@ def _escaped(value: str) -> str:
     units = value.replace("\\", "\\\\").encode("utf-16-be")
     codes = (int.from_bytes(units[i : i + 2], "big") for i in range(0, len(units), 2))
     return "".join(chr(code) if 32 <= code < 127 else f"\\u{code:04x}" for code in codes)
+
+
+def known_nodes(port: int, timeout_s: float = 5.0) -> frozenset[int]:
+    """The nodes that the broker on the port lists; none while it does not answer.
+
+    Clients put this question to any broker, and only inside an event loop, but a start has to
+    wait until *this* broker serves requests. The request is Metadata, version 1
+    (https://kafka.apache.org/protocol#The_Messages_Metadata).
+    """
+    header = struct.pack(">hhih", _METADATA, _VERSION, _CORRELATION, len(_CLIENT)) + _CLIENT
+    request = header + struct.pack(">i", _NO_TOPICS)
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout_s) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            (size,) = struct.unpack(">i", _receive(connection, 4))
+            return frozenset(_nodes(_receive(connection, size)))
+    except OSError:
+        return frozenset()
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        chunk = connection.recv(size - len(received))
+        if not chunk:
+            raise ConnectionError("the broker closed the connection")
+        received += chunk
+    return bytes(received)
+
+
+def _nodes(response: bytes) -> Iterator[int]:
+    """Node numbers of ``correlation [node host port rack] …``; lengths of -1 mean null."""
+    _, brokers = struct.unpack_from(">ii", response)
+    at = 8
+    for _ in range(brokers):
+        node, host = struct.unpack_from(">ih", response, at)
+        at += 6 + host + 4
+        (rack,) = struct.unpack_from(">h", response, at)
+        at += 2 + max(rack, 0)
+        yield node

@@ -7,8 +7,8 @@ from threading import Thread
 
 import pytest
 
+from promptmill.devstack.broker import known_nodes
 from promptmill.devstack.ports import free_port
-from promptmill.devstack.probe import known_nodes
 
 
 def metadata(*nodes: int, rack: bytes | None = None) -> bytes:
