@@ -1,7 +1,7 @@
 """What ``promptmill status`` costs, with few prompts in the tables and with many.
 
-A child process opens the store's books, asks for a run's numbers, then again after each of some
-further commits. The second column of figures shows whether they grow with the store.
+A child process (``watch_books.py``) opens the store's books, asks for a run's numbers, then again
+after each of some further commits. Several sizes show whether the figures grow with the store.
 
     python tests/bench/bench_status.py --prompts 20000 1000000 --json
 """
@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +22,14 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from promptmill.cli.store_counts import StoreBooks
 from promptmill.lake.identity import Identity
 from promptmill.lake.ports import COUNTED, Advance, Batch, TableName
-from promptmill.lake.reader import DeltaReader
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.tables import TABLES
 from support.store import prompt
 
 RUN, SHARDS, ROWS, POLLS = "test", 48, 20_000, 10
+CHILD = Path(__file__).with_name("watch_books.py")
 PROMPTS = TableName.PROMPTS
 MIB = 2**20
 EXAMPLE = pa.Table.from_pylist(
@@ -74,26 +71,12 @@ class Filled:
         self._sink.commit(PROMPTS, Batch(table, steps, counts | {(s, COUNTED): 1 for s in steps}))
 
 
-def watch(folder: str) -> None:
-    """The child: a first answer, then one for each line on standard input."""
-    began = time.perf_counter()
-    books = StoreBooks(DeltaReader(folder))
-    while True:
-        published, settled = books.published(RUN), books.settled(RUN)
-        took = time.perf_counter() - began
-        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps([took, size, published.prompts, settled.total]), flush=True)
-        if not sys.stdin.readline():
-            return
-        began = time.perf_counter()
-
-
 def measure(prompts: int) -> dict[str, Any]:
     """The figures with so many prompts."""
     with tempfile.TemporaryDirectory() as folder:
         filled = Filled(Path(folder), prompts)
         child = subprocess.Popen(
-            [sys.executable, __file__, "--watch", folder],
+            [sys.executable, str(CHILD), folder, RUN],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -120,12 +103,8 @@ def main() -> None:
     """Print the figures of each size."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--prompts", type=int, nargs="+", default=[20_000, 200_000])
-    parser.add_argument("--watch", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="one JSON document")
     options = parser.parse_args()
-    if options.watch:
-        watch(options.watch)
-        return
     figures = [measure(prompts) for prompts in options.prompts]
     if options.json:
         print(json.dumps(figures))

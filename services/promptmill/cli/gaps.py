@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptmill.cli.addresses import find_addresses
 from promptmill.cli.output import print_bytes, print_json, quiet_logs
 from promptmill.cli.settings import CommandSettings, load
 from promptmill.kafka.log_reader import LogReader
-from promptmill.lake.gaps import GapTable
 from promptmill.lake.reader import DeltaReader
-from promptmill.lake.tables import TABLES
 from promptmill.runtime.errors import Misconfigured
 from promptmill.stream.lost_records import Gap, LogCheck, pass_over
 from promptmill.stream.ports import Partition
 from promptmill_schemas.documents import FLOW
+
+if TYPE_CHECKING:
+    from promptmill.lake.gaps import GapTable
 
 STORE = "store"
 
@@ -57,7 +58,7 @@ def stored_log_check(store: str) -> LogCheck:
     """
 
     async def accepted() -> Collection[Gap]:
-        return await asyncio.to_thread(GapTable(store).read, STORE)
+        return await asyncio.to_thread(_table(store).read, STORE)
 
     return LogCheck(STORE, accepted)
 
@@ -84,7 +85,7 @@ async def find_lost(settings: CommandSettings, reader: LogReader, store: str) ->
         else:
             positions = await reader.committed(settings.group(stage), partitions)
         bounds = await reader.bounds(partitions)
-        accepted = await asyncio.to_thread(GapTable(store).read, stage)
+        accepted = await asyncio.to_thread(_table(store).read, stage)
         found += _lost(stage, positions, bounds, accepted)
     return found
 
@@ -93,6 +94,8 @@ def _stored(
     settings: CommandSettings, store: str, partitions: Collection[Partition]
 ) -> dict[Partition, int]:
     """Where the tables stand; what has no table, or nothing stored, is left out."""
+    from promptmill.lake.tables import TABLES
+
     reader, positions = DeltaReader(store), dict[Partition, int]()
     for name, spec in TABLES.items():
         if (snapshot := reader.snapshot(name)) is None:
@@ -102,6 +105,12 @@ def _stored(
         offsets = snapshot.next_offsets(shards)
         positions |= {Partition(topic, shard): offset for shard, offset in offsets.items()}
     return positions
+
+
+def _table(store: str) -> GapTable:
+    from promptmill.lake.gaps import GapTable  # loads pyarrow, which status does without
+
+    return GapTable(store)
 
 
 def _lost(
@@ -126,7 +135,7 @@ def accept(store: str, lost: Collection[Lost]) -> None:
     Raises:
         Unavailable: the store cannot be written.
     """
-    table = GapTable(store)
+    table = _table(store)
     for stage in sorted({each.stage for each in lost}):
         table.accept(stage, [each.gap for each in lost if each.stage == stage])
 

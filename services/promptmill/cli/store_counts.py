@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-
-import pyarrow as pa
-import pyarrow.dataset as ds
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from promptmill.cli.counts import Books, Published, Settled
-from promptmill.lake.dead_letters import scan_letters
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader
-from promptmill.lake.tables.dead_letters import DEAD
+
+if TYPE_CHECKING:
+    from promptmill.cli.store_rows import StoreRows
 
 _OUTCOMES = (TableName.RECORDS, TableName.REJECTS, TableName.DEAD_LETTERS)
 
@@ -38,7 +37,7 @@ class StoreBooks:
 
     def prompt_ids(self, run: str) -> set[str]:
         """The prompts of the run that are in the table."""
-        return self._ids(TableName.PROMPTS, ds.field("run") == run)
+        return self._rows().prompt_ids(run)
 
     def published(self, run: str) -> Published:
         """How many of the run's prompts are in the table."""
@@ -50,8 +49,7 @@ class StoreBooks:
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
         """Those of these prompts of the run that are in the table; reads the ids of the run."""
-        of_run = ds.field("run") == run
-        return self._ids(TableName.PROMPTS, of_run & ds.field("prompt_id").isin(sorted(ids)))
+        return self._rows().stored(run, ids)
 
     def settled(self, run: str) -> Settled:
         """The outcomes of the run's prompts, never more than have one.
@@ -62,38 +60,14 @@ class StoreBooks:
         found = [self._reader.run_count(name, run) for name in _OUTCOMES]
         if all(counted is not None for counted in found):
             return Settled(*(counted.prompts for counted in found if counted is not None))
-        accepted, rejected, dead = self._outcomes(run)
+        accepted, rejected, dead = self._rows().outcomes(run)
         return Settled(len(accepted), len(rejected), len(dead))
 
     def settled_ids(self, run: str) -> set[str]:
         """The run's prompts that are accepted, rejected or dead."""
-        return set().union(*self._outcomes(run))
+        return set().union(*self._rows().outcomes(run))
 
-    def _outcomes(self, run: str) -> tuple[set[str], set[str], set[str]]:
-        """Accepted, rejected and dead prompts; no prompt is in two of these.
+    def _rows(self) -> StoreRows:
+        from promptmill.cli.store_rows import StoreRows  # loads pyarrow
 
-        Dead letters are read first: a prompt that is replayed and accepted meanwhile is found
-        again among the accepted, and counts there.
-        """
-        of_run = ds.field("run") == run
-        dead = self._dead(of_run)
-        rejected = self._ids(TableName.REJECTS, of_run)
-        accepted = self._ids(TableName.RECORDS, of_run)
-        rejected -= accepted
-        return accepted, rejected, dead - accepted - rejected
-
-    def _dead(self, condition: ds.Expression) -> set[str]:
-        snapshot = self._reader.snapshot(TableName.DEAD_LETTERS)
-        if snapshot is None:
-            return set()
-        return _distinct(scan_letters(snapshot, ["prompt_id"], condition, state=DEAD))
-
-    def _ids(self, table: TableName, condition: ds.Expression) -> set[str]:
-        snapshot = self._reader.snapshot(table)
-        if snapshot is None:
-            return set()
-        return _distinct(snapshot.scan(["prompt_id"], condition))
-
-
-def _distinct(batches: Iterator[pa.RecordBatch]) -> set[str]:
-    return {found for batch in batches for found in batch.column(0).to_pylist() if found}
+        return StoreRows(self._reader)

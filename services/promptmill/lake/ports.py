@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol, TypeAlias
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from promptmill.runtime.errors import Stale
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class TableName(StrEnum):

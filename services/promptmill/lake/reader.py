@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from deltalake import DeltaTable
-from pyarrow.dataset import Expression
 
 from promptmill.lake.identity import PARTITIONS, TOPIC, Identity
 from promptmill.lake.ports import TableName
 from promptmill.lake.table import StorageOptions, TableHandle, scan, translated
 from promptmill.lake.transactions import Ledger, position_id
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.dataset import Expression
 
 
 class Snapshot:
@@ -43,6 +46,8 @@ class Snapshot:
     @property
     def schema(self) -> pa.Schema:
         """The columns."""
+        import pyarrow as pa
+
         return pa.schema(self._table.schema().to_arrow())
 
     def count(self) -> int:

@@ -25,14 +25,12 @@ from pyarrow.dataset import field
 from promptmill.lake.compaction import compact
 from promptmill.lake.identity import Identity, check_partitions
 from promptmill.lake.ports import Adoption, Batch, Fenced, Step, TableName, no_step
+from promptmill.lake.schema import add_missing_columns, check_schema, fitted
 from promptmill.lake.table import (
     CONFLICT_TRIES,
     StorageOptions,
     TableHandle,
     TableSettings,
-    add_missing_columns,
-    check_schema,
-    fitted,
     scan,
     translated,
 )

@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from promptmill.lake.compaction import compact
 from promptmill.lake.ports import COUNTED, Fenced, Sink, TableName
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.table import TableHandle, TableSettings
-from promptmill.lake.transactions import Ledger, epoch_id, last_id, position_id
+from promptmill.lake.transactions import Ledger, epoch_id, last_id, log_entries, position_id
 from support.store import DeltaStore, batch, identities, record
 
 pytestmark = pytest.mark.real
@@ -144,3 +145,18 @@ def test_a_claim_read_from_the_log_fences(store: DeltaStore) -> None:
     owner.adopt(SHARDS[3:4])
     with pytest.raises(Fenced, match="3"):
         advance(zombie, SHARDS, 1)
+
+
+def test_log_entries_are_the_same_through_the_library_and_from_local_files(tmp_path: Path) -> None:
+    folder = tmp_path / "a table, ü"
+    table = pa.table({"number": [1]})
+    for _ in range(3):
+        write_deltalake(folder, table, mode="append")
+    uri = DeltaTable(folder).table_uri
+    assert uri.startswith("file://")
+    local = list(log_entries(uri, None, range(3)))
+    assert local == list(log_entries(str(folder), None, range(3)))
+    assert len(local) == 3
+    for each in (uri, str(folder)):
+        with pytest.raises(FileNotFoundError):
+            list(log_entries(each, None, [7]))

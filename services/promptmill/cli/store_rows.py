@@ -1,0 +1,58 @@
+"""The ids of a run's prompts, read from the rows of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from promptmill.lake.dead_letters import scan_letters
+from promptmill.lake.ports import TableName
+from promptmill.lake.reader import DeltaReader
+from promptmill.lake.tables.dead_letters import DEAD
+
+
+class StoreRows:
+    """Ids of prompts, each set from the newest version of its table."""
+
+    def __init__(self, reader: DeltaReader) -> None:
+        self._reader = reader
+
+    def prompt_ids(self, run: str) -> set[str]:
+        """The prompts of the run that are in the table."""
+        return self._ids(TableName.PROMPTS, ds.field("run") == run)
+
+    def stored(self, run: str, ids: Collection[str]) -> set[str]:
+        """Those of these prompts of the run that are in the table; reads the ids of the run."""
+        of_run = ds.field("run") == run
+        return self._ids(TableName.PROMPTS, of_run & ds.field("prompt_id").isin(sorted(ids)))
+
+    def outcomes(self, run: str) -> tuple[set[str], set[str], set[str]]:
+        """Accepted, rejected and dead prompts; no prompt is in two of these.
+
+        Dead letters are read first: a prompt that is replayed and accepted meanwhile is found
+        again among the accepted, and counts there.
+        """
+        of_run = ds.field("run") == run
+        dead = self._dead(of_run)
+        rejected = self._ids(TableName.REJECTS, of_run)
+        accepted = self._ids(TableName.RECORDS, of_run)
+        rejected -= accepted
+        return accepted, rejected, dead - accepted - rejected
+
+    def _dead(self, condition: ds.Expression) -> set[str]:
+        snapshot = self._reader.snapshot(TableName.DEAD_LETTERS)
+        if snapshot is None:
+            return set()
+        return _distinct(scan_letters(snapshot, ["prompt_id"], condition, state=DEAD))
+
+    def _ids(self, table: TableName, condition: ds.Expression) -> set[str]:
+        snapshot = self._reader.snapshot(table)
+        if snapshot is None:
+            return set()
+        return _distinct(snapshot.scan(["prompt_id"], condition))
+
+
+def _distinct(batches: Iterator[pa.RecordBatch]) -> set[str]:
+    return {found for batch in batches for found in batch.column(0).to_pylist() if found}
