@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 
 from integration.gateway.conftest import Place
 from promptmill.devstack.ports import free_port
+from promptmill.devstack.redis import RedisServer
 from promptmill.flow.board import Election, FlowKeys, connect
 from promptmill.flow.lags import TopicLag, encode_lags
 from promptmill.flow.publishers import Publishers
@@ -40,11 +42,13 @@ def lines(path: Path, number: int) -> Path:
     return path
 
 
-def write_board(place: Place, records: int, seconds: float | None = 60.0) -> None:
+def write_board(
+    place: Place, records: int, seconds: float | None = 60.0, url: str | None = None
+) -> None:
     """What an elected reader would have measured; it does not grow old while a test runs."""
 
     async def write() -> None:
-        redis = connect(place.stack.redis)
+        redis = connect(url or place.stack.redis)
         election = Election(redis, FlowKeys(place.prefix), "reader", lease_s=600, keep_s=600)
         turn = await election.turn(b"{}")
         turn = replace(turn, now_ms=turn.now_ms + 3_600_000)
@@ -76,6 +80,18 @@ def publishing(
             yield process
         finally:
             process.kill()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server that a test may stop."""
+    server = RedisServer(tmp_path / "redis", free_port())
+    server.start()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.kill()
 
 
 def count(place: Place) -> int:
@@ -142,6 +158,81 @@ def test_without_redis_the_mark_holds_all_the_same(place: Place, tmp_path: Path)
     assert process.returncode == 5, err
     assert orjson.loads(out)["published"] == HIGH
     assert count(place) == HIGH
+
+
+def test_redis_stops_while_it_waits_and_comes_back(
+    place: Place, own_redis: RedisServer, tmp_path: Path
+) -> None:
+    """The mark holds without Redis as well; afterwards it goes on, and nothing is lost."""
+    write_board(place, HIGH + 1, url=own_redis.url)
+    receipts = tmp_path / "receipts"
+    arguments = (lines(tmp_path / "in", 50), "--run", "r", "--json", "--receipts", receipts)
+    with publishing(place, *arguments, PROMPTMILL_REDIS=own_redis.url) as process:
+        assert process.stderr is not None
+        assert b"21 prompts wait" in process.stderr.readline()
+        own_redis.stop()
+        eventually_now(lambda: count(place) == HIGH, 120)  # Kafka itself says how much waits
+        own_redis.start()
+        own_redis.wait_ready()
+        write_board(place, 0, url=own_redis.url)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert orjson.loads(out)["published"] == 50
+    on_topic = ids(delivery.value or b"" for delivery in place.read(PROMPTS))
+    assert len(on_topic) == 50
+    assert sorted(on_topic) == sorted(ids(receipts.read_bytes().splitlines()))
+
+
+def test_two_processes_of_different_runs_share_the_room(place: Place, tmp_path: Path) -> None:
+    """The second to look finds half of the room taken, and is given half of the rest at least."""
+    high, receipts = 200, {run: tmp_path / run for run in "ab"}
+    write_board(place, high + 1)
+    marks = {"PROMPTMILL_PROMPTS_HIGH_RECORDS": str(high)}
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                publishing(
+                    place,
+                    *(lines(tmp_path / f"in-{run}", 3 * high), "--run", run, "--json"),
+                    *("--receipts", path),
+                    **marks,
+                )
+            )
+            for run, path in receipts.items()
+        ]
+        eventually_now(lambda: _askers(place) == 2, 120)
+        forget_board(place)
+        eventually_now(lambda: min(_by_run(place)) >= high // 4, 120)
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+        ends = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [130, 130], ends
+    on_topic = ids(delivery.value or b"" for delivery in place.read(PROMPTS))
+    assert len(on_topic) <= high
+    written = [ids(path.read_bytes().splitlines()) for path in receipts.values()]
+    assert sorted(on_topic) == sorted([*written[0], *written[1]])
+
+
+def _by_run(place: Place) -> list[int]:
+    """How many prompts of the runs a and b are on the topic."""
+    runs = Counter(orjson.loads(d.value or b"")["run"] for d in place.read(PROMPTS))
+    return [runs["a"], runs["b"]]
+
+
+def ids(documents: Iterable[bytes]) -> list[str]:
+    """The prompts that these are about."""
+    return [orjson.loads(document)["prompt_id"] for document in documents]
+
+
+def forget_board(place: Place) -> None:
+    """The figures of a reader that has died are gone."""
+
+    async def delete() -> None:
+        redis = connect(place.stack.redis)
+        await redis.delete(FlowKeys(place.prefix).lags)
+        await redis.aclose()
+
+    asyncio.run(delete())
 
 
 async def test_the_room_is_divided_by_run_then_by_publisher(redis_url: str, unique: str) -> None:
