@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, NotControllerError
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, NotControllerError
 from faststream.kafka import KafkaBroker
 
 from promptmill.kafka.producer import AbortableProducer
@@ -27,9 +27,11 @@ _PAUSE_S = 0.1
 
 
 class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has no types
-    """aiokafka's admin client; it waits for a controller while the metadata name none.
+    """aiokafka's admin client; it waits while the metadata name no controller or no broker.
 
-    The library raises ``AttributeError`` then, which callers do not handle as a Kafka error.
+    A broker that was frozen for longer than its session names neither for a moment. The library
+    then raises ``AttributeError``, or sends to no node at all, and a controller that cannot be
+    reached is a ``TimeoutError``; callers handle Kafka's errors only.
 
     Args:
         controller_within_s: how long it waits.
@@ -40,26 +42,50 @@ class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has 
         super().__init__(**options)
         self._controller_within_s = controller_within_s
 
+    async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
+        """The answer of this broker, or of any.
+
+        Raises:
+            KafkaError: the broker does not answer, or the cluster has named none in time.
+        """
+        if node_id is None:
+            deadline = time.monotonic() + self._controller_within_s
+            node_id = await self._named("broker", self._client.get_random_node, deadline)
+        return await super()._send_request(request, node_id)
+
     async def _send_to_controller(self, request: Any) -> Any:
         """The controller's answer, whoever it is by then.
 
         Raises:
-            KafkaConnectionError: the cluster has named none in time; retriable.
+            KafkaConnectionError: the cluster has named none that can be reached in time; retriable.
         """
         deadline = time.monotonic() + self._controller_within_s
         while True:
-            controller = self._client.cluster.controller
-            if controller is not None:
-                with suppress(NotControllerError):
-                    return await self._send_request_to_node(controller.nodeId, request)
-            if time.monotonic() > deadline:
-                hosts = ", ".join(f"{host}:{port}" for host, port, _ in self._client.hosts)
-                raise KafkaConnectionError(
-                    f"the cluster at {hosts} has named no controller for "
-                    f"{self._controller_within_s:g} s; see the brokers' logs, and try again"
-                )
-            await asyncio.sleep(_PAUSE_S)
-            await self._client.force_metadata_update()
+            node_id = await self._named("controller", self._controller, deadline)
+            with suppress(NotControllerError, NodeNotReadyError):
+                return await self._send_request(request, node_id)
+            await self._look_again("controller", deadline)
+
+    def _controller(self) -> int | None:
+        controller = self._client.cluster.controller
+        return None if controller is None else controller.nodeId
+
+    async def _named(self, what: str, find: Callable[[], int | None], deadline: float) -> int:
+        """The node that the metadata name, as soon as they do."""
+        while (node_id := find()) is None:
+            await self._look_again(what, deadline)
+        return node_id
+
+    async def _look_again(self, what: str, deadline: float) -> None:
+        """Ask for the metadata again, unless it is too late."""
+        if time.monotonic() > deadline:
+            hosts = ", ".join(f"{host}:{port}" for host, port, _ in self._client.hosts)
+            raise KafkaConnectionError(
+                f"the cluster at {hosts} has named no {what} that answers for "
+                f"{self._controller_within_s:g} s; see the brokers' logs, and try again"
+            )
+        await asyncio.sleep(_PAUSE_S)
+        await self._client.force_metadata_update()
 
 
 DEFAULT_CLIENT_ID = "promptmill"

@@ -11,7 +11,13 @@ from typing import Any
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    NoError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from promptmill.kafka.client import KafkaAdmin, open_admin
 from promptmill.kafka.cluster import WANTED_SETTINGS, remedy
@@ -45,6 +51,7 @@ def topic_specs(prefix: str, brokers: int, partitions: int = PARTITIONS) -> list
 
 
 _LEADERS_WITHIN_S = 30.0
+_BROKERS_WITHIN_S = 30.0
 _POLL_S = 0.05
 _OWN = 1
 """Where a setting comes from, in the broker's words: from the topic, not from a default."""
@@ -115,7 +122,7 @@ async def ensure_topics(
         Fatal: a new topic has no leader for 30 s.
     """
     async with _admin(bootstrap) as admin:
-        existing = await _create(admin, specs)
+        existing = await create_topics(admin, specs)
         described = await _await_leaders(admin, {spec.name for spec in specs})
         if not existing:
             return []
@@ -172,22 +179,47 @@ async def _admin(bootstrap: str) -> AsyncIterator[KafkaAdmin]:
         ) from error
 
 
-async def _create(admin: KafkaAdmin, specs: Iterable[TopicSpec]) -> set[str]:
-    """Asks for all topics; gives the names of those that existed."""
-    new = [
-        NewTopic(spec.name, spec.partitions, spec.replication, topic_configs=spec.settings)
-        for spec in specs
-    ]
-    response = await admin.create_topics(new)
+async def create_topics(admin: KafkaAdmin, specs: Iterable[TopicSpec]) -> set[str]:
+    """Asks for all topics; gives the names of those that existed.
+
+    Raises:
+        Transient: the cluster cannot do it now.
+        Misconfigured: the cluster refuses a specification.
+    """
+    wanted = {spec.name: spec for spec in specs}
     existing = set()
-    for name, code, message in response.topic_errors:
-        error = for_code(code)
-        if error is TopicAlreadyExistsError:
-            existing.add(name)
-        elif error is not NoError:
-            refusal = Transient if error.retriable else Misconfigured
-            raise refusal(f"cannot create topic {name}: {message or error.description}")
+    deadline = time.monotonic() + _BROKERS_WITHIN_S
+    while wanted:
+        response = await admin.create_topics([_new_topic(spec) for spec in wanted.values()])
+        again = {}
+        for name, code, message in response.topic_errors:
+            error = for_code(code)
+            if error is TopicAlreadyExistsError:
+                existing.add(name)
+            elif error is InvalidReplicationFactorError and await _may_succeed(
+                admin, wanted[name], deadline
+            ):
+                again[name] = wanted[name]
+            elif error is not NoError:
+                refusal = Transient if error.retriable else Misconfigured
+                raise refusal(f"cannot create topic {name}: {message or error.description}")
+        wanted = again
+        await asyncio.sleep(_POLL_S if again else 0)
     return existing
+
+
+def _new_topic(spec: TopicSpec) -> NewTopic:
+    return NewTopic(spec.name, spec.partitions, spec.replication, topic_configs=spec.settings)
+
+
+async def _may_succeed(admin: KafkaAdmin, refused: TopicSpec, deadline: float) -> bool:
+    """Whether a topic that was refused for want of brokers may yet be created.
+
+    The controller takes brokers that have just come back for absent until it hears of them, and
+    the cluster lists none meanwhile.
+    """
+    brokers = len((await admin.describe_cluster())["brokers"])
+    return (not brokers or refused.replication <= brokers) and time.monotonic() < deadline
 
 
 async def _await_leaders(admin: KafkaAdmin, names: set[str]) -> dict[str, Any]:
