@@ -1,4 +1,4 @@
-"""``promptmill dead``: what was given up on, why, and once more."""
+"""``promptmill dead``: list, show and replay dead letters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Examples:
 \b
   promptmill dead list
   promptmill dead list --where run=first --where reason=deadline
-  promptmill dead show 0f3c…
+  promptmill dead show 0f3c
   promptmill dead replay --where stage=instruct
   promptmill dead replay --all --json
 """
@@ -23,7 +23,7 @@ app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
 Where = Annotated[
     list[str] | None,
     typer.Option(
-        help="Filter, field=value: run, stage, topic, reason, state, prompt_id or letter_id."
+        help="Select by field=value: run, stage, topic, reason, state, prompt_id or letter_id."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -31,7 +31,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_(where: Where = None, as_json: Json = False) -> None:
-    """List dead letters, one a line."""
+    """List dead letters, one per line."""
     from promptmill.cli.dead_letters import show_list
 
     show_list(where or (), as_json=as_json)
@@ -39,10 +39,10 @@ def list_(where: Where = None, as_json: Json = False) -> None:
 
 @app.command()
 def show(
-    letter: Annotated[str, typer.Argument(help="Id of the dead letter, or the beginning of it.")],
+    letter: Annotated[str, typer.Argument(help="Id of the dead letter, or its first characters.")],
     as_json: Json = False,
 ) -> None:
-    """Show one dead letter, with the bytes that failed."""
+    """Show one dead letter with the original message."""
     from promptmill.cli.dead_letters import show_one
 
     show_one(letter, as_json=as_json)
@@ -54,7 +54,7 @@ def replay(
     every: Annotated[bool, typer.Option("--all", help="Replay all dead letters.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Send dead letters again, to the topic on which they failed."""
+    """Send the original messages again, to the topics on which they failed."""
     from promptmill.cli.dead_letters import replay_all
 
     if not where and not every:

@@ -1,4 +1,4 @@
-"""``promptmill doctor``: what is missing, and how to get it."""
+"""``promptmill doctor``: check what promptmill needs on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import typer
 
 HELP = """Check everything that promptmill needs on this machine, without changing anything.
 
-Exit code 0: nothing is missing; 1: something is missing, and the output says how to get it.
+The exit code is 0 if nothing is missing and 1 otherwise. The output says how to get what is
+missing.
 
 Examples:
 

@@ -6,20 +6,20 @@ from typing import Annotated
 
 import typer
 
-HELP = """Stop the Kafka and Redis that `promptmill up` started; their data is kept.
+HELP = """Stop the Kafka and Redis that `promptmill up` started. Their data is kept.
 
 Examples:
 
 \b
   promptmill down
-  promptmill down --purge      delete their data and logs too (not the store)
+  promptmill down --purge      also delete their data and logs (not the store)
   promptmill --home ~/other down
 """
 
 
 def down(
     purge: Annotated[
-        bool, typer.Option("--purge", help="Delete the servers' data and logs too.")
+        bool, typer.Option("--purge", help="Also delete the servers' data and logs.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``promptmill export``: records from the table into one file."""
+"""``promptmill export``: write records from the table to one file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 HELP = """Write the records of one table version to a file, as JSON lines or Parquet.
 
-The file appears complete or not at all. Kafka does not have to run.
+The file is written completely or not at all. Kafka need not be running.
 
 Examples:
 
@@ -29,7 +29,7 @@ class Format(StrEnum):
 
 
 class Kind(StrEnum):
-    """Of the records."""
+    """Kind of the records."""
 
     SFT = "sft"
     PREFERENCE = "preference"

@@ -1,4 +1,4 @@
-"""``promptmill gaps``: records that were deleted before they were read, and accepting that."""
+"""``promptmill gaps``: list lost records, and accept their loss."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import typer
 HELP = """List the records that a stage has lost, and accept their loss.
 
 A stage has lost records when its topic begins beyond the offset that the stage reads next:
-retention deleted them before they were read. The stage's workers stop (exit code 78) until the
-loss is accepted; at their next start they skip exactly the accepted offsets.
+retention deleted them before the stage read them. The stage's workers stop (exit code 78) until
+the loss is accepted. At their next start they skip exactly the accepted offsets.
 
 Examples:
 
@@ -23,7 +23,7 @@ Examples:
 
 app = typer.Typer(help=HELP, rich_markup_mode=None)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -41,13 +41,15 @@ def accept(
     partition: Annotated[int | None, typer.Option(min=0, help="Partition of the topic.")] = None,
     stage: Annotated[str | None, typer.Option(help="Accept only losses of this stage.")] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Accept everything that is lost now.")
+        bool, typer.Option("--all", help="Accept the loss of all records that are lost now.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Accept that records are lost, so that workers pass over them."""
+    """Accept that records are lost, so that workers skip their offsets."""
     if (topic is None) != (partition is None) or every == (topic is not None):
-        raise typer.BadParameter("select the loss with --topic T and --partition P, or use --all")
+        raise typer.BadParameter(
+            "select the loss with --topic NAME and --partition NUMBER, or use --all"
+        )
     from promptmill.cli.gaps import accept_gaps
 
     accept_gaps(topic, partition, stage, as_json=as_json)

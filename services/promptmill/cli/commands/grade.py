@@ -1,4 +1,4 @@
-"""``promptmill grade``: how good a grader is, by pairs or by scores that people gave."""
+"""``promptmill grade``: measure a grader on labelled pairs or on rated answers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Annotated
 
 import typer
 
-HELP = """Measure a grader: run a reward model over labelled answers and compare its scores.
+HELP = """Measure a grader: run a reward model on labelled answers and compare its scores.
 
-rewardbench: pairs (prompt, chosen, rejected, subset); accuracy by subset and section, and the
-leaderboard's score. helpsteer2: rows (prompt, response, five scores); error and correlation of
-each attribute, and the straight line that would calibrate it. More flags of promptmill run
-reward may follow after --.
+The format rewardbench has pairs (prompt, chosen, rejected, subset). The output is the accuracy by
+subset and section, and the leaderboard's score. The format helpsteer2 has rows (prompt, response,
+five scores). The output is the error and correlation of each attribute, and the straight line that
+would calibrate it. Other flags of `promptmill run reward` can be given after --.
 
 Examples:
 
 \b
   promptmill grade pairs.jsonl --format rewardbench --model ~/models/reward
   promptmill grade rated.jsonl --format helpsteer2 --model ~/models/reward --json
-  promptmill grade pairs.jsonl --format rewardbench --engine openai --base-url URL
-  promptmill grade rated.jsonl --format helpsteer2 --model M -- --score-range=-30,10
+  promptmill grade pairs.jsonl --format rewardbench --engine openai --base-url http://localhost:8000
+  promptmill grade rated.jsonl --format helpsteer2 --model ~/models/reward -- --score-range=-30,10
 """
 
 
@@ -35,20 +35,23 @@ class Format(StrEnum):
 def grade(
     file: Annotated[
         Path,
-        typer.Argument(exists=True, dir_okay=False, help="File of JSON lines.", metavar="FILE"),
+        typer.Argument(
+            exists=True, dir_okay=False, help="File with one JSON object per line.", metavar="FILE"
+        ),
     ],
     form: Annotated[Format, typer.Option("--format", help="Format of the file.")],
     flags: Annotated[
-        list[str] | None, typer.Argument(help="More flags of a reward worker.", metavar="FLAGS")
+        list[str] | None,
+        typer.Argument(help="Other flags of `promptmill run reward`.", metavar="FLAGS"),
     ] = None,
-    engine: Annotated[str | None, typer.Option(help="Engine: vllm, openai or scripted.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Folder of the reward model, or its name.")
+    engine: Annotated[
+        str | None, typer.Option(help="Engine that runs the model: vllm, openai or scripted.")
     ] = None,
+    model: Annotated[str | None, typer.Option(help="Reward model: a folder or a name.")] = None,
     base_url: Annotated[
         str | None, typer.Option(help="Address of an OpenAI-compatible server.")
     ] = None,
-    tensor_parallel: Annotated[int | None, typer.Option(min=1, help="Ranks.")] = None,
+    tensor_parallel: Annotated[int | None, typer.Option(min=1, help="Number of ranks.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from promptmill.cli.grading.grader import read_grader

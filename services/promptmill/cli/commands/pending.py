@@ -1,4 +1,4 @@
-"""``promptmill pending``: prompts without an outcome, and where they are."""
+"""``promptmill pending``: list prompts without an outcome, and show where they are."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-HELP = """List the prompts of a run that are published but not settled, and where each is.
+HELP = """List the prompts of a run that are published but not settled, and show where each is.
 
-A prompt waits on a topic (prompts, completions, scored, records, rejects, dead-letters) beyond what
-its consumers have committed, or it is lost: on none of the topics and in none of the tables of
-outcomes. Lost prompts can be sent again with `promptmill requeue`.
+A pending prompt waits on a topic (prompts, completions, scored, records, rejects, dead-letters)
+beyond the committed offset of its consumers. Otherwise it is lost: it is neither on a topic nor in
+a table of outcomes. `promptmill requeue` sends lost prompts again.
 
 Examples:
 

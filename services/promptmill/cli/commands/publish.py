@@ -1,4 +1,4 @@
-"""``promptmill publish``: prompts from a file or a pipe go onto the topic, each once."""
+"""``promptmill publish``: send prompts from a file or a pipe to the topic, each once."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
-HELP = """Publish prompts: one JSON object a line, from FILE or (with -) from standard input.
+HELP = """Publish prompts: one JSON object per line, from FILE or, with -, from standard input.
 
 A line is {"prompt": "…"}, {"messages": […]} or a request line of OpenAI's batch format;
 it may also have n, sampling, tags, id, adapter and prompt_id. Publishing the same lines
 again changes nothing.
 
-Exit code 0: everything is published; 3: some lines are invalid, the others are published.
+While the topic of prompts is above its high-water mark, the command waits and says why. With
+--no-wait it ends instead, and publishing the same file later sends the rest.
+
+The exit code is 0 if all prompts are published, 3 if some lines are invalid and the others are
+published, and 5 if --no-wait ended the command before everything was sent.
 
 Examples:
 
@@ -26,28 +30,34 @@ Examples:
 
 
 def publish(
-    file: Annotated[Path, typer.Argument(help="File of JSON lines, or - for standard input.")],
+    file: Annotated[
+        Path, typer.Argument(help="File with one JSON object per line, or - for standard input.")
+    ],
     run: Annotated[str, typer.Option(help="Name under which the prompts are counted.")],
     n: Annotated[int, typer.Option("--n", "-n", help="Number of answers to each prompt.")] = 1,
     temperature: Annotated[float, typer.Option(help="Sampling temperature, 0 to 2.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Nucleus sampling: above 0, up to 1.")] = 1.0,
     top_k: Annotated[
-        int | None, typer.Option(help="Sample from the k most likely tokens; all if unset.")
+        int | None, typer.Option(help="Sample from the k most likely tokens; by default from all.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens of an answer.")] = 512,
     stop: Annotated[
-        list[str] | None, typer.Option(help="Text that ends an answer; repeatable.")
+        list[str] | None, typer.Option(help="Text that ends an answer; can be repeated.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed; the same seed gives the same answers.")
+        int | None, typer.Option(help="Seed of the sampling; the same seed gives the same answers.")
     ] = None,
     adapter: Annotated[
         str | None, typer.Option(help="LoRA adapter that answers the prompts.")
     ] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Tag, key=value; repeatable.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Tag of the prompts, key=value; can be repeated.")
+    ] = None,
     receipts: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="File for receipts: one JSON line for each input line."),
+        typer.Option(
+            dir_okay=False, help="File for receipts, one JSON object for each input line."
+        ),
     ] = None,
     wait: Annotated[
         bool, typer.Option(help="Wait while the topic is above its high-water mark.")

@@ -1,4 +1,4 @@
-"""``promptmill requeue``: lost prompts are sent again."""
+"""``promptmill requeue``: send lost prompts again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-HELP = """Send prompts again that were published, are not settled, and are no longer on any topic.
+HELP = """Send lost prompts again: those that are published, not settled, and on no topic any more.
 
 The text comes from the store. If an older version stored a prompt without its text, the text is
-taken from the topic of prompts or from the files that you give (those that were published).
+taken from the topic of prompts or from the published files, if you give them.
 
-Exit code 0: all lost prompts were sent; 3: the text of some is unknown.
+The exit code is 0 if all lost prompts were sent, and 3 if the text of some is unknown.
 
 Examples:
 
@@ -31,7 +31,7 @@ def requeue(
         typer.Argument(help="Files that were published before.", exists=True, dir_okay=False),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count the prompts, and send nothing.")
+        bool, typer.Option("--dry-run", help="Count the prompts and send nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

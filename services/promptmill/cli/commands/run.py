@@ -1,4 +1,4 @@
-"""``promptmill run``: one worker in this process, or all of them under a supervisor."""
+"""``promptmill run``: run one worker, or all four kinds under a supervisor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 STAGES = ("instruct", "reward", "filter", "store")
 
-HELP = """Run workers: one in this process, or all four kinds under a supervisor.
+HELP = """Run one worker in this process, or all four kinds of workers under a supervisor.
+
+The options below are for --all. Each worker has its own: see `promptmill run instruct --help`.
 
 Examples:
 
@@ -49,19 +51,21 @@ def run(
     all_stages: Annotated[
         bool, typer.Option("--all", help="Run all four kinds of workers together.")
     ] = False,
-    engine: Annotated[str, typer.Option(help="Engine: vllm, openai or scripted.")] = "vllm",
+    engine: Annotated[
+        str, typer.Option(help="Engine that runs the models: vllm, openai or scripted.")
+    ] = "vllm",
     model: Annotated[str, typer.Option(help="Instruct model: a folder or a name.")] = "",
     reward_model: Annotated[str, typer.Option(help="Reward model: a folder or a name.")] = "",
     tensor_parallel: Annotated[
         int, typer.Option(min=1, help="Number of ranks of an instruct group.")
     ] = 1,
-    instruct_workers: Annotated[int, typer.Option(min=0, help="How many.")] = 1,
-    reward_workers: Annotated[int, typer.Option(min=0, help="How many.")] = 1,
-    filter_workers: Annotated[int, typer.Option(min=0, help="How many.")] = 1,
-    store_workers: Annotated[int, typer.Option(min=0, help="How many.")] = 1,
+    instruct_workers: Annotated[int, typer.Option(min=0, help="Number of instruct workers.")] = 1,
+    reward_workers: Annotated[int, typer.Option(min=0, help="Number of reward workers.")] = 1,
+    filter_workers: Annotated[int, typer.Option(min=0, help="Number of filter workers.")] = 1,
+    store_workers: Annotated[int, typer.Option(min=0, help="Number of store workers.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
 ) -> None:
-    """With ``--all``: every kind of worker; the flags here are for that."""
+    """Run all four kinds of workers with ``--all``; the options are for that case only."""
     if context.invoked_subcommand is not None:
         if all_stages:
             raise typer.BadParameter("give either the name of one worker or --all, not both")
@@ -96,13 +100,13 @@ def _add_worker(stage: str, summary: str) -> None:
 
 
 _add_worker("instruct", "Answer prompts with a language model.")
-_add_worker("reward", "Grade answers.")
+_add_worker("reward", "Grade the answers.")
 _add_worker("filter", "Apply the policy and drop duplicates.")
 _add_worker("store", "Write records, rejects and dead letters to the store.")
 
 
 def run_one(stage: str, arguments: list[str]) -> None:
-    """Become that worker: this process is replaced, so signals reach the worker itself."""
+    """Replace this process by the worker, so that signals reach the worker itself."""
     from promptmill.cli.addresses import worker_environment
     from promptmill.cli.settings import load
 
@@ -123,7 +127,7 @@ def run_all(settings: Settings, workers: list[Spec], report: Report) -> None:
 
 
 def grace_of(name: str) -> float:
-    """Seconds that workers of this stage take to drain, by their own settings."""
+    """Seconds that workers of this stage may take to drain, by their own settings."""
     from promptmill.stream.stage_settings import StageSettings
 
     class Stage(StageSettings):
@@ -139,10 +143,10 @@ async def _supervise(supervisor: Supervisor) -> None:
 
 
 def specs(counts: dict[str, int], flags: dict[str, list[str]], home: Path) -> list[Spec]:
-    """The workers by name; each keeps its group membership when it is started again.
+    """The workers by name; each keeps its group membership when it is restarted.
 
-    Membership is by host and home: workers of two homes may share a cluster, and members of one
-    name would fence each other.
+    The instance id contains host and home folder, because workers of two home folders may share a
+    cluster, and members with the same id would fence each other.
     """
     place = f"{socket.gethostname()}-{blake2b(bytes(home), digest_size=4).hexdigest()}"
     return [
@@ -168,7 +172,7 @@ def report_text(event: str, worker: str, fields: dict[str, object]) -> None:
 
 
 def report_json(event: str, worker: str, fields: dict[str, object]) -> None:
-    """One JSON object a line on standard output."""
+    """One JSON object per line on standard output."""
     import orjson
 
     sys.stdout.write(orjson.dumps({"event": event, "worker": worker, **fields}).decode() + "\n")

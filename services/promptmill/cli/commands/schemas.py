@@ -1,4 +1,4 @@
-"""``promptmill schemas``: JSON Schemas and the AsyncAPI document of what the topics carry."""
+"""``promptmill schemas``: write JSON Schemas and the AsyncAPI document of the topics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def schemas(
         Path | None, typer.Option(help="Folder to write asyncapi.json and schemas/ to.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Compare the files, and write nothing.")
+        bool, typer.Option("--check", help="Compare the files and write nothing.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -49,7 +49,7 @@ def _list(files: dict[str, bytes], as_json: bool) -> None:
         return
     for path in files:
         print_bytes(path.encode())
-    note("promptmill schemas --out FOLDER writes them; --json prints them")
+    note("write them with promptmill schemas --out FOLDER, or print them with --json")
 
 
 def _write(files: dict[str, bytes], out: Path, as_json: bool) -> None:

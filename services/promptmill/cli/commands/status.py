@@ -1,4 +1,4 @@
-"""``promptmill status``: how far a run is, counted by prompt."""
+"""``promptmill status``: count the prompts of a run by outcome."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import typer
 
 HELP = """Show how many prompts of a run are published, accepted, rejected, dead and pending.
 
-With --wait the command returns as soon as every prompt is settled (exit code 0), or at the
-limit (exit code 4). in_flight and rate come from the workers themselves; lag from Kafka.
+With --wait the command returns as soon as every prompt is settled (exit code 0), or when the
+time limit has passed (exit code 4). The workers report the columns in_flight and rate; the lag is
+read from Kafka.
 
 Examples:
 

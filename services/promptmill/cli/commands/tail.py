@@ -1,4 +1,4 @@
-"""``promptmill tail``: records, rejects or dead letters as they land."""
+"""``promptmill tail``: show records, rejects or dead letters as they arrive."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Examples:
 
 
 class Kind(StrEnum):
-    """What is shown."""
+    """Kind of messages that are shown."""
 
     RECORDS = "records"
     REJECTS = "rejects"
@@ -32,7 +32,7 @@ def tail(
     kind: Annotated[Kind, typer.Option(help="Kind of messages to show.")] = Kind.RECORDS,
     count: Annotated[int, typer.Option("-n", min=0, help="Number of messages to show.")] = 10,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Keep showing new ones until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Show new messages until Ctrl-C.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print whole messages, one JSON object per line.")

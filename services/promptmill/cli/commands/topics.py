@@ -12,8 +12,8 @@ Existing topics with other settings are left unchanged and reported. Settings th
 messages (cleanup.policy, retention.bytes, unclean.leader.election.enable,
 message.timestamp.type) end the command with exit code 78; --mend corrects them.
 
-The number of partitions is the maximum number of workers of one stage that can share the work.
-A data set keeps the number with which its store began, so choose it once.
+At most as many workers of one stage can share the work as there are partitions. A data set keeps
+the number of partitions with which its store began, so choose it before the first run.
 
 Examples:
 
@@ -29,7 +29,7 @@ DEFAULT_PARTITIONS = 48
 
 def topics(
     brokers: Annotated[
-        int, typer.Option(min=1, help="Number of brokers, which decides the replication.")
+        int, typer.Option(min=1, help="Number of brokers, which decides the replication factor.")
     ] = 1,
     partitions: Annotated[
         int, typer.Option(min=1, max=4096, help="Number of partitions of each new topic.")

@@ -1,4 +1,4 @@
-"""``promptmill up``: start Kafka and Redis on this machine, and create the topics."""
+"""``promptmill up``: start a local Kafka and Redis, and create the topics."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ if TYPE_CHECKING:
 
 HELP = """Start a real Kafka and Redis on free ports of 127.0.0.1, and create the topics.
 
-A stack that is already running is reused, not started twice; one that was killed is restarted
-with its data.
+A local stack that is already running is reused. One that was killed is restarted with its data.
 
 Examples:
 
 \b
   promptmill up
-  promptmill up --brokers 3    a cluster: replication 3, two in-sync replicas
-  promptmill up --partitions 24    for a new data set: most workers of one stage
-  promptmill up --json         {"kafka": …, "redis": …, "home": …}
+  promptmill up --brokers 3        a cluster with replication factor 3 and two in-sync replicas
+  promptmill up --partitions 24    for at most 24 workers of a stage in a new data set
+  promptmill up --json             {"kafka": …, "redis": …, "home": …}
 """
 
 
@@ -31,9 +30,7 @@ def up(
     brokers: Annotated[
         int | None,
         typer.Option(
-            help=(
-                "Number of brokers, 1 or 3; by default the number that the home folder has, or 1."
-            )
+            help="Number of brokers, 1 or 3; by default that of the existing local stack, or 1."
         ),
     ] = None,
     partitions: Annotated[
@@ -56,7 +53,7 @@ def up(
 
 
 def _ensure_topics(info: StackInfo, prefix: str, partitions: int) -> None:
-    """Create what is missing, and mend what loses messages; other differences are reported."""
+    """Create missing topics and correct settings that lose messages; report other differences."""
     import asyncio
 
     from promptmill.cli.output import note, quiet_logs
