@@ -28,14 +28,11 @@ The options below are for --all. Each worker has its own: see `promptmill run in
 
 Examples:
 
+\b
   promptmill run instruct --model ~/models/nemotron --tensor-parallel 2
-
   promptmill run reward --model ~/models/reward
-
   promptmill run filter --help
-
   promptmill run --all --model ~/models/instruct --reward-model ~/models/reward
-
   promptmill run --all --engine scripted --instruct-workers 2
 """
 
