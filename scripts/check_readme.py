@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -41,17 +42,22 @@ def _problem_with_program(command: str) -> str | None:
     _, *arguments = command.split()
     words = [a for a in arguments if not a.startswith("-")][: 2 if arguments[0] == "run" else 1]
     words = [word for word in words if word.islower() and "/" not in word]
-    shown = subprocess.run(  # noqa: S603 - our own program, with words of our own README
-        [Path(sys.executable).parent / "promptmill", *words, "--help"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    shown = _help(*words)
     if shown.returncode:
         return f"promptmill {' '.join(words)} --help exits with {shown.returncode}"
     flags = [a for a in arguments if a.startswith("--")]
     missing = [flag for flag in flags if flag not in shown.stdout]
     return f"{command!r}: no flag {', '.join(missing)}" if missing else None
+
+
+@cache
+def _help(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own program, with words of our own README
+        [Path(sys.executable).parent / "promptmill", *words, "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 if __name__ == "__main__":
