@@ -142,7 +142,10 @@ async def _ready(addresses: Addresses, screen: Screen) -> None:
     while len(told) < len(STAGES):
         if time.monotonic() > deadline:
             late = ", ".join(sorted(set(STAGES) - told))
-            raise Fatal(f"{late} were not ready after {READY_WITHIN_S:.0f} s; see the logs folder")
+            raise Fatal(
+                f"{late} did not become ready within {READY_WITHIN_S:.0f} s; "
+                "the logs folder says why"
+            )
         for worker in await alive_workers(addresses.redis, "") or ():
             if worker.ready and worker.stage not in told:
                 told.add(worker.stage)
