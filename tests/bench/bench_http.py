@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from promptmill.inference.http.generate import HttpGenerator
 from promptmill.inference.http.grade.grader import HttpGrader
-from promptmill.inference.http.grade.reward_model import RewardForm
+from promptmill.inference.http.grade.reward_model import RewardModelFormat
 from promptmill.inference.http.options import HttpOptions
 from promptmill.inference.ports import GenerateRequest, GradeRequest
 from promptmill.worker.lifecycle import tune_garbage_collection
@@ -57,7 +57,7 @@ async def generated(url: str, requests: int, width: int) -> Pace:
 
 async def graded(url: str, requests: int, width: int) -> Pace:
     """The reward side of the engine."""
-    engine = HttpGrader(HttpOptions(url, concurrency=width), RewardForm())
+    engine = HttpGrader(HttpOptions(url, concurrency=width), RewardModelFormat())
     await engine.start()
 
     async def one(number: int) -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from promptmill.inference.http.generate import HttpGenerator
-from promptmill.inference.http.grade.grader import GradeForm, HttpGrader
-from promptmill.inference.http.grade.reward_model import RewardForm
+from promptmill.inference.http.grade.grader import HttpGrader, WireFormat
+from promptmill.inference.http.grade.reward_model import RewardModelFormat
 from promptmill.inference.http.options import Api, HttpOptions
 from promptmill.inference.ports import GenerateRequest, GradeRequest
 from promptmill_schemas import Message, Sampling
@@ -41,10 +41,10 @@ async def generating(
 
 @asynccontextmanager
 async def grading(
-    at: BadServer | str, /, form: GradeForm | None = None, **changes: Any
+    at: BadServer | str, /, form: WireFormat | None = None, **changes: Any
 ) -> AsyncIterator[HttpGrader]:
     """A started grader; the calls of its start are forgotten."""
-    engine = HttpGrader(_options(at, changes), form or RewardForm())
+    engine = HttpGrader(_options(at, changes), form or RewardModelFormat())
     try:
         await engine.start()
         _forget(at)

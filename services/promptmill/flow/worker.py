@@ -59,7 +59,7 @@ async def governed(
             topic,
             settings.topic_prefix,
             loop,
-            Throttle(outputs, trickle=settings.slots_at_work),
+            Throttle(outputs, trickle=settings.effective_slots),
             figures,
             metrics,
         )

@@ -1,1 +1,1 @@
-"""Language models and graders behind ports: vLLM, HTTP servers, scripted engines."""
+"""Generators and graders behind ports: vLLM, HTTP servers and scripted engines."""

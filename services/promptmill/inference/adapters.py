@@ -1,4 +1,4 @@
-"""LoRA adapters: small changes to a model, in peft's format, that prompts choose by name."""
+"""Checks of LoRA adapters in peft's format, which prompts select by name."""
 
 from __future__ import annotations
 
@@ -11,27 +11,47 @@ from typing import Any
 
 from promptmill.runtime.errors import Misconfigured
 
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+
 Shapes = dict[str, tuple[int, ...]]
 
 _MATRIX = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_([AB])\.weight")
 
 
-def check_shapes(name: str, adapter: Path, model: Path) -> None:
-    """Compare an adapter with the model that it is to change.
-
-    Args:
-        name: of the adapter, for the error.
+def check_adapters(folders: Mapping[str, str]) -> dict[str, str]:
+    """Check the folder of each adapter, and return the absolute paths by name.
 
     Raises:
-        Misconfigured: a matrix has another width than the model's, or none of them is the
-            model's at all.
+        Misconfigured: a folder does not exist, or does not hold a LoRA adapter with weights in
+            the safetensors format (other formats can run code).
+    """
+    return {name: str(_check(name, Path(folder))) for name, folder in folders.items()}
+
+
+def highest_rank(folders: Iterable[str]) -> int:
+    """The highest rank of any matrix of these adapters; vLLM reserves memory for it."""
+    return max(int(rank) for folder in folders for rank in _ranks(_read_config("", Path(folder))))
+
+
+def check_shapes(name: str, adapter: Path, model: Path) -> None:
+    """Check that an adapter's matrices fit the model.
+
+    Args:
+        name: the adapter's name, for error messages.
+        adapter: folder of the adapter.
+        model: folder of the model.
+
+    Raises:
+        Misconfigured: the width of a matrix differs from the model's, or none of the matrices
+            belongs to a layer of the model.
     """
     base = {key: shape for file in _weights(model) for key, shape in tensor_shapes(file).items()}
     known = 0
     for module, side, shape in _matrices(adapter / WEIGHTS):
         weight = base.get(f"{module}.weight")
         if weight is None or len(weight) != 2:
-            continue  # fused or renamed by vLLM, which looks for it itself
+            continue  # vLLM fuses or renames this layer, and finds the matrix by its own rules
         known += 1
         found, wanted = (shape[1], weight[1]) if side == "A" else (shape[0], weight[0])
         if found != wanted:
@@ -47,7 +67,13 @@ def check_shapes(name: str, adapter: Path, model: Path) -> None:
 
 
 def tensor_shapes(file: Path) -> Shapes:
-    """Names and shapes in a safetensors file: its length (8 bytes), then that much JSON."""
+    """The shapes of the tensors in a safetensors file, by name.
+
+    The file begins with the length of its JSON header, in 8 bytes.
+
+    Raises:
+        Misconfigured: the file is not a valid safetensors file.
+    """
     try:
         with file.open("rb") as content:
             (length,) = struct.unpack("<Q", content.read(8))
@@ -57,35 +83,6 @@ def tensor_shapes(file: Path) -> Shapes:
             f"{file} is not a valid safetensors file: {error}; save it again"
         ) from error
     return {key: tuple(v["shape"]) for key, v in header.items() if key != "__metadata__"}
-
-
-def _weights(model: Path) -> list[Path]:
-    return sorted(model.glob("*.safetensors"))
-
-
-def _matrices(file: Path) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    for key, shape in tensor_shapes(file).items():
-        if (found := _MATRIX.fullmatch(key)) and len(shape) == 2:
-            yield found[1], found[2], shape
-
-
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
-
-
-def check_adapters(folders: Mapping[str, str]) -> dict[str, str]:
-    """The adapters with their absolute folders.
-
-    Raises:
-        Misconfigured: a folder is missing, holds no LoRA adapter, or holds weights in a format
-            that can run code.
-    """
-    return {name: str(_check(name, Path(folder))) for name, folder in folders.items()}
-
-
-def highest_rank(folders: Iterable[str]) -> int:
-    """The largest rank of any matrix of these adapters; memory is set aside for it."""
-    return max(int(rank) for folder in folders for rank in _ranks(_read_config("", Path(folder))))
 
 
 def _check(name: str, folder: Path) -> Path:
@@ -142,3 +139,13 @@ def _read_config(name: str, folder: Path) -> dict[str, Any]:
 
 def _refusal(name: str, folder: Path, found: str, remedy: str) -> Misconfigured:
     return Misconfigured(f"adapters.{name} is {folder}: {found}; {remedy}")
+
+
+def _weights(model: Path) -> list[Path]:
+    return sorted(model.glob("*.safetensors"))
+
+
+def _matrices(file: Path) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    for key, shape in tensor_shapes(file).items():
+        if (found := _MATRIX.fullmatch(key)) and len(shape) == 2:
+            yield found[1], found[2], shape

@@ -1,4 +1,4 @@
-"""Settings of workers with a model in one of promptmill's engines."""
+"""Settings of a worker whose model runs in vLLM or on an HTTP server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from promptmill.inference.vllm.settings import VllmSettings
 
 
 class EngineSettings(VllmSettings, ServerSettings):
-    """What instruct and reward workers share."""
+    """The engine settings that instruct and reward workers share."""
 
-    def requests_together(self) -> int:
-        """Sequences of vLLM, or requests at a server."""
+    def max_concurrent_requests(self) -> int:
+        """The batch size of vLLM, or the number of concurrent requests to a server."""
         return {"vllm": self.sequences, "openai": self.concurrency}.get(self.engine, 0)

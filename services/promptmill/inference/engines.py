@@ -1,4 +1,4 @@
-"""The one place that knows every engine by its name."""
+"""Factories that build an engine from its name and options."""
 
 from __future__ import annotations
 
@@ -10,23 +10,8 @@ from promptmill.inference.vllm.options import Runner, VllmOptions
 from promptmill.runtime.errors import Misconfigured
 from promptmill.runtime.telemetry.metrics import StageMetrics
 
-
-def watch_engine(metrics: StageMetrics, engine: object) -> None:
-    """Show what the engine computes and what waits in it, where it knows."""
-    if not isinstance(engine, Loaded):
-        return
-    metrics.watch(
-        "engine_running", "requests that the engine is computing", lambda: engine.load.running
-    )
-    metrics.watch(
-        "engine_waiting",
-        "requests that the engine has accepted and not started",
-        lambda: engine.load.waiting,
-    )
-
-
 if TYPE_CHECKING:
-    from promptmill.inference.http.grade.grader import GradeForm
+    from promptmill.inference.http.grade.grader import WireFormat
     from promptmill.inference.vllm.follower import Follower
 
 
@@ -38,18 +23,18 @@ def build_generator(
     http: HttpOptions | None = None,
     api: Api = "chat",
 ) -> GeneratorEngine:
-    """A generator that is not started yet.
+    """Create a generator, which the caller has to start.
 
     Args:
         engine: ``vllm``, ``openai``, or ``scripted`` for tests and load runs.
-        model: folder or name; for ``scripted`` see
+        model: folder or name of the model; for ``scripted`` the script, see
             :func:`~promptmill.inference.scripted.read_script`.
-        vllm: what ``vllm`` is told beyond the model's name.
-        http: the server of ``openai``.
-        api: the endpoint of ``openai``.
+        vllm: options of the engine ``vllm``.
+        http: options of the engine ``openai``, with the server's address.
+        api: the endpoint that ``openai`` uses.
 
     Raises:
-        Misconfigured: an unknown engine, or no model for it.
+        Misconfigured: the engine is unknown, or its model or server is missing.
     """
     if engine == "scripted":
         from promptmill.inference.scripted import ScriptedGenerator, read_script
@@ -73,10 +58,10 @@ def build_grader(
     http: HttpOptions | None = None,
     grading: GradingOptions | None = None,
 ) -> GraderEngine:
-    """A grader that is not started yet; see :func:`build_generator`.
+    """Create a grader, which the caller has to start; see :func:`build_generator`.
 
     Args:
-        grading: names of the heads, and how a server is asked.
+        grading: names of the heads, and the wire format of a server.
     """
     if engine == "scripted":
         from promptmill.inference.scripted import ScriptedGrader, read_script
@@ -85,7 +70,7 @@ def build_grader(
     if engine == "openai":
         from promptmill.inference.http.grade.grader import HttpGrader
 
-        return HttpGrader(_require_http(http), _grade_form(grading or GradingOptions()))
+        return HttpGrader(_require_http(http), _wire_format(grading or GradingOptions()))
     from promptmill.inference.vllm.grade import VllmGrader
 
     _require_vllm(engine, model)
@@ -93,7 +78,10 @@ def build_grader(
 
 
 def build_follower(vllm: VllmOptions, runner: Runner) -> Follower:
-    """The ranks of a further host of a group, see :class:`Hosts`."""
+    """Create the ranks of a further host of a group.
+
+    See :class:`~promptmill.inference.vllm.options.Hosts`.
+    """
     from promptmill.inference.vllm.environment import prepare_environment
 
     _require_vllm("vllm", vllm.model)
@@ -103,16 +91,30 @@ def build_follower(vllm: VllmOptions, runner: Runner) -> Follower:
     return Follower(vllm, runner)
 
 
-def _grade_form(grading: GradingOptions) -> GradeForm:
-    from promptmill.inference.http.grade.classify import ClassifyForm
-    from promptmill.inference.http.grade.judge import JudgeForm
-    from promptmill.inference.http.grade.reward_model import RewardForm
+def watch_engine(metrics: StageMetrics, engine: object) -> None:
+    """Register gauges for the engine's running and waiting requests, if it reports them."""
+    if not isinstance(engine, Loaded):
+        return
+    metrics.watch(
+        "engine_running", "requests that the engine is computing", lambda: engine.load.running
+    )
+    metrics.watch(
+        "engine_waiting",
+        "requests that the engine has accepted and not started",
+        lambda: engine.load.waiting,
+    )
+
+
+def _wire_format(grading: GradingOptions) -> WireFormat:
+    from promptmill.inference.http.grade.classify import ClassifyFormat
+    from promptmill.inference.http.grade.judge import JudgeFormat
+    from promptmill.inference.http.grade.reward_model import RewardModelFormat
 
     if grading.kind == "judge":
-        return JudgeForm(grading.rubric, grading.judge_tokens)
+        return JudgeFormat(grading.rubric, grading.judge_tokens)
     if grading.kind == "classify":
-        return ClassifyForm(grading.heads)
-    return RewardForm(grading.heads)
+        return ClassifyFormat(grading.heads)
+    return RewardModelFormat(grading.heads)
 
 
 def _require_http(http: HttpOptions | None) -> HttpOptions:

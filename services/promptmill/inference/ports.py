@@ -1,6 +1,6 @@
 """Ports to the models: a generator answers conversations, a grader scores answers.
 
-An adapter imports its engine's library; everything else knows only what stands here.
+Only an adapter imports its engine's library. All other code uses these ports.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from promptmill_schemas import AttributeScores, Generator, Message, Sampling
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """One answer to be drawn.
+    """A request for one answer.
 
     Attributes:
-        request_id: unique among those in flight; names the request in the engine's logs.
+        request_id: unique among the requests in flight; it appears in the engine's logs.
         messages: the conversation to answer.
-        sampling: how to draw; its ``seed`` is not used, ``seed`` below is.
-        seed: of this candidate alone.
-        adapter: LoRA adapter by name.
+        sampling: the sampling parameters; their ``seed`` is ignored in favour of ``seed``.
+        seed: the seed of this candidate.
+        adapter: name of a LoRA adapter; ``None`` uses the base model.
     """
 
     request_id: str
@@ -33,7 +33,15 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was drawn; ``logprob`` is the sum over its tokens where sampling asked for it."""
+    """A generated answer.
+
+    Attributes:
+        text: the answer, without the prompt.
+        finish_reason: why generation ended, in the engine's words: ``stop``, ``length``, ….
+        prompt_tokens: tokens of the conversation; 0 if the server does not report them.
+        completion_tokens: tokens of the answer; 0 if the server does not report them.
+        logprob: sum of the log-probabilities of the answer's tokens, if sampling requested it.
+    """
 
     text: str
     finish_reason: str
@@ -44,7 +52,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class GradeRequest:
-    """One answer to be graded, in its conversation."""
+    """A request to grade one answer to a conversation."""
 
     request_id: str
     messages: Sequence[Message]
@@ -53,7 +61,7 @@ class GradeRequest:
 
 @dataclass(frozen=True, slots=True)
 class GraderInfo:
-    """What grades: engine, model, revision."""
+    """The identity of a grader: its engine, model and revision."""
 
     engine: str
     model: str
@@ -62,12 +70,12 @@ class GraderInfo:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What an engine has to do.
+    """The load of an engine.
 
     Attributes:
-        running: requests that it computes now.
-        waiting: requests that it has accepted and not begun; 0 for long means that the worker
-            does not keep it full.
+        running: requests that the engine is computing.
+        waiting: requests that the engine has accepted and not started. If this stays at 0, the
+            worker does not keep the engine busy.
     """
 
     running: int = 0
@@ -76,59 +84,63 @@ class Load:
 
 @runtime_checkable
 class Loaded(Protocol):
-    """An engine that knows its own queue."""
+    """An engine that reports its load."""
 
     @property
     def load(self) -> Load:
-        """What it has to do now."""
+        """The current load."""
 
 
 class GeneratorEngine(Protocol):
-    """Answers conversations.
+    """A model that answers conversations.
 
-    Errors of both methods below: ``Poison`` for what this model can never answer (longer than
-    its context), ``Transient`` for what may succeed later, ``EngineDead`` when the process
-    group is gone.
+    ``start`` and ``generate`` raise ``Poison`` for a request that this model can never answer
+    (for example one longer than its context), ``Transient`` for one that may succeed later, and
+    ``EngineDead`` when the engine's processes have exited.
     """
 
     @property
     def info(self) -> Generator:
-        """What answers, as it is stamped on every completion. Valid once started."""
+        """The generator's identity, which every completion carries. Valid after ``start``."""
 
     @property
     def context_tokens(self) -> int:
-        """Longest conversation with its answer, 0 where unknown."""
+        """Maximum tokens of a conversation with its answer; 0 if unknown."""
 
     @property
     def tokenizer(self) -> str:
-        """Folder of the tokenizer, ``""`` where there is none at hand."""
+        """Folder of the tokenizer; ``""`` if it is not on this machine."""
 
     async def start(self) -> None:
-        """Load the model; returns when it can answer."""
+        """Load the model, and return when it can answer."""
 
     async def generate(self, request: GenerateRequest) -> Answer:
-        """One answer. Cancelling the call aborts the request in the engine."""
+        """Generate one answer. Cancelling the call aborts the request in the engine."""
 
     async def close(self) -> None:
-        """Free the model and its processes."""
+        """Release the model and end its processes."""
 
 
 class GraderEngine(Protocol):
-    """Scores answers; the same errors as a generator."""
+    """A model that scores answers. It raises the same errors as a generator."""
 
     @property
     def info(self) -> GraderInfo:
-        """What grades. Valid once started."""
+        """The grader's identity. Valid after ``start``."""
 
     @property
     def context_tokens(self) -> int:
-        """Longest conversation with its answer, 0 where unknown."""
+        """Maximum tokens of a conversation with its answer; 0 if unknown."""
 
     async def start(self) -> None:
-        """Load the model; returns when it can grade."""
+        """Load the model, and return when it can grade."""
 
     async def grade(self, request: GradeRequest) -> AttributeScores:
-        """Raw, finite scores. ``Poison`` when the conversation is longer than the context."""
+        """Return the raw scores, which are finite.
+
+        Raises:
+            Poison: the conversation is longer than the context, or a score is not finite.
+        """
 
     async def close(self) -> None:
-        """Free the model and its processes."""
+        """Release the model and end its processes."""

@@ -1,4 +1,8 @@
-"""Which output of a grader is which attribute, and how raw scores become those of a record."""
+"""From a grader's outputs to the scores of a record.
+
+:class:`Heads` selects the output of each attribute, and :class:`Calibration` maps the raw scores
+to the usual scale.
+"""
 
 from __future__ import annotations
 
@@ -10,76 +14,39 @@ from dataclasses import dataclass, field
 from promptmill.runtime.errors import Misconfigured, Poison
 from promptmill_schemas import ATTRIBUTES, AttributeScores
 
-SCALE = (0.0, 4.0)
-"""The range that attributes are usually given in."""
-
-Line = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Slope and intercept by attribute; an attribute that is not named stays as it is."""
-
-    lines: Mapping[str, Line] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, line in self.lines.items():
-            if name not in ATTRIBUTES:
-                raise Misconfigured(f"calibration.{name}: use {', '.join(ATTRIBUTES)}")
-            if not all(map(math.isfinite, line)):
-                raise Misconfigured(f"calibration.{name} is {line}: give two finite numbers")
-
-    def apply(self, scores: AttributeScores) -> AttributeScores:
-        """The calibrated scores.
-
-        Raises:
-            Poison: one of them is not finite any more.
-        """
-        if not self.lines:
-            return scores
-        values = {name: getattr(scores, name) for name in ATTRIBUTES}
-        for name, (slope, intercept) in self.lines.items():
-            values[name] = slope * values[name] + intercept
-            if not math.isfinite(values[name]):
-                raise Poison(
-                    f"{name} is {values[name]} after its calibration ({slope:g}, {intercept:g}): "
-                    "a score must be a finite number; correct --calibration"
-                )
-        return AttributeScores(**values)
-
-
-def from_range(low: float, high: float) -> Calibration:
-    """The calibration that spreads scores from ``low`` to ``high`` over the usual scale.
-
-    Raises:
-        Misconfigured: the range is empty.
-    """
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise Misconfigured(f"score_range is {low:g} to {high:g}: the second must be larger")
-    slope = (SCALE[1] - SCALE[0]) / (high - low)
-    return Calibration(dict.fromkeys(ATTRIBUTES, (slope, SCALE[0] - low * slope)))
-
-
 NEMOTRON_ORDER = ("quality", "toxicity", "humor", "creativity", *ATTRIBUTES)
-"""The nine outputs of the Nemotron-4-340B-Reward checkpoint, which names none of them."""
+"""The order of the nine outputs of Nemotron-4-340B-Reward, whose checkpoint does not name them."""
 
 SCALAR_ATTRIBUTES = ("helpfulness", "correctness", "coherence")
-"""What a single score is taken for; it says nothing of complexity and verbosity."""
+"""The attributes that get the score of a model with a single output.
+
+Such a score says nothing about complexity and verbosity.
+"""
+
+SCALE = (0.0, 4.0)
+"""The usual range of an attribute's score."""
+
+Line = tuple[float, float]
 
 _UNNAMED = re.compile(r"LABEL_\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """The output's index for each attribute in order; ``None`` is always 0.0."""
+    """The index of the output of each attribute.
+
+    Attributes:
+        indexes: in the order of ``ATTRIBUTES``; an attribute without an output (``None``) always
+            scores 0.0.
+    """
 
     indexes: tuple[int | None, ...]
 
     def scores(self, logits: Sequence[float]) -> AttributeScores:
-        """The five raw scores.
+        """Select the five raw scores from the model's outputs.
 
         Raises:
-            Poison: one of them is not finite; such an answer is never accepted.
+            Poison: a score is not finite. Such an answer is never accepted.
         """
         values = {
             name: 0.0 if index is None else float(logits[index])
@@ -95,20 +62,21 @@ class Heads:
 
 
 def read_heads(labels: Sequence[str], names: Mapping[str, str] | None = None) -> Heads:
-    """The attributes' places among a model's labels, by their names.
+    """Find the output of each attribute among a model's labels.
+
+    Without ``names``, four kinds of labels are recognised: the names of the five attributes, the
+    same names with a common prefix (``helpsteer-helpfulness``), a single output, and nine unnamed
+    outputs in Nemotron's order.
 
     Args:
-        labels: of the model's outputs, in order.
-        names: the label, or the index, of each attribute that has one; the others are 0.0.
-            Without any, understood are the five names as they are, the five with one common
-            prefix (``helpsteer-helpfulness``), a single output, and nine unnamed ones in
-            Nemotron's order.
+        labels: the labels of the model's outputs, in order.
+        names: the label or index by attribute; attributes that are not in it score 0.0.
 
     Raises:
-        Misconfigured: the labels fit none of these.
+        Misconfigured: the attributes cannot be found among the labels.
     """
     if names:
-        return Heads(tuple(_place(labels, names.get(name)) for name in ATTRIBUTES))
+        return Heads(tuple(_index_of(labels, names.get(name)) for name in ATTRIBUTES))
     if len(labels) == 1:
         return Heads(tuple(0 if name in SCALAR_ATTRIBUTES else None for name in ATTRIBUTES))
     if len(labels) == len(NEMOTRON_ORDER) and all(map(_UNNAMED.fullmatch, labels)):
@@ -123,8 +91,56 @@ def read_heads(labels: Sequence[str], names: Mapping[str, str] | None = None) ->
     return Heads(found[0])
 
 
-def _place(labels: Sequence[str], name: str | None) -> int | None:
-    """The index of one label, given by its name or by the index itself."""
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A linear map of each attribute's score.
+
+    Attributes:
+        lines: slope and intercept by attribute; the scores of other attributes stay unchanged.
+    """
+
+    lines: Mapping[str, Line] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, line in self.lines.items():
+            if name not in ATTRIBUTES:
+                raise Misconfigured(f"calibration.{name}: use {', '.join(ATTRIBUTES)}")
+            if not all(map(math.isfinite, line)):
+                raise Misconfigured(f"calibration.{name} is {line}: give two finite numbers")
+
+    def apply(self, scores: AttributeScores) -> AttributeScores:
+        """Return the calibrated scores.
+
+        Raises:
+            Poison: a calibrated score is not finite.
+        """
+        if not self.lines:
+            return scores
+        values = {name: getattr(scores, name) for name in ATTRIBUTES}
+        for name, (slope, intercept) in self.lines.items():
+            values[name] = slope * values[name] + intercept
+            if not math.isfinite(values[name]):
+                raise Poison(
+                    f"{name} is {values[name]} after its calibration ({slope:g}, {intercept:g}): "
+                    "a score must be a finite number; correct --calibration"
+                )
+        return AttributeScores(**values)
+
+
+def from_range(low: float, high: float) -> Calibration:
+    """The calibration that maps scores from ``low`` to ``high`` onto :data:`SCALE`.
+
+    Raises:
+        Misconfigured: ``low`` is not below ``high``, or one of them is not finite.
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise Misconfigured(f"score_range is {low:g} to {high:g}: the second must be larger")
+    slope = (SCALE[1] - SCALE[0]) / (high - low)
+    return Calibration(dict.fromkeys(ATTRIBUTES, (slope, SCALE[0] - low * slope)))
+
+
+def _index_of(labels: Sequence[str], name: str | None) -> int | None:
+    """The index of a label that is given by its name or by the index itself."""
     if name is None:
         return None
     lowered = [label.lower() for label in labels]
@@ -139,7 +155,7 @@ def _place(labels: Sequence[str], name: str | None) -> int | None:
 
 
 def _complete_sets(labels: Sequence[str]) -> list[tuple[int, ...]]:
-    """The indexes of the five attributes for every prefix that has them all."""
+    """The indexes of the five attributes, for each prefix with which all five occur."""
     lowered = [label.lower() for label in labels]
     first = ATTRIBUTES[0]
     prefixes = {label[: -len(first)] for label in lowered if label.endswith(first)}

@@ -1,4 +1,7 @@
-"""Engines without a model, for tests and load runs only; their name stands on what they make."""
+"""Engines without a model, for tests and load runs only.
+
+Every message that they produce names the engine ``scripted``.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +18,38 @@ from promptmill.inference.ports import Answer, GenerateRequest, GradeRequest, Gr
 from promptmill.runtime.errors import EngineDead, Misconfigured, Poison, Transient
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Generator
 
+__all__ = ["Script", "ScriptedGenerator", "ScriptedGrader", "read_script"]
+
 KILLER_MARK = "[engine killer]"
+
+VOCABULARY = """
+a and are as at because but by can do first for from good has have how in into is it last
+many more most new no not of on one only or other our over part people seven since some
+than that the their then there these they this time to two under use was water way we were
+what when where which who will with without words would year yes you
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Figures of a scripted engine; rates are shares of the requests, 0 to 1.
+    """The behaviour of a scripted engine.
+
+    ``transient``, ``poison``, ``hang``, ``dead`` and ``nan`` are probabilities from 0 to 1.
 
     Attributes:
-        seed: the same seed plays the same.
-        latency_s: median time of a request, in seconds.
-        sigma: spread of the log-normal latency; 0 makes all alike.
-        tokens: median length of an answer.
-        context: longest conversation, in words.
-        transient: fail, and succeed when tried again (drawn anew for each attempt).
-        poison: fail always.
-        hang: never return.
-        dead: the engine dies of the request.
+        seed: requests with the same seed behave identically.
+        latency_s: median duration of a request, in seconds.
+        sigma: sigma of the log-normal latency; 0 gives every request the same latency.
+        tokens: median length of an answer, in words.
+        context: maximum length of a conversation, in words.
+        transient: an attempt fails, and another attempt may succeed.
+        poison: every attempt of the request fails.
+        hang: the request never returns.
+        dead: the request ends the engine.
         killer: what a conversation with the text ``[engine killer]`` does after its latency:
-            1 ends the engine, 2 ends the process without a word, as a segmentation fault does.
+            1 ends the engine; 2 kills the process, as a segmentation fault does.
         nan: the grader's score is not a number.
-        fresh: 1 draws other answers each time, as a model without seeds does.
+        fresh: 1 gives different answers each time, like a model that ignores seeds.
     """
 
     seed: int = 0
@@ -53,10 +67,10 @@ class Script:
 
 
 def read_script(text: str) -> Script:
-    """A script from ``name=value,name=value``; what is not named keeps its default.
+    """Parse a script from ``name=value,name=value``; other settings keep their defaults.
 
     Raises:
-        Misconfigured: an unknown name, or a value that is not a number of its kind.
+        Misconfigured: a name is unknown, or a value is not a number of the right type.
     """
     kinds = {field.name: type(field.default) for field in fields(Script)}
     values: dict[str, float] = {}
@@ -86,7 +100,7 @@ def _number(name: str, text: str, kind: type) -> float:
 
 
 class Player:
-    """Plays a script: waits as long as it says, and fails where it says."""
+    """Executes a script: delays requests, and lets them fail."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -94,18 +108,18 @@ class Player:
         self._dead = False
 
     def draws(self, *key: object) -> Random:
-        """A source of its own for each key, the same in every process."""
+        """A random generator for this key, which is the same in every process."""
         return Random(repr((self.script.seed, *key)))  # noqa: S311 - a simulation
 
     async def play(self, key: str, *texts: str) -> None:
-        """One request: its latency, then its fault if it has one.
+        """Wait for the latency of a request, then raise its fault if it has one.
 
         Args:
-            key: names the request.
-            texts: the conversation.
+            key: identifies the request.
+            texts: the texts of the conversation.
 
         Raises:
-            Transient, Poison, EngineDead: as the script has it for this key and attempt.
+            Transient, Poison, EngineDead: the script demands it for this key and attempt.
         """
         attempt = self._attempts[key]
         self._attempts[key] += 1
@@ -134,42 +148,32 @@ class Player:
             raise EngineDead("the scripted engine has died, as its script demands")
 
 
-__all__ = ["Script", "ScriptedGenerator", "ScriptedGrader", "read_script"]
-
-VOCABULARY = """
-a and are as at because but by can do first for from good has have how in into is it last
-many more most new no not of on one only or other our over part people seven since some
-than that the their then there these they this time to two under use was water way we were
-what when where which who will with without words would year yes you
-"""
-
-
 class ScriptedGenerator:
-    """Answers with words drawn by the request's seed."""
+    """Answers with random words, which the request's seed determines."""
 
     def __init__(self, script: Script) -> None:
         self._player = Player(script)
 
     @property
     def info(self) -> Generator:
-        """What answers."""
+        """The generator's identity."""
         return Generator(engine="scripted", model="scripted", revision=_revision(self._player))
 
     @property
     def context_tokens(self) -> int:
-        """Longest conversation, in words."""
+        """Maximum length of a conversation, in words."""
         return self._player.script.context
 
     @property
     def tokenizer(self) -> str:
-        """There is none."""
+        """Empty, because there is no tokenizer."""
         return ""
 
     async def start(self) -> None:
-        """Nothing to load."""
+        """Do nothing, because there is no model to load."""
 
     async def generate(self, request: GenerateRequest) -> Answer:
-        """Words, after the time that the script gives; see the script for failures."""
+        """Return random words after the script's latency, or raise one of the script's faults."""
         texts = [message.content for message in request.messages]
         prompt_tokens = _words(self._player, *texts)
         await self._player.play(request.request_id, *texts)
@@ -187,30 +191,30 @@ class ScriptedGenerator:
         )
 
     async def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing, because there is nothing to release."""
 
 
 class ScriptedGrader:
-    """Scores that depend on nothing but the texts and the script's seed."""
+    """Gives scores that depend only on the texts and the script's seed."""
 
     def __init__(self, script: Script) -> None:
         self._player = Player(script)
 
     @property
     def info(self) -> GraderInfo:
-        """What grades."""
+        """The grader's identity."""
         return GraderInfo("scripted", "scripted", _revision(self._player))
 
     @property
     def context_tokens(self) -> int:
-        """Longest conversation, in words."""
+        """Maximum length of a conversation, in words."""
         return self._player.script.context
 
     async def start(self) -> None:
-        """Nothing to load."""
+        """Do nothing, because there is no model to load."""
 
     async def grade(self, request: GradeRequest) -> AttributeScores:
-        """Scores around 2 between 0 and 4, after the time that the script gives."""
+        """Return normally distributed scores from 0 to 4, with a mean of 2, after the latency."""
         texts = (*(message.content for message in request.messages), request.answer)
         _words(self._player, *texts)
         await self._player.play(request.request_id, *texts)
@@ -222,11 +226,11 @@ class ScriptedGrader:
         )
 
     async def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing, because there is nothing to release."""
 
 
 def _words(player: Player, *texts: str) -> int:
-    """The conversation's length; raises ``Poison`` when the context does not take it."""
+    """The number of words; raises ``Poison`` if they exceed the context."""
     words, limit = sum(len(text.split()) for text in texts), player.script.context
     if words > limit:
         raise Poison(

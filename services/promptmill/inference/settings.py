@@ -1,4 +1,4 @@
-"""Settings of workers that have a model, wherever it runs."""
+"""Settings of a worker that has a model, independent of the engine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,51 @@ from promptmill.stream.stage_settings import StageSettings
 
 _JSON_BEGINS = tuple('{["')
 
+DEFAULT_SLOTS = 64
+"""Slots of a worker whose engine does not say how many requests it processes at once."""
 
-def read_pairs(given: Any) -> Any:
-    """Names with their values, from ``a=1,b=2`` or from a table.
 
-    A value that begins like a JSON object, array or string is read to its end, commas
-    included; any other ends at the next comma.
+class ModelSettings(StageSettings):
+    """The settings that do not depend on which engine runs the model."""
+
+    engine: Literal["vllm", "openai", "scripted"] = Field(
+        default="vllm",
+        description="engine that runs the model; scripted is only for tests and load runs",
+    )
+    model: str = Field(
+        default="", description="folder of the model, or its name at the model hub or on the server"
+    )
+    slots: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "records processed at the same time; 0 chooses enough to keep the engine busy"
+        ),
+    )
+
+    @property
+    def effective_slots(self) -> int:
+        """``slots``, or 1.5 times the number of requests that the engine processes at once.
+
+        A record may consist of a single request. While a finished record is published and the
+        next one is started, further requests have to be queued in the engine, or it runs idle.
+        """
+        concurrent = self.max_concurrent_requests()
+        return self.slots or concurrent + (concurrent + 1) // 2 or DEFAULT_SLOTS
+
+    def max_concurrent_requests(self) -> int:
+        """Requests that the chosen engine processes at once; 0 if it has no limit."""
+        return 0
+
+
+def read_key_values(given: Any) -> Any:
+    """Parse ``a=1,b=2`` or a JSON object into a dictionary; other types are returned unchanged.
+
+    A value that begins like a JSON object, array or string is parsed as JSON and may contain
+    commas. Any other value ends at the next comma.
 
     Raises:
-        ValueError: a part is no pair, or a name is given twice.
+        ValueError: a part is not a NAME=VALUE pair, or a name is given twice.
     """
     if not isinstance(given, str):
         return given
@@ -36,8 +72,8 @@ def read_pairs(given: Any) -> Any:
 
 
 def read_values(given: Any) -> Any:
-    """Like :func:`read_pairs`; each value is JSON, or the text itself where it is none."""
-    pairs = read_pairs(given)
+    """Like :func:`read_key_values`, with each value parsed as JSON if it is valid JSON."""
+    pairs = read_key_values(given)
     if not isinstance(pairs, dict):
         return pairs
     return {name: _read_json(value) for name, value in pairs.items()}
@@ -72,40 +108,3 @@ def _read_json(value: Any) -> Any:
         return json.loads(value)
     except ValueError:
         return value
-
-
-SLOTS = 64
-"""Where no engine says how much it computes together."""
-
-
-class ModelSettings(StageSettings):
-    """What is told of the model before it is known which engine runs it."""
-
-    engine: Literal["vllm", "openai", "scripted"] = Field(
-        default="vllm",
-        description="engine that runs the model; scripted is only for tests and load runs",
-    )
-    model: str = Field(
-        default="", description="folder of the model, or its name at the model hub or on the server"
-    )
-    slots: int = Field(
-        default=0,
-        ge=0,
-        description=(
-            "records processed at the same time; 0 chooses enough to keep the engine busy"
-        ),
-    )
-
-    @property
-    def slots_at_work(self) -> int:
-        """Half as many again as the engine computes together.
-
-        A record may be a single request, and while a finished one is published and the next is
-        taken up, others have to wait at the engine already, or it runs short.
-        """
-        together = self.requests_together()
-        return self.slots or together + (together + 1) // 2 or SLOTS
-
-    def requests_together(self) -> int:
-        """Requests that the chosen engine works on at once; 0 where it has no limit."""
-        return 0

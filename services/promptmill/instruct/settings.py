@@ -10,7 +10,7 @@ from pydantic_settings import NoDecode
 from promptmill.inference.adapters import check_adapters
 from promptmill.inference.engine_settings import EngineSettings
 from promptmill.inference.http.options import Api
-from promptmill.inference.settings import read_pairs
+from promptmill.inference.settings import read_key_values
 from promptmill.runtime.errors import Misconfigured
 
 EXAMPLES = """examples:
@@ -30,7 +30,7 @@ class InstructSettings(EngineSettings):
 
     stage: ClassVar[str] = "instruct"
 
-    adapters: Annotated[dict[str, str], NoDecode, BeforeValidator(read_pairs)] = Field(
+    adapters: Annotated[dict[str, str], NoDecode, BeforeValidator(read_key_values)] = Field(
         default_factory=dict,
         description="vllm: LoRA adapters that prompts may name, as NAME=FOLDER, in peft's format",
     )

@@ -103,14 +103,14 @@ class StageSettings(BaseSettings):
         return init_settings, own, env_settings, file
 
     @property
-    def slots_at_work(self) -> int:
+    def effective_slots(self) -> int:
         """Records at work at once; a worker with a model knows how many keep it busy."""
         return self.slots
 
     def loop_settings(self) -> LoopSettings:
         """The part that the stream loop needs."""
         return LoopSettings(
-            slots=self.slots_at_work,
+            slots=self.effective_slots,
             prefetch=self.prefetch,
             attempts=self.attempts,
             engine_deaths=self.engine_deaths,

@@ -10,7 +10,7 @@ import pytest
 from promptmill.inference.engines import build_grader
 from promptmill.inference.vllm.grade import VllmGrader
 from promptmill.inference.vllm.options import Hosts
-from promptmill.inference.vllm.reserved_arguments import OWNED, refuse_unknown
+from promptmill.inference.vllm.reserved_arguments import RESERVED, refuse_unknown
 from promptmill.instruct.settings import InstructSettings
 from promptmill.reward.settings import RewardSettings
 from promptmill.runtime.errors import Misconfigured
@@ -59,7 +59,7 @@ def test_other_arguments_are_passed_on_from_flags_environment_and_file(
     assert extra == {"hf_overrides": {"a": 1, "b": 2}, "enforce_eager": True}
 
 
-@pytest.mark.parametrize("name", [*OWNED, "data_parallel_backend"])
+@pytest.mark.parametrize("name", [*RESERVED, "data_parallel_backend"])
 def test_what_promptmill_sets_itself_is_refused(name: str) -> None:
     with pytest.raises(
         Misconfigured, match=rf"vllm\.{name} is 1: this argument cannot be set; \w+"

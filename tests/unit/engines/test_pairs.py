@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptmill.inference.settings import read_pairs, read_values
+from promptmill.inference.settings import read_key_values, read_values
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from promptmill.inference.settings import read_pairs, read_values
     ],
 )
 def test_pairs_are_read_from_text_and_from_tables(given: Any, pairs: dict[str, str]) -> None:
-    assert read_pairs(given) == pairs
+    assert read_key_values(given) == pairs
 
 
 def test_values_are_json_or_the_text_itself() -> None:
@@ -49,4 +49,4 @@ def test_values_are_json_or_the_text_itself() -> None:
 )
 def test_what_is_no_pair_is_named(given: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        read_pairs(given)
+        read_key_values(given)

@@ -1,4 +1,4 @@
-"""Where a server's endpoints are, from the one URL that a user gives."""
+"""The endpoints of a server, derived from the base URL that the user gives."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from promptmill.runtime.errors import Misconfigured
 _VERSION = re.compile(r"v\d+\w*")
 _ENDPOINTS = ("/chat/completions", "/completions", "/models", "/classify")
 _LOOPBACK = ("127.", "localhost", "::1")
+_FORM = "give http://HOST:PORT/v1 or https://HOST/v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Endpoints of one server.
+    """The base addresses of one server.
 
     Attributes:
-        server: scheme, host, port and prefix, without the API's version.
-        api: the same with the version, ``…/v1`` unless the user's URL has another.
+        server: scheme, host, port and path prefix, without the API version.
+        api: the same with the API version, which is ``v1`` unless the URL names another.
     """
 
     server: str
@@ -27,16 +28,16 @@ class Address:
 
     @property
     def exposes_secrets(self) -> bool:
-        """Whether what is sent can be read on the way: plain HTTP to another machine."""
+        """Whether secrets would be sent unencrypted, by plain HTTP to another machine."""
         parts = urlsplit(self.server)
         return parts.scheme == "http" and not (parts.hostname or "").startswith(_LOOPBACK)
 
 
 def parse_base_url(text: str) -> Address:
-    """The endpoints under ``text``, which may end in the API's version or in an endpoint.
+    """Parse a base URL, which may end with the API version or with an endpoint.
 
     Raises:
-        Misconfigured: not an HTTP URL, or one with parts that do not belong there.
+        Misconfigured: the text is not an HTTP URL, or has credentials, a query or a fragment.
     """
     parts = _split(text)
     path = parts.path.rstrip("/")
@@ -69,6 +70,3 @@ def _split(text: str) -> SplitResult:
     if parts.query or parts.fragment:
         raise Misconfigured(f"base_url for {host} has a query or fragment: {_FORM}")
     return parts
-
-
-_FORM = "give http://HOST:PORT/v1 or https://HOST/v1"

@@ -1,4 +1,4 @@
-"""What a chat or completion answer holds; nothing in it is taken on trust."""
+"""Parsing of chat and text completions; every field is checked."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from promptmill.inference.ports import Answer
 from promptmill_schemas import StructuredOutput
 
 UNKNOWN = "unknown"
-"""The finish reason of a server that gives none."""
+"""The finish reason of an answer for which the server reports none."""
 
 REFUSAL = "refusal"
-"""The finish reason of an answer that the model refused to give; OpenAI says ``stop``."""
+"""The finish reason of an answer that the model refused to give; OpenAI reports ``stop``."""
 
-_MOST_TOKENS = 1 << 31
+_MAX_TOKENS = 1 << 31
+_IGNORED_BY_SERVER = "the server ignores sampling.structured; name the kind of server with --server"
 
 
 def read_answer(api: Api, reply: Any) -> Answer:
-    """The one answer in a reply.
+    """Parse the answer in a reply.
 
-    A server that ends an answer without a text has done so on purpose (a refusal, a filter, a
-    context that is full, thoughts alone): that is an answer too, an empty one, with its reason.
+    A reply without text but with a finish reason is an empty answer: the model refused, a
+    content filter acted, the context was full, or the model only reasoned.
 
     Raises:
-        Malformed: the reply has another form than the API promises.
+        Malformed: the reply does not follow the API's schema.
     """
     choice = first_choice(reply)
     usage = reply.get("usage")
@@ -46,7 +47,7 @@ def read_answer(api: Api, reply: Any) -> Answer:
 
 
 def first_choice(reply: Any) -> dict[str, Any]:
-    """The first of ``choices``; raises ``Malformed`` when there is none."""
+    """The first element of ``choices``; raises ``Malformed`` if there is none."""
     choices = reply.get("choices") if isinstance(reply, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise Malformed(f"the answer has no choices: {_brief(reply)}")
@@ -55,10 +56,10 @@ def first_choice(reply: Any) -> dict[str, Any]:
 
 
 def content_of(choice: dict[str, Any]) -> str | None:
-    """The message's text, ``None`` when there is none.
+    """The text of the message; ``None`` if the message has no content.
 
-    A message is an object, or a list with that one object; its content is a text, or a list of
-    parts of which those of type ``text`` count.
+    The message is an object, or a list that contains one object. Its content is a string, or a
+    list of parts, of which those of type ``text`` are joined.
     """
     content = _message(choice).get("content")
     if isinstance(content, list):
@@ -69,7 +70,7 @@ def content_of(choice: dict[str, Any]) -> str | None:
 
 
 def refusal_of(choice: dict[str, Any]) -> str | None:
-    """Why the model or its server gives no answer, in their words; ``None``: they give one."""
+    """The reason why the model or server refused to answer; ``None`` if it did not refuse."""
     refusal = _message(choice).get("refusal")
     if isinstance(refusal, str) and refusal.strip():
         return refusal.strip()
@@ -85,25 +86,23 @@ def _message(choice: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
-def require_form(text: str, form: StructuredOutput) -> None:
-    """Refuse an answer that the server has not held to its form.
+def check_structured_output(text: str, structured: StructuredOutput) -> None:
+    """Check that the answer has the requested structure, since servers ignore unknown fields.
 
-    Servers ignore fields that they do not know. An expression is not checked here: theirs are
-    of another dialect.
+    A regular expression is not checked, because the servers' dialects differ from Python's.
 
     Raises:
-        Unreadable: with the remedy.
+        Unreadable: the text is not one of the choices, or is not JSON.
     """
-    if form.choice is not None and text not in form.choice:
-        raise Unreadable(f"the answer {_brief(text)} is not one of the choices: {_UNHEARD}")
-    if form.json_schema is not None:
+    if structured.choice is not None and text not in structured.choice:
+        raise Unreadable(
+            f"the answer {_brief(text)} is not one of the choices: {_IGNORED_BY_SERVER}"
+        )
+    if structured.json_schema is not None:
         try:
             parse_json(text.encode())
         except ValueError as error:
-            raise Unreadable(f"the answer is not JSON ({error}): {_UNHEARD}") from None
-
-
-_UNHEARD = "the server ignores sampling.structured; name the kind of server with --server"
+            raise Unreadable(f"the answer is not JSON ({error}): {_IGNORED_BY_SERVER}") from None
 
 
 def _text(api: Api, choice: dict[str, Any]) -> str | None:
@@ -116,7 +115,7 @@ def _text(api: Api, choice: dict[str, Any]) -> str | None:
 
 
 def _finish_reason(choice: dict[str, Any]) -> str:
-    """The server's own word; a refusal is named as one, whatever the server calls it."""
+    """The server's finish reason, or :data:`REFUSAL` for a refusal, whatever the server reports."""
     if "message" in choice and _message(choice).get("refusal"):
         return REFUSAL
     reason = choice.get("finish_reason")
@@ -135,14 +134,14 @@ def _is_text(part: dict[str, Any]) -> bool:
 
 
 def _tokens(usage: Any, name: str) -> int:
-    """A count of tokens, 0 where the server does not count."""
+    """A token count; 0 if the server does not report one."""
     count = usage.get(name) if isinstance(usage, dict) else None
-    good = isinstance(count, int) and not isinstance(count, bool) and 0 <= count < _MOST_TOKENS
+    good = isinstance(count, int) and not isinstance(count, bool) and 0 <= count < _MAX_TOKENS
     return int(count) if good and count is not None else 0
 
 
 def _logprob(api: Api, logprobs: Any) -> float | None:
-    """The sum over the tokens, ``None`` where the server gives none."""
+    """The sum of the tokens' log-probabilities; ``None`` if the server does not report them."""
     if not isinstance(logprobs, dict):
         return None
     if api == "completions":

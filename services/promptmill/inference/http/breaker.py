@@ -1,12 +1,14 @@
-"""Whether the server is out of order, or only some requests are: the canary tells.
+"""A circuit breaker that uses the canary to distinguish an outage from faulty requests.
 
-A request that fails may be at fault itself. After several failures in a row, whoever sent them,
-the breaker opens, and nothing is sent but the canary, the request that has succeeded at the
-start. If it succeeds, the server is well, the breaker closes, and the failures stand. If it
-fails, there is an outage: all wait until the canary succeeds, and no failure of that time counts.
+A request that fails may itself be the cause. After several consecutive failures, of whichever
+requests, the breaker opens, and only the canary is sent: the request that succeeded at the start.
+If it succeeds, the server is healthy, the breaker closes, and the failures count. If it fails,
+there is an outage: all requests wait until the canary succeeds, and the failures of this time do
+not count.
 
-Only what says something about the server is told to it: no connection, 5xx, time-outs, bodies that
-are no answer, a refused key. An answer that is whole and of no use says that the server is well.
+The breaker is told only of failures that concern the server: no connection, status 5xx, time-outs,
+malformed responses and a refused key. A complete answer with unusable content shows that the
+server is healthy.
 """
 
 from __future__ import annotations
@@ -23,21 +25,28 @@ from promptmill.runtime.timing import backoff_s
 log = structlog.get_logger(__name__)
 
 OPEN_AFTER = 10
-"""Failures in a row; with three calls in ten failing by chance that is one in 170,000."""
+"""Consecutive failures that open the breaker.
+
+If 3 of 10 requests fail at random, 10 consecutive failures have a probability of 1 in 170,000.
+"""
 
 REFUSALS = 3
-"""Canaries in a row whose key, path or model is refused: that is no accident."""
+"""Consecutive refusals of the canary's key, path or model that count as permanent."""
 
-LONGEST_PAUSE_S = 30.0
+MAX_PAUSE_S = 30.0
 PROBE_TIMEOUT_S = 60.0
 
 
 class Breaker:
-    """Closed while requests succeed; opens after failures in a row.
+    """A circuit breaker: closed while requests succeed, open after consecutive failures.
 
     Args:
-        canary: a request that a healthy server answers.
-        first_pause_s: between the first two canaries; doubles each time.
+        canary: sends a request that a healthy server answers.
+        first_pause_s: pause between the first two canaries, in seconds; it doubles each time.
+
+    Attributes:
+        outages: how many outages there have been; a failure does not count if this has changed.
+        last_error: the message of the last failure.
     """
 
     def __init__(self, canary: Callable[[], Awaitable[object]], first_pause_s: float) -> None:
@@ -53,14 +62,14 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether requests wait."""
+        """Whether requests have to wait."""
         return not self._closed.is_set()
 
-    async def passage(self) -> None:
+    async def wait_until_closed(self) -> None:
         """Return when requests may be sent.
 
         Raises:
-            Fatal: the server will never take them, with the reason.
+            Fatal: the server permanently refuses requests.
         """
         if self.is_open:
             await self._closed.wait()
@@ -68,19 +77,19 @@ class Breaker:
             raise self._fatal
 
     def succeeded(self) -> None:
-        """A request was answered well: there is no outage."""
+        """Record a success, which proves that there is no outage."""
         self._failures = 0
         if self.is_open and self._fatal is None:
             self._close("success")
 
     def failed(self, error: PromptmillError) -> None:
-        """A request failed."""
+        """Record a failure."""
         self._failures += 1
         if self._failures >= OPEN_AFTER or isinstance(error, Refused):
             self._open(error)
 
     async def close(self) -> None:
-        """Stop asking."""
+        """Stop sending canaries."""
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
@@ -116,7 +125,7 @@ class Breaker:
                 self._fatal = error if isinstance(error, Fatal) else Misconfigured(str(error))
                 self._closed.set()
                 return
-            await asyncio.sleep(backoff_s(failures, self._first_pause_s, LONGEST_PAUSE_S))
+            await asyncio.sleep(backoff_s(failures, self._first_pause_s, MAX_PAUSE_S))
         self._close("canary")
 
     async def _ask(self) -> PromptmillError | None:

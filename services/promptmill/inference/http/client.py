@@ -1,4 +1,4 @@
-"""Requests that get their answer, or say truly why not: in turn, in time, and tried again."""
+"""An HTTP client with a concurrency limit, retries and a circuit breaker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from promptmill.inference.http.breaker import REFUSALS, Breaker
 from promptmill.inference.http.errors import NotFound, Refused
 from promptmill.inference.http.limiter import Limiter
 from promptmill.inference.http.options import HttpOptions
-from promptmill.inference.http.request_course import Course
+from promptmill.inference.http.request_retries import RequestRetries
 from promptmill.inference.http.transport import Transport
 from promptmill.inference.ports import Load
 from promptmill.runtime.errors import Fatal, Misconfigured, Poison, PromptmillError, Transient
@@ -25,14 +25,16 @@ log = structlog.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 
-LONGEST_PAUSE_S = 10.0
+MAX_PAUSE_S = 10.0
 
 
 class Client:
-    """One server and all requests to it.
+    """The client of one server, through which all requests to it are sent.
 
     Args:
-        canary: a request that the server answers when all is well; it is sent past the turnstile.
+        address: the server's endpoints.
+        options: the model, limits and time-outs.
+        canary: sends a request that a healthy server answers; the limiter does not apply to it.
     """
 
     def __init__(
@@ -48,19 +50,19 @@ class Client:
 
     @property
     def load(self) -> Load:
-        """Requests at the server, and those that wait for a slot there."""
+        """Requests that were sent to the server, and those that wait for the limiter."""
         return Load(self.limiter.in_flight, self.limiter.waiting)
 
     async def start(self, prepare: Callable[[], Awaitable[object]]) -> None:
-        """Open the pool; returns when the server has answered the canary.
+        """Open the connection pool, and return when the server has answered the canary.
 
         Args:
-            prepare: what has to be known before the canary; asked again with it.
+            prepare: fetches what the canary needs; it is repeated with every canary.
 
         Raises:
-            Misconfigured: the server refuses the key, the path, the model or the canary, three
-                times in a row.
-            Fatal: it did not answer within the limit.
+            Misconfigured: the server refused the key, the path, the model or the canary three
+                times.
+            Fatal: the server did not answer within ``start_limit_s``.
         """
         await self._stack.enter_async_context(self.transport)
         self._stack.push_async_callback(self.breaker.close)
@@ -77,7 +79,7 @@ class Client:
                 await asyncio.sleep(self.options.first_pause_s)
             except Transient as error:
                 failures += 1
-                pause_s = backoff_s(failures, self.options.first_pause_s, LONGEST_PAUSE_S)
+                pause_s = backoff_s(failures, self.options.first_pause_s, MAX_PAUSE_S)
                 await self._await_server(error, deadline, pause_s)
             else:
                 return
@@ -97,7 +99,7 @@ class Client:
         await asyncio.sleep(min(max(pause_s, error.retry_after_s or 0.0), left))
 
     async def close(self) -> None:
-        """Close all connections; the server drops what they carried."""
+        """Close all connections, which aborts the requests in flight."""
         await self._stack.aclose()
 
     async def call(
@@ -107,39 +109,40 @@ class Client:
         read: Callable[[Any], Answer],
         not_found: Callable[[NotFound], Awaitable[Poison | None]] | None = None,
     ) -> Answer:
-        """The answer to one request.
+        """Send a request, retry it as needed, and return its answer.
 
         Args:
-            body: what to send, by the number of tries that failed before.
-            read: makes the answer of the parsed JSON; raises ``Malformed``.
-            not_found: for a request that names a model of its own: whether that one is missing,
-                and not the server's path.
+            url: the endpoint.
+            body: returns the request body for a number of failed attempts.
+            read: converts the parsed JSON to an answer; may raise ``Malformed``.
+            not_found: called after a 404 for a request that names its own model. It returns an
+                error if that model is missing, and ``None`` if the server itself is at fault.
 
         Raises:
-            Unavailable: the server is busy or away for longer than the patience lasts.
-            Transient: the server failed this request until the patience was over.
-            Poison: the server says that the request is wrong, or its answers cannot be read.
-            Exhausted: the server failed this request as often as it may.
-            Fatal: the server takes no requests of this process any more.
+            Unavailable: the server was busy or unreachable for ``patience_s``.
+            Transient: the server failed this request until ``patience_s`` had passed.
+            Poison: the server rejected the request, or its answers could not be read.
+            Exhausted: the request used up its retry budget.
+            Fatal: the server permanently refuses the requests of this process.
         """
-        course = Course(self.limiter, self.breaker, self.options)
+        retries = RequestRetries(self.limiter, self.breaker, self.options)
         while True:
-            await course.turn()
+            await retries.acquire_slot()
             try:
-                answer = read(await self.transport.post(url, body(course.faults)))
-                course.answered()
-                return answer  # noqa: TRY300 - the slot is given back after it is read
+                answer = read(await self.transport.post(url, body(retries.faults)))
+                retries.answered()
+                return answer  # noqa: TRY300 - the slot is released after the answer is read
             except Poison:
-                course.answered()
+                retries.answered()
                 raise
             except Transient as error:
                 if isinstance(error, NotFound) and not_found and (own := await not_found(error)):
-                    course.answered()
+                    retries.answered()
                     raise own from error
-                failure, pause_s = error, course.failed(error)
+                failure, pause_s = error, retries.failed(error)
             finally:
                 self.limiter.release()
-            await course.pause(failure, pause_s)
+            await retries.pause(failure, pause_s)
 
 
 def _misconfigured(error: PromptmillError) -> Misconfigured:

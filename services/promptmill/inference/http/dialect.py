@@ -1,4 +1,4 @@
-"""How each kind of server wants a prompt's sampling said.
+"""Sampling parameters as request fields, for each kind of server.
 
 ==========  ==============================  ===================  ============================
 server      top_k, min_p, repetition_p.     JSON schema          regex, choice
@@ -11,9 +11,9 @@ openai      none                            ``response_format``  none
 generic     fields                          ``response_format``  none
 ==========  ==============================  ===================  ============================
 
-vLLM and SGLang fill what is not said from the model's ``generation_config.json``; so that a
-prompt means the same everywhere, they are told the neutral values too. NIM from version 2 on is
-vLLM and says so; ``nim`` is version 1, and Dynamo.
+vLLM and SGLang take absent fields from the model's ``generation_config.json``. They are therefore
+sent the neutral values explicitly, so that a prompt means the same on every server. NIM reports
+itself as vLLM from version 2 on; ``nim`` stands for version 1 and Dynamo.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _NEUTRAL: Fields = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
 def sampling_fields(server: Server, sampling: Sampling, seed: int) -> Fields:
-    """The fields of a request that say how to draw one answer, log-probabilities apart.
+    """The request fields for these sampling parameters, except those for log-probabilities.
 
     Raises:
-        Poison: the server has no way to say one of them.
+        Poison: this kind of server does not support one of the parameters.
     """
     fields: Fields = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed}
     fields["max_completion_tokens" if server == "openai" else "max_tokens"] = sampling.max_tokens
@@ -51,47 +51,51 @@ def sampling_fields(server: Server, sampling: Sampling, seed: int) -> Fields:
 
 
 def _extensions(server: Server, sampling: Sampling) -> Fields:
-    asked: Fields = {}
+    extensions: Fields = {}
     if sampling.top_k is not None:
-        asked["top_k"] = sampling.top_k
+        extensions["top_k"] = sampling.top_k
     if sampling.min_p:
-        asked["min_p"] = sampling.min_p
+        extensions["min_p"] = sampling.min_p
     if sampling.repetition_penalty != 1.0:
-        asked["repetition_penalty"] = sampling.repetition_penalty
+        extensions["repetition_penalty"] = sampling.repetition_penalty
     if server in {"vllm", "sglang"}:
-        return _NEUTRAL | asked
-    if asked and server == "openai":
-        raise _unspeakable(", ".join(asked), server)
-    return {"nvext": asked} if asked and server == "nim" else asked
+        return _NEUTRAL | extensions
+    if extensions and server == "openai":
+        raise _unsupported(", ".join(extensions), server)
+    return {"nvext": extensions} if extensions and server == "nim" else extensions
 
 
-def structured_fields(server: Server, form: StructuredOutput) -> Fields:
-    """The fields that hold an answer to its form; raises ``Poison`` where there are none."""
+def structured_fields(server: Server, structured: StructuredOutput) -> Fields:
+    """The request fields for a structured output.
+
+    Raises:
+        Poison: this kind of server does not support the structure.
+    """
     if server == "nim":
-        return {"nvext": _guided(form)}
-    if form.json_schema is not None:
-        return {"response_format": _json_format(server, form.json_schema)}
+        return {"nvext": _guided(structured)}
+    if structured.json_schema is not None:
+        return {"response_format": _json_format(server, structured.json_schema)}
     if server == "vllm":
         return {
-            "structured_outputs": form.model_dump(
-                mode="json", exclude_none=True, exclude=form.unknown_fields
+            "structured_outputs": structured.model_dump(
+                mode="json", exclude_none=True, exclude=structured.unknown_fields
             )
         }
     if server == "sglang":
-        return {"regex": _pattern(form)}
+        return {"regex": _pattern(structured)}
     if server == "trtllm":
-        return {"response_format": {"type": "regex", "regex": _pattern(form)}}
-    raise _unspeakable("structured.regex" if form.regex else "structured.choice", server)
+        return {"response_format": {"type": "regex", "regex": _pattern(structured)}}
+    raise _unsupported("structured.regex" if structured.regex else "structured.choice", server)
 
 
-def _guided(form: StructuredOutput) -> Fields:
-    choice = None if form.choice is None else list(form.choice)
-    said = {
-        "guided_json": form.json_schema,
-        "guided_regex": form.regex,
+def _guided(structured: StructuredOutput) -> Fields:
+    choice = None if structured.choice is None else list(structured.choice)
+    guided = {
+        "guided_json": structured.json_schema,
+        "guided_regex": structured.regex,
         "guided_choice": choice,
     }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in guided.items() if value is not None}
 
 
 def _json_format(server: Server, schema: Fields) -> Fields:
@@ -102,11 +106,11 @@ def _json_format(server: Server, schema: Fields) -> Fields:
     }
 
 
-def _pattern(form: StructuredOutput) -> str:
-    """The expression, or the one that allows the choices and nothing else."""
-    if form.regex is not None:
-        return form.regex
-    return f"({'|'.join(map(re.escape, form.choice or ()))})"
+def _pattern(structured: StructuredOutput) -> str:
+    """The regular expression, or one that matches exactly the choices."""
+    if structured.regex is not None:
+        return structured.regex
+    return f"({'|'.join(map(re.escape, structured.choice or ()))})"
 
 
 def _merge(fields: Fields, more: Fields) -> None:
@@ -114,7 +118,7 @@ def _merge(fields: Fields, more: Fields) -> None:
         fields[name] = fields[name] | value if name in fields else value
 
 
-def _unspeakable(names: str, server: Server) -> Poison:
+def _unsupported(names: str, server: Server) -> Poison:
     return Poison(
         f"sampling.{names} cannot be expressed for a server of kind {server!r}: remove it from "
         "the prompt, or name the kind of server with --server (vllm, sglang, trtllm, nim)"

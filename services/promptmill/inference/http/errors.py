@@ -1,17 +1,17 @@
-"""What a request can come to, other than an answer; each is one of promptmill's errors.
+"""The errors of requests to a server, as a part of promptmill's error tree.
 
 ::
 
     Unavailable
-    ├── ServerBusy       too many requests, or overloaded: it says when to come again, or not
-    └── ServerAway       no connection
+    ├── ServerBusy            the server limits the rate or is overloaded
+    └── ServerUnreachable     no connection could be made
     Transient
-    └── ServerFault      this try failed: error 5xx, time-out, connection cut
-        ├── Refused      key, path or model refused, though a first request went through
-        │   └── NotFound     the path or the model is not there (404)
-        └── Malformed    an answer that is not of the promised form
-            └── Unreadable   a whole answer, paid for, whose content is not what was asked for
-                └── NotFinite    a number that is none
+    └── ServerFault           this attempt failed: status 5xx, time-out, connection lost
+        ├── Refused           the server refused the key, path or model
+        │   └── NotFound      the path or the model does not exist (404)
+        └── Malformed         the response does not follow the API's schema
+            └── Unreadable    a complete, billed answer whose content is not as requested
+                └── NotFinite     a number is NaN or infinite
 """
 
 from __future__ import annotations
@@ -25,15 +25,19 @@ _TOO_LARGE = "request too large"
 
 
 class ServerBusy(Unavailable):
-    """The server wants fewer requests, or later ones."""
+    """The server limits the rate of requests, or is overloaded."""
 
 
-class ServerAway(Unavailable):
-    """No connection came about; the request has reached nobody."""
+class ServerUnreachable(Unavailable):
+    """No connection to the server could be made, so the request was not sent."""
 
 
 class ServerFault(Transient):
-    """One try failed, through the server, the network or this very request."""
+    """One attempt failed because of the server, the network or the request itself.
+
+    Attributes:
+        overload: whether the failure is a sign of an overloaded server.
+    """
 
     def __init__(self, message: str, *, overload: bool = False) -> None:
         super().__init__(message)
@@ -41,51 +45,52 @@ class ServerFault(Transient):
 
 
 class Refused(ServerFault):
-    """The server refuses the key, the path or the model."""
+    """The server refused the key, the path or the model."""
 
 
 class NotFound(Refused):
-    """There is no such path or model."""
+    """The path or the model does not exist on the server."""
 
 
 class Malformed(ServerFault):
-    """The answer does not have the form that the API promises."""
+    """The response does not follow the API's schema."""
 
 
 class Unreadable(Malformed):
-    """The server has answered well, and the content is not what was asked for.
+    """The server answered correctly, but the content is not as requested.
 
-    It says nothing about the server: an adapter, a prompt or a judge may always do that.
+    This is not a sign of a faulty server: an adapter, a prompt or a judge can cause it.
     """
 
 
 class NotFinite(Unreadable):
-    """NaN or infinity where a number should be."""
+    """A number in the answer is NaN or infinite."""
 
 
 def failure_of(status: int, message: str, url: str, retry_after_s: float | None) -> PromptmillError:
-    """The error that an HTTP status means.
+    """Return the error for an HTTP status.
 
     Args:
-        status: below 200 or from 300 on.
-        message: the server's own words, without secrets.
-        retry_after_s: what the server asks to wait.
+        status: any status outside 200 to 299.
+        message: the server's error message, without secrets.
+        url: the address of the request.
+        retry_after_s: the wait that the server asks for, in seconds; ``None`` if it gives none.
     """
-    said = f"{url} answers {status}: {message or 'no reason given'}"
+    text = f"{url} answers {status}: {message or 'no reason given'}"
     if status in _BUSY or (status == 503 and retry_after_s is not None):
         if _TOO_LARGE in message.lower():
-            return Poison(f"{said}; the request alone exceeds the server's rate limit: shorten it")
-        return ServerBusy(said, retry_after_s=retry_after_s)
+            return Poison(f"{text}; the request alone exceeds the server's rate limit: shorten it")
+        return ServerBusy(text, retry_after_s=retry_after_s)
     if status in {401, 403, 404, 405, 407} or 300 <= status < 400:
-        return _refused(status, said)
+        return _refused(status, text)
     if status >= 500 or status in _PASSING or status < 300:
-        return ServerFault(said, overload=status in {503, 504})
-    return Poison(f"{said}; correct the request")
+        return ServerFault(text, overload=status in {503, 504})
+    return Poison(f"{text}; correct the request")
 
 
-def _refused(status: int, said: str) -> Refused:
+def _refused(status: int, text: str) -> Refused:
     if status in {401, 403}:
-        return Refused(f"{said}; set {VARIABLE} to a key that may use this model")
+        return Refused(f"{text}; set {VARIABLE} to a key that may use this model")
     if status == 404:
-        return NotFound(f"{said}; correct --base-url, --model, or the prompt's adapter")
-    return Refused(f"{said}; correct --base-url or --model")
+        return NotFound(f"{text}; correct --base-url, --model, or the prompt's adapter")
+    return Refused(f"{text}; correct --base-url or --model")

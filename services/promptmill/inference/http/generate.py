@@ -1,4 +1,4 @@
-"""Answers from a language model behind an OpenAI-compatible server."""
+"""A generator on an OpenAI-compatible server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 import structlog
 
 from promptmill.inference.http.address import parse_base_url
-from promptmill.inference.http.answer import REFUSAL, read_answer, require_form
+from promptmill.inference.http.answer import REFUSAL, check_structured_output, read_answer
 from promptmill.inference.http.client import Client
 from promptmill.inference.http.dialect import sampling_fields
 from promptmill.inference.http.errors import NotFound
@@ -27,16 +27,17 @@ CANARY = GenerateRequest(
 )
 
 _ENDED_EARLY = {"length", "content_filter", REFUSAL}
-"""Finish reasons of answers that cannot be held to a form."""
+"""Finish reasons of answers that may be incomplete, so that their structure is not checked."""
 
 _NO_ROOM = re.compile(r"max_(completion_)?tokens|context length", re.IGNORECASE)
 
 
 class HttpGenerator:
-    """A generator; candidates are separate requests, each with its own seed.
+    """A generator on a server. Each candidate is a separate request with its own seed.
 
     Args:
-        api: ``completions`` for base models, which know no turns.
+        options: the model, the server and its limits.
+        api: the endpoint; ``completions`` is for base models, which have no chat template.
     """
 
     def __init__(self, options: HttpOptions, api: Api = "chat") -> None:
@@ -48,26 +49,26 @@ class HttpGenerator:
 
     @property
     def info(self) -> Generator:
-        """What answers."""
+        """The generator's identity."""
         return Generator(engine="openai", model=self._served.name)
 
     @property
     def load(self) -> Load:
-        """Requests at the server, and those that wait for a slot there."""
+        """Requests that were sent to the server, and those that wait for the limiter."""
         return self._client.load
 
     @property
     def context_tokens(self) -> int:
-        """Longest conversation with its answer, 0 where the server does not tell."""
+        """Maximum tokens of a conversation with its answer; 0 if the server does not report it."""
         return self._served.context_tokens
 
     @property
     def tokenizer(self) -> str:
-        """It is at the server."""
+        """Empty, because the tokenizer is on the server."""
         return ""
 
     async def start(self) -> None:
-        """Find the model; returns when it has answered once."""
+        """Find the model, and return when it has answered the canary."""
         await self._client.start(self._find_model)
         log.info(
             "server_ready",
@@ -78,10 +79,10 @@ class HttpGenerator:
         )
 
     async def generate(self, request: GenerateRequest) -> Answer:
-        """One answer; see :class:`~promptmill.inference.ports.GeneratorEngine`.
+        """Generate one answer; see :class:`~promptmill.inference.ports.GeneratorEngine`.
 
-        A server that refuses ``max_tokens`` because the context has less room is asked again
-        without; its own limit is the stricter one then.
+        If the server refuses ``max_tokens`` because the rest of the context is shorter, the
+        request is repeated without it, and the context limits the answer.
         """
         fields = self._fields(request)
         try:
@@ -99,12 +100,12 @@ class HttpGenerator:
 
     async def _ask(self, fields: dict[str, Any], request: GenerateRequest) -> Answer:
         body = orjson.dumps(fields)
-        form = request.sampling.structured
+        structured = request.sampling.structured
 
         def read(reply: Any) -> Answer:
             answer = read_answer(self._api, reply)
-            if form is not None and answer.finish_reason not in _ENDED_EARLY:
-                require_form(answer.text, form)
+            if structured is not None and answer.finish_reason not in _ENDED_EARLY:
+                check_structured_output(answer.text, structured)
             return answer
 
         async def not_found(error: NotFound) -> Poison | None:
@@ -115,7 +116,7 @@ class HttpGenerator:
         )
 
     async def _missing_adapter(self, name: str, error: NotFound) -> Poison | None:
-        """The prompt's own fault, unless the server finds nothing at all any more."""
+        """The error for a missing adapter; ``None`` if the canary's model is missing as well."""
         names = await served_names(self._client)
         is_missing = bool(names) and name not in names
         if not is_missing and not await self._canary_succeeds():
@@ -160,5 +161,5 @@ class HttpGenerator:
 
 
 def chat_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """A conversation as the API wants it."""
+    """The messages in the format of the chat API."""
     return [{"role": message.role, "content": message.content} for message in messages]

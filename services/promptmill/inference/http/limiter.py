@@ -1,4 +1,4 @@
-"""The turnstile before a server: first come, first served; nobody is turned away."""
+"""A limit on concurrent requests that adapts to the server, with a first-in, first-out queue."""
 
 from __future__ import annotations
 
@@ -10,33 +10,38 @@ from contextlib import suppress
 
 import structlog
 
-GROWTH = 32
-"""Windows without a refusal in which the limit climbs from nothing to its maximum."""
+log = structlog.get_logger(__name__)
+
+GROWTH_WINDOWS = 32
+"""Windows without a refusal in which the limit grows from zero to its maximum."""
+
+HOLD_AFTER = 4
+"""Consecutive refusals after which all requests wait for the time that the server asked for."""
 
 
 class Aimd:
-    """Additive increase, multiplicative decrease, decided once for each window of answers.
+    """A limit with additive increase and multiplicative decrease, updated once per window.
 
-    A window is as many answers as the limit. The answers that were taken raise the limit by
-    their share of a fixed step, the refusals lower it by half their share of itself: a storm
-    halves it, and refusals that come by chance, one in ten, leave 256 at 137. A window that is
-    half refused is closed at once.
+    A window consists of as many responses as the limit. Accepted requests raise the limit by
+    their share of a fixed step, and refused requests lower it by half their share: if all are
+    refused the limit is halved, and with one random refusal in ten a limit of 256 settles at
+    137. A window ends early when half of it was refused.
     """
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
-        self._step = max(1.0, maximum / GROWTH)
+        self._step = max(1.0, maximum / GROWTH_WINDOWS)
         self._limit = float(maximum)
         self._answers = 0
         self._refusals = 0
 
     @property
     def limit(self) -> int:
-        """Requests that may be at the server now, at least one."""
+        """The current maximum of concurrent requests; at least 1."""
         return int(self._limit)
 
     def answered(self, *, refused: bool) -> None:
-        """One request has come back, taken or refused for overload."""
+        """Record the response to one request, which was accepted or refused for overload."""
         self._answers += 1
         self._refusals += refused
         if self._answers >= self._limit or self._refusals >= self._limit / 2:
@@ -49,17 +54,11 @@ class Aimd:
         self._answers = self._refusals = 0
 
 
-log = structlog.get_logger(__name__)
-
-HOLD_AFTER = 4
-"""Refusals without a success between them, after which all wait for what the server asked."""
-
-
 class Limiter:
-    """Slots at a server, as many as it takes.
+    """Slots for concurrent requests to a server.
 
-    A server that refuses one request among many is asked on by the others. When it refuses one
-    after another, nobody asks until the time that it named has passed.
+    A single refusal only lowers the limit. After :data:`HOLD_AFTER` consecutive refusals no
+    request is sent until the time that the server asked for has passed.
     """
 
     def __init__(self, maximum: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,49 +72,53 @@ class Limiter:
 
     @property
     def limit(self) -> int:
-        """Slots there are now."""
+        """The current number of slots."""
         return self._aimd.limit
 
     @property
     def held_s(self) -> float:
-        """Seconds until anybody may ask again."""
+        """Seconds until requests may be sent again; 0 if they may be sent now."""
         return max(0.0, self._held_until - self._clock())
 
     @property
     def waiting(self) -> int:
-        """Requests before the turnstile."""
+        """Requests that wait for a slot."""
         return len(self._waiting)
 
     def try_acquire(self) -> bool:
-        """Take a slot if one is free and nobody waits for it."""
+        """Take a slot if one is free and no request is waiting for it."""
         free = not self._waiting and self._has_room()
         self.in_flight += free
         return free
 
     async def acquire(self, *, urgent: bool = False) -> None:
-        """Take a slot, waiting for one; ``urgent`` goes before all others."""
+        """Wait for a slot and take it; an ``urgent`` request goes to the front of the queue."""
         if self.try_acquire():
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        (self._waiting.appendleft if urgent else self._waiting.append)(turn)
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        (self._waiting.appendleft if urgent else self._waiting.append)(place)
         try:
-            await turn
+            await place
         except asyncio.CancelledError:
-            self._give_up(turn)
+            self._leave_queue(place)
             raise
 
     def release(self) -> None:
-        """Give a slot back."""
+        """Release a slot."""
         self.in_flight -= 1
         self._admit()
 
     def accepted(self) -> None:
-        """A request was answered."""
+        """Record that the server answered a request."""
         self._refused_in_row = 0
         self._aimd.answered(refused=False)
 
     def refused(self, wait_s: float) -> None:
-        """A request was refused for overload, and the server should be left alone so long."""
+        """Record that the server refused a request for overload.
+
+        Args:
+            wait_s: the wait before the next request, in seconds, if refusals continue.
+        """
         self._refused_in_row += 1
         self._aimd.answered(refused=True)
         until = self._clock() + wait_s
@@ -132,7 +135,7 @@ class Limiter:
         self._timer = asyncio.get_running_loop().call_later(delay, self._end_hold)
 
     def _end_hold(self) -> None:
-        """A timer may fire a little before the clock says so; it decides."""
+        """End the hold even if the clock is slightly behind the timer."""
         self._held_until = 0.0
         self._admit()
 
@@ -141,20 +144,20 @@ class Limiter:
 
     def _admit(self) -> None:
         while self._waiting and self._has_room():
-            turn = self._waiting.popleft()
-            if not turn.done():
+            place = self._waiting.popleft()
+            if not place.done():
                 self.in_flight += 1
-                turn.set_result(None)
+                place.set_result(None)
 
-    def _give_up(self, turn: asyncio.Future[None]) -> None:
-        """Leave the queue; a slot that was just given is passed on."""
-        if turn.done() and not turn.cancelled():
+    def _leave_queue(self, place: asyncio.Future[None]) -> None:
+        """Leave the queue; a slot that was granted in the meantime goes to the next request."""
+        if place.done() and not place.cancelled():
             self.release()
         else:
             with suppress(ValueError):
-                self._waiting.remove(turn)
+                self._waiting.remove(place)
 
     def close(self) -> None:
-        """Forget the timer."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()

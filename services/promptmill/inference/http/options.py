@@ -1,4 +1,4 @@
-"""What an HTTP engine is told."""
+"""Options of an HTTP engine."""
 
 from __future__ import annotations
 
@@ -13,29 +13,6 @@ from pydantic import SecretStr
 from promptmill.runtime.errors import Misconfigured
 
 VARIABLE = "PROMPTMILL_API_KEY"
-
-
-def read_api_key(environment: Mapping[str, str] | None = None) -> SecretStr | None:
-    """The key, ``None`` where there is none.
-
-    Raises:
-        Misconfigured: it has characters that an HTTP header cannot carry.
-    """
-    key = (os.environ if environment is None else environment).get(VARIABLE, "").strip()
-    if not key:
-        return None
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise Misconfigured(
-            f"{VARIABLE} contains a space, a line break or a non-ASCII character: set it to the "
-            "key alone, as the server's operator issued it"
-        )
-    return SecretStr(key)
-
-
-def without_key(text: str, key: SecretStr | None) -> str:
-    """``text`` with the key blacked out; servers like to quote what they refuse."""
-    return text if key is None else text.replace(key.get_secret_value(), "***")
-
 
 Server = Literal["auto", "vllm", "sglang", "trtllm", "nim", "openai", "generic"]
 Api = Literal["chat", "completions"]
@@ -52,23 +29,24 @@ _TIMES = (
 
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
-    """One model behind one URL.
+    """Options of one model on one server.
 
     Attributes:
-        base_url: with or without ``/v1``.
-        model: its name at the server; ``""`` takes the only one that is served.
-        server: which extensions the server speaks; ``auto`` asks it.
-        concurrency: requests at the server at once, at most.
-        request_timeout_s: from sending a request to the last byte of its answer.
-        connect_timeout_s: to a connection, TLS included.
-        patience_s: how long a request waits for a server that is busy or away before the record
-            is handed back, to be tried again without counting.
-        tries: how many answers one request may cost that cannot be read; refusals count the
-            same, failures that gave no answer count half. There is no other budget above it.
-        first_pause_s: after the first of these; doubles each time.
-        start_limit_s: how long a server may take until it answers for the first time.
-        ca_file: certificates to trust, in PEM format, instead of the system's.
-        api_key: sent as bearer token.
+        base_url: the server's address, with or without ``/v1``.
+        model: the model's name on the server; ``""`` takes the only one that it offers.
+        server: the kind of server, which decides the extensions used; ``auto`` asks the server.
+        concurrency: maximum number of concurrent requests.
+        request_timeout_s: seconds from sending a request to the last byte of its response.
+        connect_timeout_s: seconds to make a connection, TLS included.
+        patience_s: seconds that a request waits for a server that is busy or unreachable. After
+            that the record is retried in place, and the attempt is not counted.
+        tries: the retry budget of one request: the number of unreadable answers and refusals
+            that it may have. A failure without an answer counts as half of one. No other budget
+            applies.
+        first_pause_s: pause after the first failure, in seconds; it doubles each time.
+        start_limit_s: seconds that the server may take to answer for the first time.
+        ca_file: trusted certificates in PEM format, instead of the system's.
+        api_key: the key, sent as a bearer token.
     """
 
     base_url: str
@@ -95,17 +73,39 @@ class HttpOptions:
 
 @dataclass(frozen=True, slots=True)
 class GradingOptions:
-    """How a server is asked for grades.
+    """Options of grading on a server.
 
     Attributes:
-        kind: ``nim`` is a reward model in NVIDIA's wire format, ``classify`` vLLM's pooling
-            endpoint, ``judge`` a chat model with a rubric.
-        heads: label or index by attribute, empty to go by the names.
-        rubric: the judge's own, instead of promptmill's.
-        judge_tokens: of a verdict.
+        kind: the wire format. ``nim`` is that of NVIDIA's reward models, ``classify`` is vLLM's
+            pooling endpoint, and ``judge`` is a chat model with a rubric.
+        heads: the label or index by attribute; if empty, the labels' names decide.
+        rubric: the judge's rubric; ``None`` uses promptmill's own.
+        judge_tokens: maximum number of tokens of a verdict.
     """
 
     kind: GraderKind = "nim"
     heads: Mapping[str, str] = field(default_factory=dict)
     rubric: str | None = None
     judge_tokens: int = 512
+
+
+def read_api_key(environment: Mapping[str, str] | None = None) -> SecretStr | None:
+    """The API key from the environment; ``None`` if it is not set.
+
+    Raises:
+        Misconfigured: the key contains characters that are not valid in an HTTP header.
+    """
+    key = (os.environ if environment is None else environment).get(VARIABLE, "").strip()
+    if not key:
+        return None
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise Misconfigured(
+            f"{VARIABLE} contains a space, a line break or a non-ASCII character: set it to the "
+            "key alone, as the server's operator issued it"
+        )
+    return SecretStr(key)
+
+
+def without_key(text: str, key: SecretStr | None) -> str:
+    """Redact the key in ``text``, since servers often quote a key that they refuse."""
+    return text if key is None else text.replace(key.get_secret_value(), "***")

@@ -1,4 +1,4 @@
-"""What a server serves: the model's name, its context, and the kind of server."""
+"""Discovery of the model that a server offers: its name, its context and the kind of server."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model at a server.
+    """A model on a server.
 
     Attributes:
-        name: to be sent with each request.
-        server: the kind of server, never ``auto``.
-        context_tokens: 0 where the server does not tell.
+        name: the name that every request carries.
+        server: the kind of server; never ``auto``.
+        context_tokens: the maximum tokens of a conversation; 0 if the server does not report it.
     """
 
     name: str
@@ -34,13 +34,13 @@ class ServedModel:
 
 
 async def find_model(client: Client) -> ServedModel:
-    """The model that the options name, or the only one that is served.
+    """Find the model that the options name, or the only one that the server offers.
 
-    A server need not list its models; a first request shows whether a named one is there.
+    A server need not list its models. Whether a named model exists is shown by the canary.
 
     Raises:
-        Misconfigured: none is named, and not exactly one is served.
-        ServerAway, ServerBusy: for now.
+        Misconfigured: no model is named, and the server does not offer exactly one.
+        ServerUnreachable, ServerBusy: the server cannot be asked at the moment.
     """
     cards = await _list(client)
     name = client.options.model or _only(cards, client.address.api)
@@ -49,12 +49,12 @@ async def find_model(client: Client) -> ServedModel:
 
 
 async def served_names(client: Client) -> list[str]:
-    """The models and adapters that the server lists; none where it lists none."""
+    """The names of the models and adapters that the server lists; empty if it lists none."""
     return [str(card["id"]) for card in await _list(client) if "id" in card]
 
 
 async def _list(client: Client) -> list[dict[str, Any]]:
-    """The models' cards, none where the server does not list them."""
+    """The entries of the server's model list; empty if the server has no such list."""
     for _ in range(_TRIES):
         try:
             answer = await client.transport.get(f"{client.address.api}/models")
@@ -66,7 +66,7 @@ async def _list(client: Client) -> list[dict[str, Any]]:
 
 
 def _only(cards: list[dict[str, Any]], api: str) -> str:
-    """The one model; LoRA adapters, which name their parent, are none of their own."""
+    """The name of the only model. LoRA adapters, which have a parent, do not count."""
     names = [str(card["id"]) for card in cards if "id" in card and not card.get("parent")]
     if len(names) != 1:
         served = ", ".join(names) or "an unknown number"

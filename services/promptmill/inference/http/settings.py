@@ -1,4 +1,4 @@
-"""Settings of workers whose model is behind an HTTP server."""
+"""Settings of a worker whose model is on an HTTP server."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from promptmill.inference.http.options import HttpOptions, Server, read_api_key
 from promptmill.inference.settings import ModelSettings
 from promptmill.runtime.errors import Misconfigured
 
-PATIENCE_SHARE = 3
-"""A record waits at most this part of its deadline for the server; then its time begins anew."""
+PATIENCE_DIVISOR = 3
+"""A request waits for the server for at most ``deadline_s`` divided by this number.
+
+After that the record is retried in place, and its deadline starts again.
+"""
 
 
 class ServerSettings(ModelSettings):
-    """The part for ``--engine openai``; the key comes from PROMPTMILL_API_KEY alone."""
+    """The settings of ``--engine openai``; the key is read only from PROMPTMILL_API_KEY."""
 
     base_url: str = Field(
         default="",
@@ -46,12 +49,12 @@ class ServerSettings(ModelSettings):
     )
 
     def http_options(self) -> HttpOptions:
-        """What the HTTP engine is told.
+        """The options of the HTTP engine.
 
         Raises:
-            Misconfigured: settings that contradict each other, or a key that cannot be sent.
+            Misconfigured: settings contradict each other, or the key is not valid in a header.
         """
-        timeout_s = self.request_timeout_s or self.deadline_s / PATIENCE_SHARE
+        timeout_s = self.request_timeout_s or self.deadline_s / PATIENCE_DIVISOR
         if timeout_s >= self.deadline_s:
             raise Misconfigured(
                 f"request_timeout_s is {timeout_s:g} and deadline_s is {self.deadline_s:g}: a "
@@ -63,7 +66,7 @@ class ServerSettings(ModelSettings):
             server=self.server,
             concurrency=self.concurrency,
             request_timeout_s=timeout_s,
-            patience_s=self.deadline_s / PATIENCE_SHARE,
+            patience_s=self.deadline_s / PATIENCE_DIVISOR,
             tries=self.attempts,
             start_limit_s=self.start_limit_s,
             ca_file=self.ca_file,

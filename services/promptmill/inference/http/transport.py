@@ -1,4 +1,4 @@
-"""One HTTP exchange over kept-alive connections; every way it can fail is an error of ours."""
+"""HTTP requests over persistent connections, with every failure as one of promptmill's errors."""
 
 from __future__ import annotations
 
@@ -17,72 +17,27 @@ import structlog
 from pydantic_core import from_json
 
 from promptmill.inference.http.address import Address
-from promptmill.inference.http.errors import Malformed, ServerAway, ServerFault, failure_of
+from promptmill.inference.http.errors import Malformed, ServerFault, ServerUnreachable, failure_of
 from promptmill.inference.http.options import HttpOptions, without_key
 from promptmill.runtime.errors import Misconfigured
-
-LONGEST_S = 3_600.0
-"""A longer wish is cut to this; the server is asked again then."""
-
-
-def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds from now, 0 for a moment that has passed, ``None`` when nothing is asked.
-
-    Understood are ``Retry-After`` in seconds or as an HTTP date (RFC 9110, section 10.2.3), and
-    ``retry-after-ms``. A date is compared with the server's own clock where it tells it.
-
-    Args:
-        headers: of the answer, looked up without regard to case.
-        now: instead of this machine's clock.
-    """
-    wish = _number(headers.get("retry-after-ms"))
-    if wish is not None:
-        return _within(wish / 1000)
-    text = headers.get("Retry-After")
-    wish = _number(text)
-    if wish is not None:
-        return _within(wish)
-    until = _date(text)
-    if until is None:
-        return None
-    since = _date(headers.get("Date")) or now or datetime.now(UTC)
-    return _within((until - since).total_seconds())
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text or "")
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-def _within(seconds: float) -> float:
-    return min(max(seconds, 0.0), LONGEST_S)
-
 
 log = structlog.get_logger(__name__)
 
 KEEPALIVE_S = 4.0
-"""Below the 5 s after which uvicorn, and with it vLLM, closes an idle connection."""
+"""Shorter than the 5 s after which uvicorn, and therefore vLLM, closes an idle connection."""
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-"""The longest answer with its log-probabilities; more is no answer."""
+"""Maximum size of a response; the longest answers with log-probabilities stay below it."""
+
+MAX_RETRY_AFTER_S = 3_600.0
+"""Maximum wait that a server may ask for; a longer one is shortened to this."""
 
 MAX_MESSAGE_CHARACTERS = 500
 _CHUNK_BYTES = 1 << 16
 
 
 class Transport:
-    """A pool of connections to one server; the number in use is the limiter's business."""
+    """A pool of connections to one server; the limiter restricts how many are in use."""
 
     def __init__(self, address: Address, options: HttpOptions) -> None:
         self._address = address
@@ -95,7 +50,7 @@ class Transport:
             log.warning("api_key_sent_unencrypted", url=self._address.server, remedy="use https")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEPALIVE_S, ssl=_trust(options), ttl_dns_cache=60
+                limit=0, keepalive_timeout=KEEPALIVE_S, ssl=_ssl_context(options), ttl_dns_cache=60
             ),
             timeout=aiohttp.ClientTimeout(
                 total=options.request_timeout_s, sock_connect=options.connect_timeout_s
@@ -115,22 +70,22 @@ class Transport:
             await self._session.close()
 
     async def post(self, url: str, body: bytes) -> Any:
-        """The JSON value that the server answers with.
+        """Send a POST request, and return the JSON value of the response.
 
         Raises:
-            ServerBusy, ServerAway, ServerFault, Malformed, Poison: see
+            ServerBusy, ServerUnreachable, ServerFault, Malformed, Poison: see
                 :mod:`~promptmill.inference.http.errors`.
             Misconfigured: the server's certificate is not trusted.
         """
         return await self._exchange("POST", url, body)
 
     async def get(self, url: str) -> Any:
-        """The JSON value at ``url``; errors as for :meth:`post`."""
+        """Send a GET request, and return the JSON value; the errors are those of :meth:`post`."""
         return await self._exchange("GET", url, None)
 
     async def _exchange(self, method: str, url: str, body: bytes | None) -> Any:
         if self._session is None:
-            raise ServerAway(f"the connection pool for {url} has not been opened")
+            raise ServerUnreachable(f"the connection pool for {url} has not been opened")
         try:
             async with self._session.request(
                 method, url, data=body, allow_redirects=False
@@ -148,12 +103,12 @@ class Transport:
             ) from None
         except aiohttp.ClientConnectorError as error:
             cause = _cause(error.os_error)
-            raise ServerAway(
+            raise ServerUnreachable(
                 f"cannot connect to {url} ({cause}); check that the server is running"
             ) from None
         except aiohttp.ConnectionTimeoutError:
             limit = self._options.connect_timeout_s
-            raise ServerAway(
+            raise ServerUnreachable(
                 f"cannot connect to {url} within {limit:g} s; check that the server is reachable"
             ) from None
         except TimeoutError:
@@ -177,16 +132,16 @@ class Transport:
         return answer
 
     def _message(self, raw: bytes) -> str:
-        """What the server says is wrong, on one line, without the key."""
-        text = _words(raw) or raw[: 4 * MAX_MESSAGE_CHARACTERS].decode(errors="replace")
+        """The server's error message on one line, without the API key."""
+        text = _error_text(raw) or raw[: 4 * MAX_MESSAGE_CHARACTERS].decode(errors="replace")
         return without_key(" ".join(text.split()), self._options.api_key)[:MAX_MESSAGE_CHARACTERS]
 
 
 def parse_json(raw: bytes) -> Any:
-    """The JSON value in ``raw``; NaN and Infinity pass, so that their place can be named.
+    """Parse JSON. NaN and Infinity are accepted, so that an error can name the field.
 
     Raises:
-        ValueError: not JSON.
+        ValueError: ``raw`` is not JSON.
     """
     try:
         return orjson.loads(raw)
@@ -197,8 +152,53 @@ def parse_json(raw: bytes) -> Any:
             raise error from None
 
 
+def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """The wait that the server asks for, in seconds; 0 for a past date, ``None`` for no request.
+
+    The header ``Retry-After`` may hold seconds or an HTTP date (RFC 9110, section 10.2.3), and
+    ``retry-after-ms`` holds milliseconds. A date is compared with the response's ``Date`` header,
+    which is the server's own clock.
+
+    Args:
+        headers: the response headers, with case-insensitive look-up.
+        now: the time to use if there is no ``Date`` header, instead of this machine's clock.
+    """
+    seconds = _number(headers.get("retry-after-ms"))
+    if seconds is not None:
+        return _clamped(seconds / 1000)
+    text = headers.get("Retry-After")
+    seconds = _number(text)
+    if seconds is not None:
+        return _clamped(seconds)
+    until = _date(text)
+    if until is None:
+        return None
+    since = _date(headers.get("Date")) or now or datetime.now(UTC)
+    return _clamped((until - since).total_seconds())
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _clamped(seconds: float) -> float:
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+
+
 async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
-    """The body, as long as it is of a sane size."""
+    """Read the body, but at most :data:`MAX_BODY_BYTES`."""
     if (response.content_length or 0) > MAX_BODY_BYTES:
         raise Malformed(
             f"{url} announces an answer of {response.content_length} bytes; at most "
@@ -216,8 +216,8 @@ async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
     return b"".join(parts)
 
 
-def _words(raw: bytes) -> str:
-    """The message in an error body of any of the usual shapes, ``""`` when there is none."""
+def _error_text(raw: bytes) -> str:
+    """The message in an error body of a known schema; ``""`` if there is none."""
     try:
         body = parse_json(raw)
     except ValueError:
@@ -229,17 +229,17 @@ def _words(raw: bytes) -> str:
 
 
 def _code(error: Any) -> int:
-    """The status that an error inside an answer of status 200 stands for."""
+    """The status that corresponds to an error in the body of a response with status 200."""
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) and 400 <= code < 600 else 500
 
 
 def _cause(error: BaseException) -> str:
-    """The error in a few words; some have none of their own."""
+    """The error's message, or the name of its type if it has none."""
     return str(error) or type(error).__name__
 
 
-def _trust(options: HttpOptions) -> ssl.SSLContext | bool:
+def _ssl_context(options: HttpOptions) -> ssl.SSLContext | bool:
     if options.ca_file is None:
         return True
     try:

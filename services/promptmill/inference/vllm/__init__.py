@@ -1,1 +1,1 @@
-"""vLLM in this process or in processes of its own."""
+"""vLLM as an engine, in the worker's process or in processes of its own."""

@@ -1,4 +1,4 @@
-"""From our options to vLLM's configuration."""
+"""The configuration of vLLM's engine, built from promptmill's options."""
 
 from __future__ import annotations
 
@@ -10,64 +10,21 @@ from typing import TYPE_CHECKING, Any, get_args
 from promptmill.inference.adapters import check_shapes, highest_rank
 from promptmill.inference.vllm.environment import runs_on_cpu
 from promptmill.inference.vllm.options import Runner, VllmOptions
-from promptmill.inference.vllm.reserved_arguments import ON_CPU, refuse_owned, refuse_unknown
+from promptmill.inference.vllm.reserved_arguments import ON_CPU, refuse_reserved, refuse_unknown
 from promptmill.runtime.errors import Misconfigured
-
-if TYPE_CHECKING:
-    from vllm.config import VllmConfig
-
-ADAPTERS_TOGETHER = 8
-"""Adapters whose requests are computed in one batch on a GPU; each takes memory of its own."""
-
-
-def adapter_arguments(options: VllmOptions, on_cpu: bool) -> dict[str, Any]:
-    """All adapters stay loaded; room for the highest of their ranks, as vLLM counts them.
-
-    On a CPU there is one slot more than adapters, and it stays empty: vLLM computes a request
-    without an adapter with the last slot there (index -1), and so with whatever adapter is in it.
-    """
-    from vllm.config.lora import MaxLoRARanks
-
-    needed, offered = highest_rank(options.adapters.values()), get_args(MaxLoRARanks)
-    if needed > max(offered):
-        raise Misconfigured(
-            f"an adapter has rank {needed}, but vLLM supports ranks up to {max(offered)}; merge "
-            "it into the model or train it with a lower rank"
-        )
-    count = len(options.adapters)
-    slots = count + 1 if on_cpu else min(count, ADAPTERS_TOGETHER)
-    return {
-        "enable_lora": True,
-        "max_loras": slots,
-        "max_cpu_loras": max(slots, count),
-        "max_lora_rank": min(rank for rank in offered if rank >= needed),
-    }
-
-
-def check_adapters(options: VllmOptions, config: VllmConfig) -> None:
-    """Refuse at the start what vLLM would refuse at an adapter's first request."""
-    from vllm.lora.peft_helper import PEFTHelper
-
-    for name, folder in options.adapters.items():
-        if options.folder is not None:
-            check_shapes(name, Path(folder), options.folder)
-        try:
-            PEFTHelper.from_local_dir(folder, None).validate_legal(config.lora_config)
-        except (ValueError, TypeError) as error:
-            raise Misconfigured(
-                f"adapters.{name} is {folder}: vLLM cannot load it: {error}"
-            ) from error
-
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig, VllmConfig
 
 CPU_KV_CACHE_TOKENS = 65_536
-"""Tokens of attention states that a CPU rank holds, unless one conversation needs more."""
+"""Minimum size of a CPU rank's key-value cache, in tokens."""
+
+MAX_ADAPTERS_PER_BATCH = 8
+"""Maximum number of adapters in one batch on a GPU; each takes memory of its own."""
 
 
 def make_config(options: VllmOptions, runner: Runner) -> VllmConfig:
-    """vLLM's configuration of this model.
+    """Create vLLM's configuration of this model.
 
     Raises:
         Misconfigured: the model or an option cannot be used; the message says why.
@@ -77,7 +34,7 @@ def make_config(options: VllmOptions, runner: Runner) -> VllmConfig:
     on_cpu = runs_on_cpu()
     refuse_unknown(options.extra, [field.name for field in fields(AsyncEngineArgs)])
     if on_cpu:
-        refuse_owned(options.extra, ON_CPU)
+        refuse_reserved(options.extra, ON_CPU)
         _inspect_in_process(options)
     follows = options.hosts.node_rank > 0
     try:
@@ -116,16 +73,58 @@ def _arguments(options: VllmOptions, runner: Runner, on_cpu: bool) -> dict[str, 
     if options.gpu_memory_share is not None:
         arguments["gpu_memory_utilization"] = options.gpu_memory_share
     if on_cpu:
-        # No compiler is needed then. A seeded request whose prefill is chunked kills the
-        # engine core ("CPU Generator does not use offset").
+        # Eager mode needs no compiler. A seeded request whose prefill is chunked crashes the
+        # engine core on a CPU ("CPU Generator does not use offset").
         arguments |= {"enforce_eager": True, "enable_chunked_prefill": False}
     elif options.kv_cache_bytes is not None:
         arguments["kv_cache_memory_bytes"] = options.kv_cache_bytes
     return {**arguments, **options.extra}
 
 
+def adapter_arguments(options: VllmOptions, on_cpu: bool) -> dict[str, Any]:
+    """vLLM's arguments that keep all adapters loaded, with room for the highest of their ranks.
+
+    On a CPU there is one slot more than there are adapters. vLLM computes a request without an
+    adapter with the last slot (index -1), which therefore has to stay empty.
+    """
+    from vllm.config.lora import MaxLoRARanks
+
+    needed, offered = highest_rank(options.adapters.values()), get_args(MaxLoRARanks)
+    if needed > max(offered):
+        raise Misconfigured(
+            f"an adapter has rank {needed}, but vLLM supports ranks up to {max(offered)}; merge "
+            "it into the model or train it with a lower rank"
+        )
+    count = len(options.adapters)
+    slots = count + 1 if on_cpu else min(count, MAX_ADAPTERS_PER_BATCH)
+    return {
+        "enable_lora": True,
+        "max_loras": slots,
+        "max_cpu_loras": max(slots, count),
+        "max_lora_rank": min(rank for rank in offered if rank >= needed),
+    }
+
+
+def check_adapters(options: VllmOptions, config: VllmConfig) -> None:
+    """Refuse adapters at start-up that vLLM would refuse at their first request."""
+    from vllm.lora.peft_helper import PEFTHelper
+
+    for name, folder in options.adapters.items():
+        if options.folder is not None:
+            check_shapes(name, Path(folder), options.folder)
+        try:
+            PEFTHelper.from_local_dir(folder, None).validate_legal(config.lora_config)
+        except (ValueError, TypeError) as error:
+            raise Misconfigured(
+                f"adapters.{name} is {folder}: vLLM cannot load it: {error}"
+            ) from error
+
+
 def kv_cache_bytes(config: VllmConfig) -> int:
-    """Bytes of one rank for :data:`CPU_KV_CACHE_TOKENS`, at least two full conversations."""
+    """Size of one rank's key-value cache on a CPU, in bytes.
+
+    It holds :data:`CPU_KV_CACHE_TOKENS`, but at least two conversations of the maximum length.
+    """
     model = config.model_config
     tokens = max(CPU_KV_CACHE_TOKENS, 2 * int(model.max_model_len))
     return tokens * _bytes_per_token(model, config)
@@ -138,9 +137,10 @@ def _bytes_per_token(model: ModelConfig, config: VllmConfig) -> int:
 
 
 def _inspect_in_process(options: VllmOptions) -> None:
-    """Register the model's class itself, so that vLLM need not start a process to look at it.
+    """Register the model's class, so that vLLM does not start a process to inspect it.
 
-    That process imports all of vLLM again (10 s); on a GPU it keeps CUDA out of this process.
+    That process imports all of vLLM again, which takes 10 s. On a GPU it is needed, because it
+    keeps CUDA out of this process.
     """
     from vllm import ModelRegistry
 
@@ -151,7 +151,7 @@ def _inspect_in_process(options: VllmOptions) -> None:
 
 
 def _architectures(options: VllmOptions) -> list[str]:
-    """Class names in the model's config, and of the causal model under a classifier."""
+    """The class names in the model's config, and the causal models that classifiers build on."""
     path = None if options.folder is None else options.folder / "config.json"
     if path is None or not path.is_file():
         return []

@@ -1,4 +1,4 @@
-"""Conversations as token ids, by the model's own template, never longer than its context."""
+"""Rendering of conversations to token ids with the model's chat template."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from promptmill.runtime.errors import Poison
 from promptmill_schemas import Message
 
 CACHED = 64
-"""Conversations kept for the other candidates of the same prompt."""
+"""Size of the cache of rendered conversations, which serves the candidates of one prompt."""
 
 Turn = tuple[str, str]
 
 
 class Renderer:
-    """Renders in one thread of its own: tokenizers are not safe in two, and texts can be long.
+    """Renders conversations in a thread of its own.
+
+    One thread, because tokenizers are not thread-safe; not the event loop's, because rendering a
+    long text takes time.
 
     Args:
-        tokenizer: of Hugging Face, with or without a chat template.
-        context_tokens: the model's limit.
-        answers: whether an answer is to follow (else the conversation is complete).
+        tokenizer: a Hugging Face tokenizer, with or without a chat template.
+        context_tokens: the model's maximum, in tokens.
+        answers: whether the model is to answer; otherwise conversations are complete.
     """
 
     def __init__(self, tokenizer: Any, context_tokens: int, *, answers: bool) -> None:
@@ -36,18 +39,19 @@ class Renderer:
 
     @property
     def template_digest(self) -> str:
-        """BLAKE2b-128 of the chat template; empty for a base model, which has none."""
+        """BLAKE2b-128 of the chat template; empty for a base model, which has no template."""
         template = getattr(self._tokenizer, "chat_template", None)
         return blake2b(str(template).encode(), digest_size=16).hexdigest() if template else ""
 
     async def render(self, messages: Sequence[Message], answer: str | None = None) -> list[int]:
-        """The token ids of a conversation.
+        """Return the token ids of a conversation.
 
         Args:
-            answer: what the assistant said last, for a conversation that is complete.
+            messages: the conversation.
+            answer: the assistant's last message, for a complete conversation.
 
         Raises:
-            Poison: too long for the model, or of a form that its template refuses.
+            Poison: the conversation exceeds the context, or the chat template refuses it.
         """
         turns = [(message.role, message.content) for message in messages]
         if answer is not None:
@@ -87,7 +91,7 @@ class Renderer:
         return list(encoded["input_ids"])
 
     def _require_room(self, tokens: int) -> None:
-        """A generator needs room for one token more."""
+        """Check the length; a generator needs room for at least one more token."""
         limit = self._context_tokens - (1 if self._answers else 0)
         if tokens > limit:
             raise Poison(

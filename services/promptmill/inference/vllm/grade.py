@@ -1,4 +1,4 @@
-"""Grades from a sequence-classification model in vLLM: raw outputs, five of them, by name."""
+"""A grader in vLLM: the raw outputs of a sequence-classification model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ CANARY = GradeRequest(
 
 
 class VllmGrader:
-    """A grader; answers are separate requests, batched by vLLM.
+    """A grader in vLLM. Each answer is a separate request, and vLLM batches them.
 
     Args:
-        heads: label or index by attribute, empty to go by the labels' names.
+        options: the model and the engine's options.
+        heads: the label or index by attribute; if empty, the labels' names decide.
     """
 
     def __init__(self, options: VllmOptions, heads: Mapping[str, str] | None = None) -> None:
@@ -29,25 +30,25 @@ class VllmGrader:
 
     @property
     def info(self) -> GraderInfo:
-        """What grades."""
+        """The grader's identity."""
         return GraderInfo("vllm", self._model.name, self._model.revision)
 
     @property
     def load(self) -> Load:
-        """What the engine computes now, and what waits in it."""
+        """The requests that the engine is computing, and those that wait in it."""
         return self._model.progress.load
 
     @property
     def context_tokens(self) -> int:
-        """Longest conversation with its answer."""
+        """Maximum tokens of a conversation with its answer."""
         return self._model.context_tokens
 
     async def start(self) -> None:
-        """Load the model; returns when it has graded once."""
+        """Load the model, and return when it has graded the canary."""
         await self._model.start(lambda: self.grade(CANARY))
 
     async def grade(self, request: GradeRequest) -> AttributeScores:
-        """Raw scores; see :class:`~promptmill.inference.ports.GraderEngine`."""
+        """Return the raw scores; see :class:`~promptmill.inference.ports.GraderEngine`."""
         from vllm.pooling_params import PoolingParams
 
         token_ids = await self._model.renderer.render(request.messages, request.answer)
@@ -56,7 +57,7 @@ class VllmGrader:
         return self._read().scores(output.outputs.data.tolist())
 
     async def close(self) -> None:
-        """Free the model and its processes."""
+        """Release the model and end its processes."""
         await self._model.close()
 
     def _read(self) -> Heads:

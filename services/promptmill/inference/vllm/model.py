@@ -1,4 +1,4 @@
-"""A model in vLLM from its start to its end: steps, canary, watchdog, errors."""
+"""The life cycle of a model in vLLM: start-up, canary, watchdog and shutdown."""
 
 from __future__ import annotations
 
@@ -19,32 +19,16 @@ from promptmill.inference.vllm.ports import Core
 from promptmill.inference.vllm.progress import Progress
 from promptmill.runtime.errors import EngineDead
 
-EDGE_BYTES = 1 << 20
-"""Read from each end of a file, so that large weights cost nothing."""
-
-
-def folder_digest(folder: Path) -> str:
-    """BLAKE2b-128 over names, sizes, and the first and last MiB of the files in a folder."""
-    digest = blake2b(digest_size=16)
-    for path in sorted(folder.iterdir()):
-        if not path.is_file():
-            continue
-        size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(EDGE_BYTES))
-            file.seek(max(file.tell(), size - EDGE_BYTES))
-            digest.update(file.read(EDGE_BYTES))
-    return digest.hexdigest()
-
-
 log = structlog.get_logger(__name__)
 
 WATCH_INTERVAL_S = 1.0
 
+EDGE_BYTES = 1 << 20
+"""Bytes read from each end of a file for its digest, so that large weights are read quickly."""
+
 
 class VllmModel:
-    """What generator and grader share."""
+    """The parts that a generator and a grader in vLLM share."""
 
     def __init__(self, options: VllmOptions, runner: Runner) -> None:
         self.options = options
@@ -58,34 +42,34 @@ class VllmModel:
 
     @property
     def core(self) -> Core:
-        """The engine; raises ``EngineDead`` before the start."""
+        """The engine core; raises ``EngineDead`` before ``start``."""
         if self._core is None:
             raise EngineDead("the engine has not been started")
         return self._core
 
     @property
     def renderer(self) -> Renderer:
-        """From conversations to token ids."""
+        """The renderer of conversations; raises ``EngineDead`` before ``start``."""
         if self._renderer is None:
             raise EngineDead("the engine has not been started")
         return self._renderer
 
     @property
     def name(self) -> str:
-        """The folder's name, or the model's name at the hub."""
+        """The name of the model's folder, or its name on the model hub."""
         folder = self.options.folder
         return self.options.model if folder is None else folder.name
 
     @property
     def context_tokens(self) -> int:
-        """Longest conversation."""
+        """Maximum tokens of a conversation with its answer."""
         return int(self.core.config.model_config.max_model_len)
 
     async def start(self, canary: Callable[[], Awaitable[object]]) -> None:
-        """Load the model and let it answer once.
+        """Load the model, and return when the canary has succeeded.
 
         Args:
-            canary: a first request; the model counts as started when it has succeeded.
+            canary: sends a first request.
         """
         with _step("import", self.name):
             self._core = await asyncio.to_thread(
@@ -101,12 +85,12 @@ class VllmModel:
             await canary()
 
     async def run(self, request_id: str, token_ids: list[int], params: Any, lora: Any) -> Any:
-        """One finished output."""
+        """Return the finished output of a request."""
         with self.progress.request():
             return await self.core.run(request_id, token_ids, params, lora)
 
     async def close(self) -> None:
-        """End the engine and everything that belongs to it."""
+        """Stop the watchdog, the engine and the renderer."""
         if self._watchdog is not None:
             self._watchdog.cancel()
         if self._core is not None:
@@ -115,7 +99,7 @@ class VllmModel:
             self._renderer.close()
 
     async def _watch(self) -> None:
-        """End an engine that owes answers and computes nothing."""
+        """Kill the engine if requests are outstanding and it makes no progress."""
         silent = 0.0
         while silent < self.watchdog_s:
             await asyncio.sleep(min(WATCH_INTERVAL_S, self.watchdog_s / 4))
@@ -136,15 +120,30 @@ class VllmModel:
 
 @contextmanager
 def _step(step: str, model: str) -> Iterator[None]:
-    """Tell of one step of the start, before and after."""
+    """Log the beginning and the end of one step of the start-up."""
     log.info("engine_step", step=step, model=model)
     start = time.monotonic()
     yield
     log.info("engine_step_done", step=step, model=model, seconds=round(time.monotonic() - start, 1))
 
 
+def folder_digest(folder: Path) -> str:
+    """BLAKE2b-128 of the names, sizes, and first and last MiB of the files in a folder."""
+    digest = blake2b(digest_size=16)
+    for path in sorted(folder.iterdir()):
+        if not path.is_file():
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(EDGE_BYTES))
+            file.seek(max(file.tell(), size - EDGE_BYTES))
+            digest.update(file.read(EDGE_BYTES))
+    return digest.hexdigest()
+
+
 def make_core(options: VllmOptions, runner: Runner, progress: Progress) -> Core:
-    """The engine inside this process for a single CPU rank, else in processes of its own."""
+    """Create the engine core: in this process for a single CPU rank, else in other processes."""
     inside = options.ranks == 1 and options.own_process is not True
     prepare_environment(options, in_process=inside)
     if inside and (runs_on_cpu() or options.own_process is False):

@@ -1,4 +1,4 @@
-"""What a vLLM engine is told, before any of it is imported."""
+"""Options of a vLLM engine; this module does not import vLLM."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The hosts that one group spans; the names are vLLM's own.
+    """The hosts of one group, with vLLM's own names.
 
     Attributes:
-        nnodes: how many.
-        node_rank: which of them this is; the worker that takes records is on number 0.
-        master_addr: of number 0, as the others reach it.
-        master_port: a free port there.
+        nnodes: number of hosts.
+        node_rank: number of this host; the worker on host 0 takes the records.
+        master_addr: address of host 0, as the other hosts reach it.
+        master_port: a free port on host 0.
     """
 
     nnodes: int = 1
@@ -30,28 +30,28 @@ class Hosts:
 
 @dataclass(frozen=True, slots=True)
 class VllmOptions:
-    """One model in one group of ranks.
+    """Options of one model in one group of ranks.
 
     Attributes:
-        model: folder in Hugging Face format, or a name at the model hub.
-        revision: commit of a hub model.
-        tensor_parallel: ranks that share each layer, each its own process when above 1.
-        pipeline_parallel: stages of such ranks that share the layers among them.
-        hosts: where the ranks run.
-        watchdog_s: work outstanding and nothing computed for so long means that it hangs.
-        dtype: of weights and activations; ``auto`` takes the checkpoint's.
-        context_tokens: limit below the model's own; ``None`` is the model's own.
-        sequences: conversations computed together at most.
-        kv_cache_bytes: memory for attention states of each rank; ``None`` is
-            :func:`~promptmill.inference.vllm.config.kv_cache_bytes` on a CPU and what
-            ``gpu_memory_share`` leaves on a GPU.
-        gpu_memory_share: part of each GPU's memory for weights and attention states; ``None``
-            is vLLM's own.
-        threads: of each rank on a CPU; ``None`` divides half the cores among the ranks, since
-            generator and grader usually share a machine.
+        model: folder in Hugging Face format, or a name on the model hub.
+        revision: commit of a model on the hub; ``None`` takes the latest.
+        tensor_parallel: number of ranks that share each layer; each is a process if above 1.
+        pipeline_parallel: number of pipeline stages that share the layers.
+        hosts: the hosts on which the ranks run.
+        watchdog_s: seconds without progress before the engine is considered hung.
+        dtype: data type of weights and activations; ``auto`` takes the checkpoint's.
+        context_tokens: maximum tokens of a conversation; ``None`` takes the model's own limit.
+        sequences: maximum number of conversations in one batch.
+        kv_cache_bytes: size of each rank's key-value cache; ``None`` takes
+            :func:`~promptmill.inference.vllm.config.kv_cache_bytes` on a CPU, and the rest of
+            ``gpu_memory_share`` on a GPU.
+        gpu_memory_share: fraction of each GPU's memory for weights and key-value cache; ``None``
+            takes vLLM's default.
+        threads: threads of each rank on a CPU; ``None`` divides half the cores among the ranks,
+            because a generator and a grader usually share a machine.
         own_process: whether the engine runs outside this process; ``None`` keeps a single CPU
             rank inside, which starts in a tenth of the time.
-        adapters: LoRA adapters that prompts may name, with their folders.
+        adapters: folders of the LoRA adapters that prompts may select, by name.
         extra: further arguments of vLLM's engine, by vLLM's names.
     """
 
@@ -73,16 +73,16 @@ class VllmOptions:
 
     @property
     def folder(self) -> Path | None:
-        """The model's folder, ``None`` for a name at the hub."""
+        """The model's folder; ``None`` for a name on the hub."""
         path = Path(self.model).expanduser()
         return path.resolve() if path.is_dir() else None
 
     @property
     def ranks(self) -> int:
-        """Processes that compute, on all hosts together."""
+        """The number of ranks on all hosts."""
         return self.tensor_parallel * self.pipeline_parallel
 
     @property
     def ranks_here(self) -> int:
-        """Those of them on this host."""
+        """The number of ranks on this host."""
         return self.ranks // self.hosts.nnodes

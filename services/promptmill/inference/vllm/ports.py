@@ -1,4 +1,4 @@
-"""The port behind which vLLM's engine is driven, and the translation of its errors."""
+"""The port to vLLM's engine core, and the translation of vLLM's errors."""
 
 from __future__ import annotations
 
@@ -11,29 +11,34 @@ if TYPE_CHECKING:
 
 
 class Core(Protocol):
-    """A started engine: token ids in, one finished output out."""
+    """An engine core that takes token ids and returns one finished output per request.
+
+    Attributes:
+        config: vLLM's configuration. Valid after ``start``.
+        tokenizer: the model's tokenizer. Valid after ``start``.
+    """
 
     config: VllmConfig
     tokenizer: Any
 
     async def start(self) -> None:
-        """Load the model; blocks nothing else meanwhile."""
+        """Load the model, without blocking the event loop."""
 
     async def run(self, request_id: str, token_ids: list[int], params: Any, lora: Any) -> Any:
-        """The finished output. Cancelling the call aborts the request."""
+        """Return the finished output. Cancelling the call aborts the request."""
 
     def check(self) -> None:
-        """Kill the engine if a part of it is gone."""
+        """Kill the engine if one of its processes has exited."""
 
     def kill(self, reason: str) -> None:
-        """Give up: everything outstanding raises ``EngineDead``, its processes end."""
+        """End the engine's processes; all outstanding requests raise ``EngineDead``."""
 
     async def close(self) -> None:
-        """Free model and processes; safe after ``kill`` and before ``start``."""
+        """Release the model and its processes; allowed after ``kill`` and before ``start``."""
 
 
 def translate(error: Exception) -> PromptmillError:
-    """What an error of vLLM means for the record."""
+    """Translate an error of vLLM into one of promptmill's errors."""
     from vllm.exceptions import VLLMClientError, VLLMServerError
     from vllm.v1.engine.exceptions import EngineDeadError
 

@@ -1,6 +1,6 @@
-"""vLLM in processes of its own: one engine core, and one process for each rank.
+"""vLLM in processes of its own: an engine core and one process for each rank.
 
-They are one unit: when one of them is gone, the others are ended too.
+They form one unit: when one of them exits, the others are ended too.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ from promptmill.runtime.errors import EngineDead, PromptmillError
 log = structlog.get_logger(__name__)
 
 CLOSE_S = 2.0
-"""How long the engine's processes may take to end by themselves."""
+"""Seconds that the engine's processes have to end by themselves."""
 
 
 class ProcessCore:
-    """See :class:`~promptmill.inference.vllm.ports.Core`."""
+    """An engine in other processes; see :class:`~promptmill.inference.vllm.ports.Core`.
+
+    Attributes:
+        pids: the engine's processes; empty before ``start``.
+    """
 
     config: VllmConfig
     tokenizer: Any
@@ -63,8 +67,8 @@ class ProcessCore:
         except Exception as error:
             raise EngineDead(f"the engine did not start: {error}; see its log above") from error
         if self._options.pipeline_parallel > 1 and runs_on_cpu():
-            # The buffers between the stages are made by the first dummy batch, which vLLM
-            # leaves out on a CPU when nothing is compiled.
+            # The first dummy batch creates the buffers between the pipeline stages. On a CPU
+            # without compilation vLLM does not run it.
             await engine.collective_rpc("execute_dummy_batch")
         self.pids = await asyncio.to_thread(process_group.members, self._mark)
         self._segments = await asyncio.to_thread(process_group.segments, self._mark)
@@ -78,7 +82,7 @@ class ProcessCore:
             await asyncio.wait({output, dead}, return_when=asyncio.FIRST_COMPLETED)
             return (output if output.done() else dead).result()
         except Exception as error:
-            raise self._judge(error) from error
+            raise self._translated(error) from error
         finally:
             await _cancel(output)
 
@@ -89,8 +93,8 @@ class ProcessCore:
         call = engine.encode if self._runner == "pooling" else engine.generate
         return [output async for output in call(prompt, params, key, lora_request=lora)][-1]
 
-    def _judge(self, error: Exception) -> PromptmillError:
-        """An engine that has died explains every failure, and takes its ranks with it."""
+    def _translated(self, error: Exception) -> PromptmillError:
+        """The error for the caller. If the engine has died, that is the cause of every failure."""
         cause = translate(error)
         if self._engine is not None and self._engine.errored and not isinstance(cause, EngineDead):
             cause = EngineDead(f"the engine's processes have exited: {error}")
@@ -99,7 +103,7 @@ class ProcessCore:
         return cause
 
     def check(self) -> None:
-        """Notice a lost rank before vLLM does, which looks only now and then."""
+        """Kill the engine if a rank has exited; vLLM itself checks this less often."""
         lost = [pid for pid in self.pids if not process_group.lives(pid, self._mark)]
         if lost:
             self.kill(f"the engine's process {lost[0]} has exited, so its whole group is stopped")
@@ -110,14 +114,14 @@ class ProcessCore:
             return
         log.error("engine_killed", reason=reason, pids=self.pids)
         dead.set_exception(EngineDead(reason))
-        dead.exception()  # without a request outstanding, nobody else will look at it
-        # In a thread: it scans /proc several times, and the event loop must go on meanwhile.
+        dead.exception()  # retrieved here, because without outstanding requests nothing else does
+        # In a thread, because scanning /proc several times would block the event loop.
         self._ending = asyncio.ensure_future(
             asyncio.to_thread(process_group.end, self._mark, self._segments)
         )
 
     def _require_dead(self) -> asyncio.Future[Any]:
-        """A future that never has a result; it fails when the engine has died."""
+        """A future that never has a result, and fails when the engine dies."""
         if self._dead is None:
             raise EngineDead("the engine has not been started")
         return self._dead
@@ -133,8 +137,8 @@ class ProcessCore:
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
-        """End what is left."""
-        gc.collect()  # the engine is full of cycles; its destructor must not wait for the exit
+        """End the remaining processes."""
+        gc.collect()  # runs the destructor of the engine, which has cycles, before the exit
         process_group.end(self._mark, self._segments)
         if self._guard is not None:
             process_group.stop_guard(self._guard)
@@ -151,7 +155,7 @@ class ProcessCore:
 
 
 async def _shut_down(engine: AsyncLLM) -> None:
-    """Ask the engine to end; its output handler goes first, or it reports a dead engine."""
+    """Shut the engine down; its output handler ends first, else it reports a dead engine."""
     if engine.output_handler is not None:
         await _cancel(engine.output_handler)
     await asyncio.to_thread(engine.shutdown, CLOSE_S)
@@ -164,13 +168,13 @@ async def _cancel(task: asyncio.Future[Any]) -> None:
 
 
 def stat_logger(progress: Progress) -> Any:
-    """A factory of vLLM's loggers that keep ``progress`` up to date."""
+    """A factory of vLLM stat loggers that update ``progress``."""
 
     class ProgressLogger(StatLoggerBase):  # type: ignore[misc]
-        """A step has ended: something was computed."""
+        """Records progress at the end of each step."""
 
         def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
-            """Nothing to set up."""
+            """Do nothing, because the logger has no state."""
 
         def record(self, scheduler_stats: Any, *_others: Any, **_more: Any) -> None:
             if scheduler_stats is None:
@@ -179,6 +183,6 @@ def stat_logger(progress: Progress) -> Any:
                 progress.stepped(scheduler_stats.num_running_reqs, scheduler_stats.num_waiting_reqs)
 
         def log_engine_initialized(self) -> None:
-            """Nothing to say."""
+            """Do nothing."""
 
     return ProgressLogger

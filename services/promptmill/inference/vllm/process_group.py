@@ -1,10 +1,10 @@
-"""The processes of one engine: found by a mark in their environment, ended together.
+"""The processes of one engine, which carry a mark in their environment and are ended together.
 
-vLLM starts an engine core, which starts the ranks. A worker that is killed cannot end them,
-and they would compute for nobody for ever; so a guard, which runs this file, waits at a pipe
-from the worker and ends what is marked when the pipe closes, for whatever reason.
+vLLM starts an engine core, which starts the ranks. A worker that is killed cannot end them, and
+they would run indefinitely. A guard process, which executes this file, therefore reads from a pipe
+of the worker, and kills all marked processes when the pipe closes for whatever reason.
 
-Only the standard library, since the guard starts without site packages.
+This module uses only the standard library, because the guard starts without site packages.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from pathlib import Path
 
 VARIABLE = "PROMPTMILL_ENGINE_GROUP"
 PROCESSES = Path("/proc")
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only to free what the ranks have mapped
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only to remove segments that the ranks mapped
 
 END_S = 5.0
-"""How long a killed process may take to be gone."""
+"""Maximum seconds to wait for killed processes to disappear."""
 
-LOOKS = 3
-"""So often in a row nobody is found before the group is gone: see :func:`members`."""
+REQUIRED_EMPTY_SCANS = 3
+"""Consecutive empty scans before the group counts as dead; see :func:`members` for the reason."""
 
 
 @contextmanager
 def marked(mark: str) -> Iterator[None]:
-    """Processes that are started meanwhile carry the mark.
+    """Mark all processes that are started within this context.
 
-    The process in which Python counts shared resources is started before: it serves this
-    process as well and has to outlive the engine.
+    Python's resource tracker is started before, without the mark: this process uses it as well,
+    so it has to outlive the engine.
     """
     from multiprocessing import resource_tracker
 
@@ -47,32 +47,34 @@ def marked(mark: str) -> Iterator[None]:
 
 
 def members(mark: str) -> list[int]:
-    """The living processes that carry the mark; one that replaces itself may be missing.
+    """The ids of the live processes that carry the mark.
 
-    While a process executes its program, right after it was started, it has no environment.
+    A process that is just replacing its program (``exec``) has no environment for a moment, and
+    may be missing.
     """
     return [int(entry.name) for entry in PROCESSES.iterdir() if _carries(entry, mark)]
 
 
 def lives(pid: int, mark: str) -> bool:
-    """Whether this process still runs, and is no other one with the same number."""
+    """Whether this process is alive, and is not another one that has reused the id."""
     return _carries(PROCESSES / str(pid), mark)
 
 
 def segments(mark: str) -> set[Path]:
-    """Files of shared memory that the group has mapped; ranks often leave theirs behind."""
+    """The shared-memory files that the group has mapped; ranks often leave them behind."""
     return set().union(*map(_segments, members(mark)))
 
 
 def end(mark: str, owned: Iterable[Path] = ()) -> None:
-    """Kill the whole group and free its shared memory.
+    """Kill the whole group and remove its shared memory.
 
     Args:
-        owned: segments that it had, for when its processes are gone already.
+        mark: the group's mark.
+        owned: known segments of the group, in case its processes have already exited.
     """
     freed = {*owned, *segments(mark)}
     deadline, empty = time.monotonic() + END_S, 0
-    while empty < LOOKS and time.monotonic() < deadline:
+    while empty < REQUIRED_EMPTY_SCANS and time.monotonic() < deadline:
         group = members(mark)
         empty = 0 if group else empty + 1
         _kill(group)
@@ -82,7 +84,7 @@ def end(mark: str, owned: Iterable[Path] = ()) -> None:
 
 
 def start_guard(mark: str) -> subprocess.Popen[bytes]:
-    """A process that ends the group when its standard input closes."""
+    """Start a process that ends the group when its standard input closes."""
     command = [sys.executable, "-I", "-S", __file__, mark]
     return subprocess.Popen(  # noqa: S603 - this very file
         command, stdin=subprocess.PIPE, start_new_session=True
@@ -90,14 +92,14 @@ def start_guard(mark: str) -> subprocess.Popen[bytes]:
 
 
 def stop_guard(guard: subprocess.Popen[bytes]) -> None:
-    """The group has ended; nothing is left for the guard to do."""
+    """Stop the guard, after the group has ended."""
     if guard.stdin is not None:
         guard.stdin.close()
     guard.wait()
 
 
 def _carries(entry: Path, mark: str) -> bool:
-    """A zombie's environment is empty, so it does not count."""
+    """Whether a process carries the mark; a zombie's environment is empty, so it does not count."""
     if not entry.name.isdecimal():
         return False
     try:
@@ -107,7 +109,7 @@ def _carries(entry: Path, mark: str) -> bool:
 
 
 def _segments(pid: int) -> set[Path]:
-    """Files of shared memory that a process has mapped."""
+    """The shared-memory files that a process has mapped."""
     try:
         maps = (PROCESSES / str(pid) / "maps").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Whether an engine moves: what is outstanding, and when anything was last computed."""
+"""The progress of an engine: outstanding requests, and the time of the last computed step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from promptmill.inference.ports import Load
 
 
 class Progress:
-    """Counts outstanding requests and remembers the last sign of work."""
+    """Counts the outstanding requests and remembers when the engine last made progress."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -20,7 +20,7 @@ class Progress:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """One request is outstanding; an idle engine has owed nothing until now."""
+        """Count a request as outstanding; the time without progress starts with the first one."""
         if self.outstanding == 0:
             self.beat()
         self.outstanding += 1
@@ -30,19 +30,19 @@ class Progress:
             self.outstanding -= 1
 
     def beat(self) -> None:
-        """Something was computed."""
+        """Record progress."""
         self._last = self._clock()
 
     def stepped(self, running: int, waiting: int) -> None:
-        """A step has ended, and this is what the engine's scheduler has left to do."""
+        """Record the end of a step, with the requests that the scheduler still has."""
         self.beat()
         self._load = Load(running, waiting)
 
     @property
     def load(self) -> Load:
-        """What the scheduler had left to do after its last step."""
+        """The scheduler's load after its last step."""
         return self._load if self.outstanding else Load()
 
     def silent_s(self) -> float:
-        """Seconds without a sign of work while something is outstanding."""
+        """Seconds without progress while requests are outstanding; 0 for an idle engine."""
         return self._clock() - self._last if self.outstanding else 0.0

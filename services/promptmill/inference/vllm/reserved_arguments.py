@@ -1,4 +1,4 @@
-"""Arguments of vLLM's engine that are not passed through, with what to use instead."""
+"""Arguments of vLLM's engine that users cannot set, with the alternative for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MORE_WORKERS = (
 )
 _SERVER = "promptmill drives the engine itself and passes it token ids"
 
-OWNED = {
+RESERVED = {
     "model": "use --model",
     "revision": "use --revision",
     "tensor_parallel_size": "use --tensor-parallel",
@@ -56,12 +56,12 @@ ON_CPU = {
 }
 
 
-def refuse_owned(extra: Mapping[str, Any], owned: Mapping[str, str] = OWNED) -> None:
-    """Raises ``Misconfigured`` for the first argument that promptmill sets itself."""
+def refuse_reserved(extra: Mapping[str, Any], reserved: Mapping[str, str] = RESERVED) -> None:
+    """Raise ``Misconfigured`` for the first argument that promptmill sets itself."""
     for name, value in extra.items():
-        if name in owned:
+        if name in reserved:
             raise Misconfigured(
-                f"vllm.{name} is {value!r}: this argument cannot be set; {owned[name]}"
+                f"vllm.{name} is {value!r}: this argument cannot be set; {reserved[name]}"
             )
         if name.startswith("data_parallel"):
             raise Misconfigured(
@@ -70,7 +70,7 @@ def refuse_owned(extra: Mapping[str, Any], owned: Mapping[str, str] = OWNED) -> 
 
 
 def refuse_unknown(extra: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raises ``Misconfigured`` for the first argument that this vLLM does not have."""
+    """Raise ``Misconfigured`` for the first argument that the installed vLLM does not have."""
     for name, value in extra.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, 3) or ["see `vllm serve --help=all`"]

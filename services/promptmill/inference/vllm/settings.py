@@ -1,4 +1,4 @@
-"""Settings of workers whose model runs in vLLM."""
+"""Settings of a worker whose model runs in vLLM."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic_settings import NoDecode
 
 from promptmill.inference.settings import ModelSettings, read_values
 from promptmill.inference.vllm.options import Dtype, Hosts, VllmOptions
-from promptmill.inference.vllm.reserved_arguments import refuse_owned
+from promptmill.inference.vllm.reserved_arguments import refuse_reserved
 from promptmill.runtime.errors import Misconfigured
 
 
 class VllmSettings(ModelSettings):
-    """The part for ``--engine vllm``."""
+    """The settings of ``--engine vllm``."""
 
     revision: str = Field(default="", description="vllm: revision (commit) of a model at the hub")
     tensor_parallel: int = Field(
@@ -68,16 +68,19 @@ class VllmSettings(ModelSettings):
 
     @property
     def follows(self) -> bool:
-        """Whether this host only computes for the worker on host number 0."""
+        """Whether this host only runs ranks for the worker on host number 0."""
         return self.engine == "vllm" and self.node_rank > 0
 
     def vllm_options(self, adapters: Mapping[str, str] | None = None) -> VllmOptions:
-        """What vLLM is told.
+        """The options of the vLLM engine.
+
+        Args:
+            adapters: folders of the LoRA adapters by name.
 
         Raises:
-            Misconfigured: settings that contradict each other.
+            Misconfigured: settings contradict each other.
         """
-        refuse_owned(self.vllm)
+        refuse_reserved(self.vllm)
         if self.kv_cache_bytes is not None and self.gpu_memory_share is not None:
             raise Misconfigured(
                 f"kv_cache_bytes is {self.kv_cache_bytes} and gpu_memory_share is "

@@ -1,8 +1,8 @@
-"""vLLM inside this process: the engine steps in a thread of its own.
+"""vLLM inside this process, in a thread of its own.
 
-One CPU rank needs no second process: the start takes seconds instead of half a minute, and
-nothing is serialised between the two. Only the engine's thread touches the engine; only the
-event loop's thread touches the futures.
+A single CPU rank needs no second process. It starts in seconds instead of half a minute, and
+nothing is serialised between processes. Only the engine's thread uses the engine, and only the
+event loop's thread uses the futures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from promptmill.inference.vllm.progress import Progress
 from promptmill.runtime.errors import EngineDead, PromptmillError
 
 CLOSE_S = 10.0
-"""How long a step may still run when the engine is closed; a daemon thread is left behind then."""
+"""Seconds that the current step may take when the engine is closed.
+
+After that the daemon thread is abandoned.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class _Abort:
 
 
 class ThreadCore:
-    """See :class:`~promptmill.inference.vllm.ports.Core`."""
+    """An engine in a thread; see :class:`~promptmill.inference.vllm.ports.Core`."""
 
     config: VllmConfig
     tokenizer: Any
@@ -85,7 +88,7 @@ class ThreadCore:
             del self._futures[key]
 
     def check(self) -> None:
-        """There is no other process to lose; a thread that fails says so itself."""
+        """Do nothing: there is no other process, and a failing thread reports its own error."""
 
     def kill(self, reason: str) -> None:
         self._die(EngineDead(reason))
@@ -98,25 +101,25 @@ class ThreadCore:
             await asyncio.to_thread(self._thread.join, CLOSE_S)
 
     def _die(self, error: EngineDead) -> None:
-        """Fail everything outstanding, now and from now on; the first reason stays."""
+        """Fail all outstanding and later requests with this error, or with an earlier one."""
         self._dead = self._dead or error
         for future in self._futures.values():
             if not future.done():
                 future.set_exception(self._dead)
 
     def _main(self, started: asyncio.Future[None]) -> None:
-        """The engine's thread, from loading the model to freeing it."""
+        """The main function of the engine's thread: load the model, serve, release the model."""
         try:
             engine = self._build()
-        except Exception as error:  # noqa: BLE001 - the caller of start() gets it
-            self._tell(_fail, started, error)
+        except Exception as error:  # noqa: BLE001 - passed to the caller of start()
+            self._call_in_loop(_fail, started, error)
             return
-        self._tell(_succeed, started, None)
+        self._call_in_loop(_succeed, started, None)
         try:
             self._serve(engine)
-        except Exception as error:  # noqa: BLE001 - every caller of run() gets it
+        except Exception as error:  # noqa: BLE001 - passed to every caller of run()
             cause = translate(error)
-            self._tell(
+            self._call_in_loop(
                 self._die, cause if isinstance(cause, EngineDead) else EngineDead(str(cause))
             )
         finally:
@@ -130,20 +133,20 @@ class ThreadCore:
         return engine
 
     def _serve(self, engine: LLMEngine) -> None:
-        """Take commands and step, until told to stop; wait only when there is nothing to do."""
+        """Execute commands and steps until stopped; wait only while no request is unfinished."""
         scheduler = engine.engine_core.engine_core.scheduler
         while True:
             busy = engine.has_unfinished_requests()
             while (command := self._next(wait=not busy)) is not _NOTHING:
                 if command is None:
                     return
-                self._obey(engine, command)
+                self._execute(engine, command)
                 busy = engine.has_unfinished_requests()
             if busy:
                 finished = [output for output in engine.step() if output.finished]
                 self._progress.stepped(*scheduler.get_request_counts())
                 if finished:
-                    self._tell(self._settle, finished)
+                    self._call_in_loop(self._settle, finished)
 
     def _next(self, *, wait: bool) -> Any:
         try:
@@ -151,15 +154,15 @@ class ThreadCore:
         except Empty:
             return _NOTHING
 
-    def _obey(self, engine: LLMEngine, command: _Add | _Abort) -> None:
+    def _execute(self, engine: LLMEngine, command: _Add | _Abort) -> None:
         if isinstance(command, _Abort):
             engine.abort_request([command.key])
             return
         prompt = {"prompt_token_ids": command.token_ids}
         try:
             engine.add_request(command.key, prompt, command.params, lora_request=command.lora)
-        except Exception as error:  # noqa: BLE001 - this request's caller gets it
-            self._tell(self._refuse, command.key, translate(error))
+        except Exception as error:  # noqa: BLE001 - passed to this request's caller
+            self._call_in_loop(self._refuse, command.key, translate(error))
 
     def _settle(self, finished: list[Any]) -> None:
         for output in finished:
@@ -168,8 +171,8 @@ class ThreadCore:
     def _refuse(self, key: str, error: PromptmillError) -> None:
         _fail(self._futures.get(key), error)
 
-    def _tell(self, call: Callable[..., None], *args: Any) -> None:
-        """Call in the event loop's thread; nobody listens any more once it is closed."""
+    def _call_in_loop(self, call: Callable[..., None], *args: Any) -> None:
+        """Call a function in the event loop's thread, unless the loop has been closed."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *args)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from promptmill.inference.http.grade.classify import ClassifyForm
-from promptmill.inference.http.grade.judge import JudgeForm
+from promptmill.inference.http.grade.classify import ClassifyFormat
+from promptmill.inference.http.grade.judge import JudgeFormat
 from promptmill.inference.ports import GraderInfo
 from promptmill.runtime.errors import Misconfigured, Poison
 from promptmill_schemas import ATTRIBUTES, AttributeScores
@@ -49,7 +49,7 @@ async def test_scores_that_are_not_the_five_end_the_start_with_the_setting_to_gi
 async def test_a_pooling_endpoint_is_asked_beside_the_api() -> None:
     data = [{"index": 0, "label": "LABEL_0", "probs": [4.0, 3.0, 2.0, 1.0, 0.0]}]
     reply = answering({"object": "list", "data": data})
-    async with BadServer(lambda _: reply) as server, grading(server, ClassifyForm()) as engine:
+    async with BadServer(lambda _: reply) as server, grading(server, ClassifyFormat()) as engine:
         scores = await engine.grade(answered())
         assert (server.calls[0].path, server.calls[0].body["use_activation"]) == (
             "/classify",
@@ -64,7 +64,7 @@ async def test_a_judge_is_asked_again_after_a_verdict_that_does_not_count() -> N
     def behave(call: Call) -> Behaviour:
         return chat(bad[call.number - 2] if 2 <= call.number <= 3 else GOOD_VERDICT)
 
-    async with BadServer(behave) as server, grading(server, JudgeForm()) as engine:
+    async with BadServer(behave) as server, grading(server, JudgeFormat()) as engine:
         scores = await engine.grade(answered())
         assert engine.info.engine == "openai-judge"
         assert engine.info.revision.startswith("rubric-")
@@ -77,7 +77,7 @@ async def test_a_judge_that_never_gives_a_verdict_is_no_grader_of_this_answer() 
         material = call.body["messages"][-1]["content"]
         return chat("No comment." if "Is 7 prime?" in material else GOOD_VERDICT)
 
-    async with BadServer(behave) as server, grading(server, JudgeForm()) as engine:
+    async with BadServer(behave) as server, grading(server, JudgeFormat()) as engine:
         with pytest.raises(Poison, match=r"not a JSON object.*answered this 5 times"):
             await engine.grade(answered())
         assert len(server.calls) == 5
@@ -89,7 +89,7 @@ async def test_a_judge_at_a_server_without_structured_output_is_read_as_strictly
             return status(400, "response_format is not supported")
         return chat(f"Verdict: {GOOD_VERDICT}")
 
-    async with BadServer(behave) as server, grading(server, JudgeForm()) as engine:
+    async with BadServer(behave) as server, grading(server, JudgeFormat()) as engine:
         assert (await engine.grade(answered())).helpfulness == 3.0
         assert "response_format" not in server.calls[0].body
 

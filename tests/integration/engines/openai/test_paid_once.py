@@ -12,7 +12,7 @@ import pytest
 from promptmill.filter.policy import Policy
 from promptmill.inference.http.breaker import OPEN_AFTER
 from promptmill.inference.http.generate import HttpGenerator
-from promptmill.inference.http.grade.judge import JudgeForm
+from promptmill.inference.http.grade.judge import JudgeFormat
 from promptmill.inference.ports import GenerateRequest
 from promptmill.instruct.work import Instruct
 from promptmill.reward.work import Reward
@@ -116,7 +116,7 @@ async def test_ten_refused_prompts_cost_ten_calls_and_end_as_rejects(
     async with BadServer(behave) as server, generating(server) as engine:
         done = await completed(engine, prompts())
         assert len(server.calls) == ASKED
-        async with grading(server, JudgeForm()) as grader:
+        async with grading(server, JudgeFormat()) as grader:
             work = Reward(grader, NEMOTRON_WEIGHTS)
             scored, letters = await through(work, COMPLETIONS, done, SCORED)
             asked_the_judge = sum(not is_canary(call) for call in server.calls)
@@ -174,7 +174,7 @@ async def test_a_judge_that_answers_rubbish_is_asked_five_times_and_grades_nothi
         BadServer(lambda _: chat("bad")) as answers,
         BadServer(behave) as server,
         generating(answers) as engine,
-        grading(server, JudgeForm()) as grader,
+        grading(server, JudgeFormat()) as grader,
     ):
         done = await completed(engine, asked)
         work = Reward(grader, NEMOTRON_WEIGHTS)
@@ -195,7 +195,7 @@ async def test_a_refusing_judge_is_asked_once() -> None:
         BadServer(lambda _: chat("Yes.")) as answers,
         BadServer(behave) as server,
         generating(answers) as engine,
-        grading(server, JudgeForm()) as grader,
+        grading(server, JudgeFormat()) as grader,
     ):
         done = await completed(engine, prompts())
         work = Reward(grader, NEMOTRON_WEIGHTS)
@@ -228,7 +228,7 @@ async def test_a_grader_that_fails_for_good_refuses_no_answer() -> None:
         BadServer(lambda _: chat("Yes.")) as answers,
         BadServer(behave) as server,
         generating(answers) as engine,
-        grading(server, JudgeForm()) as grader,
+        grading(server, JudgeFormat()) as grader,
     ):
         done = await completed(engine, prompts(1))
         work = Reward(grader, NEMOTRON_WEIGHTS)

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from promptmill.inference.http.grade.classify import ClassifyForm
-from promptmill.inference.http.grade.judge import JudgeForm
+from promptmill.inference.http.grade.classify import ClassifyFormat
+from promptmill.inference.http.grade.judge import JudgeFormat
 from promptmill.runtime.errors import Poison
 from promptmill_demo.models.demo import DemoModels
 from promptmill_schemas import ATTRIBUTES, StructuredOutput
@@ -91,7 +91,7 @@ async def test_an_unknown_adapter_is_not_answered_by_the_model_itself(generator_
 
 
 async def test_a_judge_at_vllm_is_held_to_its_form(generator_url: str) -> None:
-    async with grading(generator_url, JudgeForm(max_tokens=256), **SLOW) as engine:
+    async with grading(generator_url, JudgeFormat(max_tokens=256), **SLOW) as engine:
         scores = await engine.grade(answered())
     assert all(0 <= getattr(scores, name) <= 4 for name in ATTRIBUTES)
 
@@ -100,7 +100,7 @@ async def test_a_pooling_model_at_vllm_grades_with_raw_outputs(
     demo_models: DemoModels, tmp_path: Path
 ) -> None:
     with vllm_server(demo_models.reward, tmp_path / "log", "--runner", "pooling") as url:
-        async with grading(url, ClassifyForm(), **SLOW) as engine:
+        async with grading(url, ClassifyFormat(), **SLOW) as engine:
             good, again = [await engine.grade(answered("Yes, it is.")) for _ in range(2)]
             other = await engine.grade(answered("no no no no no no no no"))
             assert good == again != other

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.inference.http.limiter import GROWTH, Aimd
+from promptmill.inference.http.limiter import GROWTH_WINDOWS, Aimd
 
 
 def answer(aimd: Aimd, count: int, *, refused: bool) -> None:
@@ -24,7 +24,7 @@ def test_a_storm_halves_the_limit_at_once_and_again_down_to_one() -> None:
 def test_windows_without_a_refusal_lead_back_to_the_maximum() -> None:
     aimd = Aimd(64)
     answer(aimd, 1_000, refused=True)
-    for _ in range(GROWTH):
+    for _ in range(GROWTH_WINDOWS):
         answer(aimd, aimd.limit, refused=False)
     assert aimd.limit == 64
 

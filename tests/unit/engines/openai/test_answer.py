@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptmill.inference.http.answer import read_answer, require_form
+from promptmill.inference.http.answer import check_structured_output, read_answer
 from promptmill.inference.http.errors import Malformed, NotFinite
 from promptmill_schemas import StructuredOutput
 from support.bad_answers import chat_body
@@ -113,10 +113,10 @@ def test_what_a_server_leaves_out_on_purpose_is_an_empty_answer(body: Any, reaso
 
 def test_an_answer_outside_its_form_is_refused_with_the_remedy() -> None:
     choice = StructuredOutput(choice=("yes", "no"))
-    require_form("yes", choice)
+    check_structured_output("yes", choice)
     with pytest.raises(Malformed, match="--server"):
-        require_form("Yes!", choice)
+        check_structured_output("Yes!", choice)
     schema = StructuredOutput(json_schema={"type": "object"})
-    require_form('{"a": 1}', schema)
+    check_structured_output('{"a": 1}', schema)
     with pytest.raises(Malformed, match="is not JSON"):
-        require_form("Sure: {}", schema)
+        check_structured_output("Sure: {}", schema)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from promptmill.inference.http.breaker import OPEN_AFTER, REFUSALS, Breaker
-from promptmill.inference.http.errors import Refused, ServerAway, ServerFault
+from promptmill.inference.http.errors import Refused, ServerFault, ServerUnreachable
 from promptmill.runtime.errors import EngineDead, Misconfigured, PromptmillError
 from support.waiting import eventually
 
@@ -32,7 +32,7 @@ def fail(breaker: Breaker, times: int = OPEN_AFTER) -> None:
 
 
 async def passes(breaker: Breaker) -> bool:
-    await asyncio.wait_for(breaker.passage(), 60)
+    await asyncio.wait_for(breaker.wait_until_closed(), 60)
     return not breaker.is_open
 
 
@@ -54,7 +54,7 @@ async def test_failures_in_a_row_of_a_healthy_server_are_no_outage() -> None:
 
 
 async def test_in_an_outage_all_wait_until_the_canary_succeeds() -> None:
-    canary = Canary(ServerAway("refused"))
+    canary = Canary(ServerUnreachable("refused"))
     breaker = Breaker(canary, 0.01)
     fail(breaker)
     await eventually(lambda: canary.asked >= 3)
@@ -65,7 +65,7 @@ async def test_in_an_outage_all_wait_until_the_canary_succeeds() -> None:
 
 
 async def test_a_late_success_closes_it_too() -> None:
-    breaker = Breaker(Canary(ServerAway("refused")), 60)
+    breaker = Breaker(Canary(ServerUnreachable("refused")), 60)
     fail(breaker)
     await eventually(lambda: breaker.outages == 1)
     breaker.succeeded()
@@ -92,14 +92,14 @@ async def test_what_the_canary_is_refused_for_ends_the_process(
     breaker = Breaker(canary, 0.01)
     breaker.failed(Refused("401"))
     with pytest.raises((Misconfigured, EngineDead), match=r"revoked|gone"):
-        await asyncio.wait_for(breaker.passage(), 60)
+        await asyncio.wait_for(breaker.wait_until_closed(), 60)
     assert canary.asked == asked
     with pytest.raises((Misconfigured, EngineDead)):
-        await breaker.passage()
+        await breaker.wait_until_closed()
 
 
 async def test_closing_stops_the_questions() -> None:
-    canary = Canary(ServerAway("refused"))
+    canary = Canary(ServerUnreachable("refused"))
     breaker = Breaker(canary, 0.01)
     fail(breaker)
     await eventually(lambda: canary.asked >= 1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promptmill.inference.http.errors import Malformed, NotFinite
-from promptmill.inference.http.grade.reward_model import RewardForm
+from promptmill.inference.http.grade.reward_model import RewardModelFormat
 from promptmill.inference.http.server import ServedModel
 from promptmill.inference.ports import GradeRequest
 from promptmill.runtime.errors import Misconfigured
@@ -47,36 +47,36 @@ def recorded(**message: Any) -> dict[str, Any]:
 
 
 def test_the_recorded_answer_is_read() -> None:
-    assert RewardForm().read(recorded()) == EXPECTED
+    assert RewardModelFormat().read(recorded()) == EXPECTED
 
 
 def test_the_text_alone_is_enough() -> None:
-    assert RewardForm().read(chat_body(scores_text())) == EXPECTED
+    assert RewardModelFormat().read(chat_body(scores_text())) == EXPECTED
 
 
 @pytest.mark.parametrize("content", [None, "", "not scores", []])
 def test_the_log_probabilities_alone_are_enough(content: Any) -> None:
     body = chat_body(content, logprobs=entries(SCORES))
-    assert RewardForm().read(body) == EXPECTED
+    assert RewardModelFormat().read(body) == EXPECTED
 
 
 def test_order_and_spaces_do_not_matter() -> None:
     text = ", ".join(f" {name} : {SCORES[name]} " for name in reversed(ATTRIBUTES))
-    assert RewardForm().read(chat_body(text)) == EXPECTED
+    assert RewardModelFormat().read(chat_body(text)) == EXPECTED
 
 
 def test_nine_named_scores_are_read_by_their_names() -> None:
     nine = {"quality": 9, "toxicity": 9, "humor": 9, "creativity": 9} | SCORES
-    assert RewardForm().read(chat_body(scores_text(nine))) == EXPECTED
+    assert RewardModelFormat().read(chat_body(scores_text(nine))) == EXPECTED
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-Infinity"])
 def test_a_score_that_is_not_finite_never_passes(value: str) -> None:
     with pytest.raises(NotFinite, match="coherence"):
-        RewardForm().read(chat_body(scores_text(SCORES | {"coherence": value})))
+        RewardModelFormat().read(chat_body(scores_text(SCORES | {"coherence": value})))
     bad = entries(SCORES | {"coherence": float(value)})
     with pytest.raises(NotFinite, match="coherence"):
-        RewardForm().read(chat_body(None, logprobs=bad))
+        RewardModelFormat().read(chat_body(None, logprobs=bad))
 
 
 @pytest.mark.parametrize(
@@ -92,17 +92,17 @@ def test_a_score_that_is_not_finite_never_passes(value: str) -> None:
 )
 def test_a_text_without_scores_is_malformed(content: str) -> None:
     with pytest.raises(Malformed):
-        RewardForm().read(chat_body(content))
+        RewardModelFormat().read(chat_body(content))
 
 
 @pytest.mark.parametrize("logprob", [None, True, [], {}, "x"])
 def test_log_probabilities_of_another_kind_are_malformed(logprob: Any) -> None:
     with pytest.raises(Malformed):
-        RewardForm().read(chat_body(None, logprobs=entries(SCORES | {"verbosity": logprob})))
+        RewardModelFormat().read(chat_body(None, logprobs=entries(SCORES | {"verbosity": logprob})))
 
 
 def test_a_score_that_is_missing_later_is_malformed() -> None:
-    form = RewardForm()
+    form = RewardModelFormat()
     form.read(chat_body(scores_text()))
     fewer = {name: score for name, score in SCORES.items() if name != "complexity"}
     with pytest.raises(Malformed, match="no complexity"):
@@ -111,23 +111,23 @@ def test_a_score_that_is_missing_later_is_malformed() -> None:
 
 def test_scores_that_are_not_the_five_are_a_matter_of_settings() -> None:
     with pytest.raises(Misconfigured, match=r"--heads\.helpfulness"):
-        RewardForm().read(chat_body("safety:1,style:2"))
+        RewardModelFormat().read(chat_body("safety:1,style:2"))
 
 
 def test_a_single_reward_stands_for_the_quality_and_says_nothing_of_the_length() -> None:
-    scores = RewardForm().read(chat_body("reward:-18.75"))
+    scores = RewardModelFormat().read(chat_body("reward:-18.75"))
     assert scores.helpfulness == scores.correctness == scores.coherence == -18.75
     assert scores.complexity == scores.verbosity == 0.0
 
 
 def test_settings_say_what_a_single_reward_stands_for() -> None:
-    scores = RewardForm({"correctness": "reward"}).read(chat_body("reward:2.5"))
+    scores = RewardModelFormat({"correctness": "reward"}).read(chat_body("reward:2.5"))
     assert (scores.correctness, scores.helpfulness) == (2.5, 0.0)
 
 
 def test_the_answer_is_the_last_turn_of_what_is_sent() -> None:
     request = GradeRequest("1", (Message(role="user", content="Hi?"),), "Hello.")
-    assert RewardForm().fields(ServedModel("m", "nim"), request, 0) == {
+    assert RewardModelFormat().fields(ServedModel("m", "nim"), request, 0) == {
         "model": "m",
         "messages": [
             {"role": "user", "content": "Hi?"},

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from promptmill.inference.http.transport import LONGEST_S, retry_after_s
+from promptmill.inference.http.transport import MAX_RETRY_AFTER_S, retry_after_s
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -17,7 +17,7 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
         ({"Retry-After": "7"}, 7.0),
         ({"Retry-After": "0.5"}, 0.5),
         ({"Retry-After": "-3"}, 0.0),
-        ({"Retry-After": "1e9"}, LONGEST_S),
+        ({"Retry-After": "1e9"}, MAX_RETRY_AFTER_S),
         ({"Retry-After": "Sun, 01 Mar 2026 12:00:09 GMT"}, 9.0),
         ({"Retry-After": "Sun, 01 Mar 2026 11:00:00 GMT"}, 0.0),
         ({"retry-after-ms": "250", "Retry-After": "1"}, 0.25),

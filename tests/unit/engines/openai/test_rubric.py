@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from promptmill.inference.http.errors import Malformed, Unreadable
-from promptmill.inference.http.grade.judge import JudgeForm, judge_messages, read_verdict
+from promptmill.inference.http.grade.judge import JudgeFormat, judge_messages, read_verdict
 from promptmill.inference.http.server import ServedModel
 from promptmill.inference.ports import GradeRequest
 from promptmill.runtime.errors import Poison
@@ -64,30 +64,30 @@ def test_an_answer_cannot_close_the_marks_around_it() -> None:
 
 
 def test_a_judge_is_cold_at_first_and_warmer_with_each_malformed_verdict() -> None:
-    form = JudgeForm()
+    form = JudgeFormat()
     asked = [form.fields(MODEL, REQUEST, faults) for faults in range(6)]
     assert [fields["temperature"] for fields in asked] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
     assert len({fields["seed"] for fields in asked}) == len(asked)
 
 
 def test_the_server_is_asked_to_hold_the_form_unless_it_refuses_to() -> None:
-    form = JudgeForm()
+    form = JudgeFormat()
     assert "response_format" in form.fields(MODEL, REQUEST, 0)
-    assert form.soften()
+    assert form.simplify()
     assert "response_format" not in form.fields(MODEL, REQUEST, 0)
-    assert not form.soften()
+    assert not form.simplify()
 
 
 def test_another_rubric_is_another_revision() -> None:
-    assert JudgeForm().revision == JudgeForm().revision
-    other = JudgeForm("helpfulness: any")
-    assert other.revision != JudgeForm().revision
+    assert JudgeFormat().revision == JudgeFormat().revision
+    other = JudgeFormat("helpfulness: any")
+    assert other.revision != JudgeFormat().revision
     assert "helpfulness: any" in other.fields(MODEL, REQUEST, 0)["messages"][0]["content"]
 
 
 def test_a_judge_that_says_nothing_is_asked_again() -> None:
     with pytest.raises(Unreadable, match="--judge-tokens"):
-        JudgeForm().read(chat_body(None))
+        JudgeFormat().read(chat_body(None))
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_a_judge_that_says_nothing_is_asked_again() -> None:
 )
 def test_a_judge_that_gives_no_verdict_on_purpose_is_not_asked_again(body: Any, why: str) -> None:
     with pytest.raises(Poison, match=why):
-        JudgeForm().read(body)
+        JudgeFormat().read(body)

@@ -1,1 +1,1 @@
-"""Grades over HTTP: classification, reward models, judges."""
+"""Grades over HTTP: vLLM's classification endpoint, NVIDIA's reward models, and judges."""

@@ -1,8 +1,8 @@
-"""vLLM's classification endpoint over a pooling model: raw outputs by their order.
+"""The wire format of vLLM's classification endpoint.
 
-Serve the model with ``vllm serve MODEL --runner pooling``. The endpoint names only the largest
-output; which is which follows from their number, or from the settings, and every reply that
-contradicts it is refused.
+Serve the model with ``vllm serve MODEL --runner pooling``. The endpoint returns the raw outputs in
+order, and the label of the largest one only. The attributes therefore follow from the number of
+outputs or from the settings, and a reply whose label contradicts this is refused.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _UNNAMED = re.compile(r"LABEL_\d+")
 _SUM_TOLERANCE = 1e-3
 
 
-class ClassifyForm:
-    """Scores by place.
+class ClassifyFormat:
+    """The wire format in which scores are identified by their position.
 
     Args:
-        names: the index of each attribute; without any, five outputs are the attributes in
-            their order, nine are Nemotron's, one is a single score.
+        names: the index of the output by attribute. If empty, five outputs are the attributes in
+            their order, nine are those of Nemotron, and one is a single score.
     """
 
     engine = "openai-classify"
@@ -43,11 +43,11 @@ class ClassifyForm:
         self._outputs = 0
 
     def url(self, address: Address) -> str:
-        """Beside the API, not under it."""
+        """The classification endpoint, which is not below ``/v1``."""
         return f"{address.server}/classify"
 
     def fields(self, model: ServedModel, request: GradeRequest, _faults: int) -> dict[str, Any]:
-        """The conversation with the answer as its last turn, and no activation."""
+        """The request body: the conversation with the answer as its last turn, no activation."""
         answer = {"role": "assistant", "content": request.answer}
         return {
             "model": model.name,
@@ -56,7 +56,7 @@ class ClassifyForm:
         }
 
     def read(self, reply: Any) -> AttributeScores:
-        """The five scores."""
+        """Parse the five raw scores of a reply."""
         outputs, label = _outputs(reply)
         if self._heads is None:
             self._heads = self._settle(outputs)
@@ -69,8 +69,8 @@ class ClassifyForm:
             _check_label(outputs, label)
         return self._heads.scores(outputs)
 
-    def soften(self) -> bool:
-        """There is nothing to leave out."""
+    def simplify(self) -> bool:
+        """Return ``False``, because the request cannot be simplified."""
         return False
 
     def _settle(self, outputs: Sequence[float]) -> Heads:
@@ -85,7 +85,7 @@ class ClassifyForm:
 
 
 def _outputs(reply: Any) -> tuple[list[float], str]:
-    """The outputs, and the name of the largest."""
+    """The outputs, and the label of the largest one."""
     data = reply.get("data") if isinstance(reply, dict) else None
     first = data[0] if isinstance(data, list) and data else None
     item = first if isinstance(first, dict) else {}
@@ -102,7 +102,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _check_label(outputs: Sequence[float], label: str) -> None:
-    """The one name that the server tells must be the one that is assumed."""
+    """Check that the label of the largest output is the one that its position implies."""
     order = _ORDERS.get(len(outputs))
     if order is None or not label or _UNNAMED.fullmatch(label):
         return

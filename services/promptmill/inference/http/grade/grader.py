@@ -1,4 +1,4 @@
-"""Grades from a model behind an HTTP server, in any of the wire formats."""
+"""A grader on an HTTP server, and the port of its wire formats."""
 
 from __future__ import annotations
 
@@ -15,36 +15,6 @@ from promptmill.inference.ports import GradeRequest, GraderInfo, Load
 from promptmill.runtime.errors import EngineDead, Poison
 from promptmill_schemas import AttributeScores, Message
 
-
-class GradeForm(Protocol):
-    """The wire format of one kind of grader."""
-
-    @property
-    def engine(self) -> str:
-        """The name under which its grades are recorded."""
-
-    @property
-    def revision(self) -> str:
-        """What else its grades depend on."""
-
-    def url(self, address: Address) -> str:
-        """Where it is asked."""
-
-    def fields(self, model: ServedModel, request: GradeRequest, faults: int) -> dict[str, Any]:
-        """The request's body; ``faults`` counts the tries that have failed."""
-
-    def read(self, reply: Any) -> AttributeScores:
-        """Raw, finite scores.
-
-        Raises:
-            Malformed: the reply has another form.
-            Misconfigured: its scores are not those that the settings name.
-        """
-
-    def soften(self) -> bool:
-        """Ask for less after the server has refused a first request; whether there is less."""
-
-
 log = structlog.get_logger(__name__)
 
 CANARY = GradeRequest(
@@ -52,10 +22,48 @@ CANARY = GradeRequest(
 )
 
 
-class HttpGrader:
-    """A grader; answers are separate requests."""
+class WireFormat(Protocol):
+    """How a grade is requested from one kind of grader, and how its reply is parsed."""
 
-    def __init__(self, options: HttpOptions, form: GradeForm) -> None:
+    @property
+    def engine(self) -> str:
+        """The engine's name in the records of its grades."""
+
+    @property
+    def revision(self) -> str:
+        """An identifier of everything that the grades depend on besides the model."""
+
+    def url(self, address: Address) -> str:
+        """The endpoint."""
+
+    def fields(self, model: ServedModel, request: GradeRequest, faults: int) -> dict[str, Any]:
+        """The request body; ``faults`` is the number of failed attempts."""
+
+    def read(self, reply: Any) -> AttributeScores:
+        """Parse the raw scores of a reply, which are finite.
+
+        Raises:
+            Malformed: the reply does not follow the wire format.
+            Misconfigured: the scores do not match the settings.
+        """
+
+    def simplify(self) -> bool:
+        """Omit optional fields from now on, because the server refused the canary.
+
+        Returns:
+            Whether there was a field to omit.
+        """
+
+
+class HttpGrader:
+    """A grader on a server. Each answer is a separate request.
+
+    Args:
+        options: the model, the server and its limits.
+        form: the wire format.
+    """
+
+    def __init__(self, options: HttpOptions, form: WireFormat) -> None:
         address = parse_base_url(options.base_url)
         self._form = form
         self._url = form.url(address)
@@ -64,26 +72,26 @@ class HttpGrader:
 
     @property
     def info(self) -> GraderInfo:
-        """What grades."""
+        """The grader's identity."""
         return GraderInfo(self._form.engine, self._served.name, self._form.revision)
 
     @property
     def load(self) -> Load:
-        """Requests at the server, and those that wait for a slot there."""
+        """Requests that were sent to the server, and those that wait for the limiter."""
         return self._client.load
 
     @property
     def context_tokens(self) -> int:
-        """Longest conversation with its answer, 0 where the server does not tell."""
+        """Maximum tokens of a conversation with its answer; 0 if the server does not report it."""
         return self._served.context_tokens
 
     async def start(self) -> None:
-        """Find the model; returns when it has graded once."""
+        """Find the model, and return when it has answered the canary."""
         await self._client.start(self._find_model)
         log.info("server_ready", url=self._url, model=self._served.name, grader=self._form.engine)
 
     async def grade(self, request: GradeRequest) -> AttributeScores:
-        """Raw scores; see :class:`~promptmill.inference.ports.GraderEngine`."""
+        """Return the raw scores; see :class:`~promptmill.inference.ports.GraderEngine`."""
         return await self._client.call(
             self._url, lambda faults: self._body(request, faults), self._form.read
         )
@@ -105,9 +113,9 @@ class HttpGrader:
         try:
             reply = await self._client.transport.post(self._url, self._body(CANARY, 0))
         except Poison as error:
-            if not self._form.soften():
+            if not self._form.simplify():
                 raise
-            log.warning("grading_softened", refused=str(error))
+            log.warning("structured_output_disabled", refused=str(error))
             reply = await self._client.transport.post(self._url, self._body(CANARY, 0))
         self._form.read(reply)
 

@@ -1,4 +1,4 @@
-"""A chat model as grader: it is given a rubric and asked for the five scores."""
+"""The wire format of a judge: a chat model that gives the five scores by a rubric."""
 
 from __future__ import annotations
 
@@ -51,13 +51,80 @@ SCHEMA: Final[dict[str, Any]] = {
 }
 
 _FORM: Final = "{" + ", ".join(f'"{name}": N' for name in ATTRIBUTES) + "}"
-_THOUGHTS = re.compile(r"^.*</think>", re.DOTALL)
+_REASONING = re.compile(r"^.*</think>", re.DOTALL)
+
+_TEMPERATURE_STEP = 0.25
+"""Increase of the temperature after each failed attempt, so that the judge answers differently."""
+
+
+class JudgeFormat:
+    """The wire format in which a judge returns its verdict as JSON.
+
+    The server is asked to enforce the JSON schema, if it supports that.
+
+    Args:
+        rubric: the meaning of each attribute, from 0 to 4; ``None`` uses promptmill's own.
+        max_tokens: maximum number of tokens of a verdict, including the model's reasoning.
+    """
+
+    engine = "openai-judge"
+
+    def __init__(self, rubric: str | None = None, max_tokens: int = 512) -> None:
+        self._rubric = rubric or RUBRIC
+        self._max_tokens = max_tokens
+        self._structured: StructuredOutput | None = StructuredOutput(json_schema=SCHEMA)
+        self.revision = f"rubric-{text_digest(self._rubric)[:12]}"
+
+    def url(self, address: Address) -> str:
+        """The chat endpoint."""
+        return f"{address.api}/chat/completions"
+
+    def fields(self, model: ServedModel, request: GradeRequest, faults: int) -> dict[str, Any]:
+        """The request body: the rubric and the answer, at a temperature that grows by retry."""
+        sampling = Sampling(
+            temperature=min(faults * _TEMPERATURE_STEP, 1.0),
+            max_tokens=self._max_tokens,
+            structured=self._structured,
+        )
+        return {
+            "model": model.name,
+            "messages": judge_messages(self._rubric, request.messages, request.answer),
+            **sampling_fields(model.server, sampling, seed=faults),
+        }
+
+    def read(self, reply: Any) -> AttributeScores:
+        """Parse the verdict of a reply.
+
+        Raises:
+            Poison: the judge refused to grade the answer, or used up its tokens.
+            Unreadable: the reply does not contain a valid verdict.
+        """
+        choice = first_choice(reply)
+        if refusal := refusal_of(choice):
+            raise Poison(f"the judge refuses to grade this answer: {refusal[:200]}")
+        text = content_of(choice)
+        if not text and choice.get("finish_reason") == "length":
+            raise Poison(
+                "the judge used up its tokens before giving a verdict; raise --judge-tokens"
+            )
+        if not text:
+            raise Unreadable(
+                "the judge's answer is empty; raise --judge-tokens if the model reasons before "
+                "it answers"
+            )
+        return read_verdict(text)
+
+    def simplify(self) -> bool:
+        """Stop sending the JSON schema to the server; the verdict is still fully checked."""
+        had_structure, self._structured = self._structured is not None, None
+        return had_structure
 
 
 def judge_messages(rubric: str, messages: Sequence[Message], answer: str) -> list[dict[str, str]]:
-    """The conversation with the judge.
+    """The messages that ask a judge for a verdict.
 
-    The marks carry a digest of what is between them, which no text can contain of itself.
+    The conversation and the answer stand between tags that contain a digest of both, so that
+    no text can contain its own closing tag.
     """
     turns = "\n\n".join(f"[{message.role}]\n{message.content}" for message in messages)
     mark = text_digest(f"{turns}\n{answer}")[:12]
@@ -70,15 +137,14 @@ def judge_messages(rubric: str, messages: Sequence[Message], answer: str) -> lis
 
 
 def read_verdict(text: str) -> AttributeScores:
-    """The five scores of a verdict.
+    """Parse the five scores of a verdict.
 
-    One JSON object is looked for, alone or in other text; what it holds must be complete and
-    within the range.
+    The verdict is one JSON object, which other text may surround.
 
     Raises:
-        Unreadable: there is none, or a score is missing, no number, or out of range.
+        Unreadable: there is no JSON object, or a score is missing, not a number, or out of range.
     """
-    verdict = _object_in(_THOUGHTS.sub("", text))
+    verdict = _object_in(_REASONING.sub("", text))
     return AttributeScores(**{name: _score(verdict, name) for name in ATTRIBUTES})
 
 
@@ -102,63 +168,3 @@ def _score(verdict: dict[str, Any], name: str) -> float:
             f"the judge's {name} is {score}: it must lie between {LOWEST} and {HIGHEST}"
         )
     return float(score)
-
-
-_WARMTH = 0.25
-"""Added to the temperature with each malformed verdict: asked the same, a judge says the same."""
-
-
-class JudgeForm:
-    """Verdicts as JSON, held to their form by the server where it can.
-
-    Args:
-        rubric: what each attribute means, from 0 to 4; promptmill's own if ``None``.
-        max_tokens: of a verdict, with the thoughts of a model that thinks aloud.
-    """
-
-    engine = "openai-judge"
-
-    def __init__(self, rubric: str | None = None, max_tokens: int = 512) -> None:
-        self._rubric = rubric or RUBRIC
-        self._max_tokens = max_tokens
-        self._form: StructuredOutput | None = StructuredOutput(json_schema=SCHEMA)
-        self.revision = f"rubric-{text_digest(self._rubric)[:12]}"
-
-    def url(self, address: Address) -> str:
-        """The chat endpoint."""
-        return f"{address.api}/chat/completions"
-
-    def fields(self, model: ServedModel, request: GradeRequest, faults: int) -> dict[str, Any]:
-        """The rubric and the material; cold at first, warmer when asked again."""
-        sampling = Sampling(
-            temperature=min(faults * _WARMTH, 1.0),
-            max_tokens=self._max_tokens,
-            structured=self._form,
-        )
-        return {
-            "model": model.name,
-            "messages": judge_messages(self._rubric, request.messages, request.answer),
-            **sampling_fields(model.server, sampling, seed=faults),
-        }
-
-    def read(self, reply: Any) -> AttributeScores:
-        """The verdict; raises ``Poison`` when the judge gives none on purpose."""
-        choice = first_choice(reply)
-        if refusal := refusal_of(choice):
-            raise Poison(f"the judge refuses to grade this answer: {refusal[:200]}")
-        text = content_of(choice)
-        if not text and choice.get("finish_reason") == "length":
-            raise Poison(
-                "the judge used up its tokens before giving a verdict; raise --judge-tokens"
-            )
-        if not text:
-            raise Unreadable(
-                "the judge's answer is empty; raise --judge-tokens if the model reasons before "
-                "it answers"
-            )
-        return read_verdict(text)
-
-    def soften(self) -> bool:
-        """Do without the server's help; the verdict is checked as strictly."""
-        had_form, self._form = self._form is not None, None
-        return had_form

@@ -1,10 +1,10 @@
-"""The wire format of NVIDIA's reward models: scores as a chat answer, in two encodings.
+"""The wire format of NVIDIA's reward models: scores in a chat completion, in two encodings.
 
-The answer's text is ``helpfulness:1.6171875,correctness:1.6484375,…``, and its log-probabilities
-hold one entry for each score, ``{"token": "helpfulness", "logprob": 1.6171875}``. Either will
-do. These "log-probabilities" are positive, ``finish_reason`` is ``length``, ``created``,
-``model`` and ``object`` may be null, and the message has been seen as a list of one: none of
-this is an error. Models after Nemotron-4-340B-Reward answer with one score, ``reward:-18.7``.
+The text is ``helpfulness:1.6171875,correctness:1.6484375,…``, and the log-probabilities have one
+entry per score, ``{"token": "helpfulness", "logprob": 1.6171875}``. Either encoding suffices.
+Several oddities are accepted: these "log-probabilities" are positive, ``finish_reason`` is
+``length``, ``created``, ``model`` and ``object`` may be null, and the message may be a list that
+contains one object. Models after Nemotron-4-340B-Reward return a single score, ``reward:-18.7``.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from promptmill.inference.scores import Heads, read_heads
 from promptmill_schemas import AttributeScores
 
 SINGLE_SCORES = {"reward", "score"}
-"""What models with one score call it."""
+"""The names that models with a single score give to it."""
 
 
-class RewardForm:
-    """Scores by name.
+class RewardModelFormat:
+    """The wire format in which scores are identified by name.
 
     Args:
-        names: see :func:`~promptmill.inference.scores.read_heads`; which name is which
-            attribute is settled by the first reply.
+        names: see :func:`~promptmill.inference.scores.read_heads`. The first reply determines
+            which name belongs to which attribute.
     """
 
     engine = "openai-nim"
@@ -47,7 +47,7 @@ class RewardForm:
         return f"{address.api}/chat/completions"
 
     def fields(self, model: ServedModel, request: GradeRequest, _faults: int) -> dict[str, Any]:
-        """The conversation with the answer as its last turn."""
+        """The request body: the conversation with the answer as its last turn."""
         answer = {"role": "assistant", "content": request.answer}
         return {
             "model": model.name,
@@ -56,7 +56,7 @@ class RewardForm:
         }
 
     def read(self, reply: Any) -> AttributeScores:
-        """The five scores in either encoding."""
+        """Parse the five raw scores of a reply in either encoding."""
         scores = named_scores(reply)
         heads = self._heads or self._settle(list(scores))
         missing = [label for label in self._labels if label not in scores]
@@ -64,8 +64,8 @@ class RewardForm:
             raise Unreadable(f"the answer has no {', '.join(missing)}, only {', '.join(scores)}")
         return heads.scores([scores[label] for label in self._labels])
 
-    def soften(self) -> bool:
-        """There is nothing to leave out."""
+    def simplify(self) -> bool:
+        """Return ``False``, because the request cannot be simplified."""
         return False
 
     def _settle(self, labels: list[str]) -> Heads:
@@ -77,11 +77,11 @@ class RewardForm:
 
 
 def named_scores(reply: Any) -> dict[str, float]:
-    """The scores of a reply by their names, in the server's order.
+    """The scores of a reply by name, in the server's order.
 
     Raises:
-        NotFinite: one of them is no finite number.
-        Unreadable: neither encoding is there.
+        NotFinite: a score is NaN or infinite.
+        Unreadable: the reply contains neither encoding.
     """
     choice = first_choice(reply)
     scores = _collected(_in_text(choice)) or _collected(_in_logprobs(choice))
@@ -97,7 +97,7 @@ def named_scores(reply: Any) -> dict[str, float]:
 
 
 def _collected(pairs: Iterable[tuple[str, Any]]) -> dict[str, float] | None:
-    """The scores by name, ``None`` when one has no name or number, or a name comes twice."""
+    """The scores by name; ``None`` if a name or number is missing, or a name is repeated."""
     scores: dict[str, float] = {}
     for name, value in pairs:
         number = _number(value)
@@ -108,7 +108,7 @@ def _collected(pairs: Iterable[tuple[str, Any]]) -> dict[str, float] | None:
 
 
 def _in_text(choice: dict[str, Any]) -> Iterable[tuple[str, Any]]:
-    """Names and numbers in the message; one that is none leaves the other encoding."""
+    """The names and scores in the message's text; none if the message is malformed."""
     try:
         text = content_of(choice) or ""
     except Malformed:
@@ -119,7 +119,7 @@ def _in_text(choice: dict[str, Any]) -> Iterable[tuple[str, Any]]:
 
 
 def _in_logprobs(choice: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    """Names and numbers in the list of tokens."""
+    """The names and scores in the log-probabilities."""
     logprobs = choice.get("logprobs")
     entries = logprobs.get("content") if isinstance(logprobs, dict) else None
     for entry in entries if isinstance(entries, list) else ():

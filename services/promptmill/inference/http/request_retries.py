@@ -1,4 +1,4 @@
-"""The course of one request: its turns, its failures, its pauses, and when it has had enough."""
+"""The attempts of one request: its slots, failures and pauses, and its retry budget."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from promptmill.runtime.timing import backoff_s
 
 log = structlog.get_logger(__name__)
 
-COST_OF_A_TRY = 2
-"""Of an answer that was paid for, or of a refusal; a failure that gave nothing costs 1."""
+ATTEMPT_COST = 2
+"""Cost of an unreadable answer or a refusal; a failure without an answer costs 1."""
 
-LONGEST_PAUSE_S = 30.0
+MAX_PAUSE_S = 30.0
 
-LONGEST_HAND_BACK_S = 60.0
-"""A record that is handed back comes again at the latest then, whatever the server asks."""
+MAX_RETRY_AFTER_S = 60.0
+"""Maximum delay before the record is retried, even if the server asks for a longer one."""
 
 
-class Course:
-    """What one request has met so far, and what that means for its next try.
+class RequestRetries:
+    """The failed attempts of one request, and the decision whether to try again.
 
-    It owns the one retry budget of its request: when that is used up the failure is final, and
-    nobody above sends the request again. Only failures that may be the request's own are
-    counted: not that the server is busy or away, and nothing that happened during an outage.
+    It owns the only retry budget of the request: when it is used up, the failure is final, and
+    no caller sends the request again. Only failures that the request itself may have caused are
+    counted. A server that is busy or unreachable does not count, nor does any failure during an
+    outage.
     """
 
     def __init__(self, limiter: Limiter, breaker: Breaker, options: HttpOptions) -> None:
@@ -46,12 +47,12 @@ class Course:
         self._spent = 0
         self.faults = 0
 
-    async def turn(self) -> None:
-        """Take a slot at the server; the caller gives it back.
+    async def acquire_slot(self) -> None:
+        """Wait for a slot of the limiter and take it; the caller has to release it.
 
         Raises:
-            Unavailable: none was free within the patience, or the server is out of order.
-            Fatal: the server takes nothing any more.
+            Unavailable: no slot was free within ``patience_s``, or there is an outage.
+            Fatal: the server permanently refuses requests.
         """
         if not self._breaker.is_open and self._limiter.try_acquire():
             return
@@ -62,10 +63,14 @@ class Course:
             self._give_up("the rate limit did not admit the request")
 
     def failed(self, error: Transient) -> float:
-        """Take note of a failed try, for this request and for all; seconds until the next."""
+        """Record a failed attempt here, in the limiter and in the breaker.
+
+        Returns:
+            The pause before the next attempt, in seconds.
+        """
         if isinstance(error, ServerFault):
             self.faults += 1
-            self._spent += COST_OF_A_TRY if isinstance(error, Unreadable | Refused) else 1
+            self._spent += ATTEMPT_COST if isinstance(error, Unreadable | Refused) else 1
             self._only_unreadable &= isinstance(error, Unreadable)
         else:
             self._delays += 1
@@ -79,22 +84,22 @@ class Course:
         return pause_s
 
     def answered(self) -> None:
-        """The server has answered as a healthy one does, whatever it said."""
+        """Record that the server answered, whatever the answer was."""
         self._limiter.accepted()
         self._breaker.succeeded()
 
     async def pause(self, error: Transient, pause_s: float) -> None:
-        """Return when the next try is due.
+        """Return when the next attempt is due.
 
         Raises:
-            Poison: the budget is used up, by answers that cannot be read.
-            Exhausted: the budget is used up.
-            Transient: the patience is over, after failures of this very request.
-            Unavailable: the patience is over.
+            Poison: unreadable answers have used up the retry budget.
+            Exhausted: other failures have used up the retry budget.
+            Transient: ``patience_s`` has passed, and this request itself has failed.
+            Unavailable: ``patience_s`` has passed.
         """
-        await self._end_of_outage()
-        if self._spent >= COST_OF_A_TRY * self._options.tries:
-            self._blame(error)
+        await self._wait_for_outage_end()
+        if self._spent >= ATTEMPT_COST * self._options.tries:
+            self._raise_exhausted(error)
         if self.faults and self._left_s <= 0:
             raise error
         if pause_s > self._left_s:
@@ -110,34 +115,34 @@ class Course:
 
     async def _wait_for_slot(self) -> None:
         while True:
-            await self._breaker.passage()
+            await self._breaker.wait_until_closed()
             await self._limiter.acquire(urgent=self.faults + self._delays > 0)
             if not self._breaker.is_open:
                 return
             self._limiter.release()
 
     def _pause_s(self, error: Transient) -> float:
-        """What the server asks for and a little more, or a back-off, spread by chance."""
+        """The wait that the server asks for, or an exponential back-off, both with jitter."""
         number = self.faults if isinstance(error, ServerFault) else self._delays
-        pause_s = backoff_s(number, self._options.first_pause_s, LONGEST_PAUSE_S)
+        pause_s = backoff_s(number, self._options.first_pause_s, MAX_PAUSE_S)
         if error.retry_after_s is None:
             return pause_s
-        chance = random.random()  # noqa: S311 - spreads requests, hides nothing
+        chance = random.random()  # noqa: S311 - jitter needs no cryptographic randomness
         return max(error.retry_after_s * (1 + chance / 10), min(pause_s, 1.0))
 
-    async def _end_of_outage(self) -> None:
-        """Wait until the breaker is closed; failures of an outage are forgiven."""
+    async def _wait_for_outage_end(self) -> None:
+        """Wait until the breaker is closed, and forget the failures if there was an outage."""
         if self._breaker.is_open:
             try:
                 async with asyncio.timeout(self._left_s):
-                    await self._breaker.passage()
+                    await self._breaker.wait_until_closed()
             except TimeoutError:
                 self._give_up(self._breaker.last_error)
         if self._breaker.outages != self._outages:
             self._outages = self._breaker.outages
             self.faults = self._spent = 0
 
-    def _blame(self, error: Transient) -> NoReturn:
+    def _raise_exhausted(self, error: Transient) -> NoReturn:
         if self._only_unreadable:
             raise Poison(f"{error}; the server answered this {self.faults} times") from error
         raise Exhausted(f"{error}; this was attempt {self.faults}, the last one") from error
@@ -147,5 +152,5 @@ class Course:
         raise Unavailable(
             f"the server accepted no request for {self._options.patience_s:g} s ({because}); the "
             "record waits until it does",
-            retry_after_s=min(wait_s, LONGEST_HAND_BACK_S),
+            retry_after_s=min(wait_s, MAX_RETRY_AFTER_S),
         )
