@@ -7,7 +7,7 @@ from typing import Protocol
 
 from promptmill.stream.in_flight import FlightLog
 from promptmill.testing.in_flight import FlightEntries, MemoryFlights
-from promptmill.worker.in_flight import RedisFlights
+from promptmill.worker.in_flight import RedisFlightLog
 from support.stack import unique_name
 
 
@@ -37,6 +37,6 @@ class InRedis:
         self.stack = stack
 
     def life(self) -> FlightLog:
-        log = RedisFlights(self.url, self.group, timeout_s=10.0)
+        log = RedisFlightLog(self.url, self.group, timeout_s=10.0)
         self.stack.push_async_callback(log.stop)
         return log

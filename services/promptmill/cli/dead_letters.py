@@ -22,7 +22,7 @@ from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader
 from promptmill.lake.tables.dead_letters import DEAD, REPLAYED, SCHEMA
 from promptmill.runtime.errors import Misconfigured, Poison
-from promptmill.runtime.fan_out import all_outcomes, gravest
+from promptmill.runtime.fan_out import all_outcomes, most_severe
 from promptmill.stream.ports import Delivery, Partition, Sender
 from promptmill_schemas import TOPICS, ContractError, DeadLetter, encode
 from promptmill_schemas.base import parse_json
@@ -120,7 +120,7 @@ async def _replay(settings: CommandSettings, letters: Sequence[DeadLetter]) -> s
             refused = [outcome for outcome in done if isinstance(outcome, Poison)]
             for refusal in refused:
                 note(str(refusal))
-            if failure := gravest([outcome for outcome in done if outcome not in refused]):
+            if failure := most_severe([outcome for outcome in done if outcome not in refused]):
                 raise failure
             sent |= {each.letter_id for each, was in zip(batch, done, strict=True) if was is True}
         return sent

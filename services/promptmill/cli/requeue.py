@@ -23,7 +23,7 @@ from promptmill.cli.settings import CommandSettings, load
 from promptmill.kafka.log_reader import LogReader
 from promptmill.kafka.sender import KafkaSender
 from promptmill.lake.reader import DeltaReader
-from promptmill.runtime.fan_out import all_outcomes, gravest
+from promptmill.runtime.fan_out import all_outcomes, most_severe
 from promptmill.stream.dead_letters import prompt_of
 from promptmill.stream.ports import Delivery, Partition, Sender
 from promptmill_schemas import ContractError, DeadLetter, Message, Prompt, encode, ids
@@ -102,7 +102,7 @@ async def requeue_all(
         done = await all_outcomes(
             [requeue(sender, each, texts.found[each.prompt_id], prefix) for each in batch]
         )
-        if failure := gravest(done):
+        if failure := most_severe(done):
             raise failure
     return len(ready)
 

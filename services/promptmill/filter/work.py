@@ -11,7 +11,7 @@ from promptmill.dedup.ports import Claim, Decision, Variant
 from promptmill.filter.case import Case
 from promptmill.filter.policy import Policy
 from promptmill.filter.results import records_of, reject_of
-from promptmill.runtime.fault_points import reach
+from promptmill.runtime.fault_points import fault_point
 from promptmill.stream.outcome import Drop, Emit, Outcome, Outgoing
 from promptmill_schemas import Scored
 from promptmill_schemas.topics import RECORDS, REJECTS
@@ -50,7 +50,7 @@ class Filter:
         """
         case = Case.of(scored, self.policy)
         verdict = await self.claims.claim(case.claim())
-        reach("filter.claimed")
+        fault_point("filter.claimed")
         if isinstance(verdict, Variant):
             return Drop("variant")
         if verdict.accepted:

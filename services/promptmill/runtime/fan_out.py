@@ -41,7 +41,7 @@ class KeptResults(Generic[Result]):
         for index, outcome in zip(wanted, outcomes, strict=True):
             if not isinstance(outcome, Exception):
                 kept[index] = outcome
-        if failure := gravest(outcomes):
+        if failure := most_severe(outcomes):
             self._keep(prompt_id, kept)
             raise failure
         return [kept[index] for index in range(count)]
@@ -52,7 +52,7 @@ class KeptResults(Generic[Result]):
             del self._kept[next(iter(self._kept))]
 
 
-_GRAVITY = (Fatal, Poison)
+_BY_SEVERITY = (Fatal, Poison)
 
 
 async def all_outcomes(requests: Sequence[Awaitable[Result]]) -> list[Result | Exception]:
@@ -77,10 +77,10 @@ def _failure(task: asyncio.Future[Result]) -> Exception | None:
     raise error
 
 
-def gravest(outcomes: Sequence[object]) -> Exception | None:
+def most_severe(outcomes: Sequence[object]) -> Exception | None:
     """The failure to raise for all: fatal before poison before what may pass."""
     failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-    for kind in _GRAVITY:
+    for kind in _BY_SEVERITY:
         if grave := [failure for failure in failures if isinstance(failure, kind)]:
             return grave[0]
     return failures[0] if failures else None

@@ -78,7 +78,7 @@ _rules = parse_rules(
 )
 
 
-def reach(point: str) -> None:
+def fault_point(point: str) -> None:
     """The process passes this point; see the module's table."""
     if _rules and (rule := _rules.get(point)) is not None and rule.strikes():
         _strike(rule.action, point)

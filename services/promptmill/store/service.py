@@ -13,14 +13,14 @@ from promptmill.kafka.cluster import describe_log
 from promptmill.lake.identity import Identity, check_layout
 from promptmill.lake.ports import TableName
 from promptmill.lake.sink import DeltaSink
-from promptmill.runtime.fault_points import reach
+from promptmill.runtime.fault_points import fault_point
 from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.runtime.telemetry.registry import write_layout
 from promptmill.store.flushing import Bury, Move, SinkPublisher
 from promptmill.store.plan import Burial
 from promptmill.store.settings import StoreSettings
 from promptmill.store.sink_loop import SinkLoop
-from promptmill.stream.dead_letters import dead_letter, publish_letter, sized_call
+from promptmill.stream.dead_letters import dead_letter, publish_dead_letter, sized_call
 from promptmill.stream.layout import Layout
 from promptmill.stream.ports import Delivery, Sender
 from promptmill.worker.layout import layout_in_tables
@@ -49,7 +49,7 @@ async def serve(settings: StoreSettings) -> None:
         sink = DeltaSink(
             settings.store_uri,
             identities,
-            step=lambda step: reach(f"store.{step.replace(':', '.')}"),
+            step=lambda step: fault_point(f"store.{step.replace(':', '.')}"),
         )
         loop = SinkLoop(
             make_source(settings, *TABLES, probe=metrics),
@@ -116,7 +116,7 @@ def burier(sender: Sender, prefix: str) -> Bury:
             detail=burial.detail,
             attempts=1,
         )
-        await publish_letter(letter, send)
+        await publish_dead_letter(letter, send)
         log.warning(
             "record_dead_lettered", partition=str(delivery.partition), offset=delivery.offset
         )

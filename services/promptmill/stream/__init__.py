@@ -1,1 +1,1 @@
-"""Consume, work, produce: records finish out of order, offsets are committed in order."""
+"""The stream loop: records finish out of order, and their offsets are committed in order."""

@@ -1,4 +1,4 @@
-"""One record from its bytes to its settled outcome: tried, retried in place, or buried."""
+"""Processes one record: decodes it, applies the work with retries, and publishes the outcome."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Protocol, TypeAlias
 import structlog
 
 from promptmill.runtime.errors import Fatal, Poison, Transient, Unavailable, reason_of
-from promptmill.stream.dead_letters import dead_letter, publish_letter, sized_call
+from promptmill.stream.dead_letters import dead_letter, publish_dead_letter, sized_call
 from promptmill.stream.layout import Placement
-from promptmill.stream.outcome import Bury, Drop, Emit, Move, Outcome, Outgoing, Retry
-from promptmill.stream.partitions import Job
+from promptmill.stream.outcome import DeadLettered, Drop, Emit, Move, Outcome, Outgoing, Retry
+from promptmill.stream.partitions import WorkItem
 from promptmill.stream.ports import Sender
 from promptmill.stream.settings import LoopSettings
 from promptmill.stream.traffic import Traffic
@@ -23,21 +23,21 @@ from promptmill_schemas.topics import DEAD_LETTERS
 log = structlog.get_logger(__name__)
 
 Work: TypeAlias = Callable[[Any], Awaitable[Outcome]]
-Final: TypeAlias = Emit | Drop | Bury | Move
+Final: TypeAlias = Emit | Drop | DeadLettered | Move
 
 
 class Probe(Protocol):
-    """What is told about records; see :mod:`promptmill.runtime.telemetry.metrics`."""
+    """Receives events about records; see :mod:`promptmill.runtime.telemetry.metrics`."""
 
     def settled(self, outcome: str, reason: str, seconds: float) -> None:
-        """One record is done: ``emit``, ``move``, or with a reason ``drop``, ``dead_letter``."""
+        """A record is finished: ``emit``, ``move``, or with a reason ``drop``, ``dead_letter``."""
 
     def retried(self, reason: str) -> None:
-        """One attempt failed and will be repeated."""
+        """An attempt failed and will be repeated."""
 
 
 class Attempts:
-    """Applies a stage's work to deliveries and publishes what comes of it."""
+    """Applies a stage's work to deliveries and publishes the outcomes."""
 
     def __init__(
         self,
@@ -61,132 +61,136 @@ class Attempts:
         self._traffic = traffic or Traffic()
         self._placement = None if settings.layout is None else Placement(settings.layout)
 
-    async def outcome_of(self, job: Job) -> Final:
-        """Work until there is an outcome other than a retry.
+    async def outcome_of(self, item: WorkItem) -> Final:
+        """Apply the work until it returns an outcome other than a retry.
 
         Raises:
-            Fatal: the process cannot go on.
-            asyncio.CancelledError: the job was aborted (not: its deadline has passed).
+            Fatal: the process cannot continue.
+            asyncio.CancelledError: the item was aborted. A deadline that passes does not raise;
+                its outcome is a dead letter.
         """
         try:
-            return await self._outcome_of(job)
+            return await self._outcome_of(item)
         except asyncio.CancelledError:
-            if not job.expired or job.task is None:
+            if not item.expired or item.task is None:
                 raise
-            job.task.uncancel()
+            item.task.uncancel()
             limit = self._settings.deadline_s
-            return Bury(
+            return DeadLettered(
                 "deadline",
                 (f"the record had no outcome within {limit} s; raise deadline_s or replay it"),
             )
 
-    async def _outcome_of(self, job: Job) -> Final:
-        value, contract_type = job.delivery.value, self._topic.contract
+    async def _outcome_of(self, item: WorkItem) -> Final:
+        value, contract_type = item.delivery.value, self._topic.contract
         try:
-            contract = await sized_call(_size(job), decode, contract_type, value)
+            contract = await sized_call(_size(item), decode, contract_type, value)
         except Exception as error:  # noqa: BLE001 - no message may end the worker that reads it
-            job.attempts = 1
-            return Bury(reason_of(error), str(error))
-        if (move := self._move(job, contract)) is not None:
+            item.attempts = 1
+            return DeadLettered(reason_of(error), str(error))
+        if (move := self._move(item, contract)) is not None:
             return move
         while True:
-            job.attempts += 1
-            outcome = await self._once(job, contract)
+            item.attempts += 1
+            outcome = await self._once(item, contract)
             if not isinstance(outcome, Retry):
                 return outcome
-            if job.attempts >= self._settings.attempts:
-                return Bury(
-                    outcome.reason, f"the record failed {job.attempts} times: {outcome.detail}"
+            if item.attempts >= self._settings.attempts:
+                return DeadLettered(
+                    outcome.reason, f"the record failed {item.attempts} times: {outcome.detail}"
                 )
-            await self._pause(job, outcome)
+            await self._pause(item, outcome)
 
-    def _move(self, job: Job, contract: Contract) -> Move | None:
-        """The way back to where the layout wants this message, if it stands elsewhere.
+    def _move(self, item: WorkItem, contract: Contract) -> Move | None:
+        """The move to the partition that the layout gives to this message, if it is misplaced.
 
-        Partitions may have been added, or another program may choose them in its own way. The
-        store keeps what belongs to one prompt in the partition of one number.
+        Messages are misplaced after partitions were added, or when another program produced them
+        with its own partitioner. The store expects everything about one prompt in the partition
+        of the same number.
         """
-        key, number = self._topic.key(contract).encode(), job.delivery.partition.number
+        key, number = self._topic.key(contract).encode(), item.delivery.partition.number
         if self._placement is None or not self._placement.is_to_be_moved(number, key):
             return None
         return Move(key)
 
-    async def _pause(self, job: Job, outcome: Retry) -> None:
+    async def _pause(self, item: WorkItem, outcome: Retry) -> None:
         self._probe.retried(outcome.reason)
         pause = outcome.after_s
-        await asyncio.sleep(self._settings.backoff_s(job.attempts) if pause is None else pause)
+        await asyncio.sleep(self._settings.backoff_s(item.attempts) if pause is None else pause)
 
-    async def _once(self, job: Job, contract: Contract) -> Outcome:
+    async def _once(self, item: WorkItem, contract: Contract) -> Outcome:
         waits = 0
         while True:
             try:
                 return await self._work(contract)
             except Unavailable as error:
                 waits += 1
-                await self._wait_for_return(job, error, waits)
+                await self._wait_for_return(item, error, waits)
             except Transient as error:
                 return Retry(reason_of(error), str(error), error.retry_after_s)
             except (Poison, ContractError) as error:
-                return Bury(reason_of(error), str(error))
+                return DeadLettered(reason_of(error), str(error))
             except Fatal:
                 raise
             except Exception as error:
-                log.exception("work_failed", stage=self._stage, offset=job.delivery.offset)
+                log.exception("work_failed", stage=self._stage, offset=item.delivery.offset)
                 return Retry(reason_of(error), repr(error))
 
-    async def _wait_for_return(self, job: Job, error: Unavailable, waits: int) -> None:
-        """Pause without counting the attempt or the time: the record is not at fault."""
+    async def _wait_for_return(self, item: WorkItem, error: Unavailable, waits: int) -> None:
+        """Pause without counting the attempt or the time, because the record is not at fault."""
         self._probe.retried(reason_of(error))
         if waits == 1:
             log.warning("dependency_unavailable", stage=self._stage, error=str(error))
         asked = error.retry_after_s
         pause = self._settings.backoff_s(waits) if asked is None else asked
-        job.since = time.monotonic() + pause  # the deadline does not run while it waits
+        item.since = time.monotonic() + pause  # the deadline does not run while it waits
         await asyncio.sleep(pause)
 
-    async def settle(self, job: Job, outcome: Final) -> None:
-        """Publish what the outcome asks for; returns when all of it is acknowledged."""
+    async def settle(self, item: WorkItem, outcome: Final) -> None:
+        """Publish the messages of the outcome and return when all of them are acknowledged."""
         if isinstance(outcome, Emit):
             try:
-                await self._publish_all(outcome, _size(job))
+                await self._publish_all(outcome, _size(item))
             except Poison as error:
-                outcome = Bury(reason_of(error), str(error))
+                outcome = DeadLettered(reason_of(error), str(error))
         if isinstance(outcome, Move):
             try:
-                await self._publish((self._topic.name, outcome.key, job.delivery.value or b""))
+                await self._publish((self._topic.name, outcome.key, item.delivery.value or b""))
             except Poison as error:
-                outcome = Bury(reason_of(error), str(error))
-        if isinstance(outcome, Bury):
-            letter = await sized_call(_size(job), self._letter, job, outcome)
-            await publish_letter(letter, self._publish_letter)
+                outcome = DeadLettered(reason_of(error), str(error))
+        if isinstance(outcome, DeadLettered):
+            message = await sized_call(_size(item), self._dead_letter, item, outcome)
+            await publish_dead_letter(message, self._publish_dead_letter)
             log.warning(
                 "record_dead_lettered",
                 stage=self._stage,
-                partition=str(job.delivery.partition),
-                offset=job.delivery.offset,
+                partition=str(item.delivery.partition),
+                offset=item.delivery.offset,
                 reason=outcome.reason,
                 detail=outcome.detail[:300],
             )
-        self._probe.settled(*_label(outcome), time.monotonic() - job.since)
+        self._probe.settled(*_label(outcome), time.monotonic() - item.since)
 
-    async def _publish_letter(self, key: bytes, value: bytes) -> None:
+    async def _publish_dead_letter(self, key: bytes, value: bytes) -> None:
         await self._publish((DEAD_LETTERS.name, key, value))
 
-    def _letter(self, job: Job, outcome: Bury) -> DeadLetter:
+    def _dead_letter(self, item: WorkItem, outcome: DeadLettered) -> DeadLetter:
         return dead_letter(
-            job.delivery,
+            item.delivery,
             stage=self._stage,
             topic=self._topic.name,
             reason=outcome.reason,
             detail=outcome.detail,
-            attempts=job.attempts,
+            attempts=item.attempts,
         )
 
     async def _publish_all(self, outcome: Emit, size: int) -> None:
-        """Nothing is sent unless all of it can be: a record beside a dead letter is two fates.
+        """Encode all messages before any is sent, so that a failure leaves nothing published.
+
+        Otherwise a prompt could have both a record and a dead letter.
 
         Args:
-            size: bytes of the message that it came from: what comes of a large one is large.
+            size: bytes of the message that was processed; large messages produce large outcomes.
         """
         messages = [await sized_call(size, _encoded, message) for message in outcome.messages]
         if len(messages) == 1:
@@ -209,16 +213,16 @@ class Attempts:
                 return
 
 
-def _size(job: Job) -> int:
-    return len(job.delivery.value or b"")
+def _size(item: WorkItem) -> int:
+    return len(item.delivery.value or b"")
 
 
 def _encoded(message: Outgoing) -> tuple[str, bytes, bytes]:
     """Topic, key and value.
 
     Raises:
-        Poison: it is larger than its topic takes, or holds what JSON cannot carry (an engine's
-            answer with half a surrogate pair).
+        Poison: the message exceeds the limit of its topic, or it cannot be written as JSON (for
+            example an answer with half of a surrogate pair).
     """
     topic = message.topic
     try:

@@ -1,4 +1,4 @@
-"""Dead letters: what is known of a message that a stage gives up on."""
+"""Builds and publishes dead letters, whatever the bytes of the original message are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from promptmill_schemas.ids import letter_id
 from promptmill_schemas.topics import DEAD_LETTERS
 
 LARGE_BYTES: Final = 256 * 1024
-"""From here on a message is large: 1 to 3 ms to decode."""
+"""Messages of this size or larger take 1 ms or more to decode."""
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -27,10 +27,10 @@ Answer = TypeVar("Answer")
 async def sized_call(
     size: int, call: Callable[Given, Answer], *given: Given.args, **options: Given.kwargs
 ) -> Answer:
-    """What the call returns or raises; it runs in a thread if it works on a large message.
+    """Run the call, in a thread if the message is large enough to block the event loop.
 
     Args:
-        size: bytes that it works on.
+        size: bytes of the message that the call processes.
     """
     if size < LARGE_BYTES:
         return call(*given, **options)
@@ -45,11 +45,12 @@ MAX_DETAIL_CHARACTERS = 2_000
 def dead_letter(
     delivery: Delivery, *, stage: str, topic: str, reason: str, detail: str, attempts: int
 ) -> DeadLetter:
-    """The letter for this delivery, whatever its bytes are; an original that is too large for
-    the topic is represented by its head, its size and its digest.
+    """Build the dead letter for a delivery, whatever its bytes are.
+
+    An original that is too large for the topic is represented by its head, size and digest.
 
     Args:
-        stage: the service that gives up.
+        stage: the stage that could not process the message.
         topic: the topic's name in :mod:`promptmill_schemas.topics`, without any prefix.
         reason: short class of the failure.
         detail: the error's message.
@@ -74,33 +75,33 @@ def dead_letter(
     )
 
 
-async def publish_letter(
-    letter: DeadLetter, send: Callable[[bytes, bytes], Awaitable[None]]
+async def publish_dead_letter(
+    message: DeadLetter, send: Callable[[bytes, bytes], Awaitable[None]]
 ) -> None:
-    """Send a letter; when the broker takes less than the contract, only the original's head.
+    """Send a dead letter, with only the head of its original if the broker refuses its size.
 
     Args:
-        send: publishes key and value, and raises :class:`Poison` for what is too large.
+        send: publishes a key and a value, and raises :class:`Poison` if they are too large.
     """
-    key, size = DEAD_LETTERS.key(letter).encode(), len(letter.value or "")
+    key, size = DEAD_LETTERS.key(message).encode(), len(message.value or "")
     try:
-        await send(key, await sized_call(size, encode, letter))
+        await send(key, await sized_call(size, encode, message))
     except Poison as error:
-        log.warning("dead_letter_truncated", letter_id=letter.letter_id, error=str(error))
-        await send(key, encode(await sized_call(size, letter.shortened)))
+        log.warning("dead_letter_truncated", letter_id=message.letter_id, error=str(error))
+        await send(key, encode(await sized_call(size, message.shortened)))
 
 
 def writable(text: str) -> str:
-    """The text with what UTF-8 cannot carry (lone surrogates) escaped."""
+    """The text with lone surrogates, which UTF-8 cannot encode, escaped."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def prompt_of(raw: bytes | None) -> Prompt | None:
-    """The prompt inside any message of the pipeline, if it is whole.
+    """The prompt inside a message of any topic; ``None`` if there is no valid one.
 
-    Only a prompt whose id fits its content counts: a forged or damaged one must not settle
-    the books of the prompt whose id it carries. A letter is written about bytes that have
-    already failed to be read, so no error is the caller's business.
+    Only a prompt whose id matches its content counts: a forged or damaged one must not settle
+    the prompt whose id it carries. Errors are not raised, because a dead letter may be about
+    bytes that cannot be decoded at all.
     """
     try:
         value = parse_json(raw)

@@ -1,4 +1,4 @@
-"""What a loop needs in order to know which records were at work when a worker died."""
+"""The port of the flight log, which shows the records that were in flight when a worker died."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from promptmill.stream.ports import Partition
 
 
 class Deaths(NamedTuple):
-    """How workers have died while a record was at work.
+    """How often workers have died while a record was in flight.
 
     Attributes:
-        total: deaths of a worker that had this record at work.
-        alone: how many of the last of these, without a gap, had nothing else at work.
+        total: deaths of workers that had this record in flight.
+        alone: how many consecutive deaths, up to the last one, had no other record in flight.
     """
 
     total: int = 0
@@ -24,10 +24,10 @@ NO_DEATHS = Deaths()
 
 
 class FlightLog(Protocol):
-    """Remembers, beyond the end of a process, what each worker of a group has at work.
+    """Keeps the in-flight records of a group's workers, so that they survive a crash.
 
-    An entry that a worker did not take back, and that another worker finds, is a death. The log
-    never holds up a worker and never ends it: what cannot be read or written is not known.
+    An entry that its worker did not remove, and that another worker finds, counts as a death. The
+    log never delays or stops a worker: entries that cannot be read or written are ignored.
     """
 
     async def read(
@@ -35,35 +35,35 @@ class FlightLog(Protocol):
     ) -> Mapping[Partition, Mapping[int, Deaths]]:
         """The deaths by partition and offset, for records that have any.
 
-        Entries below the given committed positions are removed: those records are done.
+        Entries below the given committed positions are removed, because their records are done.
         """
 
     async def begin(self, partition: Partition, offset: int, *, alone: bool) -> Deaths:
-        """The record is at work here from now on; counts one more death if it finds one.
+        """Note that the record is in flight here, and return the deaths that are known for it.
 
         Args:
-            alone: nothing else is at work in this process, and nothing will be.
+            alone: no other record is in flight in this process until this one has ended.
         """
 
     def resume(self, partition: Partition, offset: int) -> None:
-        """A record that had ended is at work here after all; does not wait."""
+        """Note that a record that had ended is in flight again. This does not wait."""
 
     def end(self, partition: Partition, offset: int) -> None:
-        """It is no longer at work here, for a reason other than a death. Does not wait.
+        """Note that the record is no longer in flight. This does not wait.
 
-        Its deaths are kept until :meth:`read` finds it committed: a killer whose dead letter is
-        published and not committed when the next killer ends the worker comes again.
+        Its deaths are kept until :meth:`read` finds the record committed. If another engine killer
+        ends the worker before the commit, this record is delivered again.
         """
 
     async def flush(self) -> None:
-        """Return once what was said is written, or cannot be."""
+        """Return when all notes are written or have failed."""
 
     async def stop(self) -> None:
         """Flush and disconnect."""
 
 
-class NoFlights:
-    """Remembers nothing: for stages without an engine, and without Redis."""
+class NoFlightLog:
+    """A flight log that keeps nothing, for stages without an engine or without Redis."""
 
     async def read(
         self,

@@ -1,13 +1,13 @@
-"""Which delivery of a partition may come next. Both loops take their deliveries through this.
+"""Checks that the deliveries of a partition follow each other; both loops use it.
 
-A client can hand over offset 12 where 7 was next for three reasons: 7 to 11 never existed
+A client can deliver offset 12 where 7 was expected for three reasons: 7 to 11 never existed
 (transaction markers, compaction), they were deleted before they were read, or the client has
-dropped them on the way (aiokafka drops what it has drained from healthy partitions when another
-partition's batch fails its checksum; a handler's error can swallow a batch). Only the log can
-tell. So a delivery that is not the expected one makes its partition *suspect*: nothing more of
-it is taken until :meth:`OrderedIntake.recheck` has read the log's bounds and sought back to the
-expected offset. If the same offset comes again, and the log still begins no later than what is
-expected, then the offsets in between hold nothing: the log held them while it was read again.
+dropped them (aiokafka drops the records that it has drained from healthy partitions when another
+partition's batch fails its checksum; a handler's error can lose a batch). Only the log can
+tell which. So an unexpected offset makes its partition *suspect*: nothing more is taken from it
+until :meth:`OrderedIntake.recheck` has read the bounds of the log and sought back to the
+expected offset. If the same offset is delivered again, and the log still begins no later than
+the expected offset, then the offsets in between hold no records.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ log = structlog.get_logger(__name__)
 
 
 class Rechecker:
-    """Rechecks whatever is suspect, with back-off while the broker does not answer.
+    """Rechecks suspect partitions, with back-off while the broker does not answer.
 
     Args:
         on_reopened: called when partitions are no longer suspect.
-        on_failed: told the reason of each try that failed.
+        on_failed: called with the reason of each failed attempt.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Rechecker:
         self._wanted = asyncio.Event()
 
     def wake(self) -> None:
-        """Something may be suspect."""
+        """Start a recheck if any partition is suspect."""
         if self._intake.suspects:
             self._wanted.set()
 
@@ -62,7 +62,7 @@ class Rechecker:
         """Recheck until cancelled.
 
         Raises:
-            Misconfigured: records are lost, or the log ends before what is expected.
+            Misconfigured: records are lost, or the log ends before an expected offset.
         """
         while True:
             await self._wanted.wait()
@@ -87,11 +87,11 @@ class Rechecker:
 
 @dataclass(slots=True, eq=False)
 class _Expectation:
-    """What comes next; it is replaced, never reused, when its partition is opened again.
+    """The next offset of a partition; replaced, never reused, when the partition is reopened.
 
     Attributes:
-        seen: the offset that came instead; the partition is suspect.
-        gap_to: the offset that came instead the last time, before the log was looked at.
+        seen: the offset that was delivered instead; the partition is suspect.
+        gap_to: the offset that was delivered instead before the last recheck.
     """
 
     next: int
@@ -110,16 +110,16 @@ class OrderedIntake:
         self._open[partition] = _Expectation(offset)
 
     def close(self, partitions: Collection[Partition]) -> None:
-        """Take nothing more from these."""
+        """Accept no more deliveries from these partitions."""
         for partition in partitions:
             self._open.pop(partition, None)
 
     def is_open(self, partition: Partition) -> bool:
-        """Whether deliveries of this partition are taken."""
+        """Whether deliveries of this partition are accepted."""
         return partition in self._open and not self.is_suspect(partition)
 
     def is_suspect(self, partition: Partition) -> bool:
-        """Whether something unexpected was delivered that nobody has looked into yet."""
+        """Whether an unexpected offset was delivered and not rechecked yet."""
         found = self._open.get(partition)
         return found is not None and found.seen is not None
 
@@ -140,10 +140,10 @@ class OrderedIntake:
         return True
 
     async def recheck(self, source: Source, check: LogCheck) -> None:
-        """Read the bounds of the suspect partitions' logs, and have them delivered once more.
+        """Read the bounds of the suspect partitions and request their next records again.
 
-        A partition that has left, or was assigned again, while the bounds were read is no longer
-        this call's business: its new assignment has its own expectation.
+        A partition that was revoked or reassigned while the bounds were read is skipped, because
+        its new assignment has its own expectation.
 
         Raises:
             LostRecords: the log begins beyond the expected offset.
@@ -164,7 +164,7 @@ class OrderedIntake:
     def _reopen(
         self, source: Source, partition: Partition, place: _Expectation, offset: int
     ) -> None:
-        """Go on at ``offset``, or beyond a gap that has come twice."""
+        """Continue at ``offset``, or after a gap that was delivered twice."""
         seen = place.seen
         log.warning("out_of_order", partition=str(partition), expected=place.next, seen=seen)
         gap_to = seen if seen is not None and seen > offset else None
@@ -177,10 +177,10 @@ class OrderedIntake:
 def check_ends(
     expected: Mapping[Partition, int], bounds: Mapping[Partition, tuple[int, int]]
 ) -> None:
-    """Check that no log ends before what is expected of it.
+    """Check that no log ends before the offset that is expected next.
 
     Raises:
-        Misconfigured: one does.
+        Misconfigured: a log does.
     """
     for partition, offset in expected.items():
         first, end = bounds[partition]

@@ -1,13 +1,13 @@
-"""What may be at work beside what, when records are suspected of ending the engine.
+"""Decides which records may run together when some are suspected of ending the engine.
 
-This is pure bookkeeping: no I/O, no clock.
+This module is pure bookkeeping, without I/O or a clock.
 
-A record that was at work when a worker died is a suspect. After one death, suspects run together;
-after two, in a small group; after more, each runs alone. Most deaths are not a record's fault (a
-host that was taken away, a ``kill -9``), and then the first step costs next to nothing. The group
-has the square root of the slots: a worker with 64 slots finds one killer among 64 suspects in
-eight groups and then eight lone runs. While suspects wait or run, no other record begins, for it
-could only become a suspect too.
+A record that was in flight when a worker died is a suspect. After one death, suspects run
+together; after two, in a small group; after more, each runs alone. Most deaths are not a record's
+fault (the host went down, or someone sent SIGKILL), and then the first step costs almost nothing.
+The size of a group is the square root of the slots: a worker with 64 slots finds one engine
+killer among 64 suspects in eight groups and then eight single runs. While suspects wait or run,
+no other record begins, because another death would make it a suspect too.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from math import isqrt
 from typing import Final, Generic, TypeVar
 
 from promptmill.stream.in_flight import Deaths
-from promptmill.stream.outcome import Bury
+from promptmill.stream.outcome import DeadLettered
 
 Item = TypeVar("Item")
 
 LONE_DEATHS: Final = 2
-"""A single death of a lone record may be anybody's ``kill -9``; two in a row are its own."""
+"""One death of a record that ran alone may be a coincidence; two in a row are its fault."""
 
 
 class Risk(IntEnum):
-    """What a record may run beside."""
+    """Which other records a record may run with."""
 
     NONE = 0
     SUSPECTS = 1
@@ -41,11 +41,11 @@ _OTHER: Final = {Risk.GROUP: Risk.SUSPECTS, Risk.SUSPECTS: Risk.GROUP}
 
 
 class Isolation(Generic[Item]):
-    """Decides what may begin next, and when a record is dead-lettered without being run.
+    """Decides which record may begin next, and which is dead-lettered without being run.
 
     Args:
-        slots: records at work at once.
-        engine_deaths: deaths before a record is dead-lettered; the last two are lone ones.
+        slots: records in flight at the same time.
+        engine_deaths: deaths before a record is dead-lettered; in the last two it ran alone.
     """
 
     def __init__(self, slots: int, engine_deaths: int) -> None:
@@ -61,18 +61,18 @@ class Isolation(Generic[Item]):
         return sum(map(len, self._waiting.values()))
 
     def is_killer(self, deaths: Deaths) -> bool:
-        """Whether the record is not run again."""
+        """Whether the record is an engine killer, which is not run again."""
         return deaths.total >= self._engine_deaths and deaths.alone >= LONE_DEATHS
 
     def risk_of(self, deaths: Deaths) -> Risk:
-        """What a record with these deaths may run beside; a killer is not run at all."""
+        """The risk of a record with these deaths; an engine killer has none, as it is not run."""
         return Risk.NONE if self.is_killer(deaths) else Risk(min(deaths.total, Risk.ALONE))
 
-    def verdict(self, deaths: Deaths) -> Bury | None:
-        """The outcome of a killer."""
+    def verdict(self, deaths: Deaths) -> DeadLettered | None:
+        """The dead letter of an engine killer; ``None`` for any other record."""
         if not self.is_killer(deaths):
             return None
-        return Bury(
+        return DeadLettered(
             "engine_killer",
             f"workers died {deaths.total} times while this record was being processed, the last "
             f"{deaths.alone} times with no other record beside it, so it was not run again. See "
@@ -81,29 +81,29 @@ class Isolation(Generic[Item]):
         )
 
     def is_alone(self, risk: Risk) -> bool:
-        """Whether a record of this risk has nothing beside it from its begin to its end."""
+        """Whether a record of this risk runs with no other record in flight."""
         return risk is Risk.ALONE or self._is_single
 
     def add(self, risk: Risk, suspect: Item) -> None:
-        """A suspect waits for its turn."""
+        """Queue a suspect."""
         self._waiting[risk].append(suspect)
 
     def forget(self, is_gone: Callable[[Item], bool]) -> int:
-        """Drop suspects that leave; how many."""
+        """Remove the suspects for which ``is_gone`` is true, and return their number."""
         before = self.waiting
         for risk, suspects in self._waiting.items():
             self._waiting[risk] = deque(each for each in suspects if not is_gone(each))
         return before - self.waiting
 
     def take(self) -> tuple[Risk, Item] | None:
-        """The suspect that may begin now, the most suspicious first."""
+        """Take the next suspect that may begin now, those with the most deaths first."""
         for risk in _BY_SUSPICION:
             if suspects := self._waiting[risk]:
                 return (risk, suspects.popleft()) if self._may_begin(risk) else None
         return None
 
     def _may_begin(self, risk: Risk) -> bool:
-        """Whether what is running leaves room; the most suspicious wait for the others to end."""
+        """Whether the running records allow this one; a lone run waits until all have ended."""
         if risk is Risk.ALONE:
             return not any(self._running.values())
         if self._running[Risk.ALONE] or self._running[_OTHER[risk]]:
@@ -112,7 +112,7 @@ class Isolation(Generic[Item]):
 
     @property
     def admits_others(self) -> bool:
-        """Whether records that are no suspects may begin."""
+        """Whether records that are not suspects may begin."""
         return not (self.waiting or any(self._running[risk] for risk in _BY_SUSPICION))
 
     def began(self, risk: Risk) -> None:
@@ -120,5 +120,5 @@ class Isolation(Generic[Item]):
         self._running[risk] += 1
 
     def ended(self, risk: Risk) -> None:
-        """It has given it back."""
+        """A record has released its slot."""
         self._running[risk] -= 1

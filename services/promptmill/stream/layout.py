@@ -1,10 +1,10 @@
-"""Which partition a key belongs to, by the layout of a data set rather than of its topics.
+"""Chooses the partition of a key by the layout of a data set, not by the topic's current size.
 
-A data set is laid out for the number of partitions that its topics had when its tables were
-created. Partitions can be added to a topic at any time, and never taken away; a producer that
-hashes over the present number then sends a prompt's messages elsewhere than before. So every
-producer of ours hashes over the layout's number, with the hash of Kafka's default partitioner:
-while nothing has been added, keyed messages of other clients land in the same place.
+The layout is the number of partitions that the topics had when the tables of the data set were
+created. Partitions can be added to a topic at any time but never removed; a producer that hashes
+over the current number would then send a prompt's messages to another partition than before. So
+all producers of promptmill hash over the layout's number, with the hash of Kafka's default
+partitioner: as long as no partitions were added, other clients choose the same partitions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WORD = Struct("<I")
 
 
 def murmur2(key: bytes) -> int:
-    """The 32 bits of Kafka's hash (``org.apache.kafka.common.utils.Utils.murmur2``)."""
+    """Kafka's 32-bit hash of a key (``org.apache.kafka.common.utils.Utils.murmur2``)."""
     whole = len(key) & ~3
     value = SEED ^ len(key)
     for (word,) in WORD.iter_unpack(key[:whole]):
@@ -40,9 +40,9 @@ class Layout:
     """The number of partitions over which a data set spreads its keys.
 
     Attributes:
-        partitions: the topics may have more by now.
-        is_known: read from the data set; otherwise it is what the topics have now, which is
-            right unless partitions were added.
+        partitions: the number; the topics may have more by now.
+        is_known: whether it was read from the data set. Otherwise it is the current number of the
+            topics, which is right unless partitions were added.
     """
 
     partitions: int
@@ -54,11 +54,11 @@ class Layout:
 
 
 class Placement:
-    """Finds messages that stand in another partition than the layout gives.
+    """Finds misplaced messages.
 
-    Each key is moved once by a process. Were two workers of a stage to know two layouts, they
-    would otherwise send the same message back and forth; after one move each, one of them works
-    on it where it stands, which costs nothing but the place of the prompt's row in the store.
+    A process moves each key only once. Otherwise two workers that know different layouts would
+    send the same message back and forth. After one move each, one of them processes it where it
+    is, and only the place of the prompt's row in the store differs.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -66,7 +66,7 @@ class Placement:
         self._moved: OrderedDict[bytes, None] = OrderedDict()
 
     def is_to_be_moved(self, partition: int, key: bytes) -> bool:
-        """Whether to publish this message again, to the partition where it belongs."""
+        """Whether to publish this message again, to the partition of its key."""
         if not self._layout.is_known or self._layout.partition_of(key) == partition:
             return False
         if key in self._moved:

@@ -1,10 +1,9 @@
-"""The loop under every worker: deliveries in, outcomes out, offsets in order.
+"""The loop of a worker: it consumes records, applies the work, and commits offsets in order.
 
-One :class:`StreamLoop` is one member of a consumer group. Polling never stops: deliveries
-queue in lanes, and a lane that is full pauses its partition. A record takes a slot before
-its work and gives it back after its outcome has settled, that is, when everything it
-publishes is acknowledged. Only then is its offset finished, and only the contiguous finished
-prefix of a partition is committed.
+One :class:`StreamLoop` is one member of a consumer group. Polling never stops: each partition has
+a backlog of deliveries and is paused while the backlog is full. A record takes a slot before its
+work and releases it when every message that it publishes is acknowledged. Only then is its offset
+finished, and only the durable prefix of a partition is committed.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from contextlib import AsyncExitStack, suppress
 import structlog
 
 from promptmill.runtime.errors import EngineDead, Fatal, reason_of
-from promptmill.runtime.fault_points import reach
+from promptmill.runtime.fault_points import fault_point
 from promptmill.runtime.timing import Deadline, until_stopped
 from promptmill.stream.attempts import Attempts, Probe, Work
 from promptmill.stream.commits import Committer
-from promptmill.stream.in_flight import FlightLog, NoFlights
+from promptmill.stream.in_flight import FlightLog, NoFlightLog
 from promptmill.stream.intake import OrderedIntake, Rechecker
 from promptmill.stream.isolation import Isolation
 from promptmill.stream.lost_records import LogCheck, ReadAccepted
-from promptmill.stream.partitions import Job, Lane, Lanes, Phase
+from promptmill.stream.partitions import Partitions, PartitionState, Phase, WorkItem
 from promptmill.stream.pauses import Hold, Pauses
 from promptmill.stream.ports import Delivery, Partition, Sender, Source
 from promptmill.stream.settings import LoopSettings
@@ -54,15 +53,15 @@ class StreamLoop:
         self._source = source
         self._sender = sender
         self._settings = settings
-        self._flights: FlightLog = NoFlights()
-        self._isolation: Isolation[tuple[Lane, Delivery]] = Isolation(
+        self._flight_log: FlightLog = NoFlightLog()
+        self._isolation: Isolation[tuple[PartitionState, Delivery]] = Isolation(
             settings.slots, settings.engine_deaths
         )
-        self._lanes = Lanes(self._isolation)
+        self._partitions = Partitions(self._isolation)
         self._intake = OrderedIntake()
         self._check = LogCheck(stage)
-        self._pauses = Pauses(source, self._lanes, self._intake, settings)
-        self._committer = Committer(source, self._lanes, settings)
+        self._pauses = Pauses(source, self._partitions, self._intake, settings)
+        self._committer = Committer(source, self._partitions, settings)
         self.traffic = Traffic()
         self._read = self.traffic.read[topic.name]
         self._attempts = Attempts(
@@ -94,81 +93,81 @@ class StreamLoop:
         self._preparing: set[asyncio.Task[None]] = set()
 
     def accept_gaps(self, read: ReadAccepted) -> None:
-        """Before :meth:`run`: ``read`` says which lost records of this stage were accepted."""
+        """Set the reader of accepted gaps. Call this before :meth:`run`."""
         self._check.accepted = read
 
-    def remember_deaths(self, flights: FlightLog) -> None:
-        """Before :meth:`run`: what is at work is noted in this log, beyond a worker's death."""
-        self._flights = flights
+    def remember_deaths(self, flight_log: FlightLog) -> None:
+        """Note the in-flight records in this log. Call this before :meth:`run`."""
+        self._flight_log = flight_log
 
     def prepare_with(self, prepare: Prepare) -> None:
-        """Before :meth:`run`: ``prepare`` is awaited beside the polling at each assignment.
+        """Await ``prepare`` at each assignment while polling continues. Call before :meth:`run`.
 
-        Nothing is dispatched meanwhile of partitions for which the group has no commit.
+        Partitions without a committed offset are not dispatched until it has returned.
         """
         self._prepare = prepare
 
-    # What others see
+    # Status
 
     @property
     def in_flight(self) -> int:
-        """Records in a slot now."""
+        """The number of records that hold a slot."""
         return self._settings.slots - self._free
 
     @property
     def waiting(self) -> int:
-        """Records delivered and not yet in a slot."""
-        return self._lanes.waiting
+        """The number of records in the backlog, suspects included."""
+        return self._partitions.waiting
 
     @property
     def suspects(self) -> int:
-        """Records of those that were at work when a worker died, and wait to run apart."""
+        """The number of suspects that wait to run in isolation."""
         return self._isolation.waiting
 
     @property
     def assigned(self) -> list[Partition]:
-        """Partitions of this member."""
-        return [lane.partition for lane in self._lanes]
+        """The partitions of this member."""
+        return [state.partition for state in self._partitions]
 
     @property
     def committed(self) -> dict[Partition, int]:
-        """Where the group stands in each partition of this member."""
-        return {lane.partition: lane.tracker.acknowledged for lane in self._lanes}
+        """The committed offset of each partition of this member."""
+        return {state.partition: state.tracker.acknowledged for state in self._partitions}
 
     def stop(self, deadline: Deadline | None = None) -> None:
-        """Begin to drain; :meth:`run` returns when that is done, by the deadline at the latest."""
+        """Begin to drain; :meth:`run` returns after the drain, at the deadline at the latest."""
         self._deadline = self._deadline or deadline or Deadline(self._settings.grace_s)
         self._stop.set()
 
     def fail(self, error: BaseException) -> None:
-        """End :meth:`run` with this error, without another commit. The first one wins."""
+        """End :meth:`run` with this error, without another commit. The first error wins."""
         self._failure = self._failure or error
         self.stop()
 
     @property
     def done(self) -> dict[Partition, int]:
-        """Offsets done in each partition: the finished prefix, and as many as lie beyond it."""
-        return {lane.partition: lane.tracker.done for lane in self._lanes}
+        """The number of finished offsets of each partition, including those beyond the prefix."""
+        return {state.partition: state.tracker.done for state in self._partitions}
 
     def hold(self) -> None:
-        """Pull nothing more (backpressure); what is at work goes on, and so does polling."""
+        """Start no new records (backpressure). Records in flight and polling continue."""
         self._pauses.hold(Hold.PRESSURE)
 
     def release(self) -> None:
-        """Pull again, unless the loop drains."""
+        """Start new records again, unless the loop is draining."""
         self._pauses.release(Hold.PRESSURE)
         self._pump()
 
     # Lifetime
 
     async def run(self) -> None:
-        """Work until :meth:`stop`, then drain within the grace period.
+        """Process records until :meth:`stop`, then drain within the grace period.
 
         Raises:
-            Fatal: the process cannot go on; nothing that was in flight is committed.
+            Fatal: the process cannot continue; no record that was in flight is committed.
         """
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._close, "flights", self._flights.stop)
+            stack.push_async_callback(self._close, "flight log", self._flight_log.stop)
             await self._sender.start()
             stack.push_async_callback(self._close, "sender", self._sender.stop)
             stack.push_async_callback(self._close, "source", self._source.stop)
@@ -186,7 +185,7 @@ class StreamLoop:
 
     @property
     def deadline(self) -> Deadline:
-        """By when this loop has ended; running since :meth:`stop`, or since it is asked for."""
+        """The deadline of the shutdown, which begins at :meth:`stop` or at the first use."""
         self._deadline = self._deadline or Deadline(self._settings.grace_s)
         return self._deadline
 
@@ -195,30 +194,33 @@ class StreamLoop:
 
     async def _cancel_tasks(self) -> None:
         await _cancel([*self._helpers, *self._preparing])
-        await _cancel(job.task for job in self._lanes.jobs() if job.task)
+        await _cancel(item.task for item in self._partitions.work_items() if item.task)
 
     async def _drain(self) -> None:
-        """Dispatch nothing more, keep polling paused, finish what runs, commit."""
+        """Dispatch nothing more, pause all partitions, finish the records in flight, and commit."""
         log.info("draining", in_flight=self.in_flight, grace_s=self._settings.grace_s)
         self._pauses.hold(Hold.DRAIN)
-        for lane in self._lanes:
-            self._lanes.forget_backlog(lane)
+        for state in self._partitions:
+            self._partitions.forget_backlog(state)
         await self._wait_until(lambda: self.in_flight == 0, self.deadline.drain_left_s)
         left = self.in_flight
         await self._abort_working()
-        await self.deadline.run("commit", self._committer.commit(list(self._lanes)))
+        await self.deadline.run("commit", self._committer.commit(list(self._partitions)))
         log.info("drained", left=left)
 
     async def _abort_working(self) -> None:
-        """What would be published during the last commit, or after it, would be done twice."""
-        for job in self._lanes.jobs():
-            if job.phase in (Phase.STARTING, Phase.WORKING, Phase.WAITING):
-                job.abort()
+        """Abort the records in flight before the last commit.
+
+        An outcome that was published during or after that commit would be published twice.
+        """
+        for item in self._partitions.work_items():
+            if item.phase in (Phase.STARTING, Phase.WORKING, Phase.WAITING):
+                item.abort()
         limit_s = min(self._settings.revoke_budget_s, self.deadline.step_s)
-        await self._wait_until(lambda: not _settling(self._lanes), limit_s)
+        await self._wait_until(lambda: not _settling(self._partitions), limit_s)
 
     def _guard(self, helper: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """A helper task whose end, before the loop's own, ends the loop."""
+        """Start a helper task; the loop fails if it ends first."""
         task = asyncio.create_task(helper)
         task.add_done_callback(self._on_helper_done)
         return task
@@ -227,168 +229,180 @@ class StreamLoop:
         if not task.cancelled():
             self.on_lost(task.exception() or RuntimeError("a background task ended unexpectedly"))
 
-    # What the source says
+    # Calls from the source
 
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
-        """Open a lane for each at its committed position; adopt or abort what still runs."""
-        reach("assign.begin")
+        """Open each partition at its committed position; reattach or abort detached records."""
+        fault_point("assign.begin")
         self._intake.close(partitions)
         try:
             starts = await read_starts(
-                self._source, partitions, self._lanes.left, self._settings, self._check
+                self._source, partitions, self._partitions.left, self._settings, self._check
             )
         except Fatal as error:
             self.fail(error)
             return
         committed = {partition: start.committed.offset for partition, start in starts.items()}
-        deaths = await self._flights.read(committed)
-        lanes = {p: self._lanes.open(p, s.committed, deaths.get(p)) for p, s in starts.items()}
+        deaths = await self._flight_log.read(committed)
+        states = {
+            p: self._partitions.open(p, s.committed, deaths.get(p)) for p, s in starts.items()
+        }
         for partition, start in starts.items():
-            lanes[partition].tracker.pass_over(start.offset)
-            lanes[partition].preparing = start.is_first and self._prepare is not None
-        self._open({p: s for p, s in starts.items() if not lanes[p].preparing}, lanes)
-        aborted = self._lanes.abort_abandoned()
+            states[partition].tracker.pass_over(start.offset)
+            states[partition].preparing = start.is_first and self._prepare is not None
+        self._open({p: s for p, s in starts.items() if not states[p].preparing}, states)
+        aborted = self._partitions.abort_abandoned()
         self._pauses.begin(starts)
         self.joined.set()
         log.info("assigned", partitions=len(starts), aborted=aborted)
         if self._prepare is not None:
-            opening = self._open_prepared(self._prepare, starts, lanes)
+            opening = self._open_prepared(self._prepare, starts, states)
             self._preparing.add(task := asyncio.create_task(opening))
             task.add_done_callback(self._preparing.discard)
 
     async def _open_prepared(
-        self, prepare: Prepare, starts: Mapping[Partition, Start], lanes: Mapping[Partition, Lane]
+        self,
+        prepare: Prepare,
+        starts: Mapping[Partition, Start],
+        states: Mapping[Partition, PartitionState],
     ) -> None:
         try:
             await prepare(starts)
-            self._open({p: s for p, s in starts.items() if lanes[p].preparing}, lanes)
+            self._open({p: s for p, s in starts.items() if states[p].preparing}, states)
             self._pauses.apply()
         except Exception as error:  # noqa: BLE001 - it ends the process, with its cause
             self.on_lost(error)
 
-    def _open(self, starts: Mapping[Partition, Start], lanes: Mapping[Partition, Lane]) -> None:
-        """Take deliveries of these, unless they have left since their lanes were opened."""
+    def _open(
+        self, starts: Mapping[Partition, Start], states: Mapping[Partition, PartitionState]
+    ) -> None:
+        """Accept deliveries of these partitions, except those revoked in the meantime."""
         for partition, start in starts.items():
-            lanes[partition].preparing = False
-            if self._lanes.get(partition) is lanes[partition] and not lanes[partition].leaving:
+            states[partition].preparing = False
+            if (
+                self._partitions.get(partition) is states[partition]
+                and not states[partition].leaving
+            ):
                 self._source.seek(partition, start.offset)
                 self._intake.expect(partition, start.offset)
 
     async def on_revoked(self, partitions: Collection[Partition]) -> None:
-        """Stop dispatching, let what is being published settle, commit, then fence."""
-        reach("revoke.begin")
+        """Stop dispatching, wait for outcomes that are being published, commit, then close."""
+        fault_point("revoke.begin")
         self._intake.close(partitions)
-        lanes = [lane for p in partitions if (lane := self._lanes.get(p))]
-        for lane in lanes:
-            lane.leaving = True
-            self._lanes.forget_backlog(lane)
-        await self._wait_until(lambda: not _settling(lanes), self._settings.revoke_budget_s)
-        await self._committer.commit(lanes, self._settings.revoke_budget_s)
-        reach("revoke.committed")
-        for lane in lanes:
-            for job in lane.jobs.values():
-                self._note_end(job)
-        await self._flights.flush()
-        self._lanes.close(partitions)
-        log.info("revoked", partitions=len(lanes), running=self.in_flight)
+        states = [state for p in partitions if (state := self._partitions.get(p))]
+        for state in states:
+            state.leaving = True
+            self._partitions.forget_backlog(state)
+        await self._wait_until(lambda: not _settling(states), self._settings.revoke_budget_s)
+        await self._committer.commit(states, self._settings.revoke_budget_s)
+        fault_point("revoke.committed")
+        for state in states:
+            for item in state.in_flight.values():
+                self._note_end(item)
+        await self._flight_log.flush()
+        self._partitions.close(partitions)
+        log.info("revoked", partitions=len(states), running=self.in_flight)
 
     def on_lost(self, error: BaseException) -> None:
-        """The source has failed for good: a process that polls nothing must end."""
+        """End the process, because the source has failed and delivers nothing more."""
         self.fail(error if isinstance(error, Fatal) else _surprise(error))
 
     async def on_records(self, batch: Sequence[Delivery]) -> None:
-        """Queue what is expected; everything else comes again after a seek."""
+        """Queue the expected deliveries; the others are delivered again after a seek."""
         for delivery in batch:
-            lane = self._lanes.get(delivery.partition)
-            if lane is not None and self._intake.admit(delivery):
+            state = self._partitions.get(delivery.partition)
+            if state is not None and self._intake.admit(delivery):
                 self._read.records += 1
                 self._read.bytes += delivery.size
-                reattached = self._lanes.deliver(lane, delivery)
+                reattached = self._partitions.deliver(state, delivery)
                 if reattached is not None:
-                    self._flights.resume(delivery.partition, delivery.offset)
+                    self._flight_log.resume(delivery.partition, delivery.offset)
         self._rechecker.wake()
         self._pauses.apply()
         self._pump()
 
-    # Records at work
+    # Records in flight
 
     def _pump(self) -> None:
-        """Fill the free slots, one record of each partition in turn."""
+        """Fill the free slots, taking one record of each partition in turn."""
         if self._pauses.held or self._failure is not None:
             return
         now = time.monotonic()
-        while self._free > 0 and (turn := self._lanes.take()):
-            lane, delivery, risk = turn
-            job = Job(lane, delivery, now, risk)
+        while self._free > 0 and (turn := self._partitions.take()):
+            state, delivery, risk = turn
+            item = WorkItem(state, delivery, now, risk)
             self._isolation.began(risk)
-            job.lane.jobs[job.delivery.offset] = job
+            item.state.in_flight[item.delivery.offset] = item
             self._free -= 1
-            job.task = asyncio.create_task(self._carry(job))
-            self._pauses.relax(job.lane)
+            item.task = asyncio.create_task(self._carry(item))
+            self._pauses.relax(item.state)
 
-    async def _carry(self, job: Job) -> None:
-        """One record from its slot to its finished offset."""
+    async def _carry(self, item: WorkItem) -> None:
+        """Process one record, from its slot to its finished offset."""
         try:
-            reach("work.begin")
-            if not await self._may_work(job):
+            fault_point("work.begin")
+            if not await self._may_work(item):
                 return
-            verdict = self._isolation.verdict(job.deaths)
-            outcome = verdict or await self._attempts.outcome_of(job)
-            await job.admission()
-            reach("publish.begin")
-            await self._attempts.settle(job, outcome)
-            reach("publish.acknowledged")
-            lane = await job.home()
-            lane.tracker.finish(job.delivery.offset)
+            verdict = self._isolation.verdict(item.deaths)
+            outcome = verdict or await self._attempts.outcome_of(item)
+            await item.wait_until_publishable()
+            fault_point("publish.begin")
+            await self._attempts.settle(item, outcome)
+            fault_point("publish.acknowledged")
+            state = await item.wait_until_owned()
+            state.tracker.finish(item.delivery.offset)
             self._committer.note_finished()
-            job.phase = Phase.FINISHED
+            item.phase = Phase.FINISHED
         except Exception as error:  # noqa: BLE001 - it ends the process, with its cause
             self.on_lost(error)
         finally:
-            self._end(job)
+            self._end(item)
 
-    async def _may_work(self, job: Job) -> bool:
-        """Whether it may run beside what runs now; else it waits among the suspects."""
-        alone = self._isolation.is_alone(job.risk)
-        delivery = job.delivery
-        deaths = await self._flights.begin(delivery.partition, delivery.offset, alone=alone)
-        job.deaths, job.since, job.phase = deaths, time.monotonic(), Phase.WORKING
-        job.attempts = deaths.total if self._isolation.is_killer(deaths) else 0
+    async def _may_work(self, item: WorkItem) -> bool:
+        """Whether the record may run with those in flight; otherwise it is queued as a suspect."""
+        alone = self._isolation.is_alone(item.risk)
+        delivery = item.delivery
+        deaths = await self._flight_log.begin(delivery.partition, delivery.offset, alone=alone)
+        item.deaths, item.since, item.phase = deaths, time.monotonic(), Phase.WORKING
+        item.attempts = deaths.total if self._isolation.is_killer(deaths) else 0
         risk = self._isolation.risk_of(deaths)
-        if risk <= job.risk:
+        if risk <= item.risk:
             return True
-        job.phase = Phase.DEFERRED
-        if not job.lane.leaving:
-            self._lanes.suspect(job.lane, delivery, risk)
+        item.phase = Phase.DEFERRED
+        if not item.state.leaving:
+            self._partitions.suspect(item.state, delivery, risk)
         return False
 
-    def _note_end(self, job: Job) -> None:
-        """It is no longer at work, unless this process ends because of what is."""
-        if job.phase is Phase.FINISHED or not _may_blame_work(self._failure):
-            self._flights.end(job.delivery.partition, job.delivery.offset)
+    def _note_end(self, item: WorkItem) -> None:
+        """Remove the record from the flight log, unless it may be what ends the process."""
+        if item.phase is Phase.FINISHED or not _may_blame_work(self._failure):
+            self._flight_log.end(item.delivery.partition, item.delivery.offset)
 
-    def _end(self, job: Job) -> None:
-        left_undone = job.phase not in (Phase.FINISHED, Phase.DEFERRED)
-        if left_undone and not job.lane.leaving and not self._stop.is_set():
-            self.fail(Fatal(f"{job.delivery.partition} at {job.delivery.offset} was not processed"))
-        self._note_end(job)
-        self._isolation.ended(job.risk)
-        self._lanes.release(job)
+    def _end(self, item: WorkItem) -> None:
+        left_undone = item.phase not in (Phase.FINISHED, Phase.DEFERRED)
+        if left_undone and not item.state.leaving and not self._stop.is_set():
+            self.fail(
+                Fatal(f"{item.delivery.partition} at {item.delivery.offset} was not processed")
+            )
+        self._note_end(item)
+        self._isolation.ended(item.risk)
+        self._partitions.release(item)
         self._free += 1
         self._settled.set()
-        self._pauses.relax(job.lane)
+        self._pauses.relax(item.state)
         self._pump()
 
     async def _sweep(self) -> None:
-        """Bury the records whose deadline has passed."""
+        """Abort the records whose deadline has passed, so that they are dead-lettered."""
         limit = self._settings.deadline_s
         while True:
             await asyncio.sleep(min(1.0, limit / 4))
             oldest = time.monotonic() - limit
-            for job in self._lanes.jobs():
-                if job.since < oldest and job.phase is Phase.WORKING and not job.expired:
-                    job.expired = True
-                    job.abort()
+            for item in self._partitions.work_items():
+                if item.since < oldest and item.phase is Phase.WORKING and not item.expired:
+                    item.expired = True
+                    item.abort()
 
     async def _wait_until(self, done: Callable[[], bool], limit_s: float) -> None:
         deadline = time.monotonic() + limit_s
@@ -399,12 +413,14 @@ class StreamLoop:
                     await self._settled.wait()
 
 
-def _settling(lanes: Iterable[Lane]) -> bool:
-    return any(job.phase is Phase.SETTLING for lane in lanes for job in lane.jobs.values())
+def _settling(states: Iterable[PartitionState]) -> bool:
+    return any(
+        item.phase is Phase.SETTLING for state in states for item in state.in_flight.values()
+    )
 
 
 def _may_blame_work(failure: BaseException | None) -> bool:
-    """Whether the process ends because of what was at work, as far as it can tell."""
+    """Whether a record in flight may be the cause of this failure."""
     if failure is None:
         return False
     return isinstance(failure, EngineDead) or not isinstance(failure, Fatal)

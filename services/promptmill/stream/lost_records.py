@@ -1,9 +1,8 @@
-"""Records that are gone from a log before a stage has read them, and what was accepted of that.
+"""Detects records that were deleted from a log before a stage had read them.
 
-Retention or ``kafka-delete-records`` move the beginning of a log. When it passes the offset that
-comes next for a stage, the records in between are lost to it. That is never passed over in
-silence: the worker ends, and goes on only beyond offsets that somebody has accepted as lost
-(``promptmill gaps accept``).
+Retention or ``kafka-delete-records`` move the beginning of a log. If it passes the next offset of
+a stage, the records in between are lost. A worker never skips them silently: it stops, and it
+continues only after a person has accepted the loss (``promptmill gaps accept``).
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from promptmill.stream.ports import Partition
 log = structlog.get_logger(__name__)
 
 NAMED_GAPS = 5
-"""An error names so many gaps; ``promptmill gaps`` lists all."""
+"""The number of gaps that an error names; ``promptmill gaps`` lists all."""
 
 READ_LIMIT_S = 30.0
-"""A store that cannot be read in this time says nothing; nothing counts as accepted then."""
+"""If the store cannot be read in this time, no gap counts as accepted."""
 
 
 class Gap(NamedTuple):
-    """Offsets of one partition that a stage has not read and never can.
+    """Offsets of one partition that were deleted before a stage had read them.
 
     Attributes:
         partition: with the topic's full name.
@@ -46,7 +45,7 @@ class Gap(NamedTuple):
 
 
 class LostRecords(Misconfigured):
-    """A log begins beyond what a stage was to read next; the process ends with exit code 78."""
+    """A log begins after the next offset of a stage; the process ends with exit code 78."""
 
     def __init__(self, stage: str, gaps: Collection[Gap]) -> None:
         self.gaps = tuple(gaps)
@@ -68,7 +67,7 @@ ReadAccepted: TypeAlias = Callable[[], Awaitable[Collection[Gap]]]
 
 
 async def nothing_accepted() -> Collection[Gap]:
-    """For a worker without a store."""
+    """No gap is accepted, for a worker without a store."""
     return ()
 
 
@@ -82,11 +81,11 @@ def pass_over(expected: int, begin: int, accepted: Collection[Gap]) -> int:
 
 
 class LogCheck:
-    """Compares what a stage expects next with what the logs still hold.
+    """Compares the next offsets of a stage with the bounds of the logs.
 
     Args:
-        stage: named in errors; acceptances are kept by stage.
-        accepted: asked only when something is lost, because it loads the store's library.
+        stage: the name of the stage, for errors; gaps are accepted by stage.
+        accepted: called only when records are lost, because it loads the store's library.
     """
 
     def __init__(self, stage: str, accepted: ReadAccepted = nothing_accepted) -> None:
@@ -98,10 +97,10 @@ class LogCheck:
         expected: Mapping[Partition, int],
         bounds: Mapping[Partition, tuple[int, int]],
     ) -> dict[Partition, int]:
-        """Where each partition goes on: at its expected offset, or beyond an accepted gap.
+        """The offset at which each partition continues: the expected one, or the end of a gap.
 
         Raises:
-            LostRecords: a log begins beyond the expected offset, and that was not accepted.
+            LostRecords: a log begins after the expected offset, and the gap was not accepted.
         """
         resumed = dict(expected)
         gone = {p: at for p, at in expected.items() if at < bounds[p][0]}

@@ -1,7 +1,8 @@
-"""What of a partition is delivered, done and committed, and the map that is committed beside it.
+"""Tracks which offsets of a partition are delivered, finished and committed.
 
-Records finish out of order. The committed offset is the end of the prefix that is done; what is
-done beyond it is written down as a map in the commit's metadata, so that it is not done again.
+Records finish out of order. The committed offset is the end of the durable prefix. The offsets
+that are finished beyond it are stored as an offset map in the metadata of the commit, so that
+their records are not processed again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from promptmill.stream.ports import Position
 
 MAX_CHARACTERS = 3_500
-"""The broker takes 4,096; the rest is room for what else may want to stand there."""
+"""The broker accepts 4,096 characters; the rest is kept in reserve."""
 
 MAX_SPAN = 16_384
 """Offsets that one map can cover: 2,048 bytes, 2,600 characters even when incompressible."""
@@ -25,13 +26,13 @@ _NO_OFFSETS: frozenset[int] = frozenset()
 
 
 def encode_map(partition: str, base: int, done: Iterable[int]) -> str:
-    """The metadata for a commit of ``base``; ``""`` when nothing beyond it is done.
+    """The metadata for a commit of ``base``; ``""`` if no offset beyond it is finished.
 
     Args:
         partition: ``topic-number``.
         base: the offset that is committed with it.
-        done: finished offsets, all above ``base``; those out of span are left out, which is
-            safe: they are done again after a restart.
+        done: finished offsets, all above ``base``. Those beyond ``MAX_SPAN`` are left out, which
+            is safe: their records are processed again after a restart.
     """
     bitmap = _to_bitmap(base, done)
     if not bitmap:
@@ -42,7 +43,7 @@ def encode_map(partition: str, base: int, done: Iterable[int]) -> str:
 
 
 def decode_map(partition: str, base: int, metadata: str | None) -> frozenset[int]:
-    """The finished offsets beyond ``base``; none when anything about the map does not match."""
+    """The finished offsets beyond ``base``; none if the map is invalid or of another commit."""
     version, _, rest = (metadata or "").partition(".")
     checksum, _, payload = rest.partition(".")
     if version != _VERSION or checksum != _checksum(partition, base, payload):
@@ -80,9 +81,9 @@ class OffsetTracker:
 
     Invariants, after every call:
 
-    - ``prefix`` is the lowest offset that is not done; it never goes back.
-    - every offset below ``prefix`` was done before this epoch, finished in it, or does not
-      exist in the log (compacted away, or a transaction marker).
+    - ``prefix`` is the lowest offset that is not finished; it never decreases.
+    - every offset below ``prefix`` was finished before or in this epoch, or holds no record
+      (compacted, or a transaction marker).
     """
 
     def __init__(self, partition: str, start: Position) -> None:
@@ -98,17 +99,17 @@ class OffsetTracker:
 
     @property
     def prefix(self) -> int:
-        """The offset to commit: everything below it is done."""
+        """The offset to commit: all offsets below it are finished."""
         return self._pending[0] if self._pending else self._next
 
     @property
     def done(self) -> int:
-        """Offsets that are done: all below the prefix, and as many as lie beyond it."""
+        """The number of finished offsets: all below the prefix, and those beyond it."""
         return self.prefix + len(self._done_beyond())
 
     @property
     def acknowledged(self) -> int:
-        """The offset of the last acknowledged commit, at first where this epoch began."""
+        """The offset of the last acknowledged commit, or the first offset of this epoch."""
         return self._committed
 
     @property
@@ -118,20 +119,20 @@ class OffsetTracker:
 
     @property
     def span(self) -> int:
-        """How far the deliveries reach beyond the prefix."""
+        """The distance from the prefix to the next offset."""
         return self._next - self.prefix
 
     @property
     def full(self) -> bool:
-        """Whether one more delivery could leave the window that a map can cover."""
+        """Whether one more delivery could exceed the span of an offset map."""
         return self.span >= MAX_SPAN
 
     def deliver(self, offset: int) -> bool:
-        """Take note of a delivery; ``True`` when it must be worked on.
+        """Note a delivery; return ``True`` if its record must be processed.
 
-        Offsets come in ascending order. One below what was delivered already is a
-        repetition; one that the map of the last assignment marks is done. Offsets that are
-        skipped do not exist: the broker delivers every record of a partition in order.
+        Offsets arrive in ascending order. A lower offset is a repetition, and an offset in the map
+        of the previous assignment is finished. Skipped offsets hold no records, because the broker
+        delivers all records of a partition in order.
         """
         if offset < self._next:
             return False
@@ -145,11 +146,11 @@ class OffsetTracker:
         return True
 
     def pass_over(self, offset: int) -> None:
-        """Before the first delivery: what is below ``offset`` is lost, and that was accepted."""
+        """Skip an accepted gap, which ends at ``offset``, before the first delivery."""
         self._next = max(self._next, offset)
 
     def finish(self, offset: int) -> None:
-        """The outcome of this delivery is acknowledged.
+        """Mark an offset as finished, because its outcome is acknowledged.
 
         Raises:
             ValueError: the offset was not delivered in this epoch, or is finished already.
@@ -162,7 +163,7 @@ class OffsetTracker:
             self._done.remove(self._pending.popleft())
 
     def to_commit(self) -> Position | None:
-        """The position to commit now; ``None`` when the last commit still says it all."""
+        """The position to commit; ``None`` if nothing has changed since the last commit."""
         if self.prefix == self._committed and self._finished == self._finished_at_commit:
             return None
         self._finished_when_offered = self._finished
@@ -170,10 +171,10 @@ class OffsetTracker:
         return Position(prefix, encode_map(self._partition, prefix, self._done_beyond()))
 
     def committed(self, position: Position) -> None:
-        """The coordinator has acknowledged what :meth:`to_commit` offered last.
+        """Note that the coordinator has acknowledged the last position of :meth:`to_commit`.
 
         Raises:
-            ValueError: it is below the last one of this epoch, or above the done prefix.
+            ValueError: the position is below the last one of this epoch or above the prefix.
         """
         if not self._committed <= position.offset <= self.prefix:
             raise ValueError(

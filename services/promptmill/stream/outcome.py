@@ -1,4 +1,4 @@
-"""What became of a message, as data: the loop acts on it, the work only says it."""
+"""Outcomes of the work as data. The work returns one, and the loop carries it out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from promptmill_schemas import Contract, Topic
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One contract on its way to its topic."""
+    """A contract with the topic to which it is published."""
 
     topic: Topic
     contract: Contract
@@ -18,21 +18,21 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Publish these; the message is done when all of them are acknowledged."""
+    """Publish these messages. The record is finished when all of them are acknowledged."""
 
     messages: tuple[Outgoing, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Nothing to publish: the message is done. ``reason`` is counted (``variant`` …)."""
+    """Finish the record without publishing anything. ``reason`` is counted (``variant`` …)."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The same message again, in place, after a pause (seconds; ``None``: by back-off)."""
+    """Process the record again after ``after_s`` seconds; ``None`` uses the back-off."""
 
     reason: str
     detail: str
@@ -40,8 +40,8 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Bury:
-    """Never again: publish a dead letter; the message is done when it is acknowledged."""
+class DeadLettered:
+    """Publish a dead letter. The record is finished when the dead letter is acknowledged."""
 
     reason: str
     detail: str
@@ -49,12 +49,12 @@ class Bury:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Publish the same bytes again under this key: the message stood in a wrong partition.
+    """Publish a misplaced message again under this key, to its right partition.
 
-    The loop's own outcome; no work returns it.
+    Only the loop creates this outcome; no work returns it.
     """
 
     key: bytes
 
 
-Outcome: TypeAlias = Emit | Drop | Retry | Bury
+Outcome: TypeAlias = Emit | Drop | Retry | DeadLettered

@@ -1,8 +1,8 @@
-"""Partitions at work: their trackers, what waits in each, and which turn is next.
+"""The assigned partitions: their offsets, their backlogs, and the records in flight.
 
-A lane lives for one assignment of its partition. When the partition leaves, the lane is
-closed for good; a job that is still running then is an orphan until the partition returns
-(a new lane adopts it) or goes to another member (it is aborted).
+A partition state lasts for one assignment. When the partition is revoked, its state is closed. A
+work item that is still in flight is then detached: it is reattached to the new state if the
+partition returns, and aborted if the partition goes to another member.
 """
 
 from __future__ import annotations
@@ -20,10 +20,15 @@ from promptmill.stream.ports import Delivery, Partition, Position
 
 
 class Phase(Enum):
-    """How far a job has come; one that waits has its outcome and may not publish it yet.
+    """The progress of a work item.
 
-    One that starts is being noted in the flight log; one that is deferred was found to be a
-    suspect by that, and waits for a turn with less beside it.
+    Attributes:
+        STARTING: it is being noted in the flight log.
+        DEFERRED: the flight log shows that it is a suspect; it is queued again.
+        WORKING: the work is running.
+        WAITING: it has an outcome, which may not be published yet.
+        SETTLING: its outcome is being published.
+        FINISHED: its outcome is acknowledged.
     """
 
     STARTING = "starting"
@@ -34,18 +39,26 @@ class Phase(Enum):
     FINISHED = "finished"
 
 
-class Job:
-    """One delivery at work: in a slot from its dispatch until its outcome has settled."""
+class WorkItem:
+    """One delivery in flight; it holds a slot until its outcome is acknowledged."""
 
     __slots__ = (
-        "_adopted", "attempts", "deaths", "delivery", "expired", "lane", "phase", "risk", "since",
+        "_reattached",
+        "attempts",
+        "deaths",
+        "delivery",
+        "expired",
+        "phase",
+        "risk",
+        "since",
+        "state",
         "task",
-    )  # fmt: skip
+    )
 
     def __init__(
-        self, lane: Lane, delivery: Delivery, since: float, risk: Risk = Risk.NONE
+        self, state: PartitionState, delivery: Delivery, since: float, risk: Risk = Risk.NONE
     ) -> None:
-        self.lane = lane
+        self.state = state
         self.delivery = delivery
         self.since = since
         self.attempts = 0
@@ -54,51 +67,52 @@ class Job:
         self.deaths = NO_DEATHS
         self.expired = False
         self.task: asyncio.Task[None] | None = None
-        self._adopted: asyncio.Future[None] | None = None
+        self._reattached: asyncio.Future[None] | None = None
 
-    async def home(self) -> Lane:
-        """The open lane of this job; waits while the partition is nobody's."""
-        while self.lane.closed:
-            await self._adoption()
-        return self.lane
+    async def wait_until_owned(self) -> PartitionState:
+        """Wait until the partition is assigned to this member, and return its open state."""
+        while self.state.closed:
+            await self._wait_for_reattachment()
+        return self.state
 
-    async def admission(self) -> None:
-        """Begin to settle, as soon as the partition is here and stays.
+    async def wait_until_publishable(self) -> None:
+        """Wait until the outcome may be published.
 
-        What was published during the last commit of an assignment, or after it, would be done
-        once more by the next owner.
+        An outcome that was published during or after the last commit of an assignment would be
+        published again by the next owner of the partition.
         """
         self.phase = Phase.WAITING
-        while self.lane.leaving:
-            await self._adoption()
+        while self.state.leaving:
+            await self._wait_for_reattachment()
         self.phase = Phase.SETTLING
 
-    async def _adoption(self) -> None:
-        self._adopted = asyncio.get_running_loop().create_future()
-        await self._adopted
+    async def _wait_for_reattachment(self) -> None:
+        self._reattached = asyncio.get_running_loop().create_future()
+        await self._reattached
 
-    def adopt(self, lane: Lane) -> None:
-        """The partition is back: go on under its new lane."""
-        self.lane = lane
-        lane.jobs[self.delivery.offset] = self
-        if self._adopted is not None and not self._adopted.done():
-            self._adopted.set_result(None)
+    def reattach(self, state: PartitionState) -> None:
+        """Continue under the new state of a partition that has returned."""
+        self.state = state
+        state.in_flight[self.delivery.offset] = self
+        if self._reattached is not None and not self._reattached.done():
+            self._reattached.set_result(None)
 
     def abort(self) -> None:
-        """Another member has this work, or it is done."""
+        """Cancel the item."""
         if self.task is not None:
             self.task.cancel()
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
+class PartitionState:
     """One partition in one assignment epoch.
 
     Attributes:
-        preparing: nothing of it is taken yet; see :meth:`StreamLoop.prepare_with`.
-        leaving: its last commit is being made; nothing more may begin to settle.
-        closed: it has left.
-        deaths: of records that were at work when a worker died and are not delivered yet.
+        preparing: no deliveries are accepted yet; see :meth:`StreamLoop.prepare_with`.
+        leaving: the last commit is being made, so no more outcomes may be published.
+        closed: the partition was revoked.
+        queued: the partition waits for its turn.
+        deaths: by offset, for records that were in flight when a worker died.
     """
 
     partition: Partition
@@ -106,7 +120,7 @@ class Lane:
     tracker: OffsetTracker
     backlog: deque[Delivery] = field(default_factory=deque)
     backlog_bytes: int = 0
-    jobs: dict[int, Job] = field(default_factory=dict)
+    in_flight: dict[int, WorkItem] = field(default_factory=dict)
     paused: bool = False
     preparing: bool = False
     leaving: bool = False
@@ -115,143 +129,144 @@ class Lane:
     deaths: dict[int, Deaths] = field(default_factory=dict)
 
 
-class Lanes:
-    """All lanes of one member, and the orphans of those that were closed.
+class Partitions:
+    """The states of all partitions of one member, and its detached work items.
 
     Args:
-        isolation: the suspects among what waits; by default there are none.
+        isolation: queues the suspects; by default no record is one.
 
     Attributes:
-        waiting: records delivered and not yet at work, suspects included.
-        left: where the group stood when a partition left this process.
+        waiting: the number of delivered records that are not in flight, suspects included.
+        left: the committed offset of each partition at its last revocation.
     """
 
-    def __init__(self, isolation: Isolation[tuple[Lane, Delivery]] | None = None) -> None:
+    def __init__(self, isolation: Isolation[tuple[PartitionState, Delivery]] | None = None) -> None:
         self._isolation = isolation or Isolation(slots=1, engine_deaths=1)
-        self._lanes: dict[Partition, Lane] = {}
-        self._turns: deque[Lane] = deque()
-        self._orphans: dict[tuple[Partition, int], Job] = {}
+        self._states: dict[Partition, PartitionState] = {}
+        self._turns: deque[PartitionState] = deque()
+        self._detached: dict[tuple[Partition, int], WorkItem] = {}
         self._epoch = 0
         self.waiting = 0
         self.left: dict[Partition, int] = {}
 
-    def __iter__(self) -> Iterator[Lane]:
-        return iter(self._lanes.values())
+    def __iter__(self) -> Iterator[PartitionState]:
+        return iter(self._states.values())
 
-    def get(self, partition: Partition) -> Lane | None:
-        """The open lane of this partition."""
-        return self._lanes.get(partition)
+    def get(self, partition: Partition) -> PartitionState | None:
+        """The open state of this partition."""
+        return self._states.get(partition)
 
     def open(
         self, partition: Partition, start: Position, deaths: Mapping[int, Deaths] | None = None
-    ) -> Lane:
-        """A lane in a new epoch, in place of any other; ignores deliveries before ``start``.
+    ) -> PartitionState:
+        """Open the partition in a new epoch; deliveries before ``start`` are ignored.
 
         Args:
-            deaths: of its records, by offset, as far as they are known.
+            deaths: the known deaths of its records, by offset.
         """
         self.close([partition])
         self._epoch += 1
-        lane = Lane(partition, self._epoch, OffsetTracker(str(partition), start))
-        lane.deaths.update(deaths or {})
-        self._lanes[partition] = lane
-        return lane
+        state = PartitionState(partition, self._epoch, OffsetTracker(str(partition), start))
+        state.deaths.update(deaths or {})
+        self._states[partition] = state
+        return state
 
-    def close(self, partitions: Collection[Partition]) -> list[Lane]:
-        """Fence these: what waits is forgotten, what runs is orphaned."""
-        closed = [lane for p in partitions if (lane := self._lanes.pop(p, None))]
-        for lane in closed:
-            lane.leaving = lane.closed = True
-            self.left[lane.partition] = lane.tracker.acknowledged
-            self.forget_backlog(lane)
-            for offset, job in lane.jobs.items():
-                self._orphans[lane.partition, offset] = job
+    def close(self, partitions: Collection[Partition]) -> list[PartitionState]:
+        """Close these partitions: drop their backlogs and detach their records in flight."""
+        closed = [state for p in partitions if (state := self._states.pop(p, None))]
+        for state in closed:
+            state.leaving = state.closed = True
+            self.left[state.partition] = state.tracker.acknowledged
+            self.forget_backlog(state)
+            for offset, item in state.in_flight.items():
+                self._detached[state.partition, offset] = item
         return closed
 
-    def forget_backlog(self, lane: Lane) -> None:
-        """What waits will be delivered again, here or elsewhere."""
-        self.waiting -= len(lane.backlog)
-        self.waiting -= self._isolation.forget(lambda suspect: suspect[0] is lane)
-        lane.backlog.clear()
-        lane.backlog_bytes = 0
+    def forget_backlog(self, state: PartitionState) -> None:
+        """Drop the backlog, which will be delivered again to this or another member."""
+        self.waiting -= len(state.backlog)
+        self.waiting -= self._isolation.forget(lambda suspect: suspect[0] is state)
+        state.backlog.clear()
+        state.backlog_bytes = 0
 
     def abort_abandoned(self) -> int:
-        """Abort the orphans whose partition did not return, or returned without their work.
+        """Abort the detached items whose partition or record did not return.
 
         Returns:
-            how many were aborted.
+            The number of aborted items.
         """
-        gone = [key for key in self._orphans if self._is_elsewhere(*key)]
+        gone = [key for key in self._detached if self._is_elsewhere(*key)]
         for key in gone:
-            self._orphans.pop(key).abort()
+            self._detached.pop(key).abort()
         return len(gone)
 
     def _is_elsewhere(self, partition: Partition, offset: int) -> bool:
-        lane = self._lanes.get(partition)
-        return lane is None or offset < lane.tracker.next
+        state = self._states.get(partition)
+        return state is None or offset < state.tracker.next
 
-    def awaits_orphans(self, partition: Partition) -> bool:
-        """Whether work of an earlier lane still runs, not adopted yet."""
-        return any(key[0] == partition for key in self._orphans)
+    def has_detached(self, partition: Partition) -> bool:
+        """Whether detached items of this partition are still running."""
+        return any(key[0] == partition for key in self._detached)
 
-    def deliver(self, lane: Lane, delivery: Delivery) -> Job | None:
-        """Queue a delivery, unless it is done, known, or still at work as an orphan.
+    def deliver(self, state: PartitionState, delivery: Delivery) -> WorkItem | None:
+        """Queue a delivery, unless it is finished, a repetition, or still in flight.
 
         Returns:
-            the job that still works on it and goes on under this lane.
+            The detached item of this record, if there was one; it is now reattached.
         """
-        orphan = self._orphans.pop((lane.partition, delivery.offset), None)
-        if not lane.tracker.deliver(delivery.offset):
-            if orphan is not None:
-                orphan.abort()
+        detached = self._detached.pop((state.partition, delivery.offset), None)
+        if not state.tracker.deliver(delivery.offset):
+            if detached is not None:
+                detached.abort()
             return None
-        if orphan is not None:
-            orphan.adopt(lane)
-            return orphan
-        risk = self._isolation.risk_of(lane.deaths.pop(delivery.offset, NO_DEATHS))
+        if detached is not None:
+            detached.reattach(state)
+            return detached
+        risk = self._isolation.risk_of(state.deaths.pop(delivery.offset, NO_DEATHS))
         if risk is Risk.NONE:
-            self._queue(lane, delivery)
+            self._queue(state, delivery)
         else:
-            self.suspect(lane, delivery, risk)
+            self.suspect(state, delivery, risk)
         return None
 
-    def suspect(self, lane: Lane, delivery: Delivery, risk: Risk) -> None:
-        """Queue a delivery for a turn with less beside it."""
-        self._isolation.add(risk, (lane, delivery))
+    def suspect(self, state: PartitionState, delivery: Delivery, risk: Risk) -> None:
+        """Queue a delivery as a suspect."""
+        self._isolation.add(risk, (state, delivery))
         self.waiting += 1
 
-    def _queue(self, lane: Lane, delivery: Delivery) -> None:
-        lane.backlog.append(delivery)
-        lane.backlog_bytes += delivery.size
+    def _queue(self, state: PartitionState, delivery: Delivery) -> None:
+        state.backlog.append(delivery)
+        state.backlog_bytes += delivery.size
         self.waiting += 1
-        if not lane.queued:
-            lane.queued = True
-            self._turns.append(lane)
+        if not state.queued:
+            state.queued = True
+            self._turns.append(state)
 
-    def take(self) -> tuple[Lane, Delivery, Risk] | None:
-        """The next delivery that may begin: suspects first, then one from each lane in turn."""
+    def take(self) -> tuple[PartitionState, Delivery, Risk] | None:
+        """Take the next delivery: suspects first, then one from each partition in turn."""
         if suspect := self._isolation.take():
             self.waiting -= 1
             return *suspect[1], suspect[0]
         while self._turns and self._isolation.admits_others:
-            lane = self._turns.popleft()
-            if not lane.backlog:
-                lane.queued = False
+            state = self._turns.popleft()
+            if not state.backlog:
+                state.queued = False
                 continue
-            self._turns.append(lane)
-            delivery = lane.backlog.popleft()
-            lane.backlog_bytes -= delivery.size
+            self._turns.append(state)
+            delivery = state.backlog.popleft()
+            state.backlog_bytes -= delivery.size
             self.waiting -= 1
-            return lane, delivery, Risk.NONE
+            return state, delivery, Risk.NONE
         return None
 
-    def jobs(self) -> list[Job]:
-        """Everything at work, orphans included."""
-        return [job for lane in self for job in lane.jobs.values()] + list(self._orphans.values())
+    def work_items(self) -> list[WorkItem]:
+        """All items in flight, including detached ones."""
+        attached = [item for state in self for item in state.in_flight.values()]
+        return [*attached, *self._detached.values()]
 
-    def release(self, job: Job) -> None:
-        """The job has ended, in whatever way."""
-        job.lane.jobs.pop(job.delivery.offset, None)
-        key = (job.delivery.partition, job.delivery.offset)
-        if self._orphans.get(key) is job:
-            del self._orphans[key]
+    def release(self, item: WorkItem) -> None:
+        """Remove an item that has ended."""
+        item.state.in_flight.pop(item.delivery.offset, None)
+        key = (item.delivery.partition, item.delivery.offset)
+        if self._detached.get(key) is item:
+            del self._detached[key]

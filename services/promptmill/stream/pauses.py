@@ -1,4 +1,4 @@
-"""Which partitions are paused, and why: not prepared, suspect, a full backlog or a held stage."""
+"""Pauses partitions that are being prepared, suspect, or full, and all of them while held."""
 
 from __future__ import annotations
 
@@ -6,84 +6,84 @@ from collections.abc import Collection
 from enum import Enum
 
 from promptmill.stream.intake import OrderedIntake
-from promptmill.stream.partitions import Lane, Lanes
+from promptmill.stream.partitions import Partitions, PartitionState
 from promptmill.stream.ports import Partition, Source
 from promptmill.stream.settings import LoopSettings
 
 
 class Hold(Enum):
-    """Who holds a stage; each releases only its own hold."""
+    """The reason for which a stage is held; each hold is released separately."""
 
     DRAIN = "drain"
     PRESSURE = "pressure"
 
 
 class Pauses:
-    """Keeps the source's pauses equal to what the lanes need.
+    """Pauses and resumes partitions of the source.
 
-    A lane is paused when its backlog reaches the high-water mark and resumed below half of
-    it, so that a pause (which throws away what the client has prefetched) is worth its cost.
-    A source forgets its pauses at a rebalance, unless a partition is assigned again without
-    having left; new lanes start as not paused, so :meth:`begin` makes both agree.
+    A partition is paused when its backlog reaches the limit and resumed below half of it. A pause
+    discards the records that the client has prefetched, so it should not happen often. A source
+    forgets its pauses at a rebalance, unless a partition stays assigned, while new partition
+    states start as not paused; :meth:`begin` makes both agree.
     """
 
     def __init__(
-        self, source: Source, lanes: Lanes, intake: OrderedIntake, settings: LoopSettings
+        self, source: Source, partitions: Partitions, intake: OrderedIntake, settings: LoopSettings
     ) -> None:
         self._source = source
         self._intake = intake
-        self._lanes = lanes
+        self._partitions = partitions
         self._high = settings.prefetch
         self._high_bytes = settings.prefetch_bytes
         self._holds: set[Hold] = set()
 
     @property
     def held(self) -> bool:
-        """Whether everything is paused."""
+        """Whether the whole stage is held."""
         return bool(self._holds)
 
     def hold(self, hold: Hold) -> None:
-        """Pause everything until :meth:`release` of all holds.
+        """Pause all partitions until every hold is released.
 
-        But for lanes whose orphans wait to be adopted: that happens when their records are
-        delivered again, and a drain would wait for them in vain.
+        Partitions with detached records stay unpaused: those records are reattached when they are
+        delivered again, and a drain waits for them.
         """
         self._holds.add(hold)
         self.apply()
 
     def release(self, hold: Hold) -> None:
-        """Pause only what is full, unless something else holds."""
+        """Release this hold, and resume the partitions that nothing else pauses."""
         self._holds.discard(hold)
         self.apply()
 
     def begin(self, partitions: Collection[Partition]) -> None:
-        """These have new lanes: pause again what is needed."""
+        """Pause those of the newly assigned partitions that need it."""
         self._source.resume(partitions)
         self.apply()
 
     def apply(self) -> None:
-        """Pause and resume whatever differs from what is needed."""
-        for lane in self._lanes:
-            self._set(lane, needed=self._is_needed(lane))
+        """Pause and resume partitions where that is needed."""
+        for state in self._partitions:
+            self._set(state, needed=self._is_needed(state))
 
-    def relax(self, lane: Lane) -> None:
-        """Resume this lane if it no longer needs its pause."""
-        if lane.paused and not lane.closed:
-            self._set(lane, needed=self._is_needed(lane))
+    def relax(self, state: PartitionState) -> None:
+        """Resume this partition if it no longer needs its pause."""
+        if state.paused and not state.closed:
+            self._set(state, needed=self._is_needed(state))
 
-    def _is_needed(self, lane: Lane) -> bool:
-        if lane.preparing or lane.tracker.full or self._intake.is_suspect(lane.partition):
+    def _is_needed(self, state: PartitionState) -> bool:
+        if state.preparing or state.tracker.full or self._intake.is_suspect(state.partition):
             return True
         if self.held:
-            return not self._lanes.awaits_orphans(lane.partition)
-        share = 2 if lane.paused else 1
+            return not self._partitions.has_detached(state.partition)
+        share = 2 if state.paused else 1
         return (
-            len(lane.backlog) * share >= self._high
-            or lane.backlog_bytes * share >= self._high_bytes
+            len(state.backlog) * share >= self._high
+            or state.backlog_bytes * share >= self._high_bytes
         )
 
-    def _set(self, lane: Lane, *, needed: bool) -> None:
-        if needed == lane.paused:
+    def _set(self, state: PartitionState, *, needed: bool) -> None:
+        if needed == state.paused:
             return
-        lane.paused = needed
-        (self._source.pause if needed else self._source.resume)([lane.partition])
+        state.paused = needed
+        (self._source.pause if needed else self._source.resume)([state.partition])

@@ -1,6 +1,6 @@
-"""What the stream core needs from a broker, and what a broker adapter tells the core.
+"""The ports between the loops and the broker.
 
-``kafka.py`` and ``memory.py`` implement these ports; nothing else knows which one is at work.
+:mod:`promptmill.kafka` implements them with Kafka and :mod:`promptmill.testing` in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as the broker handed it over; ``value`` is not yet decoded."""
+    """A message as the broker delivered it; ``value`` is not decoded yet."""
 
     partition: Partition
     offset: int
@@ -35,32 +35,32 @@ class Delivery:
 
     @property
     def size(self) -> int:
-        """Bytes of the value."""
+        """The size of the value in bytes."""
         return len(self.value) if self.value else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What a group has committed for a partition: the next offset, and its metadata."""
+    """The committed position of a group in a partition: the next offset, with metadata."""
 
     offset: int
     metadata: str = ""
 
 
 class Listener(Protocol):
-    """What a source calls; all calls come from the event loop that started it."""
+    """Receives the events of a source, in the event loop that started it."""
 
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
-        """These partitions are now ours, beside those that were; none is consumed before."""
+        """These partitions were assigned in addition; none is consumed until this returns."""
 
     async def on_revoked(self, partitions: Collection[Partition]) -> None:
-        """These partitions leave; what is done may be committed until this returns."""
+        """These partitions are being revoked; offsets may be committed until this returns."""
 
     def on_lost(self, error: BaseException) -> None:
-        """The source has failed for good and will deliver nothing more."""
+        """The source has failed permanently and will deliver nothing more."""
 
     async def on_records(self, batch: Sequence[Delivery]) -> None:
-        """Messages in offset order by partition; must return at once (polling waits for it)."""
+        """Take messages, ordered by offset in each partition. This must not block polling."""
 
 
 class Source(Protocol):
@@ -70,52 +70,52 @@ class Source(Protocol):
         """Join the group and begin to poll."""
 
     async def stop(self) -> None:
-        """Stop polling and leave the group. Commits nothing."""
+        """Stop polling and leave the group without a commit."""
 
     async def commit(self, positions: Mapping[Partition, Position]) -> None:
-        """Commit; returns when the coordinator has acknowledged.
+        """Commit these positions and return when the coordinator has acknowledged them.
 
         Raises:
             Stale: this member no longer owns one of the partitions.
-            Transient: the coordinator cannot answer now.
+            Transient: the coordinator does not answer.
         """
 
     async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position]:
-        """What the group has committed; partitions without a commit are left out."""
+        """The committed positions of the group; partitions without a commit are left out."""
 
     async def check_topics(self) -> None:
-        """Return if the topics are the ones that this member has joined.
+        """Check that the topics are still those that this member joined with.
 
-        What was delivered before the call belongs to them then.
+        If so, everything that was delivered before the call belongs to them.
 
         Raises:
-            Misconfigured: a topic was deleted and created again under its name.
-            Transient: that cannot be found out now.
+            Misconfigured: a topic was deleted and recreated.
+            Transient: the broker does not answer.
         """
 
     async def bounds(
         self, partitions: Collection[Partition]
     ) -> Mapping[Partition, tuple[int, int]]:
-        """First offset and the one after the last, by partition."""
+        """The first offset and the end offset of each partition's log."""
 
     async def messages_at(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, Delivery]:
-        """The message at this offset of each partition, read beside the group's own deliveries.
+        """The message at one offset of each partition, independently of the group's deliveries.
 
-        Every offset must lie within the bounds of its log. An offset without a message
-        (compacted away, or a transaction marker) is left out.
+        Every offset must be within the bounds of its log. Offsets without a message (compacted, or
+        a transaction marker) are left out.
 
         Raises:
-            Transient: the broker does not answer, or the log has moved on meanwhile.
+            Transient: the broker does not answer, or an offset was deleted in the meantime.
         """
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """Deliver nothing from these until resumed; partitions not owned are ignored."""
+        """Deliver nothing from these partitions until resumed; those not owned are ignored."""
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        """Deliver again."""
+        """Deliver messages of these partitions again."""
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """The next message delivered from this partition is the one at ``offset``."""
+        """Continue the deliveries of this partition at ``offset``."""
 
 
 class Sender(Protocol):
@@ -125,15 +125,15 @@ class Sender(Protocol):
         """Connect."""
 
     async def stop(self) -> None:
-        """Send what is buffered, then disconnect."""
+        """Send the buffered messages, then disconnect."""
 
     async def send(self, topic: str, key: bytes, value: bytes) -> None:
-        """Publish; returns when all in-sync replicas have the message, however long that takes.
+        """Publish a message and wait until all in-sync replicas have it, without a time limit.
 
         Raises:
-            Poison: the broker will never take it (too large, not allowed on this topic).
-            Misconfigured: the topic does not exist, or may not be written to.
-            Transient: not acknowledged; it may be on the topic all the same.
+            Poison: the broker will never accept it (too large, or not allowed on this topic).
+            Misconfigured: the topic does not exist, or this client may not write to it.
+            Transient: the message was not acknowledged; it may still be on the topic.
         """
 
 
@@ -141,13 +141,13 @@ class BatchSender(Sender, Protocol):
     """Publishes many messages for one partition at once."""
 
     async def partitioner(self, topic: str) -> Callable[[bytes], int]:
-        """Where the messages of a key belong."""
+        """A function that gives the partition of a key."""
 
     async def send_batch(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
-        """Publish all of them or none; returns when all in-sync replicas have them.
+        """Publish all messages or none, and wait until all in-sync replicas have them.
 
         Raises:
-            Poison: one of them will never be taken, or they are more than one batch; none of
-                them is on the topic.
+            Poison: the broker will never accept one of them, or they do not fit into one batch;
+                none of them is on the topic.
             Misconfigured, Transient: as :meth:`send`.
         """

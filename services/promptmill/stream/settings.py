@@ -1,4 +1,4 @@
-"""How a stage's loop behaves. Units stand in the names."""
+"""Settings of a stage's loop. Their names include the units."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ class LoopSettings:
     """Limits of one stage's loop.
 
     Attributes:
-        slots: records at work at once.
-        prefetch: records of one partition that may wait beyond those; more pause it.
-        prefetch_bytes: the same, in bytes.
-        attempts: how often a record is tried before it is dead-lettered; an engine over HTTP
-            has used up its own budget by then, and raises what is final.
-        backoff_initial_s: pause after the first failed attempt; doubles each time.
+        slots: records in flight at the same time.
+        prefetch: records in the backlog of one partition at which it is paused.
+        prefetch_bytes: the same limit in bytes.
+        attempts: attempts before a record is dead-lettered. An engine over HTTP has a retry budget
+            of its own for each request and raises a final error when that is used up.
+        backoff_initial_s: pause after the first failed attempt; it doubles with each failure.
         backoff_max_s: the longest pause between attempts.
-        deadline_s: time at work after which a record is dead-lettered.
+        deadline_s: processing time after which a record is dead-lettered.
         commit_interval_s: time between commits while records finish.
-        revoke_budget_s: how long a leaving partition waits for outcomes being published.
-        grace_s: how long a stopping process may take in all, its last commit included.
-        engine_deaths: deaths of a worker over a record before it is dead-lettered unrun.
-        failover_s: how long an abandoned call of the broker is waited for.
-        layout: of the data set; a message that stands in another partition is published again.
-            Without it, every message is worked on where it stands.
+        revoke_budget_s: time to wait for outcomes that are being published at a revocation.
+        grace_s: total time of a shutdown, including the last commit.
+        engine_deaths: worker deaths caused by a record before it is dead-lettered.
+        failover_s: time limit of one request to the broker.
+        layout: the layout of the data set. Misplaced messages are published again; without a
+            layout, every message is processed where it is.
     """
 
     slots: int = 64
@@ -59,5 +59,5 @@ class LoopSettings:
             )
 
     def backoff_s(self, attempt: int) -> float:
-        """Pause after the failed attempt of this number (from 1), with jitter."""
+        """The pause after the given failed attempt (from 1), with jitter, in seconds."""
         return backoff_s(attempt, self.backoff_initial_s, self.backoff_max_s)

@@ -1,7 +1,9 @@
-"""Settings of a worker process: flags, then the stage's environment, the shared one, the file.
+"""Settings of a worker process.
 
-``PROMPTMILL_INSTRUCT_SLOTS`` sets the slots of instruct workers, ``PROMPTMILL_SLOTS`` those of
-all stages; in the file, keys of the table ``[instruct]`` win over those at the top.
+Flags take precedence over the stage's environment variables, these over the shared ones, and these
+over the file. ``PROMPTMILL_INSTRUCT_SLOTS`` sets the slots of instruct workers and
+``PROMPTMILL_SLOTS`` those of all stages. In the file, the keys of the table ``[instruct]`` take
+precedence over those at the top level.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ StageSettingsT = TypeVar("StageSettingsT", bound="StageSettings")
 
 
 class StageSettings(BaseSettings):
-    """What every worker process takes."""
+    """The settings that all worker processes have in common."""
 
     stage: ClassVar[str] = ""
     model_config = SettingsConfigDict(
@@ -97,18 +99,18 @@ class StageSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, the stage's environment, the shared one, the file."""
+        """The sources in order of precedence: flags, stage environment, environment, file."""
         own = EnvSettingsSource(settings_cls, env_prefix=f"PROMPTMILL_{cls.stage.upper()}_")
         file = InitSettingsSource(settings_cls, _from_file(cls.stage))
         return init_settings, own, env_settings, file
 
     @property
     def effective_slots(self) -> int:
-        """Records at work at once; a worker with a model knows how many keep it busy."""
+        """The number of slots; workers with a model override it with what keeps the model busy."""
         return self.slots
 
     def loop_settings(self) -> LoopSettings:
-        """The part that the stream loop needs."""
+        """The settings of the stream loop."""
         return LoopSettings(
             slots=self.effective_slots,
             prefetch=self.prefetch,
@@ -126,7 +128,7 @@ class StageSettings(BaseSettings):
         return store_location(self.store, self.home)
 
     def require_kafka(self) -> str:
-        """The bootstrap servers; raises ``Misconfigured`` when none are known."""
+        """The bootstrap servers; raises ``Misconfigured`` if they are not set."""
         if not self.kafka:
             raise Misconfigured(
                 "no Kafka is known: start the worker with `promptmill run`, which finds the "
@@ -135,7 +137,7 @@ class StageSettings(BaseSettings):
         return self.kafka
 
     def require_redis(self) -> str:
-        """The Redis URL; raises ``Misconfigured`` when none is known."""
+        """The Redis URL; raises ``Misconfigured`` if it is not set."""
         if not self.redis:
             raise Misconfigured(
                 "no Redis is known: start the worker with `promptmill run`, which finds the "
@@ -158,14 +160,14 @@ def _from_file(stage: str) -> dict[str, Any]:
 
 
 def parse_settings(cls: type[StageSettingsT], argv: Sequence[str], examples: str) -> StageSettingsT:
-    """Settings from the command line on top of environment and file.
+    """Read the settings from the command line, the environment and the file.
 
     Args:
         argv: arguments without the program's name.
-        examples: shown under ``--help``.
+        examples: text at the end of ``--help``.
 
     Raises:
-        Misconfigured: a value is wrong; the message names it.
+        Misconfigured: a value is invalid; the message names it.
         SystemExit: ``--help``, or an unknown flag (exit code 2).
     """
     source: CliSettingsSource[Any] = CliSettingsSource(

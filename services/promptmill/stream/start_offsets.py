@@ -1,4 +1,4 @@
-"""Where an assignment begins."""
+"""Finds the offset at which an assigned partition begins."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Start(NamedTuple):
     """The beginning of one assignment of a partition.
 
     Attributes:
-        committed: the group's position, with the map of what is done beyond it.
-        offset: the first offset to read: ``committed``, or the end of an accepted gap.
-        end: the offset after the last one in the log, as it stood then.
+        committed: the committed position of the group, with the offset map.
+        offset: the first offset to read: the committed one, or the end of an accepted gap.
+        end: the end offset of the log at the time of the assignment.
     """
 
     committed: Position
@@ -31,12 +31,12 @@ class Start(NamedTuple):
 
     @property
     def is_first(self) -> bool:
-        """Whether the group has never committed anything here, or the cluster has forgotten it."""
+        """Whether the group has no commit here, because it never had one or it has expired."""
         return self.committed == Position(0)
 
 
 Prepare: TypeAlias = Callable[[Mapping[Partition, Start]], Awaitable[None]]
-"""What a stage does at an assignment; it must not raise."""
+"""Prepares a stage for an assignment; it must not raise."""
 
 
 async def read_starts(
@@ -46,18 +46,19 @@ async def read_starts(
     settings: LoopSettings,
     check: LogCheck,
 ) -> dict[Partition, Start]:
-    """The committed position of each partition; a group without one begins at offset 0.
+    """Read the committed position of each partition; a group without one begins at offset 0.
 
-    Asks until the coordinator answers: without a position nothing can be consumed.
+    The request is repeated until the coordinator answers, because nothing can be consumed without
+    a position.
 
     Args:
-        left: where the group stood when a partition was last here. A broker forgets a group's
-            offsets together with the topic, so their absence later is no beginning.
+        left: the committed offsets at the last revocation. A broker deletes a group's offsets with
+            the topic, so a partition that had one and has none now was recreated.
 
     Raises:
-        LostRecords: the log begins beyond the position, or beyond 0 for a group without one.
-        Misconfigured: a committed offset is beyond the log's end or has vanished (the topic was
-            deleted and recreated). It is never reset silently.
+        LostRecords: the log begins after the position, or after 0 for a group without one.
+        Misconfigured: a committed offset is beyond the end of the log or has disappeared, because
+            the topic was recreated. Positions are never reset silently.
     """
     if not partitions:
         return {}

@@ -1,4 +1,4 @@
-"""How much one member has read and written, by topic; costs a few additions for each record."""
+"""Counts the messages and bytes that one member has read and written, by topic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Amount:
     """Messages and their bytes, counted since the start.
 
     Attributes:
-        limit: of ``records``; :attr:`Traffic.on_limit` is called when a write reaches it.
+        limit: the number of records at which :attr:`Traffic.on_limit` is called.
     """
 
     __slots__ = ("bytes", "limit", "records")
@@ -23,10 +23,10 @@ class Amount:
 
 
 class Traffic:
-    """Counters of one loop, by the short names of topics.
+    """Counters of one loop, by topic name without the prefix.
 
     Attributes:
-        on_limit: called with the topic when a message was written and the limit is reached.
+        on_limit: called with the topic after a write that reaches the limit.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Traffic:
         self.on_limit: Callable[[str], None] = lambda _topic: None
 
     def wrote(self, topic: str, size: int) -> None:
-        """A message is acknowledged."""
+        """Count an acknowledged message."""
         amount = self.written[topic]
         amount.records += 1
         amount.bytes += size

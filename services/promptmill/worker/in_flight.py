@@ -38,7 +38,7 @@ class _Operation(NamedTuple):
     answer: asyncio.Future[Deaths] | None = None
 
 
-class RedisFlights:
+class RedisFlightLog:
     """One process's life in the log of its group.
 
     What is said while a call is under way goes out with the next one, so the log costs a round

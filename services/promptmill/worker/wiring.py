@@ -13,12 +13,12 @@ from promptmill.kafka.polling import PollProbe
 from promptmill.kafka.sender import KafkaSender
 from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.stream.attempts import Work
-from promptmill.stream.in_flight import FlightLog, NoFlights
+from promptmill.stream.in_flight import FlightLog, NoFlightLog
 from promptmill.stream.layout import Layout
 from promptmill.stream.loop import StreamLoop
 from promptmill.stream.lost_records import Gap, ReadAccepted
 from promptmill.stream.stage_settings import StageSettings
-from promptmill.worker.in_flight import RedisFlights
+from promptmill.worker.in_flight import RedisFlightLog
 from promptmill.worker.layout import find_layout
 from promptmill_schemas import TOPICS, Topic
 
@@ -81,11 +81,11 @@ def accepted_gaps(settings: StageSettings) -> ReadAccepted:
     return partial(asyncio.to_thread, read)
 
 
-def make_flights(settings: StageSettings, metrics: StageMetrics) -> FlightLog:
+def make_flight_log(settings: StageSettings, metrics: StageMetrics) -> FlightLog:
     """The log of what is at work in this stage's group; nothing is remembered without Redis."""
     if not settings.redis:
-        return NoFlights()
-    return RedisFlights(settings.redis, group_of(settings), failed=metrics.flight_log_failed)
+        return NoFlightLog()
+    return RedisFlightLog(settings.redis, group_of(settings), failed=metrics.flight_log_failed)
 
 
 async def make_loop(
@@ -125,7 +125,7 @@ async def make_loop(
     )
     loop.accept_gaps(accepted_gaps(settings))
     if has_engine:
-        loop.remember_deaths(make_flights(settings, metrics))
+        loop.remember_deaths(make_flight_log(settings, metrics))
         metrics.watch(
             "suspects",
             "records that wait to run in isolation after a worker death",

@@ -10,7 +10,7 @@ import pytest
 from promptmill.devstack.redis import RedisServer
 from promptmill.stream.in_flight import NO_DEATHS, Deaths
 from promptmill.stream.ports import Partition
-from promptmill.worker.in_flight import RedisFlights
+from promptmill.worker.in_flight import RedisFlightLog
 from support.flights import InMemory, InRedis, World
 from support.waiting import eventually
 
@@ -101,7 +101,7 @@ class TestOnServers(FlightLogSuite):
 async def test_a_server_that_is_gone_holds_nothing_up(own_server: RedisServer) -> None:
     """Nothing is known meanwhile; failures are counted; afterwards it goes on."""
     failures: list[int] = []
-    log = RedisFlights(
+    log = RedisFlightLog(
         own_server.url, "g", failed=lambda: failures.append(1), timeout_s=1.0, retry_s=0.1
     )
     await log.begin(P, 7, alone=False)
@@ -113,7 +113,7 @@ async def test_a_server_that_is_gone_holds_nothing_up(own_server: RedisServer) -
     assert failures
     own_server.start()
     own_server.wait_ready()
-    heir = RedisFlights(own_server.url, "g")
+    heir = RedisFlightLog(own_server.url, "g")
 
     async def noted() -> bool:
         await log.begin(P, 9, alone=False)

@@ -280,7 +280,7 @@ async def test_waiting_records_are_bounded_by_pausing(rig: Rig) -> None:
     settings = replace(QUICK, slots=2, prefetch=50, grace_s=0.1)
     await rig.publish(*items(2_500))
     member = await rig.member(work, settings)
-    await eventually(lambda: len([1 for lane in member.loop._lanes if lane.paused]) == 4)
+    await eventually(lambda: len([1 for lane in member.loop._partitions if lane.paused]) == 4)
     await asyncio.sleep(0.3)
     one_poll = 500
     assert member.loop.waiting <= 4 * (one_poll + settings.prefetch)

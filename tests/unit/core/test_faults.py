@@ -10,12 +10,12 @@ import sys
 import pytest
 
 from promptmill.runtime.errors import Misconfigured
-from promptmill.runtime.fault_points import parse_rules, reach
+from promptmill.runtime.fault_points import fault_point, parse_rules
 
 
 def test_without_the_setting_nothing_happens() -> None:
     assert "PROMPTMILL_FAULTS" not in os.environ
-    reach("work.begin")
+    fault_point("work.begin")
 
 
 @pytest.mark.parametrize("text", ["work.begin", "x=explode", "x=kill@", "X=kill", "x=kill#a"])
@@ -36,8 +36,8 @@ def test_a_passage_is_counted_and_a_chance_repeats_with_its_seed() -> None:
 @pytest.mark.parametrize(("action", "code"), [("kill", -signal.SIGKILL), ("fail", 1)])
 def test_a_fault_strikes_at_its_point(action: str, code: int) -> None:
     program = (
-        "from promptmill.runtime.fault_points import reach\n"
-        "reach('a.b'); reach('a.b'); print('alive')"
+        "from promptmill.runtime.fault_points import fault_point\n"
+        "fault_point('a.b'); fault_point('a.b'); print('alive')"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
