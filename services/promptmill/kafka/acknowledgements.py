@@ -1,4 +1,4 @@
-"""Messages that wait for their acknowledgement, and the clock of the broker that gives it."""
+"""Tracks messages that are not acknowledged yet, and checks the clock of the broker."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 from promptmill.runtime.errors import Misconfigured
 
 MAX_SKEW_S = 3600.0
-"""Far beyond what NTP leaves, far below what retention or a person would notice."""
+"""Much larger than the error of a clock with NTP, much smaller than any retention."""
 
 LOG_APPEND_TIME = 1
 wall_clock = time.time
 
 
 def check_clock(topic: str, acknowledged: Any, waited_s: float) -> None:
-    """Compare an acknowledgement's append time with ours.
+    """Compare the append time of an acknowledged message with the local clock.
 
     Args:
-        acknowledged: the producer's ``RecordMetadata``. Only topics with
-            ``message.timestamp.type=LogAppendTime`` say when they have appended.
-        waited_s: since the message was handed to the producer; it may have been appended at any
-            moment of this, also of one in which this process was stopped.
+        acknowledged: the producer's ``RecordMetadata``. It has an append time only if the topic
+            has ``message.timestamp.type=LogAppendTime``.
+        waited_s: seconds since the message was passed to the producer. It may have been appended
+            at any time since then, even while this process was stopped.
 
     Raises:
-        Misconfigured: the clocks are more than an hour apart. The message is on the topic.
+        Misconfigured: the clocks differ by more than an hour. The message is on the topic.
     """
     if getattr(acknowledged, "timestamp_type", None) != LOG_APPEND_TIME:
         return
@@ -45,20 +45,20 @@ def check_clock(topic: str, acknowledged: Any, waited_s: float) -> None:
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A message that is not acknowledged yet; ``acknowledged`` is there once it is queued."""
+    """A message that is not acknowledged yet; ``acknowledged`` is set once it is queued."""
 
     topic: str
     since: float
     acknowledged: asyncio.Future[Any] | None = field(default=None, repr=False)
 
     def fail(self, error: Exception) -> None:
-        """Let the caller go, with this error; the producer may still deliver the message."""
+        """Raise this error in the caller; the producer may still deliver the message."""
         if self.acknowledged is not None and not self.acknowledged.done():
             self.acknowledged.set_exception(error)
 
 
 class Unacknowledged:
-    """All messages of one sender that wait, in the order in which they came."""
+    """The unacknowledged messages of one sender, oldest first."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -69,17 +69,17 @@ class Unacknowledged:
 
     @property
     def oldest_s(self) -> float:
-        """For how long the oldest has been waiting; 0 without any."""
+        """The age of the oldest message in seconds; 0 if there is none."""
         oldest = next(iter(self._waiting), None)
         return 0.0 if oldest is None else self.age_s(oldest)
 
     def age_s(self, waiting: Waiting) -> float:
-        """For how long this one has been waiting."""
+        """The age of a message in seconds."""
         return self._clock() - waiting.since
 
     @contextmanager
     def one(self, topic: str) -> Iterator[Waiting]:
-        """A message to this topic waits while the block runs."""
+        """Track a message to this topic for the duration of the block."""
         waiting = Waiting(topic, self._clock())
         self._waiting[waiting] = None
         try:
@@ -88,5 +88,5 @@ class Unacknowledged:
             del self._waiting[waiting]
 
     def longer_than(self, seconds: float) -> list[Waiting]:
-        """Those that have been waiting for longer."""
+        """The messages that are at least this old."""
         return [waiting for waiting in self._waiting if self.age_s(waiting) >= seconds]

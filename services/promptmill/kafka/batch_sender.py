@@ -1,7 +1,7 @@
-"""Sends many messages for one partition as one batch, acknowledged as a whole.
+"""Sends many messages for one partition as one batch, which is acknowledged as a whole.
 
-A future and a task for each message cost more than the message itself; where thousands of
-messages are at hand, as in a file of prompts, a batch of them costs as much as one.
+A future and a task for each message cost more than the message itself. When thousands of messages
+are available at once, as in a file of prompts, a batch costs as much as a single message.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from promptmill.stream.ports import Message
 
 
 class KafkaBatchSender(KafkaSender):
-    """A :class:`KafkaSender` that also sends batches; takes the same arguments."""
+    """A :class:`KafkaSender` that also sends batches. It takes the same arguments."""
 
     async def partitioner(self, topic: str) -> Callable[[bytes], int]:
-        """Where the messages of a key belong, by the partitions that the topic has now.
+        """A function that gives the partition of a key, for the topic's current partitions.
 
         Raises:
             Misconfigured: the topic does not exist.
@@ -41,11 +41,11 @@ class KafkaBatchSender(KafkaSender):
         return lambda key: choose(key, every, every)
 
     async def send_batch(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
-        """Publish all of them or none; returns when all in-sync replicas have them.
+        """Publish all messages or none, and wait until all in-sync replicas have them.
 
         Raises:
-            Poison: the broker will never take one of them, or they are more than fits into
-                one batch; none of them is on the topic.
+            Poison: the broker will never accept one of them, or they do not fit into one batch;
+                none of them is on the topic.
             Misconfigured, Unavailable: as :meth:`send`.
         """
         largest = max(len(key) + len(value) for key, value in messages)

@@ -1,8 +1,8 @@
-"""The one place that builds Kafka clients.
+"""Builds all Kafka clients.
 
-Addresses, client ids and, later, TLS and SASL are the same for every client of a process, so they
-are given here and nowhere else; ``tests/unit/stream/test_kafka_clients.py`` notices a client that
-is built elsewhere. What only one kind of client needs is given by its caller.
+The address and client id are the same for every client of a process, so they are set only here;
+``tests/unit/stream/test_kafka_clients.py`` fails if a client is built elsewhere. Options of only
+one kind of client are passed by the caller.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from faststream.kafka import KafkaBroker
 from promptmill.kafka.producer import AbortableProducer
 
 CONTROLLER_WITHIN_S = 30.0
-"""A cluster whose brokers have just come back elects a controller within a few seconds."""
+"""After a restart of its brokers, a cluster elects a controller within a few seconds."""
 
 _PAUSE_S = 0.1
 
 
 class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has no types
-    """aiokafka's admin client; it waits while the metadata name no controller or no broker.
+    """aiokafka's admin client, which also waits for a controller and a broker.
 
-    A broker that was frozen for longer than its session names neither for a moment. The library
-    then raises ``AttributeError``, or sends to no node at all, and a controller that cannot be
-    reached is a ``TimeoutError``; callers handle Kafka's errors only.
+    After it was frozen for longer than its session, a broker briefly reports neither. The library
+    then raises ``AttributeError`` or sends to no node at all, and it raises ``TimeoutError`` for an
+    unreachable controller. Callers handle only Kafka's errors.
 
     Args:
-        controller_within_s: how long it waits.
-        options: of :class:`AIOKafkaAdminClient`.
+        controller_within_s: seconds to wait for a controller.
+        options: further options of :class:`AIOKafkaAdminClient`.
     """
 
     def __init__(self, *, controller_within_s: float = CONTROLLER_WITHIN_S, **options: Any) -> None:
@@ -43,10 +43,13 @@ class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has 
         self._controller_within_s = controller_within_s
 
     async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
-        """The answer of this broker, or of any.
+        """Send a request to a broker and return its answer.
+
+        Args:
+            node_id: the broker; ``None`` chooses any.
 
         Raises:
-            KafkaError: the broker does not answer, or the cluster has named none in time.
+            KafkaError: the broker does not answer, or none is known within the time limit.
         """
         if node_id is None:
             deadline = time.monotonic() + self._controller_within_s
@@ -54,10 +57,10 @@ class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has 
         return await super()._send_request(request, node_id)
 
     async def _send_to_controller(self, request: Any) -> Any:
-        """The controller's answer, whoever it is by then.
+        """Send a request to the current controller and return its answer.
 
         Raises:
-            KafkaConnectionError: the cluster has named none that can be reached in time; retriable.
+            KafkaConnectionError: no controller was reachable within the time limit; retriable.
         """
         deadline = time.monotonic() + self._controller_within_s
         while True:
@@ -90,11 +93,11 @@ class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has 
 
 DEFAULT_CLIENT_ID = "promptmill"
 METADATA_MAX_AGE_MS = 30_000
-"""Partitions that were added to a topic are consumed after this time at the latest."""
+"""The longest time until partitions that were added to a topic are consumed."""
 
 
 def admin_client(bootstrap: str, client_id: str = DEFAULT_CLIENT_ID) -> KafkaAdmin:
-    """An admin client that has not been started; see also :func:`open_admin`.
+    """Create an admin client without starting it; see also :func:`open_admin`.
 
     Args:
         bootstrap: ``host:port[,host:port…]``.
@@ -107,10 +110,10 @@ def admin_client(bootstrap: str, client_id: str = DEFAULT_CLIENT_ID) -> KafkaAdm
 async def open_admin(
     bootstrap: str, client_id: str = DEFAULT_CLIENT_ID
 ) -> AsyncIterator[KafkaAdmin]:
-    """An admin client that is started, and closed at the end.
+    """Start an admin client, and close it at the end of the block.
 
     Raises:
-        KafkaError: no broker answers, or the request in the body fails.
+        KafkaError: no broker answers, or a request in the block fails.
     """
     admin = admin_client(bootstrap, client_id)
     try:
@@ -121,12 +124,12 @@ async def open_admin(
 
 
 def log_consumer(bootstrap: str, client_id: str, **options: Any) -> AIOKafkaConsumer:
-    """A consumer outside of any group; it commits nothing and never guesses a position.
+    """Create a consumer without a group. It never commits or resets a position.
 
     Args:
         bootstrap: ``host:port[,host:port…]``.
         client_id: name in the broker's logs and metrics.
-        options: further ones of :class:`AIOKafkaConsumer`.
+        options: further options of :class:`AIOKafkaConsumer`.
     """
     return AIOKafkaConsumer(
         **_connection(bootstrap, client_id),
@@ -137,12 +140,12 @@ def log_consumer(bootstrap: str, client_id: str, **options: Any) -> AIOKafkaCons
 
 
 def idempotent_producer(bootstrap: str, client_id: str, **options: Any) -> AbortableProducer:
-    """A producer that waits for every replica in sync and repeats no message.
+    """Create an idempotent producer with ``acks=all``.
 
     Args:
         bootstrap: ``host:port[,host:port…]``.
         client_id: name in the broker's logs and metrics.
-        options: further ones of :class:`AIOKafkaProducer`.
+        options: further options of :class:`AIOKafkaProducer`.
     """
     return AbortableProducer(
         **_connection(bootstrap, client_id), acks="all", enable_idempotence=True, **options
@@ -150,7 +153,7 @@ def idempotent_producer(bootstrap: str, client_id: str, **options: Any) -> Abort
 
 
 def consuming_broker(bootstrap: str, client_id: str) -> KafkaBroker:
-    """FastStream's broker for a process that only consumes through it, and creates no topics."""
+    """Create FastStream's broker, which only consumes and never creates topics."""
     return KafkaBroker(
         bootstrap.split(","),  # FastStream takes a string for one address
         client_id=client_id,
@@ -164,5 +167,5 @@ def consuming_broker(bootstrap: str, client_id: str) -> KafkaBroker:
 
 
 def _connection(bootstrap: str, client_id: str) -> dict[str, Any]:
-    """What aiokafka's clients need to reach the cluster."""
+    """The options with which aiokafka's clients connect to the cluster."""
     return {"bootstrap_servers": bootstrap, "client_id": client_id}

@@ -1,4 +1,4 @@
-"""Facts about a cluster: its id, its topics and their ids, and whether they can be relied on."""
+"""Describes a cluster and its topics, and refuses topics whose settings lose messages."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ SAFE_SETTINGS: Final = {
     "retention.bytes": "-1",
     "unclean.leader.election.enable": "false",
 }
-"""Compaction and a limit of bytes delete what nobody has read; so does a leader that was not
-in step."""
+"""Compaction, a size limit, or the election of an out-of-sync leader lose unread messages."""
 
 WANTED_SETTINGS: Final = {**SAFE_SETTINGS, TIMESTAMP_TYPE: APPEND_TIME}
-"""With the broker's own times, a producer whose clock is wrong cannot make messages that are
-too old to be kept, or never old enough to be deleted."""
+"""Retention uses the broker's append time, so that a producer with a wrong clock cannot write
+messages that expire at once or never."""
 
 
 def remedy(bootstrap: str, topic: str, setting: str, wanted: str) -> str:
-    """How to mend one setting of an existing topic."""
+    """How to correct one setting of an existing topic, as part of an error message."""
     return (
         "correct it with `promptmill topics --mend`, or with `kafka-configs --bootstrap-server "
         f"{bootstrap} --alter --entity-type topics --entity-name {topic} --add-config "
@@ -43,17 +42,17 @@ def remedy(bootstrap: str, topic: str, setting: str, wanted: str) -> str:
 log = structlog.get_logger(__name__)
 
 LOOKS = 3
-"""A broker that has just been told of a topic, or not yet, may answer that there is none."""
+"""The number of requests before a topic counts as missing; brokers learn of new topics late."""
 
 LOOK_PAUSE_S = 1.0
 
 
 class LogDescription(NamedTuple):
-    """A cluster and topics of it.
+    """A cluster with some of its topics.
 
     Attributes:
-        partitions: how many each topic has.
-        topic_ids: by topic; empty on brokers that do not tell them (Kafka before 3.1).
+        partitions: the number of partitions by topic.
+        topic_ids: the id by topic; empty if the brokers have no topic ids (Kafka before 3.1).
     """
 
     cluster_id: str
@@ -62,10 +61,10 @@ class LogDescription(NamedTuple):
 
 
 async def describe_log(bootstrap: str, topics: Collection[str]) -> LogDescription:
-    """The cluster's id, and each topic's number of partitions and id.
+    """Read the cluster's id, and the number of partitions and the id of each topic.
 
     Raises:
-        Misconfigured: a topic does not exist or may not be read, or one of its settings loses
+        Misconfigured: a topic does not exist, may not be read, or has a setting that loses
             messages.
         Unavailable: no broker answers.
     """
@@ -91,10 +90,10 @@ async def _topic_ids(admin: KafkaAdmin, topics: Collection[str]) -> dict[str, st
 async def count_partitions(
     admin: KafkaAdmin, bootstrap: str, topics: Collection[str]
 ) -> dict[str, int]:
-    """Each topic's number of partitions.
+    """The number of partitions of each topic.
 
     Raises:
-        Misconfigured: a topic does not exist, looked for three times, or may not be seen.
+        Misconfigured: a topic was not found in three requests, or may not be read.
         KafkaError: no broker answers.
     """
     for look in range(LOOKS):
@@ -121,7 +120,7 @@ async def count_partitions(
 
 
 async def _check_settings(admin: KafkaAdmin, bootstrap: str, topics: Collection[str]) -> None:
-    """Refuse topics whose settings delete what nobody has read."""
+    """Refuse topics whose settings delete unread messages."""
     for topic, found in (await _read_settings(admin, topics)).items():
         for setting, wanted in SAFE_SETTINGS.items():
             if (value := found.get(setting, wanted)) != wanted:
@@ -137,7 +136,7 @@ async def _check_settings(admin: KafkaAdmin, bootstrap: str, topics: Collection[
 async def _read_settings(
     admin: KafkaAdmin, topics: Collection[str]
 ) -> Mapping[str, dict[str, str]]:
-    """What can be read of the topics' settings; that needs a permission of its own."""
+    """Read the settings of the topics, except those for which the permission is missing."""
     asked = [
         ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(WANTED_SETTINGS))
         for name in sorted(topics)

@@ -1,9 +1,8 @@
-"""A consumer-group member on FastStream and aiokafka.
+"""A member of a consumer group, on FastStream and aiokafka.
 
-FastStream polls in a task of its own and hands over batches; its handler must return at once
-and must not raise (it swallows what a handler raises), and it restarts a crashed poll task
-without a word, so both are watched here. What it would do with a poll that fails never happens:
-the consumer it polls is a :class:`~promptmill.kafka.polling.PolledConsumer`.
+FastStream polls in a separate task and passes batches to a handler. It ignores exceptions of the
+handler and restarts a crashed poll task silently, so this module watches both. FastStream never
+sees a failed poll, because it polls a :class:`~promptmill.kafka.polling.PolledConsumer`.
 """
 
 from __future__ import annotations
@@ -50,10 +49,11 @@ class KafkaSource:
         group: the consumer group.
         topics: full names of the topics to consume.
         client_id: name in the broker's logs and metrics.
-        instance_id: static membership: a member that returns under the same id within the
+        instance_id: static membership: a member that returns with the same id within the
             session time-out gets its partitions back without a rebalance.
-        max_records: most records handed over at once.
-        probe: told of polls that fail.
+        max_records: the maximum number of records in one batch.
+        session_timeout_ms: milliseconds without a heartbeat after which the member is removed.
+        probe: receives the polls that fail.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class KafkaSource:
 
     @property
     def listener(self) -> Listener:
-        """Who is told; set by :meth:`start`."""
+        """The listener, which :meth:`start` sets."""
         if self._listener is None:
             raise Fatal("the Kafka source has not been started")
         return self._listener
@@ -128,7 +128,7 @@ class KafkaSource:
             task.add_done_callback(self._on_poll_task_done)
 
     async def stop(self) -> None:
-        """Stop polling and leave the group; commits nothing."""
+        """Stop polling and leave the group without a commit."""
         self._stopping = True
         await self._watch.stop()
         try:
@@ -138,11 +138,11 @@ class KafkaSource:
         await self._admin.close()
 
     async def check_topics(self) -> None:
-        """Return if the topics are those that this member has joined; see :class:`TopicWatch`."""
+        """Check that no topic was recreated since the start; see :class:`TopicWatch`."""
         await self._watch.check()
 
     def look_after_assignment(self, assigned: Collection[TopicPartition]) -> None:
-        """Look for topics that are gone, beside the assignment, which must not wait for it."""
+        """Look for deleted topics in the background, because an assignment must not wait."""
         if not assigned:
             log.warning(
                 "no_partitions",
@@ -181,10 +181,10 @@ class KafkaSource:
             self.listener.on_lost(error)
 
     def _current(self, records: Sequence[Any]) -> list[Delivery]:
-        """The records as deliveries, without those of a fetch that a seek has overtaken.
+        """The records as deliveries, without those that were fetched before a seek.
 
-        A batch may have been taken before a rebalance and handed over after it. Had the
-        position been moved back meanwhile, the batch would look like a gap in the log.
+        A batch may be fetched before a rebalance and delivered after it. If the position was moved
+        back in between, the batch would look like a gap in the log.
         """
         deliveries, stale = [], self._overtaken(records)
         for record in records:
@@ -208,11 +208,12 @@ class KafkaSource:
         return stale
 
     async def commit(self, positions: Mapping[Partition, Position]) -> None:
-        """Commit; returns when the coordinator has acknowledged.
+        """Commit these positions and return when the coordinator has acknowledged them.
 
         Raises:
-            Misconfigured: a topic was recreated; its group must not stand where the former one
-                had arrived.
+            Stale: this member no longer owns one of the partitions.
+            Unavailable: the coordinator does not answer.
+            Misconfigured: a topic was recreated, so the positions do not apply to it.
         """
         await self._watch.check()
         offsets = {
@@ -227,7 +228,7 @@ class KafkaSource:
             raise Unavailable(f"the commit was not acknowledged: {error!r}") from error
 
     async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position]:
-        """What the group has committed, with metadata."""
+        """The committed positions of the group, with metadata."""
         wanted = [TopicPartition(*partition) for partition in partitions]
         answer = await _translated(
             self._admin.list_consumer_group_offsets(self._group, partitions=wanted)
@@ -244,32 +245,32 @@ class KafkaSource:
     async def bounds(
         self, partitions: Collection[Partition]
     ) -> Mapping[Partition, tuple[int, int]]:
-        """First offset and the one after the last, by partition."""
+        """The first offset and the end offset of each partition's log."""
         wanted = [TopicPartition(*partition) for partition in partitions]
         try:
             first = await _translated(self._consumer.beginning_offsets(wanted))
             end = await _translated(self._consumer.end_offsets(wanted))
         except Unavailable:
-            await self._watch.find()  # a deleted topic has no bounds, however long we ask
+            await self._watch.find()  # a deleted topic never has bounds
             raise
         return {Partition(*p): (first[p], end[p]) for p in wanted}
 
     async def messages_at(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, Delivery]:
-        """The message at this offset of each partition, read by a consumer of its own."""
+        """The message at one offset of each partition, read with a separate consumer."""
         return await messages_at(self._bootstrap, self._client_id, offsets)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """Deliver nothing from these until resumed."""
+        """Deliver nothing from these partitions until resumed."""
         if owned := self._owned(partitions):
             self._consumer.pause(*owned)
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        """Deliver again."""
+        """Deliver messages of these partitions again."""
         if owned := self._owned(partitions):
             self._consumer.resume(*owned)
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """The next delivery of this partition is the one at ``offset``."""
+        """Continue the deliveries of this partition at ``offset``."""
         for owned in self._owned([partition]):
             self._consumer.seek(owned, offset)
 
@@ -280,7 +281,7 @@ class KafkaSource:
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Passes rebalances on; what goes wrong there must end the process, not be logged away."""
+    """Passes rebalances to the listener; an error there ends the process."""
 
     def __init__(self, source: KafkaSource) -> None:
         self._source = source
@@ -304,7 +305,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 async def _undecoded(message: KafkaMessage) -> Any:
-    """FastStream's handler gets the raw records; contracts are decoded record by record."""
+    """Pass the raw records to FastStream's handler; the loop decodes each record itself."""
     return message.raw_message
 
 

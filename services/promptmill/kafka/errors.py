@@ -1,4 +1,4 @@
-"""Errors of the Kafka client as errors of ours, which say what happens next and what to do."""
+"""Translates errors of the Kafka client into those of :mod:`promptmill.runtime.errors`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _GRANTS = {
 
 
 def as_error(what: str, error: KafkaError) -> Misconfigured | Unavailable:
-    """``Misconfigured`` for a missing permission, which no waiting mends; else ``Unavailable``.
+    """``Misconfigured`` for missing permissions and failed logins; otherwise ``Unavailable``.
 
     Args:
-        what: what did not work, as the beginning of a sentence.
+        what: what failed, as the beginning of the message.
     """
     for kind, grant in _GRANTS.items():
         if isinstance(error, kind):
@@ -40,13 +40,13 @@ def as_error(what: str, error: KafkaError) -> Misconfigured | Unavailable:
 
 
 REFUSED_BATCH = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecord)
-"""A whole batch is refused for one of its records; which one, only a smaller batch shows."""
+"""Errors with which a broker refuses a whole batch because of one of its records."""
 
 _UNAUTHORISED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 
 def settings_at_fault(topic: str, error: KafkaError) -> Misconfigured | None:
-    """The error that stops the process, because every message would meet it."""
+    """The fatal error, if the cause affects every message; otherwise ``None``."""
     if isinstance(error, _UNAUTHORISED):
         return Misconfigured(
             f"this client is not authorised to write to topic {topic} ({error!r}): grant its user "
@@ -65,7 +65,7 @@ def settings_at_fault(topic: str, error: KafkaError) -> Misconfigured | None:
 
 
 def no_such_topic(topic: str) -> Misconfigured:
-    """The cluster does not have it."""
+    """The error for a topic that does not exist."""
     return Misconfigured(
         f"topic {topic} does not exist on this cluster: create it with `promptmill topics`, or "
         f"correct PROMPTMILL_KAFKA and PROMPTMILL_TOPIC_PREFIX"
@@ -73,7 +73,7 @@ def no_such_topic(topic: str) -> Misconfigured:
 
 
 def not_allowed(topic: str) -> Poison:
-    """The topic's settings refuse this record."""
+    """The error for a record that the settings of its topic do not allow."""
     return Poison(
         f"topic {topic} refuses the record (INVALID_RECORD): its settings do not allow it; "
         f"compare its cleanup.policy with the one that `promptmill topics` reports"
@@ -81,7 +81,7 @@ def not_allowed(topic: str) -> Poison:
 
 
 def too_large(topic: str, size: int) -> Poison:
-    """The topic's settings, or this client's, refuse a record of this size (bytes)."""
+    """The error for a message of ``size`` bytes, which exceeds the limit of the topic or client."""
     return Poison(
         f"a message of {size} bytes for topic {topic} is larger than the broker accepts: raise "
         "max.message.bytes of the topic, or ask for fewer candidates"
@@ -89,5 +89,5 @@ def too_large(topic: str, size: int) -> Poison:
 
 
 def refused_record(topic: str, size: int, error: KafkaError) -> Poison:
-    """The error for a record that was refused in a batch of its own."""
+    """The error for a record that was refused although it was the only one in its batch."""
     return not_allowed(topic) if isinstance(error, InvalidRecord) else too_large(topic, size)

@@ -1,4 +1,4 @@
-"""Reads topics as logs, outside of any consumer group: nothing is committed, nobody rebalances."""
+"""Reads topics without a consumer group, so that it neither commits nor causes rebalances."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from promptmill.stream.ports import Delivery, Partition
 LIMIT_S = 30.0
 POLL_MS = 200
 FETCH_BYTES = 64 * 1024
-"""Of one partition in one answer. The broker gives the first message whatever its size."""
+"""The limit for one partition in one response; the first message may exceed it."""
 
 
 async def messages_at(
     bootstrap: str, client_id: str, offsets: Mapping[Partition, int]
 ) -> dict[Partition, Delivery]:
-    """The message at this offset of each partition; offsets without a message are left out.
+    """Read the message at one offset of each partition; offsets without one are left out.
 
     Raises:
-        Unavailable: no answer within 30 s, or an offset lies outside its log (by now).
+        Unavailable: no answer within 30 s, or an offset is outside its log.
     """
     if not offsets:
         return {}
@@ -53,7 +53,7 @@ async def messages_at(
 async def message_at(
     bootstrap: str, client_id: str, partition: Partition, offset: int
 ) -> Delivery | None:
-    """The message at this offset; ``None`` when the log does not hold it (any more).
+    """Read the message at this offset; ``None`` if the log does not hold it or has deleted it.
 
     Raises:
         Unavailable: no answer within 30 s.
@@ -69,7 +69,7 @@ async def message_at(
 async def _first_of_each(
     consumer: AIOKafkaConsumer, offsets: Mapping[Partition, int]
 ) -> dict[Partition, Delivery]:
-    """What the log gives first from each offset on, kept where it is the message asked for."""
+    """Fetch the first message from each offset on, and keep it if it has that offset."""
     consumer.assign([TopicPartition(*partition) for partition in offsets])
     for partition, offset in offsets.items():
         consumer.seek(TopicPartition(*partition), offset)
@@ -88,7 +88,7 @@ async def _first_of_each(
 Answer = TypeVar("Answer")
 
 COORDINATOR_WITHIN_S = 20.0
-"""A coordinator that is moving or still loading, on a new cluster for one, answers nothing."""
+"""A coordinator that is moving or loading does not answer, for example on a new cluster."""
 
 COORDINATOR_PAUSE_S = 0.5
 
@@ -96,7 +96,7 @@ MAX_RECORDS = 2_000
 
 
 class LogReader:
-    """Reads partitions from given offsets, and says where logs and groups stand.
+    """Reads partitions from given offsets, and the positions of logs and groups.
 
     Args:
         bootstrap: ``host:port[,host:port…]``.
@@ -107,8 +107,8 @@ class LogReader:
         self._bootstrap = bootstrap
         self._admin = admin_client(bootstrap, client_id)
         self._consumer = log_consumer(bootstrap, client_id, fetch_max_wait_ms=POLL_MS)
-        # The broker answers a connection's requests in order: behind a fetch that waits for
-        # messages, a question about offsets would wait too.
+        # A broker answers the requests of one connection in order, so a request for offsets would
+        # wait for a fetch before it.
         self._asker = log_consumer(bootstrap, client_id)
 
     async def __aenter__(self) -> Self:
@@ -138,13 +138,13 @@ class LogReader:
         """All partitions of these topics.
 
         Raises:
-            Misconfigured: a topic does not exist, looked for three times.
+            Misconfigured: a topic was not found in three requests.
         """
         counts = await self._answer(count_partitions(self._admin, self._bootstrap, topics))
         return [Partition(name, n) for name in sorted(counts) for n in range(counts[name])]
 
     async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
-        """First offset and the one after the last, by partition."""
+        """The first offset and the end offset of each partition's log."""
         wanted = [TopicPartition(*partition) for partition in partitions]
         first = await self._answer(self._asker.beginning_offsets(wanted))
         end = await self._answer(self._asker.end_offsets(wanted))
@@ -153,14 +153,14 @@ class LogReader:
     async def committed(
         self, group: str, partitions: Collection[Partition]
     ) -> dict[Partition, int]:
-        """Next offset of the group, by partition; those without a commit are left out."""
+        """The committed offset of the group by partition; those without one are left out."""
         wanted = [TopicPartition(*partition) for partition in partitions]
         deadline = time.monotonic() + COORDINATOR_WITHIN_S
         while True:
             offsets = self._admin.list_consumer_group_offsets(group, partitions=wanted)
             try:
                 found = await self._answer(offsets)
-            except GroupCoordinatorNotAvailableError:  # no group has ever joined: nothing to ask
+            except GroupCoordinatorNotAvailableError:  # no group has ever joined
                 return {}
             missing = [str(Partition(*p)) for p in wanted if p not in found]
             if not missing:
@@ -170,10 +170,10 @@ class LogReader:
             await asyncio.sleep(COORDINATOR_PAUSE_S)
 
     async def lags(self, groups: Mapping[str, Collection[str]]) -> dict[str, int]:
-        """Messages that each group has not committed, on the topics that belong to it.
+        """The lag of each group: the number of messages that it has not committed.
 
         Args:
-            groups: full names of topics by full name of the group.
+            groups: the full names of the topics by full name of the group.
         """
         everything = {topic for topics in groups.values() for topic in topics}
         bounds = await self.bounds(await self.partitions(everything))
@@ -189,15 +189,15 @@ class LogReader:
     async def read(
         self, topic: str, starts: Mapping[int, int], check: LogCheck | None = None
     ) -> AsyncIterator[list[Delivery]]:
-        """Batches from ``starts`` to where the log ends now.
+        """Read batches from ``starts`` to the current end of the log.
 
         Args:
             topic: full name.
-            starts: first offset wanted, by partition; the others are read from their beginning.
-            check: passes over accepted gaps; without it, no record may be missing.
+            starts: the first offset by partition; other partitions are read from their beginning.
+            check: skips accepted gaps; without it, no record may be missing.
 
         Raises:
-            Misconfigured: a start is outside the log, beyond what ``check`` accepts.
+            Misconfigured: a start is outside the log and not in an accepted gap.
         """
         bounds = await self.bounds(await self.partitions([topic]))
         if check is not None:
@@ -209,7 +209,7 @@ class LogReader:
         }
         open_ = {p: at for p, at in positions.items() if at < ends[p]}
         if not open_:
-            # The client overlooks that it is closed right behind a change of assignment.
+            # The client does not notice a close directly after a change of assignment.
             return
         self._seek(open_)
         while open_:
@@ -221,7 +221,7 @@ class LogReader:
                     del open_[partition]
 
     async def follow(self, positions: Mapping[Partition, int]) -> AsyncIterator[list[Delivery]]:
-        """Batches from ``positions`` on, for ever; an empty one when nothing came for a while."""
+        """Read batches from ``positions`` on, indefinitely; they are empty without new messages."""
         self._seek(positions)
         while True:
             yield await self._poll()
@@ -259,7 +259,7 @@ class LogReader:
 async def _resumed(
     starts: Mapping[int, int], bounds: Mapping[Partition, tuple[int, int]], check: LogCheck
 ) -> dict[int, int]:
-    """The same starts, moved over accepted gaps."""
+    """The starts, moved to the end of accepted gaps."""
     expected = {p: starts[p.number] for p in bounds if p.number in starts}
     resumed = await check.resume(expected, bounds)
     return {partition.number: offset for partition, offset in resumed.items()}

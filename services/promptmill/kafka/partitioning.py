@@ -1,4 +1,4 @@
-"""Which member of a group gets which partitions, and which partition a message goes to."""
+"""Assigns partitions to the members of a group, and messages to partitions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Partitioner: TypeAlias = Callable[[bytes, Sequence[int], Sequence[int]], int]
 
 
 def by_layout(layout: Layout) -> Partitioner:
-    """A partitioner that spreads keys over the layout's partitions.
+    """Create a partitioner that spreads keys over the layout's partitions.
 
-    A topic with fewer partitions than the layout has them at its end left out; it is refused
-    at the start of a worker, so this is one that changed afterwards.
+    A worker refuses topics with fewer partitions than the layout when it starts. If a topic is
+    recreated with fewer ones afterwards, the keys wrap around.
     """
 
     def choose(key: bytes, every: Sequence[int], _available: Sequence[int]) -> int:
@@ -32,20 +32,20 @@ def by_layout(layout: Layout) -> Partitioner:
 
 
 class CoPartitionedAssignor(RangePartitionAssignor):  # type: ignore[misc]
-    """Range assignment that keeps partitions of one number together, whatever was added.
+    """Range assignment that gives partitions of the same number to the same member.
 
-    Kafka's range assignor divides each topic by itself: with 12 partitions of one topic and 24
-    of another, two members would hold number 6 of the first and of the second apart. Here the
-    numbers are divided once, up to the highest, and each member gets its numbers of all topics.
-    While all topics have equally many partitions, the answer is that of Kafka's assignor, so it
-    keeps that name and members of earlier versions can be in the group during an upgrade.
+    Kafka's range assignor divides each topic separately: with 12 partitions of one topic and 24
+    of another, two members would get number 6 of the first and number 6 of the second. This
+    assignor divides the numbers once, up to the highest, and each member gets its numbers of all
+    topics. If all topics have the same number of partitions, the result is that of Kafka's
+    assignor. So it keeps that name, and members of earlier versions can join during an upgrade.
     """
 
     @classmethod
     def assign(
         cls, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
-        """By member, what it gets."""
+        """The assignment of each member."""
         subscriptions = {frozenset(metadata.subscription) for metadata in members.values()}
         if len(subscriptions) != 1:
             answer: dict[str, ConsumerProtocolMemberAssignment] = super().assign(cluster, members)
@@ -64,7 +64,7 @@ class CoPartitionedAssignor(RangePartitionAssignor):  # type: ignore[misc]
 
 
 def _divided(count: int, members: int) -> list[range]:
-    """``count`` numbers in consecutive shares; the first ones are larger by one."""
+    """Divide ``count`` numbers into consecutive ranges, of which the first may be larger by one."""
     size, extra = divmod(count, members)
     starts = [size * i + min(i, extra) for i in range(members + 1)]
     return [range(start, end) for start, end in pairwise(starts)]

@@ -1,7 +1,7 @@
-"""Polls that fail: which are tried again, which end the process, and that no record goes with them.
+"""Handles failed polls: some are repeated, others end the process, and no record is lost.
 
-FastStream's consume loop catches every ``KafkaError``, sleeps and continues without a word. So the
-consumer that it polls decides here, before FastStream sees anything: see decision 0011.
+FastStream's consume loop catches every ``KafkaError``, sleeps and continues silently. So the
+consumer handles errors before FastStream sees them; see decision 0011.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from promptmill.runtime.timing import backoff_s
 log = structlog.get_logger(__name__)
 
 PATIENCE_S = 60.0
-"""How long an error may last that time alone seldom mends, before the process ends."""
+"""The time after which an error that rarely resolves itself ends the process."""
 
 QUIET_S = 15.0
-"""A kind of error that has not come for so long is over; longer than the longest pause."""
+"""The time without an error after which its streak is over; longer than the longest pause."""
 
 PAUSE_INITIAL_S = 0.1
 PAUSE_MAX_S = 5.0
@@ -59,19 +59,19 @@ REMEDIES: tuple[tuple[type[KafkaError], float, str], ...] = (
     (ClusterAuthorizationFailedError, 0.0, "allow this worker's user to use the cluster"),
     (UnsupportedCodecError, 0.0, "install aiokafka with that codec, or compress with lz4 or zstd"),
 )
-"""Errors that no retry mends, how long they may last, and what to do about them."""
+"""Errors that retries do not resolve: the class, the seconds they may last, and the remedy."""
 
 
 class PollProbe(Protocol):
-    """What is told of failed polls; ``StageMetrics`` has this method."""
+    """Receives failed polls; ``StageMetrics`` implements it."""
 
     def poll_failed(self, reason: str) -> None:
-        """One poll failed and will be repeated."""
+        """A poll failed and will be repeated."""
 
 
 @dataclass(slots=True)
 class _Streak:
-    """Failures of one kind that follow each other."""
+    """Consecutive failures of one kind, with monotonic times in seconds."""
 
     since: float
     last: float
@@ -79,14 +79,16 @@ class _Streak:
 
 
 class PollGuard:
-    """Decides what becomes of a poll that failed.
+    """Decides whether a failed poll is repeated or ends the process.
 
-    Successful polls between failures prove nothing: of several partitions one may fail each time
-    that it is fetched. A streak ends when its kind of error has not come for ``QUIET_S``.
+    Successful polls do not end a streak of failures, because a single partition may fail whenever
+    it is fetched. A streak ends when its kind of error has not occurred for ``QUIET_S``.
 
     Args:
-        on_lost: told the error that ends the process.
-        clock: monotonic seconds.
+        probe: receives the failed polls.
+        on_lost: called with the error that ends the process.
+        clock: monotonic time in seconds.
+        patience_s: replaces ``PATIENCE_S``, in seconds.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class PollGuard:
         self._streaks: dict[str, _Streak] = {}
 
     async def failed(self, error: Exception) -> None:
-        """Return when the poll may be repeated; never, when the process is to end."""
+        """Return when the poll may be repeated; never return if the process has to end."""
         reason = reason_of(error)
         streak = self._count(reason)
         if self._probe is not None:
@@ -142,7 +144,7 @@ class PollGuard:
 
 
 class PolledConsumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """aiokafka's consumer; a poll that fails loses no record and is never reported as success."""
+    """aiokafka's consumer, in which a failed poll loses no records."""
 
     def __init__(self, guard: PollGuard, **options: Any) -> None:
         super().__init__(**options)
@@ -151,7 +153,7 @@ class PolledConsumer(AIOKafkaConsumer):  # type: ignore[misc]
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[Any]]:
-        """As aiokafka's, but empty when it failed and may be repeated."""
+        """Poll like aiokafka's consumer, but return an empty batch after a failure."""
         before = self._positions()
         try:
             self._check_fetcher()
@@ -167,7 +169,7 @@ class PolledConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         return batch
 
     async def stop(self) -> None:
-        """Leave the group and disconnect, also when the fetcher has died."""
+        """Leave the group and disconnect, even if the fetcher has failed."""
         try:
             await super().stop()
         except KafkaError:
@@ -175,7 +177,7 @@ class PolledConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             raise
 
     def _check_fetcher(self) -> None:
-        """The task that fetches in the background dies with a line in a log, and that is all."""
+        """Raise the error of the background fetcher, which aiokafka only logs."""
         fetching = self._fetcher.error_future
         if fetching.done() and not fetching.cancelled():
             fetching.result()
@@ -187,9 +189,9 @@ class PolledConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         return {p: (s, s.position) for p, s in states.items() if s and s.has_valid_position}
 
     def _rewind(self, before: dict[TopicPartition, tuple[Any, int]]) -> None:
-        """What was drained from sound partitions before the error is dropped: fetch it again.
+        """Seek back, so that records drained from healthy partitions are fetched again.
 
-        A partition that had no position before the poll is left to the intake, which finds a gap.
+        A partition without a position before the poll is left to the intake, which finds the gap.
         """
         for partition, (state, position) in self._positions().items():
             known = before.get(partition)
@@ -204,4 +206,4 @@ def _caused(fatal: Fatal, error: Exception) -> Fatal:
 
 async def _until_cancelled() -> NoReturn:
     await asyncio.Event().wait()
-    raise AssertionError("nobody sets this event")
+    raise AssertionError("this event is never set")

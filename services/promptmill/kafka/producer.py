@@ -1,11 +1,10 @@
-"""An idempotent producer that can be ended at once, and that never expires a message.
+"""An idempotent producer that can be aborted and never expires a message.
 
-``AIOKafkaProducer.stop()`` sends what is queued before it returns. When the cluster takes
-nothing, that never ends, and a producer that was told to stop goes on sending. And a batch
-whose partition has no leader is failed after the request time-out, although its sequence
-number is used up: what follows it would be refused. Both need parts of aiokafka that are not
-public; ``tests/unit/stream/test_producer_internals.py`` names each of them and fails when an
-upgrade changes one.
+``AIOKafkaProducer.stop()`` sends all queued messages before it returns. If the cluster accepts no
+writes, it never returns, and the producer continues to send. Also, a batch whose partition has no
+leader fails after the request time-out although its sequence number is used, so later batches
+would be refused. Both fixes use private parts of aiokafka;
+``tests/unit/stream/test_producer_internals.py`` lists them and fails if an upgrade changes one.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _CLOSE_LIMIT_S = 5.0
 
 
 class InvalidRecord(BrokerResponseError):  # type: ignore[misc]
-    """The broker's answer to a record that its topic does not allow; aiokafka lacks it."""
+    """The broker refuses a record that its topic does not allow; aiokafka lacks this error."""
 
     errno = 87
     message = "INVALID_RECORD"
@@ -34,7 +33,7 @@ kafka_errors.setdefault(InvalidRecord.errno, InvalidRecord)
 
 
 class AbortableProducer(AIOKafkaProducer):  # type: ignore[misc]
-    """``AIOKafkaProducer`` with :meth:`abort`; takes the same options."""
+    """``AIOKafkaProducer`` with :meth:`abort`. It takes the same options."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -55,7 +54,7 @@ class AbortableProducer(AIOKafkaProducer):  # type: ignore[misc]
     async def send_alone(
         self, topic: str, key: bytes | None, value: bytes, partition: int | None = None
     ) -> asyncio.Future[Any]:
-        """Queue a message in a batch of its own; see :meth:`AIOKafkaProducer.send`."""
+        """Queue a message as the only one of its batch; see :meth:`AIOKafkaProducer.send`."""
         await self.partitions_for(topic)
         chosen = self._partition(topic, partition, key, value, key, value)
         batch = self.create_batch()
@@ -65,10 +64,10 @@ class AbortableProducer(AIOKafkaProducer):  # type: ignore[misc]
         return acknowledged
 
     async def abort(self) -> None:
-        """Send nothing more, and close the connections.
+        """Stop sending and close the connections.
 
-        What is queued or sent without an answer fails with ``ProducerClosed``, once; a caller
-        that is still waiting to queue a message gets the same error.
+        Messages that are queued or not acknowledged fail with ``ProducerClosed``, and so do callers
+        that wait to queue a message.
         """
         self._closed = self._message_accumulator._closed = True
         try:
@@ -78,7 +77,7 @@ class AbortableProducer(AIOKafkaProducer):  # type: ignore[misc]
             self._fail_queued(ProducerClosed())
 
     async def _end_tasks(self) -> None:
-        """End the sender and its requests; one of these may not have begun at the first look."""
+        """Cancel the sender and its requests, including requests that begin in the meantime."""
         while pending := [task for task in self._tasks() if not task.done()]:
             for task in pending:
                 task.cancel()
@@ -89,7 +88,7 @@ class AbortableProducer(AIOKafkaProducer):  # type: ignore[misc]
         return [*self._requests, *([routine] if routine is not None else [])]
 
     async def _close_client(self) -> None:
-        """Cut the connections (a frozen broker never takes what is buffered for it)."""
+        """Abort the connections, because a frozen broker never reads the buffered data."""
         self.client.force_metadata_update = self._refuse_metadata
         for connection in self.client._conns.values():
             if connection._writer is not None:
@@ -101,14 +100,14 @@ class AbortableProducer(AIOKafkaProducer):  # type: ignore[misc]
             update.set_result(False)
 
     def _refuse_metadata(self) -> asyncio.Future[bool]:
-        """Whoever waits for a topic's partitions would wait for ever."""
+        """Fail the callers that wait for a topic's partitions, which would wait indefinitely."""
         refused: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         refused.set_exception(ProducerClosed())
-        refused.exception()  # not every caller looks at it
+        refused.exception()  # not every caller awaits it
         return refused
 
     def _fail_queued(self, error: KafkaError) -> None:
-        """Fail every batch; one that waits to be sent again expects to be pending then."""
+        """Fail all batches; those that are being retried must be pending for this."""
         accumulator = self._message_accumulator
         queued = {batch for batches in accumulator._batches.values() for batch in batches}
         accumulator._batches.clear()

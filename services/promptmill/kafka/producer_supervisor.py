@@ -1,4 +1,4 @@
-"""The one producer of a sender: replaced when its sequence is broken, never beside the next."""
+"""Owns the producer of a sender and replaces it when its sequence is broken."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MAX_MESSAGE_BYTES = MAX_DEAD_LETTER_BYTES + ENVELOPE_BYTES
 
 
 class ProducerSupervisor:
-    """Makes producers, one at a time.
+    """Creates producers, one at a time.
 
     Attributes:
-        partitioner: chooses a key's partition.
-        current: the producer now; ``None`` before the start and while it is replaced.
-        replaced: how often it was replaced.
+        partitioner: chooses the partition of a key.
+        current: the current producer; ``None`` before the start and during a replacement.
+        replaced: the number of replacements.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class ProducerSupervisor:
 
     @property
     def is_replacing(self) -> bool:
-        """Whether the next producer is being made."""
+        """Whether the producer is being replaced."""
         return self._replacement is not None
 
     async def start(self) -> None:
-        """Make the first one; raises ``Unavailable`` when the brokers do not answer."""
+        """Create the first producer; raises ``Unavailable`` if no broker answers."""
         self.current = await self._new_producer()
 
     async def stop(self, flush_s: float) -> None:
-        """Send what is queued, for so many seconds at most, then end the producer."""
+        """Send queued messages for at most ``flush_s`` seconds, then end the producer."""
         self._stopped = True
         if self._replacement is not None:
             self._replacement.cancel()
@@ -76,9 +76,10 @@ class ProducerSupervisor:
         await self._all_retired()
 
     async def replace(self, failed: AbortableProducer | None) -> AbortableProducer:
-        """A producer other than the failed one, made once for all who ask.
+        """Return a producer other than the failed one; concurrent callers share the replacement.
 
-        A caller that is cancelled meanwhile does not stop it: half a start leaves connections.
+        The cancellation of a caller does not cancel the replacement, because an incomplete start
+        would leave connections open.
         """
         if self.current is not None and self.current is not failed:
             return self.current
@@ -90,12 +91,12 @@ class ProducerSupervisor:
         try:
             return await asyncio.shield(self._replacement)
         except asyncio.CancelledError:
-            if not _is_cancelled():  # but the replacement is, by stop()
+            if not _is_cancelled():  # stop() has cancelled the replacement
                 raise self._is_stopped() from None
             raise
 
     async def _make_other(self) -> AbortableProducer:
-        """End the producer, if there is one, before the next begins."""
+        """End the current producer, if any, before the next one is created."""
         if self.current is not None:
             self._retire(self.current)
             self.current = None
@@ -107,10 +108,10 @@ class ProducerSupervisor:
     def _on_replaced(self, replacement: asyncio.Task[AbortableProducer]) -> None:
         self._replacement = None
         if not replacement.cancelled():
-            replacement.exception()  # raised where it is awaited, if anybody still waits
+            replacement.exception()  # raised where it is awaited, if it still is
 
     async def _all_retired(self) -> None:
-        """Return when none of the former producers is left; they end without the caller too."""
+        """Wait until all former producers have ended; cancelling this does not stop them."""
         await asyncio.gather(*map(asyncio.shield, self._retired))
 
     def _is_stopped(self) -> Unavailable:

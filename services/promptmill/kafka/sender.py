@@ -1,11 +1,10 @@
-"""A supervised idempotent producer.
+"""Publishes messages with a supervised idempotent producer.
 
-A message belongs to its producer until it is acknowledged: while the cluster takes nothing
-(too few replicas in sync, no leader, no broker) the same producer tries again by itself, with
-the same sequence numbers, so that the broker drops what it has already, and the caller waits.
-A producer is replaced only when its sequence is broken, that is, when a batch has failed for
-good. The old one is ended before the new one begins; what it had not delivered is sent again by
-the callers, and a message that is on the topic twice is absorbed downstream.
+A message belongs to its producer until it is acknowledged. While the cluster accepts no writes
+(too few in-sync replicas, no leader, no broker), the same producer retries with the same sequence
+numbers, so that the broker drops duplicates, and the caller waits. A producer is replaced only if
+its sequence is broken, that is, after a batch has failed permanently. The old producer ends before
+the new one starts; callers send undelivered messages again, and later stages drop duplicates.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ log = structlog.get_logger(__name__)
 RECORD_OVERHEAD_BYTES = 1024
 
 FLUSH_LIMIT_S = 5.0
-"""What is not acknowledged then belongs to work that is not committed: it is done again."""
+"""Messages not acknowledged by then belong to uncommitted records, which are processed again."""
 
 
 class KafkaSender:
@@ -52,11 +51,11 @@ class KafkaSender:
         bootstrap: ``host:port[,host:port…]``.
         client_id: name in the broker's logs and metrics.
         compression: ``zstd``, ``lz4``, ``gzip``, ``snappy`` or ``None``.
-        delivery_timeout_s: how long a message may stay unacknowledged before that is reported.
-        gives_up: report it to the caller as ``Unavailable``, for commands in front of which a
-            person waits; otherwise it is logged, and the caller waits.
-        layout: of the data set; without it, keys are spread over the partitions that each
-            topic has now.
+        delivery_timeout_s: seconds without an acknowledgement after which this is reported.
+        gives_up: whether to raise ``Unavailable`` then, for interactive commands; otherwise a
+            warning is logged and the caller continues to wait.
+        layout: the layout of the data set; without it, keys are spread over the current
+            partitions of each topic.
     """
 
     def __init__(
@@ -86,17 +85,17 @@ class KafkaSender:
 
     @property
     def unacknowledged(self) -> int:
-        """Messages that are not acknowledged yet."""
+        """The number of messages that are not acknowledged yet."""
         return len(self._waiting)
 
     @property
     def unacknowledged_s(self) -> float:
-        """For how long the oldest of them has been waiting; 0 without any."""
+        """The age of the oldest of them in seconds; 0 if there is none."""
         return self._waiting.oldest_s
 
     @property
     def replaced(self) -> int:
-        """How often the producer was replaced."""
+        """The number of times that the producer was replaced."""
         return self._producers.replaced
 
     async def start(self) -> None:
@@ -105,9 +104,9 @@ class KafkaSender:
         self._watch = asyncio.create_task(self._watch_waiting())
 
     async def stop(self) -> None:
-        """Send what is queued, for a few seconds at most, then disconnect.
+        """Send queued messages for a few seconds at most, then disconnect.
 
-        What is still not acknowledged then fails with ``Unavailable``.
+        Messages that are still not acknowledged fail with ``Unavailable``.
         """
         if self._watch is not None:
             self._watch.cancel()
@@ -117,14 +116,14 @@ class KafkaSender:
     async def send(self, topic: str, key: bytes, value: bytes) -> None:
         """Publish; returns when all in-sync replicas have the message.
 
-        Waits for as long as the cluster takes nothing. A caller that is cancelled does not take
-        the message back: it may still reach the topic.
+        This waits while the cluster accepts no writes. The cancellation of a caller does not
+        withdraw the message, which may still reach the topic.
 
         Raises:
-            Poison: the broker will never take it (too large, not allowed on this topic).
-            Misconfigured: the topic does not exist, or may not be written to, or the broker's
-                clock and ours are more than an hour apart.
-            Unavailable: the producer was replaced; the message may be on the topic all the same.
+            Poison: the broker will never accept it (too large, or not allowed on this topic).
+            Misconfigured: the topic does not exist, this client may not write to it, or the
+                broker's clock differs from the local one by more than an hour.
+            Unavailable: the producer was replaced; the message may still be on the topic.
         """
         if len(key or b"") + len(value) > MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES:
             raise too_large(topic, len(value))
@@ -152,10 +151,10 @@ class KafkaSender:
         waiting: Waiting,
         put: Callable[[], Awaitable[asyncio.Future[Any]]],
     ) -> asyncio.Future[Any]:
-        """Hand the message to the producer as soon as it takes one; nothing is sent before.
+        """Queue the message as soon as the producer has room for it.
 
         Args:
-            put: one attempt.
+            put: tries once to queue it.
         """
         while True:
             try:
@@ -171,7 +170,7 @@ class KafkaSender:
                 raise self._not_acknowledged(waiting.topic)
 
     async def _send_alone(self, waiting: Waiting, key: bytes, value: bytes) -> None:
-        """In a batch of its own, so that the broker's refusal is about this very message."""
+        """Send the message as the only one of its batch, so that a refusal is about it."""
         producer = self._producers.current or await self._producers.replace(None)
         try:
             waiting.acknowledged = await producer.send_alone(waiting.topic, key, value)
@@ -185,7 +184,7 @@ class KafkaSender:
     async def _failure(
         self, producer: AbortableProducer, topic: str, error: KafkaError
     ) -> Fatal | Unavailable:
-        """What the caller is told; the producer has lost a batch, so it is replaced."""
+        """The error for the caller; the producer has lost a batch, so it is replaced."""
         if refusal := settings_at_fault(topic, error):
             return refusal
         if not isinstance(error, ProducerClosed):
@@ -193,12 +192,12 @@ class KafkaSender:
         await self._producers.replace(producer)
         return Unavailable(f"a message for topic {topic} was not acknowledged: {error!r}")
 
-    # What waits for long
+    # Overdue messages
 
     async def _watch_waiting(self) -> None:
-        """Look after what stays unacknowledged.
+        """Report overdue messages.
 
-        One task for all: a timer for each message would cost a quarter of the throughput.
+        One task serves all messages: a timer for each would cost a quarter of the throughput.
         """
         while True:
             await asyncio.sleep(min(1.0, self._timeout_s / 4))
@@ -206,7 +205,7 @@ class KafkaSender:
                 await self._look_at_waiting()
             except KafkaError as error:
                 log.info("brokers_unreachable", error=repr(error))
-            except Exception:  # the watch must go on; its failure is told
+            except Exception:  # the watch must continue; its failure is logged
                 log.exception("sender_watch_failed")
 
     async def _look_at_waiting(self) -> None:
@@ -237,7 +236,7 @@ class KafkaSender:
                 waiting.fail(no_such_topic(waiting.topic))
 
     async def _missing(self, producer: AbortableProducer, topics: set[str]) -> set[str]:
-        """Those that the cluster does not have; none while no broker can be asked."""
+        """The topics that do not exist; none if no broker answers."""
         try:
             cluster = await producer.client.fetch_all_metadata()
         except KafkaError as error:

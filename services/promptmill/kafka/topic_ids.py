@@ -1,9 +1,9 @@
-"""Which topic of a name this is: the id that the cluster gives to each topic it creates.
+"""Reads the ids of topics, by which a recreated topic is recognised.
 
-A name says nothing: a topic that was deleted, created again and refilled beyond a consumer's
-position is read on from there, and what comes before is skipped. aiokafka 0.14 speaks version 5
-of Metadata at most, and ids begin with version 10, so the request is made here. It goes over a
-connection of aiokafka's admin client.
+A name is not enough: if a topic is recreated and refilled beyond a consumer's position, the
+consumer continues there and skips the first messages. Topic ids need version 10 or later of the
+Metadata request, and aiokafka 0.14 supports at most version 5, so this module implements the
+request. It is sent over a connection of aiokafka's admin client.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from aiokafka.protocol.types import (
 from promptmill.kafka.client import KafkaAdmin
 
 ANSWER_LIMIT_S = 5.0
-"""A broker that is silent for longer is frozen or cut off; another one is asked."""
+"""If a broker does not answer in this time, the next one is asked."""
 
 METADATA = 3
 VERSION = 12
-"""Of Metadata; Kafka 3.1 and later know it. It is the last one that answers as 10 and 11 do."""
+"""The version of the Metadata request, which Kafka 3.1 and later support."""
 
 
 class Uuid(AbstractType):  # type: ignore[misc]
-    """16 bytes; 0 where there is no id."""
+    """A topic id of 16 bytes; 0 if there is none."""
 
     @classmethod
     def encode(cls, value: uuid.UUID) -> bytes:
-        """As it stands in a message."""
+        """The bytes of the id in a message."""
         return value.bytes
 
     @classmethod
     def decode(cls, data: BytesIO) -> uuid.UUID:
-        """The next 16 bytes."""
+        """Read an id from a message."""
         return uuid.UUID(bytes=data.read(16))
 
 
@@ -76,7 +76,7 @@ _TOPIC = Schema(
 
 
 class MetadataResponseV12(Response):  # type: ignore[misc]
-    """What the cluster knows of brokers and topics."""
+    """The response with brokers and topics."""
 
     API_KEY = METADATA
     API_VERSION = VERSION
@@ -91,7 +91,7 @@ class MetadataResponseV12(Response):  # type: ignore[misc]
 
 
 class MetadataRequestV12(RequestStruct):  # type: ignore[misc]
-    """The question for topics by name."""
+    """The request for topics by name."""
 
     FLEXIBLE_VERSION = True
     API_KEY = METADATA
@@ -106,9 +106,9 @@ class MetadataRequestV12(RequestStruct):  # type: ignore[misc]
 
 
 class TopicIdsRequest(Request[MetadataRequestV12]):  # type: ignore[misc]
-    """Metadata of these topics, in a version that has their ids.
+    """Requests the metadata of these topics in a version that includes their ids.
 
-    aiokafka refuses to send it (``NotImplementedError``) to a broker that does not know it.
+    aiokafka raises ``IncompatibleBrokerVersion`` if a broker does not support it.
     """
 
     API_KEY = METADATA
@@ -117,19 +117,19 @@ class TopicIdsRequest(Request[MetadataRequestV12]):  # type: ignore[misc]
         self._topics = sorted(topics)
 
     def build(self, request_struct_class: type[MetadataRequestV12]) -> MetadataRequestV12:
-        """The request as it is sent."""
+        """Build the request."""
         none = uuid.UUID(int=0)
         return request_struct_class([(none, name, {}) for name in self._topics], False, False, {})
 
 
 async def read_topic_ids(admin: KafkaAdmin, topics: Collection[str]) -> dict[str, str]:
-    """The id of each topic; one that does not exist or may not be seen is left out.
+    """The id of each topic; those that do not exist or may not be read are left out.
 
-    Every broker is asked until one answers: a frozen one must not keep a commit waiting.
+    The brokers are asked in turn until one answers, so that a frozen broker cannot delay a commit.
 
     Raises:
         KafkaError: no broker answers.
-        NotImplementedError: the brokers do not tell ids (Kafka before 3.1).
+        NotImplementedError: the brokers have no topic ids (Kafka before 3.1).
     """
     client = admin._client  # noqa: SLF001 - the admin client has no public way to ask one broker
     failure = KafkaError("no broker is known")

@@ -1,4 +1,4 @@
-"""Whether the topics of a consumer are still there, and still the ones that it began with."""
+"""Notices when a topic of a consumer is deleted or recreated."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from promptmill.runtime.errors import Fatal, Misconfigured, PromptmillError, Una
 log = structlog.get_logger(__name__)
 
 EVERY_S = 10.0
-"""A consumer that commits asks before each commit; this is for one that has nothing to commit."""
+"""The interval of the periodic check; consumers also check before each commit."""
 
 
 class TopicWatch:
-    """Remembers which topics these are, and notices when one of them has been replaced.
+    """Remembers the ids of topics and notices when one of them is recreated.
 
     Args:
-        admin: started before the first call, and closed by whoever made it.
-        bootstrap: named in errors.
+        admin: a client that the caller starts before the first call and closes afterwards.
+        bootstrap: the address of the cluster, for errors.
         topics: full names.
-        on_lost: told what ends the process, when nothing is waiting for the answer.
+        on_lost: called with errors of background checks, which end the process.
     """
 
     def __init__(
@@ -47,25 +47,25 @@ class TopicWatch:
         self._look: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Remember the topics as they are now, and look at them from time to time."""
+        """Remember the current topics and begin the periodic check."""
         await self.check()
         self._repeating = asyncio.create_task(self._repeat())
 
     async def stop(self) -> None:
-        """Look no more."""
+        """Stop the periodic check."""
         tasks = [task for task in (self._repeating, self._look) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def check(self) -> None:
-        """Return if each topic is the one that it was when it was first seen.
+        """Check that no topic was recreated since the first check.
 
-        Nothing is compared on brokers that do not tell ids.
+        Nothing is compared on brokers without topic ids.
 
         Raises:
-            Misconfigured: a topic was deleted and created again since then.
-            Unavailable: no broker answers, or a topic that was there cannot be seen now.
+            Misconfigured: a topic was deleted and recreated.
+            Unavailable: no broker answers, or a topic is missing.
         """
         if not self._has_ids:
             return
@@ -78,10 +78,11 @@ class TopicWatch:
             raise as_error("Kafka does not tell which topics these are", error) from error
 
     async def find(self) -> None:
-        """As :meth:`check`, and look three times for topics that are gone.
+        """Look up to three times for missing topics, then :meth:`check`.
 
         Raises:
-            Misconfigured: also when a topic does not exist (any more) or may not be seen.
+            Misconfigured: a topic does not exist, may not be read, or was recreated.
+            Unavailable: no broker answers.
         """
         try:
             await count_partitions(self._admin, self._bootstrap, self._topics)
@@ -90,7 +91,7 @@ class TopicWatch:
         await self.check()
 
     def look(self) -> None:
-        """Begin to :meth:`find` the topics, for a caller that must not wait for it."""
+        """Start :meth:`find` in the background, for callers that must not wait."""
         self._look = asyncio.create_task(self._find())
 
     async def _find(self) -> None:

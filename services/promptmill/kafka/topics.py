@@ -1,4 +1,4 @@
-"""Creates topics with settings chosen on purpose; reports those that exist with others."""
+"""Creates the topics, and reports existing ones whose settings differ."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ MAX_REPLICATION = 3
 
 
 def topic_specs(prefix: str, brokers: int, partitions: int = PARTITIONS) -> list[TopicSpec]:
-    """Every topic: three replicas where there are three brokers, two of them in step.
+    """The specifications of all topics.
+
+    With three or more brokers, a topic has three replicas, of which two must be in sync.
 
     Args:
-        prefix: before each name.
-        brokers: of the cluster.
-        partitions: of each topic; a data set keeps the number with which it was created.
+        prefix: the prefix of all names.
+        brokers: the number of brokers in the cluster.
+        partitions: the number of partitions of each topic; a data set keeps its first number.
     """
     replication = min(brokers, MAX_REPLICATION)
     return [
@@ -54,18 +56,18 @@ _LEADERS_WITHIN_S = 30.0
 _BROKERS_WITHIN_S = 30.0
 _POLL_S = 0.05
 _OWN = 1
-"""Where a setting comes from, in the broker's words: from the topic, not from a default."""
+"""The broker's code for a setting of the topic itself rather than a default."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """What a topic shall be.
+    """The specification of a topic.
 
     Attributes:
-        retention_ms: how long messages are kept; -1 keeps them for ever.
+        retention_ms: milliseconds for which messages are kept; -1 keeps them indefinitely.
         max_message_bytes: the largest message batch that the brokers accept.
-        replication: copies of each partition; at most the number of brokers.
-        min_isr: copies that must be in step for a write with acks=all to succeed.
+        replication: the number of replicas of each partition, at most that of the brokers.
+        min_isr: the in-sync replicas that a write with ``acks=all`` needs.
     """
 
     name: str
@@ -77,7 +79,7 @@ class TopicSpec:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The topic's configuration in Kafka's words."""
+        """The topic's configuration by Kafka's names."""
         return {
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.max_message_bytes),
@@ -88,7 +90,7 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class TopicDifference:
-    """One setting of an existing topic that is not what was asked for."""
+    """A setting of an existing topic that differs from its specification."""
 
     topic: str
     setting: str
@@ -100,25 +102,25 @@ class TopicDifference:
 
     @property
     def is_dangerous(self) -> bool:
-        """Whether messages can be lost, or never expire, while it is so."""
+        """Whether this setting can lose messages or keep them from expiring."""
         return self.setting in WANTED_SETTINGS
 
 
 async def ensure_topics(
     bootstrap: str, specs: Collection[TopicSpec], *, mend: bool = False
 ) -> list[TopicDifference]:
-    """Creates the topics that do not exist and waits until they can be written.
+    """Create the missing topics and wait until they can be written.
 
     Args:
-        mend: correct the dangerous settings of topics that exist; nothing else is altered.
+        mend: whether to correct the dangerous settings of existing topics.
 
     Returns:
-        How the topics that existed before differ from the specifications.
+        The differences between the existing topics and their specifications.
 
     Raises:
-        Transient: no broker answers, or the cluster cannot do it now.
-        Misconfigured: the cluster refuses a specification, for example more replicas than it
-            has brokers.
+        Transient: no broker answers, or the cluster cannot create topics now.
+        Misconfigured: the cluster refuses a specification, for example one with more replicas
+            than brokers.
         Fatal: a new topic has no leader for 30 s.
     """
     async with _admin(bootstrap) as admin:
@@ -144,7 +146,7 @@ def check_differences(bootstrap: str, differences: Collection[TopicDifference]) 
     """Refuse topics that can lose messages.
 
     Raises:
-        Misconfigured: names each setting and how to mend it.
+        Misconfigured: a setting is dangerous; the message says how to correct it.
     """
     wrong = [difference for difference in differences if difference.is_dangerous]
     if wrong:
@@ -155,7 +157,7 @@ def check_differences(bootstrap: str, differences: Collection[TopicDifference]) 
 
 
 async def _mend(admin: KafkaAdmin, wrong: Collection[TopicDifference]) -> None:
-    """Set what differs. The request replaces all of a topic's own settings, so these go along."""
+    """Correct settings, in a request that also repeats the other settings of the topics."""
     names = {difference.topic for difference in wrong}
     own = await _settings(admin, names, only_own=True)
     for difference in wrong:
@@ -180,10 +182,10 @@ async def _admin(bootstrap: str) -> AsyncIterator[KafkaAdmin]:
 
 
 async def create_topics(admin: KafkaAdmin, specs: Iterable[TopicSpec]) -> set[str]:
-    """Asks for all topics; gives the names of those that existed.
+    """Create the topics and return the names of those that existed already.
 
     Raises:
-        Transient: the cluster cannot do it now.
+        Transient: the cluster cannot create topics now.
         Misconfigured: the cluster refuses a specification.
     """
     wanted = {spec.name: spec for spec in specs}
@@ -223,7 +225,7 @@ async def _may_succeed(admin: KafkaAdmin, refused: TopicSpec, deadline: float) -
 
 
 async def _await_leaders(admin: KafkaAdmin, names: set[str]) -> dict[str, Any]:
-    """The topics' metadata, once every partition has a leader."""
+    """Wait until every partition has a leader, and return the metadata of the topics."""
     deadline = time.monotonic() + _LEADERS_WITHIN_S
     while True:
         topics = {topic["topic"]: topic for topic in await admin.describe_topics(list(names))}
@@ -247,7 +249,7 @@ def _has_leaders(topic: Mapping[str, Any] | None) -> bool:
 async def _settings(
     admin: KafkaAdmin, names: set[str], *, only_own: bool = False
 ) -> dict[str, dict[str, str]]:
-    """The settings in force by topic, or only those that were set for the topic itself."""
+    """The effective settings by topic, or only those that were set for the topic itself."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(names)]
     responses = await admin.describe_configs(resources)
     settings: dict[str, dict[str, str]] = {}
