@@ -1,1 +1,1 @@
-"""What every process stands on: errors, settings, deadlines, telemetry."""
+"""The foundations of every process: errors, settings, deadlines and telemetry."""

@@ -1,17 +1,17 @@
-"""What can go wrong, sorted by what happens next.
+"""The error tree, ordered by what happens to the record or the process.
 
 ::
 
     PromptmillError
-    ├── Transient     the same record again, in place, after a pause; attempts are counted
-    │   └── Unavailable     what every record needs is away (broker, Redis, store): tried until
-    │                       it is back, never counted, never dead-lettered
-    ├── Poison        never again: the record goes to the dead-letter topic
-    │   └── Exhausted       its retries are used up through failures of a server; a replay may help
-    ├── Fatal         stop the process; the supervisor or a person acts
-    │   ├── Misconfigured   a setting, a missing package, a table of another cluster
-    │   └── EngineDead      the model's process group is gone; its work is redelivered
-    └── Stale         the result belongs to an assignment that has ended; drop it
+    ├── Transient     the record is processed again after a pause; attempts are counted
+    │   └── Unavailable     a shared dependency (broker, Redis, store) does not answer; retried
+    │                       until it returns, without counting attempts
+    ├── Poison        the record can never succeed; it is dead-lettered
+    │   └── Exhausted       its retry budget is used up by failures of a server; a replay may help
+    ├── Fatal         the process stops; the supervisor or a person has to act
+    │   ├── Misconfigured   a wrong setting, a missing package, a table of another cluster
+    │   └── EngineDead      the engine has died or hangs; its records are delivered again
+    └── Stale         the result belongs to an assignment that has ended; it is dropped
 
 Every message says what was found, what is allowed, and what to do about it.
 """
@@ -20,11 +20,15 @@ from __future__ import annotations
 
 
 class PromptmillError(Exception):
-    """Base of every error that promptmill raises on purpose."""
+    """The base class of all errors that promptmill raises deliberately."""
 
 
 class Transient(PromptmillError):
-    """The same record may succeed if it is tried again."""
+    """The same record may succeed in another attempt.
+
+    Attributes:
+        retry_after_s: seconds to wait before it; ``None`` uses the back-off.
+    """
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -32,19 +36,19 @@ class Transient(PromptmillError):
 
 
 class Unavailable(Transient):
-    """What every record needs is away; this is nobody's poison, so attempts do not count."""
+    """A shared dependency is unavailable. No record is at fault, so attempts are not counted."""
 
 
 class Poison(PromptmillError):
-    """This record can never succeed; it is dead-lettered at once."""
+    """This record can never succeed; it is dead-lettered immediately."""
 
 
 class Exhausted(Poison):
-    """The retries of one of the record's requests are used up; the record may be in order."""
+    """The retry budget of one of the record's requests is used up; the record may be valid."""
 
 
 class Fatal(PromptmillError):
-    """The process cannot go on; nothing of what is in flight is committed."""
+    """The process cannot continue; no record in flight is committed."""
 
     exit_code = 1
 
@@ -56,16 +60,16 @@ class Misconfigured(Fatal):
 
 
 class EngineDead(Fatal):
-    """The engine's process group is gone or hangs; its work is redelivered."""
+    """The engine has died or hangs; its records are delivered again."""
 
     exit_code = 70  # EX_SOFTWARE of sysexits.h
 
 
 class Stale(PromptmillError):
-    """The assignment that this result belongs to has ended."""
+    """The assignment to which this result belongs has ended."""
 
 
 def reason_of(error: BaseException) -> str:
-    """The error's class in the form in which failures are counted, ``snake_case``."""
+    """The name of the error's class in ``snake_case``, by which failures are counted."""
     name = type(error).__name__
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

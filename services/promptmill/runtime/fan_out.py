@@ -1,6 +1,6 @@
-"""The requests of one record: they are made at once, and their results outlive an attempt.
+"""Makes the requests of one record concurrently, and keeps their results between attempts.
 
-What has been paid for is not requested again when a record is tried again.
+Another attempt at a record does not repeat requests that have succeeded.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from promptmill.runtime.errors import Fatal, Poison
 Result = TypeVar("Result")
 
 KEPT_PROMPTS = 1_024
-"""Prompts whose finished results are kept while another of their requests is tried again."""
+"""The maximum number of prompts whose results are kept until their next attempt."""
 
 
 class KeptResults(Generic[Result]):
-    """The results of requests by prompt and index, for the prompts that failed last."""
+    """Keeps the results of requests by prompt and index, for the prompts that failed last."""
 
     def __init__(self) -> None:
         self._kept: dict[str, dict[int, Result]] = {}
@@ -26,14 +26,18 @@ class KeptResults(Generic[Result]):
     async def all_of(
         self, prompt_id: str, count: int, request: Callable[[int], Awaitable[Result]]
     ) -> list[Result]:
-        """All requests at once; a second attempt makes only those that failed in the first.
+        """Make all requests concurrently; another attempt makes only those that failed.
 
         Args:
-            count: requests of this prompt.
-            request: makes the request of this index.
+            prompt_id: the id of the prompt.
+            count: the number of its requests.
+            request: makes the request with the given index.
+
+        Returns:
+            The results, ordered by index.
 
         Raises:
-            PromptmillError: the most severe failure; what succeeded is kept.
+            PromptmillError: the most severe failure. The results of the others are kept.
         """
         kept = self._kept.pop(prompt_id, {})
         wanted = [index for index in range(count) if index not in kept]
@@ -56,10 +60,10 @@ _BY_SEVERITY = (Fatal, Poison)
 
 
 async def all_outcomes(requests: Sequence[Awaitable[Result]]) -> list[Result | Exception]:
-    """What each came to, in order. Cancelling this cancels all of them.
+    """The result or error of each request, in order. Cancelling this cancels all requests.
 
-    None is aborted because another failed: what it has cost is paid, and its answer can be
-    kept for the next attempt.
+    A failure does not abort the other requests, because their results can be kept for the next
+    attempt.
     """
     tasks = [asyncio.ensure_future(request) for request in requests]
     try:
@@ -78,7 +82,7 @@ def _failure(task: asyncio.Future[Result]) -> Exception | None:
 
 
 def most_severe(outcomes: Sequence[object]) -> Exception | None:
-    """The failure to raise for all: fatal before poison before what may pass."""
+    """The most severe failure: ``Fatal`` before ``Poison`` before others; ``None`` without any."""
     failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     for kind in _BY_SEVERITY:
         if grave := [failure for failure in failures if isinstance(failure, kind)]:

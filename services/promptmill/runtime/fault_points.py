@@ -1,19 +1,19 @@
-"""Fault points: named places where a test may end, freeze or fail the process.
+"""Fault points: named places in the code where a test can kill, freeze or fail the process.
 
-They do nothing unless ``PROMPTMILL_FAULTS`` is set, for example to
-``publish.acknowledged=kill@0.01,commit.sent=kill#3``: at the point ``publish.acknowledged``
-kill the process with a chance of 1 %, and at the third passage of ``commit.sent``.
-``PROMPTMILL_FAULT_SEED`` makes the chances repeatable.
+They do nothing unless ``PROMPTMILL_FAULTS`` is set. For example,
+``publish.acknowledged=kill@0.01,commit.begin=kill#3`` kills the process with a probability of 1 %
+at ``publish.acknowledged``, and at the third passage of ``commit.begin``.
+``PROMPTMILL_FAULT_SEED`` makes the random choices repeatable.
 
 ==========================  =================================================================
-``work.begin``              a record has its slot; nothing is done
+``work.begin``              a record has a slot; its work has not begun
 ``publish.begin``           its outcome is known; nothing is sent
-``publish.acknowledged``    the outcome is on its topic; the offset is not finished
+``publish.acknowledged``    the outcome is acknowledged; the offset is not finished
 ``commit.begin``            offsets are about to be committed
-``commit.acknowledged``     the coordinator has them; the tracker does not know
-``revoke.begin``            partitions are leaving; nothing of that is handled
-``revoke.committed``        what was done is committed; the lanes are not closed
-``assign.begin``            partitions arrive; no lane is open
+``commit.acknowledged``     the commit is acknowledged; the tracker is not updated
+``revoke.begin``            partitions are being revoked; nothing is handled yet
+``revoke.committed``        finished records are committed; the partitions are still open
+``assign.begin``            partitions are assigned; none is open yet
 ``filter.claimed``          the decision is claimed; nothing is published
 ``store.*``                 the steps of a store commit; see :mod:`promptmill.store`
 ==========================  =================================================================
@@ -54,7 +54,7 @@ def parse_rules(text: str, seed: str = "") -> dict[str, _Rule]:
     """The rules of ``PROMPTMILL_FAULTS``.
 
     Raises:
-        Misconfigured: a rule cannot be read.
+        Misconfigured: a rule is invalid.
     """
     rules = {}
     for part in filter(None, text.split(",")):
@@ -79,7 +79,7 @@ _rules = parse_rules(
 
 
 def fault_point(point: str) -> None:
-    """The process passes this point; see the module's table."""
+    """Apply the rule for this point, if there is one; see the table of the module."""
     if _rules and (rule := _rules.get(point)) is not None and rule.strikes():
         _strike(rule.action, point)
 

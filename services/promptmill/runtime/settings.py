@@ -1,4 +1,4 @@
-"""Where promptmill finds its parts: flags win over the environment, the environment over a file.
+"""Settings of all commands and services: flags override the environment, which overrides a file.
 
 The file is ``$PROMPTMILL_CONFIG`` or ``$PROMPTMILL_HOME/promptmill.toml``; its keys are the
 field names below. Secrets are read from the environment only and are never printed.
@@ -24,7 +24,7 @@ from pydantic_settings import (
 from promptmill.runtime.errors import Misconfigured
 
 _SCHEMES: Final = {"s3a": "s3", "s3n": "s3"}
-"""Names that Hadoop has for the same object store."""
+"""Hadoop's schemes for the same object store."""
 
 
 def default_home() -> Path:
@@ -33,13 +33,13 @@ def default_home() -> Path:
 
 
 class Settings(BaseSettings):
-    """Addresses that every command and service needs.
+    """The addresses that every command and service needs.
 
     Attributes:
         home: folder of data, logs and PID files.
-        kafka: bootstrap servers, ``host:port[,host:port…]``; ``None`` asks the local stack.
-        redis: URL, ``redis://[user:password@]host:port/db``; ``None`` asks the local stack.
-        store: URI of the folder that holds the Delta tables; ``None`` is ``home/store``.
+        kafka: bootstrap servers, ``host:port[,host:port…]``; ``None`` uses the local stack.
+        redis: URL, ``redis://[user:password@]host:port/db``; ``None`` uses the local stack.
+        store: folder or URI of the Delta tables; ``None`` is ``home/store``.
     """
 
     model_config = SettingsConfigDict(env_prefix="PROMPTMILL_", frozen=True, extra="ignore")
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then the environment, then the file."""
+        """The sources in order of precedence: flags, environment, file."""
         file = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
         return init_settings, env_settings, file
 
@@ -69,15 +69,16 @@ class Settings(BaseSettings):
 
     @property
     def logs(self) -> Path:
-        """Folder of the log files."""
+        """The folder of the log files."""
         return self.home / "logs"
 
 
 def store_location(store: str | None, home: Path) -> str:
-    """One spelling for each place: an absolute path, or a URI without a slash at its end.
+    """Normalise a store's location to an absolute path or a URI without a trailing slash.
 
     Args:
-        store: path or URI as it was set; none is ``home/store``.
+        store: path or URI as configured; if empty, it is ``home/store``.
+        home: folder of data and logs.
     """
     if not store:
         return str((home / "store").resolve())
@@ -91,14 +92,14 @@ def store_location(store: str | None, home: Path) -> str:
 
 
 def config_file() -> Path:
-    """The settings file; it need not exist."""
+    """The path of the settings file, which may not exist."""
     if explicit := os.environ.get("PROMPTMILL_CONFIG"):
         return Path(explicit)
     return Path(os.environ.get("PROMPTMILL_HOME") or default_home()) / "promptmill.toml"
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Settings with the given flags on top; a flag that is ``None`` was not given."""
+    """Load the settings; flags that are not ``None`` override the other sources."""
     return Settings(**{name: value for name, value in flags.items() if value is not None})
 
 
@@ -106,10 +107,10 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 def checked_settings(kind: type[SettingsT]) -> SettingsT:
-    """The settings of this process.
+    """Load the settings of this process.
 
     Raises:
-        Misconfigured: the environment or the settings file holds a wrong value.
+        Misconfigured: a value in the environment or the settings file is invalid.
     """
     try:
         return kind()

@@ -1,7 +1,4 @@
-"""How long something may take, and how long to wait before it is tried again.
-
-A shutdown has one deadline that all of its steps share. A pause grows with every failure.
-"""
+"""The deadline of a shutdown, which all of its steps share, and the back-off between attempts."""
 
 from __future__ import annotations
 
@@ -13,17 +10,16 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 Draw = Callable[[], float]
-"""A random number from 0 to 1, without 1; tests put in their own."""
+"""Gives a random number in [0, 1); tests replace it."""
 
 _MAX_DOUBLINGS = 30
 
 
 def backoff_s(failures: int, initial_s: float, max_s: float, draw: Draw = random.random) -> float:
-    """The pause after this many failures in a row (from 1), in seconds.
+    """The pause after this many consecutive failures (from 1), in seconds.
 
-    The pause doubles with each failure up to ``max_s``; half of it is fixed and the other half
-    is drawn ("equal jitter"). Workers whose shared dependency returns would otherwise all come
-    back at the same moment, again and again.
+    The pause doubles with each failure up to ``max_s``. Half of it is fixed and half is random
+    ("equal jitter"), so that workers do not retry a shared dependency all at the same time.
     """
     ceiling = min(max_s, initial_s * 2 ** min(failures - 1, _MAX_DOUBLINGS))
     return float(ceiling / 2 * (1 + draw()))
@@ -37,16 +33,16 @@ MIN_CLOSING_S = 3.0
 
 
 class Deadline:
-    """The time by which a stopping process has ended, made once, when it is told to stop.
+    """The time by which a stopping process has to end.
 
-    The last part of the grace period is kept for what comes after the drain: the last commit,
-    leaving the group, the producer's flush. A step may take half of that part at most, so a step
-    that hangs leaves time for those after it.
+    The last part of the grace period is reserved for the steps after the drain: the last commit,
+    leaving the group, and the producer's flush. A step may take at most half of what remains of
+    it, so that a step that hangs leaves time for the others.
 
     Args:
-        grace_s: the whole of it, in seconds. Closing has at least ``MIN_CLOSING_S``, also where
-            the grace period is shorter.
-        clock: monotonic, in seconds.
+        grace_s: the grace period in seconds. Closing gets at least ``MIN_CLOSING_S``, even if the
+            grace period is shorter.
+        clock: monotonic time in seconds.
     """
 
     def __init__(self, grace_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,7 +53,7 @@ class Deadline:
 
     @property
     def drain_left_s(self) -> float:
-        """Seconds that work in flight still has."""
+        """Seconds left for the records in flight."""
         return max(0.0, self._drained_by - self._clock())
 
     @property
@@ -71,12 +67,12 @@ class Deadline:
         return self.left_s - (self.left_s - self.drain_left_s) / 2
 
     async def run(self, step: str, action: Awaitable[object]) -> bool:
-        """Await the action; one that takes too long is cancelled and left behind.
+        """Await the action, and abandon it if it takes longer than :attr:`step_s`.
 
-        What ignores its cancellation would hold up ``asyncio.timeout``, but not this.
+        Unlike ``asyncio.timeout``, this does not wait for an action that ignores its cancellation.
 
         Returns:
-            whether it has ended.
+            Whether the action has ended.
         """
         task = asyncio.ensure_future(action)
         limit_s = self.step_s
@@ -98,7 +94,7 @@ class Deadline:
         action: Callable[[], Awaitable[object]],
         on_error: Callable[[Exception], None],
     ) -> None:
-        """Run a step of an exit stack: its error is reported, and the steps after it still run."""
+        """Run a step of an exit stack; an error is reported, and the other steps still run."""
         try:
             await self.run(step, action())
         except Exception as error:  # noqa: BLE001 - on_error decides what it means
@@ -107,10 +103,10 @@ class Deadline:
 
 
 async def until_stopped(serving: asyncio.Task[None], stop: asyncio.Event) -> None:
-    """Wait for the task or for the event, whichever comes first; the task goes on.
+    """Wait for the task or the event, whichever is first; the task is not cancelled.
 
     Raises:
-        asyncio.CancelledError: the caller was cancelled; then the task is cancelled too.
+        asyncio.CancelledError: the caller was cancelled, and the task with it.
     """
     stopped = asyncio.create_task(stop.wait())
     try:

@@ -1,1 +1,1 @@
-"""What every worker process has in common: its life, its wiring, its layout."""
+"""The parts that all worker processes share: lifecycle, wiring and layout."""

@@ -1,4 +1,4 @@
-"""The flight log of a consumer group in Redis or Valkey, a hash for each partition."""
+"""The flight log of a consumer group in Redis or Valkey, with one hash for each partition."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from promptmill.stream.ports import Partition
 log = structlog.get_logger(__name__)
 
 EXPIRES_S: Final = 7 * 24 * 3600
-"""A partition's entries are kept this long after the last record of it began."""
+"""The seconds for which the entries of a partition are kept after its last record began."""
 
 BATCH: Final = 512
-"""Operations in one call: the server is busy with them for about a millisecond."""
+"""The number of operations in one call, which takes the server about a millisecond."""
 
 _SCRIPT: Final = files(__package__).joinpath("flights.lua").read_text()
 
 
 class _Operation(NamedTuple):
-    letter: str
+    code: str
     partition: Partition
     offset: int
     answer: asyncio.Future[Deaths] | None = None
 
 
 class RedisFlightLog:
-    """One process's life in the log of its group.
+    """The flight log of one worker process.
 
-    What is said while a call is under way goes out with the next one, so the log costs a round
-    trip for a batch of records. When Redis fails, the log is silent for a while: records begin
-    with no known deaths, and nothing waits for it.
+    Notes that arrive during a call are sent together with the next one, so a batch of records
+    costs one round trip. After a failure of Redis, the log is disabled for ``retry_s`` seconds:
+    records begin without known deaths, and nothing waits for Redis.
 
     Args:
         url: ``redis://[user:password@]host:port/db``, ``rediss://`` or ``unix://``.
         group: the consumer group.
         failed: called once for each failure, to count it.
-        timeout_s: how long one answer of the server may take.
-        retry_s: how long the log is silent after a failure.
+        timeout_s: seconds to wait for a response of the server.
+        retry_s: seconds for which the log is disabled after a failure.
     """
 
     def __init__(
@@ -85,27 +85,27 @@ class RedisFlightLog:
     async def read(
         self, positions: Mapping[Partition, int]
     ) -> Mapping[Partition, Mapping[int, Deaths]]:
-        """See :class:`~promptmill.stream.in_flight.FlightLog` for this and the rest."""
+        """See :meth:`FlightLog.read <promptmill.stream.in_flight.FlightLog.read>`."""
         await self.flush()
         known = await self._try(lambda: self._read(positions))
         return known or {}
 
     async def begin(self, partition: Partition, offset: int, *, alone: bool) -> Deaths:
-        """The record is at work here from now on."""
+        """Note that the record is in flight here."""
         answer: asyncio.Future[Deaths] = asyncio.get_running_loop().create_future()
         self._put(_Operation("a" if alone else "b", partition, offset, answer))
         return await answer
 
     def resume(self, partition: Partition, offset: int) -> None:
-        """It is at work here after all."""
+        """Note that the record is in flight again."""
         self._put(_Operation("b", partition, offset))
 
     def end(self, partition: Partition, offset: int) -> None:
-        """It is no longer at work here."""
+        """Note that the record is no longer in flight."""
         self._put(_Operation("e", partition, offset))
 
     async def flush(self) -> None:
-        """Return once what was said is written, or cannot be."""
+        """Return when all notes are written or have failed."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
 
@@ -135,7 +135,7 @@ class RedisFlightLog:
         keys = {partition: n for n, partition in enumerate({op.partition: 0 for op in batch}, 1)}
         arguments: list[Any] = [self._life, EXPIRES_S]
         for operation in batch:
-            arguments += (operation.letter, keys[operation.partition], operation.offset)
+            arguments += (operation.code, keys[operation.partition], operation.offset)
         reply = await self._script(keys=[self._key(p) for p in keys], args=arguments)
         return [Deaths(*pair) for pair in zip(reply[::2], reply[1::2], strict=True)]
 
@@ -153,20 +153,20 @@ class RedisFlightLog:
         return await self._redis.hgetall(self._key(partition))
 
     def _seen(self, entry: bytes) -> Deaths:
-        """The deaths of an entry, with the one that its next begin will count."""
+        """The deaths of an entry, including the one that the next ``begin`` will count."""
         total, alone, begun, life = entry.decode().split(" ")
         if life in ("", self._life):
             return Deaths(int(total), int(alone))
         return Deaths(int(total) + 1, int(alone) + 1 if begun == "a" else 0)
 
     async def _try(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """The call's result, or ``None`` while Redis fails."""
+        """The result of the call, or ``None`` if Redis fails or the log is disabled."""
         if time.monotonic() < self._silent_until:
             return None
         try:
             try:
                 return await call()
-            except RedisConnectionError:  # the server closes idle connections: on a new one
+            except RedisConnectionError:  # the server closes idle connections: use a new one
                 return await call()
         except (RedisError, OSError, ValueError) as error:
             self._failed()

@@ -1,4 +1,4 @@
-"""Where a process learns the layout of the data set that its topics belong to."""
+"""Finds the partition layout of the data set to which a process belongs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ log = structlog.get_logger(__name__)
 async def find_layout(
     kafka: str, redis: str, store: str, prefix: str, topics: Collection[str]
 ) -> Layout:
-    """The layout: from the store's tables, else from Redis, else the topics' present number.
+    """Read the layout from the store's tables or from Redis; otherwise take that of the topics.
 
     Args:
+        kafka: bootstrap servers.
         redis: URL; may be empty.
-        store: folder or URI of the tables; it need not be readable from here.
-        prefix: before every topic's name.
-        topics: full names of topics that this process reads or writes.
+        store: folder or URI of the tables; it does not have to be readable for this process.
+        prefix: prefix of all topic names.
+        topics: full names of the topics that this process reads or writes.
 
     Raises:
         Misconfigured: a topic does not exist, or has fewer partitions than the layout.
@@ -38,12 +39,12 @@ async def find_layout(
         return Layout(check_layout(known, counts))
     guessed = min(counts.values())
     log.warning("layout_unknown", store=store, taken=guessed, topics=counts)
-    # Before the first start of a store all topics are equal, and this is what it will take.
+    # Before the first start of a store, all topics have the number that it will take.
     return Layout(guessed, is_known=len(set(counts.values())) == 1)
 
 
 def layout_in_tables(store: str) -> int | None:
-    """The layout that the store's tables carry; ``None`` where none can be read."""
+    """The number of partitions in the store's tables; ``None`` if it cannot be read."""
     if not store or ("://" not in store and not Path(store).is_dir()):
         return None
     from promptmill.lake.reader import DeltaReader

@@ -1,4 +1,4 @@
-"""The life of a worker process: start, serve, drain, leave, with honest exit codes."""
+"""The lifecycle of a worker process: start, run, drain, and exit with a meaningful code."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from promptmill_schemas import SCHEMA_VERSION
 
 log = structlog.get_logger(__name__)
 
-SAME_WISH_S = 1.0
-LAST_S = 5.0
-"""What a process takes to end after its last step; threads that hang are not waited for."""
+SAME_SIGNAL_S = 1.0
+EXIT_LIMIT_S = 5.0
+"""Seconds after the last step of a shutdown in which the process exits, despite hung threads."""
 
 UNREADY_AFTER_S = 10.0
-"""Polls that fail for longer make a worker unready."""
+"""Seconds of failed polls after which a worker is not ready."""
 
 
 class Runner(Protocol):
@@ -44,26 +44,34 @@ class Runner(Protocol):
 
     @property
     def in_flight(self) -> int:
-        """Records at work."""
+        """The number of records in flight."""
 
     @property
     def waiting(self) -> int:
-        """Records delivered and not yet at work."""
+        """The number of records in the backlog."""
 
     @property
     def assigned(self) -> Sequence[Partition]:
-        """Partitions of this member."""
+        """The partitions of this member."""
 
     def stop(self, deadline: Deadline | None = None) -> None:
-        """Begin to drain, with this deadline or one of the loop's own settings."""
+        """Begin to drain by this deadline; ``None`` uses the grace period of the settings."""
 
     async def run(self) -> None:
-        """Work until stopped."""
+        """Process records until stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A loop that is ready to run, and what people want to know of its model and its holds."""
+    """A loop that is ready to run, with what the registry shows about it.
+
+    Attributes:
+        runner: the loop.
+        model: the name of its model; empty if it has none.
+        context_tokens: the context length of the model in tokens.
+        tokenizer: the folder of the tokenizer.
+        held: gives the reason for which backpressure holds the worker; empty if it does not.
+    """
 
     runner: Runner
     model: str = ""
@@ -76,14 +84,14 @@ Build: TypeAlias = Callable[[AsyncExitStack, StageMetrics], Awaitable[Worker]]
 
 
 async def run_worker(settings: StageSettings, build: Build) -> None:
-    """Build the worker, run it until SIGTERM or SIGINT, drain it, and take all of it down.
+    """Build a worker, run it until SIGTERM or SIGINT, drain it, and close its resources.
 
     Args:
-        settings: of the stage.
-        build: makes the worker; what it opens goes onto the stack it is given.
+        settings: the settings of the stage.
+        build: creates the worker and pushes its resources to the given exit stack.
 
     Raises:
-        Fatal: the worker could not start or go on.
+        Fatal: the worker could not start or continue.
     """
     stop = _stop_on_signals(settings.grace_s)
     metrics = StageMetrics(settings.stage, time.monotonic)
@@ -106,9 +114,9 @@ async def run_worker(settings: StageSettings, build: Build) -> None:
 
 
 class _Shutdown:
-    """An exit stack whose steps share the deadline that began with the signal.
+    """An exit stack whose steps share one deadline, which begins with the signal.
 
-    A worker that ends by itself has a deadline too, from then on.
+    If a worker ends without a signal, the deadline begins at that time.
     """
 
     def __init__(self, stop: asyncio.Future[Deadline], grace_s: float) -> None:
@@ -128,12 +136,12 @@ class _Shutdown:
             raise self._errors[0]
 
     async def enter(self, step: str, context: AbstractAsyncContextManager[object]) -> None:
-        """Enter a context that is left in its turn."""
+        """Enter a context and exit it during the shutdown."""
         await context.__aenter__()
         self.push(step, lambda: context.__aexit__(None, None, None))
 
     def push(self, step: str, action: Callable[[], Awaitable[object]]) -> None:
-        """Run this at the end, before what was pushed earlier."""
+        """Run this action during the shutdown, before those that were pushed earlier."""
         self._stack.push_async_callback(self._close, step, action)
 
     async def _close(self, step: str, action: Callable[[], Awaitable[object]]) -> None:
@@ -142,7 +150,7 @@ class _Shutdown:
 
 
 def _poll_trouble(metrics: StageMetrics) -> str:
-    """What a probe is told of polls that go on failing."""
+    """The answer of the readiness probe about failed polls; empty if there is no problem."""
     lasted = metrics.polls_fail_for_s
     return f"polls of Kafka have failed for {lasted:.0f} s" if lasted > UNREADY_AFTER_S else ""
 
@@ -170,7 +178,7 @@ async def _serve(runner: Runner, health: Health, stop: asyncio.Future[Deadline])
 async def _unless_stopped(
     building: Awaitable[Worker], stop: asyncio.Future[Deadline]
 ) -> Worker | None:
-    """The worker, or ``None`` when the process is told to stop before it is built."""
+    """The worker, or ``None`` if the process is stopped before the worker is built."""
     build = asyncio.ensure_future(building)
     waiting: set[asyncio.Future[Any]] = {build, stop}
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -192,7 +200,7 @@ def _watch(metrics: StageMetrics, runner: Runner) -> None:
 def registration(
     settings: StageSettings, worker: Worker, metrics: StageMetrics, health: Health, url: str
 ) -> Registration:
-    """The worker's entry in the registry, which is refreshed while it is open."""
+    """The worker's entry in the registry, which is refreshed while the context is open."""
     identity = worker_id(settings.stage)
 
     def info() -> WorkerInfo:
@@ -216,22 +224,22 @@ def registration(
 
 
 def _stop_on_signals(grace_s: float) -> asyncio.Future[Deadline]:
-    """The deadline, from the first SIGTERM or SIGINT on; a later one ends the process at once.
+    """Set the returned deadline at the first SIGTERM or SIGINT; a later one kills the process.
 
-    ``timeout`` and some supervisors send a signal to the process and to its group: what comes
-    within a second is the same wish.
+    ``timeout`` and some supervisors signal both the process and its group, so signals within one
+    second count as one.
     """
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[Deadline] = loop.create_future()
-    told_at = 0.0
+    first_at = 0.0
 
     def on_signal(number: signal.Signals) -> None:
-        nonlocal told_at
+        nonlocal first_at
         if not stop.done():
             log.info("stopping", signal=number.name, grace_s=grace_s)
-            told_at = time.monotonic()
+            first_at = time.monotonic()
             stop.set_result(Deadline(grace_s))
-        elif time.monotonic() - told_at > SAME_WISH_S:
+        elif time.monotonic() - first_at > SAME_SIGNAL_S:
             log.warning("stopped_immediately", signal=number.name)
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -242,10 +250,10 @@ def _stop_on_signals(grace_s: float) -> asyncio.Future[Deadline]:
 
 
 def tune_garbage_collection() -> None:
-    """Collect seldom: what a loop makes is freed by reference counts.
+    """Run the garbage collector rarely, because reference counts free the loop's objects.
 
-    With 10,000 records in flight the default thresholds walk all of them again and again;
-    measured, they take 40 % of the loop's throughput.
+    With 10,000 records in flight, the default thresholds traverse all of them repeatedly, which
+    was measured to cost 40 % of the throughput.
     """
     gc.collect()
     gc.freeze()
@@ -257,7 +265,13 @@ def run_main(
     examples: str,
     serve: Callable[[StageSettingsT], Coroutine[Any, Any, None]],
 ) -> int:
-    """The whole life of a service's process, from its arguments to its exit code."""
+    """Run the process of a service, from its arguments to its exit code.
+
+    Args:
+        cls: the settings class of the stage.
+        examples: text at the end of ``--help``.
+        serve: runs the service with its settings.
+    """
     try:
         settings = parse_settings(cls, sys.argv[1:], examples)
     except Misconfigured as error:
@@ -278,15 +292,15 @@ async def _exit_code_of(serving: Coroutine[Any, Any, None]) -> int:
         code = 1
     else:
         code = 0
-    _end_within(LAST_S, code)
+    _end_within(EXIT_LIMIT_S, code)
     return code
 
 
 def _end_within(seconds: float, code: int) -> None:
-    """End the process even if a task ignores its cancellation, or a thread never returns.
+    """End the process even if a task ignores its cancellation or a thread never returns.
 
-    A thread that hangs in a system call (storage over a network) cannot be cancelled, and both
-    asyncio and the interpreter would wait for it.
+    A thread that hangs in a system call, for example on network storage, cannot be cancelled, and
+    both asyncio and the interpreter would wait for it.
     """
 
     def end() -> None:

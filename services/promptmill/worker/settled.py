@@ -1,8 +1,8 @@
-"""Prompts that the store knows as settled are passed over before they are generated.
+"""Skips prompts that the store shows as settled, before they are generated again.
 
-A cluster forgets the offsets of a group that has been away for ``offsets.retention``; its workers
-then begin at the start of the topic. The store's tables still say what became of those prompts, so
-the settled ones are read when a partition is assigned whose group stands behind the tables.
+A cluster deletes the offsets of a group that was inactive for ``offsets.retention.minutes``; its
+workers then begin at the start of the topic. The store's tables still show which prompts are
+settled, so they are read when the group's position in an assigned partition is behind the tables.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ log = structlog.get_logger(__name__)
 
 OUTCOME_TOPICS: Final = (RECORDS, REJECTS, DEAD_LETTERS)
 READ_LIMIT_S: Final = 120.0
-"""The prompts of a partition wait for so long at most; later they are generated once more."""
+"""Seconds for which a partition waits for the tables; after that its prompts are generated."""
 
 
 class Probe(Protocol):
-    """What is told about reads; see :mod:`promptmill.runtime.telemetry.metrics`."""
+    """Receives events about reads; see :mod:`promptmill.runtime.telemetry.metrics`."""
 
     def settled_read(self, result: str) -> None:
-        """The store was asked: ``read``, ``unneeded`` or ``failed``."""
+        """The store was read, with the result ``read``, ``unneeded`` or ``failed``."""
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """A gauge that is read when it is asked for."""
+        """Add a gauge whose value is read at each scrape."""
 
 
 class Loop(Protocol):
-    """The part of a :class:`~promptmill.stream.loop.StreamLoop` that is followed."""
+    """The part of a :class:`~promptmill.stream.loop.StreamLoop` that is used here."""
 
     @property
     def committed(self) -> Mapping[Partition, int]:
-        """Where the group stands in each partition of this member."""
+        """The committed offset of each partition of this member."""
 
     def prepare_with(self, prepare: Prepare) -> None:
-        """Before it runs: what to await at each assignment."""
+        """Await ``prepare`` at each assignment. Call this before the loop runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of one partition, until the group has committed ``end``."""
+    """The settled prompts of one partition, kept until the group has committed ``end``."""
 
     settled: SettledShard
     end: int
 
 
 class SettledPrompts:
-    """What this worker knows as settled, of the partitions that it has.
+    """The settled prompts of this worker's partitions.
 
-    Held for a partition until the group's commit reaches the end that the log had when the tables
-    were read. Passing over is an economy: if the store cannot be read or its tables are another
-    cluster's, everything is generated.
+    They are kept until the group has committed the offset that was the end of the log when the
+    tables were read. Skipping prompts only saves work: if the store cannot be read or belongs to
+    another cluster, all prompts are generated.
     """
 
     def __init__(self, settings: StageSettings, probe: Probe) -> None:
@@ -75,7 +75,7 @@ class SettledPrompts:
         self._committed: Callable[[], Mapping[Partition, int]] = dict
 
     def follow(self, loop: Loop) -> None:
-        """Before the loop runs: read at its assignments, forget by its commits."""
+        """Read at the loop's assignments and forget by its commits. Call this before it runs."""
         self._committed = lambda: loop.committed
         loop.prepare_with(self.prepare)
         self._probe.watch(
@@ -83,7 +83,7 @@ class SettledPrompts:
         )
 
     def is_settled(self, prompt: Prompt) -> bool:
-        """Whether nothing that comes of this prompt can become a row any more."""
+        """Whether no outcome of this prompt can become a row any more."""
         if not self._known:
             return False
         self._forget_passed()
@@ -93,14 +93,14 @@ class SettledPrompts:
         )
 
     async def prepare(self, starts: Mapping[Partition, Start]) -> None:
-        """Read what is settled in partitions whose group stands behind the tables."""
+        """Read the settled prompts of partitions whose group is behind the tables."""
         wanted = {p: start for p, start in starts.items() if start.committed.offset < start.end}
         if not wanted:
             return
         try:
             async with asyncio.timeout(READ_LIMIT_S):
                 found = await self._read({p.number: s.committed.offset for p, s in wanted.items()})
-        except Exception as error:  # noqa: BLE001 - no error of an economy may end a worker
+        except Exception as error:  # noqa: BLE001 - an optimisation must not end a worker
             log.warning("settled_unknown", store=self._settings.store_uri, error=repr(error))
             self._probe.settled_read("failed")
             return
@@ -133,9 +133,9 @@ class SettledPrompts:
 def _read_behind(
     store: str, cluster: str, prefix: str, committed: Mapping[int, int]
 ) -> dict[int, SettledShard]:
-    """What is settled in shards of which the tables know more outcomes than the group has consumed.
+    """The settled prompts of shards whose tables hold more outcomes than the group has consumed.
 
-    A group that keeps its offsets is ahead of the tables, but for what is in flight.
+    A group that has kept its offsets is ahead of the tables, except for records in flight.
     """
     from promptmill.lake.identity import Identity
     from promptmill.lake.reader import DeltaReader

@@ -1,4 +1,4 @@
-"""A stage's work on Kafka: source, sender and loop put together from its settings."""
+"""Connects a stage to Kafka: creates its source, sender and loop from the settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def group_of(settings: StageSettings) -> str:
 def make_source(
     settings: StageSettings, *topics: Topic, probe: PollProbe | None = None
 ) -> KafkaSource:
-    """This worker's membership in its stage's group."""
+    """Create the member of the stage's consumer group."""
     return KafkaSource(
         settings.require_kafka(),
         group_of(settings),
@@ -44,7 +44,7 @@ def make_source(
 
 
 async def layout_of(settings: StageSettings, *topics: Topic) -> Layout:
-    """The layout of this worker's data set; see :func:`find_layout` for what it raises."""
+    """The layout of this worker's data set; see :func:`find_layout` for the errors."""
     return await find_layout(
         settings.require_kafka(),
         settings.redis,
@@ -55,7 +55,7 @@ async def layout_of(settings: StageSettings, *topics: Topic) -> Layout:
 
 
 def make_sender(settings: StageSettings, layout: Layout) -> KafkaSender:
-    """This worker's producer."""
+    """Create the sender of this worker."""
     return KafkaSender(
         settings.require_kafka(),
         client_id=f"promptmill-{settings.stage}",
@@ -65,15 +65,15 @@ def make_sender(settings: StageSettings, layout: Layout) -> KafkaSender:
 
 
 def make_log_reader(settings: StageSettings) -> LogReader:
-    """Reads where logs end and groups stand; to be entered."""
+    """Create the reader of log ends and committed offsets, which is an async context manager."""
     return LogReader(settings.require_kafka(), client_id=f"promptmill-{settings.stage}-lags")
 
 
 def accepted_gaps(settings: StageSettings) -> ReadAccepted:
-    """Reads from the store which lost records of this stage were accepted."""
+    """A function that reads the accepted gaps of this stage from the store."""
 
     def read() -> Collection[Gap]:
-        # The store's library is large, and nearly no start needs it.
+        # The store's library is large, and few starts need it.
         from promptmill.lake.gaps import GapTable
 
         return GapTable(settings.store_uri).read(settings.stage)
@@ -82,7 +82,7 @@ def accepted_gaps(settings: StageSettings) -> ReadAccepted:
 
 
 def make_flight_log(settings: StageSettings, metrics: StageMetrics) -> FlightLog:
-    """The log of what is at work in this stage's group; nothing is remembered without Redis."""
+    """Create the flight log of this stage's group; without Redis it keeps nothing."""
     if not settings.redis:
         return NoFlightLog()
     return RedisFlightLog(settings.redis, group_of(settings), failed=metrics.flight_log_failed)
@@ -96,10 +96,10 @@ async def make_loop(
     *,
     has_engine: bool = False,
 ) -> StreamLoop:
-    """The loop that applies ``work`` to everything on ``topic``.
+    """Create the loop that applies ``work`` to all records of ``topic``.
 
     Args:
-        has_engine: a record can end this process; one that does so again and again is
+        has_engine: whether a record can end this process. Records that do so repeatedly are then
             dead-lettered (decision 0012).
 
     Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from promptmill.runtime.timing import MIN_CLOSING_S
-from promptmill.worker.lifecycle import LAST_S
+from promptmill.worker.lifecycle import EXIT_LIMIT_S
 
 GRACE_S = 0.4
 TOLERANCE_S = 30.0
@@ -75,7 +75,7 @@ async def test_a_worker_ends_in_time_whatever_hangs(hanging: str, tmp_path: Path
         assert await process.stdout.readline() == b"running\n"
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        limit_s = GRACE_S + MIN_CLOSING_S + LAST_S + TOLERANCE_S
+        limit_s = GRACE_S + MIN_CLOSING_S + EXIT_LIMIT_S + TOLERANCE_S
         code = await asyncio.wait_for(process.wait(), limit_s)
         assert b"closed" in await process.stdout.read()
     finally:

@@ -1,4 +1,4 @@
-"""The worker's own HTTP endpoint: liveness, readiness, metrics."""
+"""The HTTP endpoint of a worker, with liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LOOPBACK = "127.0.0.1"
 
 
 class Health:
-    """What the probes answer.
+    """The state that the probes report.
 
     Args:
-        trouble: says in words what keeps a worker from taking work that could otherwise; empty
-            when nothing does. Asked at every probe.
+        trouble: called at every probe; describes a problem that makes the worker unready, or
+            gives an empty text.
     """
 
     def __init__(self, trouble: Callable[[], str] = lambda: "") -> None:
@@ -29,20 +29,20 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """The worker has joined its group (or could) and takes work."""
+        """Whether the worker has joined its group and processes records."""
         return self._is_set_ready and not self._trouble()
 
     @property
     def detail(self) -> str:
-        """In words, for people."""
+        """The state in words."""
         return (self._is_set_ready and self._trouble()) or self._detail
 
     def set_ready(self) -> None:
-        """Takes work."""
+        """Report that the worker is ready."""
         self._is_set_ready, self._detail = True, "ready"
 
     def set_unready(self, detail: str) -> None:
-        """Takes no new work."""
+        """Report that the worker takes no new records, for the reason in ``detail``."""
         self._is_set_ready, self._detail = False, detail
 
 
@@ -50,8 +50,10 @@ class HealthServer:
     """``/health/live``, ``/health/ready`` and ``/metrics`` on one port.
 
     Args:
-        host: loopback unless told otherwise.
-        port: 0 takes a free one.
+        health: the state to report.
+        metrics: the metrics to expose.
+        host: the address to listen on; loopback by default.
+        port: the port to listen on; 0 takes a free one.
     """
 
     def __init__(

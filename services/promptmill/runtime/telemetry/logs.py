@@ -1,4 +1,4 @@
-"""Logs as events with fields: one JSON object a line, or readable text on a terminal."""
+"""Structured logs: one JSON object per line, or readable text on a terminal."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NOISY = ("aiokafka", "faststream", "asyncio", "vllm")
 
 
 def set_up_logs(service: str, level: str = "INFO", *, as_json: bool | None = None) -> None:
-    """Logs of this process go to standard error, each event with the service's name.
+    """Configure the logs of this process, which are written to standard error.
 
     Args:
-        service: stands in every event.
-        level: of promptmill's own events; libraries log warnings and worse.
-        as_json: ``None`` chooses text when standard error is a terminal.
+        service: the name that is added to every event.
+        level: the level of promptmill's events; noisy libraries log only warnings and errors.
+        as_json: whether to write JSON; ``None`` writes text if standard error is a terminal.
     """
     as_json = not sys.stderr.isatty() if as_json is None else as_json
     renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
@@ -50,7 +50,7 @@ def set_up_logs(service: str, level: str = "INFO", *, as_json: bool | None = Non
 
 
 def hide_secrets(_logger: Any, _method: str, event: Any) -> Any:
-    """Replace the values of fields whose names say that they are secret."""
+    """Replace the values of fields whose names suggest a secret with ``***``."""
     for name in event:
         if name not in _KEPT and any(word in name.lower() for word in SECRET_WORDS):
             event[name] = "***"

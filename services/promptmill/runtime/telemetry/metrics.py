@@ -1,4 +1,4 @@
-"""The one table of metrics. Units stand in the names, as Prometheus wants them."""
+"""The metrics of a worker. Their names include the units, as Prometheus recommends."""
 
 from __future__ import annotations
 
@@ -12,40 +12,43 @@ _SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 30, 120, 600)
 RATE_WINDOW_S = 10.0
 
 POLLS_QUIET_S = 15.0
-"""Longer than the longest pause between two polls that fail."""
+"""Seconds without a failed poll after which polls count as healthy again.
+
+This is longer than the longest pause between two failed polls.
+"""
 
 
 class StageMetrics:
-    """What one worker of a stage measures; also the probe of its loop.
+    """The metrics of one worker; it is also the probe of its loop.
 
     ================================  =========  ==========================================
     promptmill_settled_total          counter    records done, by outcome and reason
     promptmill_retries_total          counter    attempts that failed, by reason
     promptmill_poll_failures_total    counter    polls of Kafka that failed, by reason
-    promptmill_suspects               gauge      records that wait to run apart, after a death
+    promptmill_suspects               gauge      records that wait to run in isolation
     promptmill_flight_log_failures_total  counter  calls of the flight log that failed
-    promptmill_record_seconds         histogram  from the slot to the settled outcome
-    promptmill_in_flight              gauge      records in a slot
-    promptmill_waiting                gauge      records delivered, not yet in a slot
+    promptmill_record_seconds         histogram  time from the slot to the acknowledged outcome
+    promptmill_in_flight              gauge      records that hold a slot
+    promptmill_waiting                gauge      records in the backlog
     promptmill_partitions             gauge      partitions assigned
     promptmill_unacknowledged_seconds gauge      age of the oldest message not acknowledged
     promptmill_tokens_total           counter    tokens, by direction (prompt, completion)
     promptmill_settled_reads_total    counter    reads of the store's settled prompts, by result
-    promptmill_settled_known          gauge      settled prompts held, to pass over them
-    promptmill_engine_running         gauge      requests that the model's engine computes
-    promptmill_engine_waiting         gauge      requests accepted by the engine, not yet begun
+    promptmill_settled_known          gauge      settled prompts in memory, to skip them
+    promptmill_engine_running         gauge      requests that the engine is processing
+    promptmill_engine_waiting         gauge      requests that wait in the engine
     promptmill_held                   gauge      1 while backpressure holds the worker, else 0
     promptmill_held_seconds_total     counter    seconds held, by reason (topic and unit)
     promptmill_topic_records          gauge      lag of a topic that the worker writes to
     promptmill_topic_bytes            gauge      the same in bytes, estimated
     promptmill_topic_high_records     gauge      its high-water mark in records
     promptmill_topic_high_bytes       gauge      the same in bytes
-    promptmill_lags_age_seconds       gauge      since lags were last known to the worker
-    promptmill_lags_term              gauge      of the reader of lags; grows with each election
-    promptmill_lag_reads_total        counter    looks at lags, by source (board, kafka, none)
-    promptmill_is_lag_reader          gauge      1 while this worker measures for all
+    promptmill_lags_age_seconds       gauge      age of the lags that the worker knows
+    promptmill_lags_term              gauge      term of the lag reader; grows with each election
+    promptmill_lag_reads_total        counter    reads of the lags, by source (board, kafka, none)
+    promptmill_is_lag_reader          gauge      1 while this worker is the lag reader, else 0
     promptmill_claims_usable          gauge      1 while the filter can decide, else 0
-    promptmill_claims_per_bucket      gauge      decisions in a hash; over 256 there will be more
+    promptmill_claims_per_bucket      gauge      claims in a bucket; over 256 there will be more
     ================================  =========  ==========================================
     """
 
@@ -91,18 +94,18 @@ class StageMetrics:
         return Counter(f"promptmill_{name}", text, ["stage", *labels], registry=self.registry)
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """A gauge that is read when it is asked for."""
+        """Add a gauge whose value is read at each scrape."""
         gauge = Gauge(f"promptmill_{name}", text, ["stage"], registry=self.registry)
         gauge.labels(self.stage).set_function(read)
 
     def settled(self, outcome: str, reason: str, seconds: float) -> None:
-        """One record is done."""
+        """Count a finished record; ``seconds`` is its processing time."""
         self._settled.labels(self.stage, outcome, reason).inc()
         self._seconds.observe(seconds)
         self.count_done(1)
 
     def count_done(self, records: int) -> None:
-        """Records done, for the rate."""
+        """Count finished records for the rate."""
         now = self._clock()
         self.done += records
         self._recent.append((now, records))
@@ -110,11 +113,11 @@ class StageMetrics:
             self._recent.popleft()
 
     def retried(self, reason: str) -> None:
-        """One attempt failed and will be repeated."""
+        """Count a failed attempt that will be repeated."""
         self._retries.labels(self.stage, reason).inc()
 
     def poll_failed(self, reason: str) -> None:
-        """One poll of Kafka failed and will be repeated."""
+        """Count a failed poll of Kafka that will be repeated."""
         self._poll_failures.labels(self.stage, reason).inc()
         now = self._clock()
         if self.polls_fail_for_s == 0.0:
@@ -123,32 +126,32 @@ class StageMetrics:
 
     @property
     def polls_fail_for_s(self) -> float:
-        """Seconds since polls began to fail; 0 when none has failed for ``POLLS_QUIET_S``."""
+        """Seconds since polls began to fail; 0 if none has failed for ``POLLS_QUIET_S``."""
         now, since = self._clock(), self._polls_fail_since
         if since is None or now - self._poll_failed_at > POLLS_QUIET_S:
             return 0.0
         return now - since
 
     def flight_log_failed(self) -> None:
-        """What is at work was not noted in Redis, or not read from there."""
+        """Count a failed call of the flight log."""
         self._flight_log_failures.inc()
 
     def settled_read(self, result: str) -> None:
-        """The store was asked which prompts are settled: ``read``, ``unneeded`` or ``failed``."""
+        """Count a read of the settled prompts: ``read``, ``unneeded`` or ``failed``."""
         self._settled_reads.labels(self.stage, result).inc()
 
     def tokens(self, *, prompt: int, completion: int) -> None:
-        """Tokens that went through the model for one prompt."""
+        """Count the tokens of one prompt and its answers."""
         self.prompts_seen += 1
         self.tokens_seen += prompt + completion
         self._tokens.labels(self.stage, "prompt").inc(prompt)
         self._tokens.labels(self.stage, "completion").inc(completion)
 
     def rate(self) -> float:
-        """Records done a second, over the last ten seconds."""
+        """Finished records per second, over the last ten seconds."""
         since = self._clock() - RATE_WINDOW_S
         return sum(count for at, count in self._recent if at >= since) / RATE_WINDOW_S
 
     def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,7 +1,7 @@
-"""Which workers are alive and what they do, in Redis, each under a key that expires.
+"""The registry of live workers in Redis, with one expiring key for each worker.
 
-The registry is a convenience for people (``promptmill status``) and for the publisher's check
-of the model's context. Nothing depends on it: without Redis it is silent and says so.
+It serves ``promptmill status`` and the publisher's check of the model's context length. Nothing
+else depends on it: without Redis, workers only log a warning.
 """
 
 from __future__ import annotations
@@ -28,18 +28,22 @@ EXPIRES_S = 10
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """One worker process.
+    """The registry's entry of one worker process.
 
     Attributes:
         stage: ``instruct``, ``reward``, ``filter`` or ``store``.
         id: host, process id and stage.
-        rate: records settled a second.
-        context_tokens: longest conversation of its model, 0 where it has none.
-        tokenizer: folder of its tokenizer, as that host sees it.
-        url: of its health endpoint.
-        schema_version: the latest version of the contracts that it reads; 0 when it does not say.
-        held: why backpressure lets it take no new work, in words; empty when it does not.
-        partitions: how many it holds; -1 when it does not say.
+        in_flight: the number of records in flight.
+        done: the number of records finished since the start.
+        rate: records finished per second.
+        ready: whether the readiness probe succeeds.
+        model: the name of its model; empty if it has none.
+        context_tokens: the context length of its model in tokens; 0 if it has none.
+        tokenizer: the folder of its tokenizer on its host.
+        url: the URL of its health endpoint.
+        schema_version: the latest version of the contracts that it reads; 0 if unknown.
+        held: the reason for which backpressure holds it; empty if it does not.
+        partitions: the number of its partitions; -1 if unknown.
     """
 
     stage: str
@@ -58,27 +62,27 @@ class WorkerInfo:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has joined its group and got no partition: it will receive nothing."""
+        """Whether it has joined its group without a partition, so that it receives nothing."""
         return self.ready and self.partitions == 0
 
 
 def worker_id(stage: str) -> str:
-    """An id that no other live worker has."""
+    """An id that is unique among the live workers."""
     return f"{stage}-{socket.gethostname()}-{os.getpid()}"
 
 
 def registry_key(prefix: str, identity: str) -> str:
-    """The key of one worker; the prefix is the topics' own."""
+    """The key of one worker; the prefix is that of the topics."""
     return f"promptmill:{prefix}worker:{identity}"
 
 
 def layout_key(prefix: str) -> str:
-    """The key of the data set's layout; the prefix is the topics' own."""
+    """The key of the data set's layout; the prefix is that of the topics."""
     return f"promptmill:{prefix}layout"
 
 
 async def write_layout(redis_url: str, prefix: str, partitions: int) -> None:
-    """Tell workers that cannot read the store's tables how the data set is laid out."""
+    """Publish the layout for workers that cannot read the store's tables."""
     redis: Redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
     try:
         await redis.set(layout_key(prefix), partitions)
@@ -89,7 +93,7 @@ async def write_layout(redis_url: str, prefix: str, partitions: int) -> None:
 
 
 async def read_layout(redis_url: str, prefix: str) -> int | None:
-    """How many partitions the data set is laid out for; ``None`` when no store has said it.
+    """The number of partitions of the layout; ``None`` if no store has published it.
 
     Raises:
         Unavailable: Redis does not answer.
@@ -169,9 +173,9 @@ async def read_workers(redis_url: str, prefix: str = "") -> list[WorkerInfo]:
 
 
 def _entry(value: bytes | str) -> WorkerInfo | None:
-    """The worker that an entry describes, as far as this version understands it.
+    """The worker of an entry; ``None`` if this version cannot read it.
 
-    Workers of other versions report here too, during an upgrade for example.
+    During an upgrade, workers of other versions are in the registry too.
     """
     try:
         given = orjson.loads(value)
@@ -188,7 +192,7 @@ def _entry(value: bytes | str) -> WorkerInfo | None:
 
 
 def _is_like(found: object, name: str) -> bool:
-    """Whether the value has the type of the field; a whole number stands for a float, too."""
+    """Whether the value has the type of the field; an integer is accepted for a float."""
     wanted = type(getattr(_EXAMPLE, name))
     return type(found) is wanted or (wanted is float and type(found) is int)
 
