@@ -1,1 +1,1 @@
-"""The command line and what it asks of the stack."""
+"""The command line: its commands, and the code that they share."""

@@ -1,4 +1,4 @@
-"""``python -m promptmill.cli``: the command line, where its script is not on the PATH."""
+"""``python -m promptmill.cli``: the command line without the ``promptmill`` script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where Kafka, Redis and the store are: as set, or as the running local stack says."""
+"""Addresses of Kafka, Redis and the store, from the settings or the running local stack."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from promptmill.runtime.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """What commands and workers connect to."""
+    """The servers and the store that commands and workers connect to.
+
+    Attributes:
+        kafka: bootstrap servers, ``host:port[,host:port…]``.
+        redis: URL, ``redis://host:port/db``.
+        store: folder or URI of the Delta tables.
+    """
 
     kafka: str
     redis: str
@@ -19,10 +25,10 @@ class Addresses:
 
 
 def find_addresses(settings: Settings) -> Addresses:
-    """The settings' own addresses; what they leave open is the local stack's.
+    """The addresses in the settings; those that are not set are taken from the local stack.
 
     Raises:
-        Misconfigured: something is left open and no local stack runs in the home.
+        Misconfigured: an address is not set, and no local stack runs in the home folder.
     """
     kafka, redis = settings.kafka, settings.redis
     if kafka is None or redis is None:
@@ -40,7 +46,7 @@ def find_addresses(settings: Settings) -> Addresses:
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:
-    """This process's environment with the addresses in it, for the workers it starts."""
+    """This process's environment plus the addresses, for the workers that it starts."""
     found = find_addresses(settings)
     return {
         **os.environ,

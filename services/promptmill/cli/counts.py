@@ -1,4 +1,4 @@
-"""What the store's tables say about a run, as far as commands need it."""
+"""The run counts that commands read from the store's tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How many prompts of a run have each outcome; no prompt has two."""
+    """The number of a run's prompts by outcome; no prompt has two outcomes."""
 
     accepted: int = 0
     rejected: int = 0
@@ -23,11 +23,12 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A run's prompts in the table, at one version of it.
+    """The prompts of a run in one version of the table.
 
     Attributes:
-        next_offsets: by partition of the topic ``prompts``: the first offset that the table lacks.
-        partitions: of the layout, 0 while there is no table; those beyond were added later.
+        prompts: number of prompts.
+        next_offsets: the first offset of the topic ``prompts`` that the table lacks, by partition.
+        partitions: size of the partition layout; 0 if there is no table.
     """
 
     prompts: int
@@ -39,19 +40,19 @@ class Books(Protocol):
     """The tables ``prompts``, ``records``, ``rejects`` and ``dead_letters``; calls block."""
 
     def next_prompt_offsets(self) -> dict[int, int]:
-        """By partition of the topic ``prompts``: the first offset that is not in the table."""
+        """The first offset of the topic ``prompts`` that the table lacks, by partition."""
 
     def prompt_ids(self, run: str) -> set[str]:
-        """The prompts of the run that are in the table."""
+        """The ids of the run's prompts in the table."""
 
     def published(self, run: str) -> Published:
-        """How many of the run's prompts are in the table."""
+        """The number of the run's prompts in the table."""
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
-        """Those of these prompts of the run that are in the table."""
+        """Those of these ids of the run that are in the table."""
 
     def settled(self, run: str) -> Settled:
-        """The outcomes of the run's prompts, never more than have one."""
+        """The number of the run's prompts by outcome, without counting a prompt twice."""
 
     def settled_ids(self, run: str) -> set[str]:
-        """The run's prompts that are accepted, rejected or dead."""
+        """The ids of the run's settled prompts."""

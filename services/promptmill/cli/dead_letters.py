@@ -1,4 +1,4 @@
-"""Dead letters as the store keeps them: found by their fields, and sent again."""
+"""The commands that list, show and replay the dead letters in the store."""
 
 from __future__ import annotations
 
@@ -30,13 +30,19 @@ from promptmill_schemas.topics import BY_NAME, DEAD_LETTERS
 
 CLIENT = "promptmill-dead"
 DETAIL_WIDTH = 90
-NOTED_WITHIN_S = 30.0
-AT_ONCE = 256
-"""Letters on their way to the broker together."""
+RECORDED_WITHIN_S = 30.0
+BATCH = 256
+"""Dead letters that are sent concurrently."""
+
+FIELDS: Final = ("run", "stage", "topic", "reason", "state", "prompt_id", "letter_id")
+_ROW: Final = tuple(name for name in SCHEMA.names if name in DeadLetter.model_fields)
+
+Originals: TypeAlias = Callable[[Partition, int], Awaitable[Delivery | None]]
+"""Reads the message at an offset; returns ``None`` if the log no longer holds it."""
 
 
 def show_list(where: Sequence[str], *, as_json: bool) -> None:
-    """Print the letters that match, oldest first."""
+    """Print the dead letters that match all conditions, oldest first."""
     settings, wanted = load(), parse_where(where)
     letters = sorted(_letters(settings, wanted), key=lambda letter: letter.created_at)
     for letter in letters:
@@ -49,10 +55,14 @@ def show_list(where: Sequence[str], *, as_json: bool) -> None:
 
 
 def show_one(letter_id: str, *, as_json: bool) -> None:
-    """Print one letter whole.
+    """Print one dead letter with its original message.
+
+    Args:
+        letter_id: the id, or the beginning of it.
+        as_json: print a JSON object.
 
     Raises:
-        Misconfigured: no letter has this id, or several begin with it.
+        Misconfigured: no dead letter's id begins with this, or more than one does.
     """
     found = [each for each in _letters(load(), {}) if each.letter_id.startswith(letter_id)]
     if len(found) != 1:
@@ -70,16 +80,16 @@ def show_one(letter_id: str, *, as_json: bool) -> None:
 
 
 def replay_all(where: Sequence[str], *, as_json: bool) -> None:
-    """Send the letters that match and are dead; print how many were sent.
+    """Replay the dead letters that match all conditions, and print how many were sent.
 
-    Waits until the store has noted it, so that a status read afterwards is not of before.
+    Waits until the store has recorded the replays, so that a later ``status`` includes them.
     """
     quiet_logs()
     settings = load()
     wanted = parse_where(where) | {"state": DEAD}
     letters = _letters(settings, wanted)
     sent = asyncio.run(_replay(settings, letters)) if letters else set()
-    if not _is_noted(settings, wanted, sent):
+    if not _is_recorded(settings, wanted, sent):
         note(
             "the store has not recorded this yet: check that a store worker is running "
             "(promptmill run store)"
@@ -91,8 +101,97 @@ def replay_all(where: Sequence[str], *, as_json: bool) -> None:
         print_bytes(f"{len(sent):,} replayed, {len(letters) - len(sent):,} skipped".encode())
 
 
-def _is_noted(settings: CommandSettings, wanted: dict[str, str], sent: set[str]) -> bool:
-    deadline = time.monotonic() + NOTED_WITHIN_S
+def parse_where(conditions: Sequence[str]) -> dict[str, str]:
+    """Parse ``field=value`` conditions into values by field.
+
+    Raises:
+        Misconfigured: a condition has no ``=``, or does not name a field of a dead letter.
+    """
+    wanted = {}
+    for condition in conditions:
+        field, equals, value = condition.partition("=")
+        if not equals or field not in FIELDS:
+            raise Misconfigured(
+                f"--where {condition!r}: use field=value with one of {', '.join(FIELDS)}"
+            )
+        wanted[field] = value
+    return wanted
+
+
+def read_letters(reader: DeltaReader, wanted: Mapping[str, str]) -> Iterator[DeadLetter]:
+    """Read the dead letters whose fields have these values."""
+    snapshot = reader.snapshot(TableName.DEAD_LETTERS)
+    if snapshot is None:
+        return
+    condition = None
+    conditions = {field: value for field, value in wanted.items() if field != "state"}
+    for field, value in conditions.items():
+        part = ds.field(field) == value
+        condition = part if condition is None else condition & part
+    known = set(snapshot.schema.names)  # the table of an older store lacks the newer columns
+    columns = [name for name in _ROW if name in known]
+    for batch in scan_letters(snapshot, columns, condition, state=wanted.get("state")):
+        yield from (DeadLetter(**_present(row)) for row in batch.to_pylist())
+
+
+async def replay(sender: Sender, letter: DeadLetter, prefix: str, originals: Originals) -> bool:
+    """Send the original message to its topic again, and then the replay notice.
+
+    The order matters. A crash between the two leaves a dead letter whose original was sent; if
+    it is replayed again, the duplicate is dropped, and the outcome of the original closes the
+    dead letter. In the other order, a crash would leave a replay notice without an original, and
+    the original would never be sent.
+
+    Args:
+        sender: started.
+        letter: the dead letter.
+        prefix: the prefix of the topics' names.
+        originals: reads the original from its topic if the letter holds only its beginning.
+
+    Returns:
+        ``False`` if there is nothing to send: the letter is not dead, holds no message, or its
+        original was on the dead-letter topic itself.
+
+    Raises:
+        Unavailable: the broker did not acknowledge in time; the call can be repeated.
+        Poison: the letter holds only the beginning of its original, and the topic no longer
+            holds the rest.
+    """
+    key, value = letter.original_key, letter.original_value
+    topic = BY_NAME.get(letter.topic)
+    if letter.state != DEAD or value is None or topic is None or topic is DEAD_LETTERS:
+        return False
+    if not letter.is_whole:
+        original = await _read_again(letter, prefix + topic.name, originals)
+        key, value = original.key, original.value or b""
+    original_key = key or (letter.prompt_id or letter.letter_id).encode()
+    await sender.send(prefix + topic.name, original_key, with_replays(value, letter.replays + 1))
+    note = letter.model_copy(update={"state": REPLAYED, "created_at": datetime.now(UTC)})
+    key = DEAD_LETTERS.key(letter).encode()
+    await sender.send(prefix + DEAD_LETTERS.name, key, encode(note))
+    return True
+
+
+def with_replays(value: bytes, replays: int) -> bytes:
+    """Set ``replays`` of the prompt that the message contains.
+
+    The prompt's id does not depend on it. A message without a prompt is returned unchanged.
+    """
+    try:
+        message = parse_json(value)
+    except ContractError:
+        return value
+    prompt = message
+    for wrapper in ("completion", "prompt"):
+        prompt = prompt.get(wrapper, prompt) if isinstance(prompt, dict) else prompt
+    if not isinstance(prompt, dict) or "prompt_id" not in prompt:
+        return value
+    prompt["replays"] = replays
+    return orjson.dumps(message)
+
+
+def _is_recorded(settings: CommandSettings, wanted: dict[str, str], sent: set[str]) -> bool:
+    deadline = time.monotonic() + RECORDED_WITHIN_S
     while sent & {letter.letter_id for letter in _letters(settings, wanted)}:
         if time.monotonic() > deadline:
             return False
@@ -101,7 +200,7 @@ def _is_noted(settings: CommandSettings, wanted: dict[str, str], sent: set[str])
 
 
 async def _replay(settings: CommandSettings, letters: Sequence[DeadLetter]) -> set[str]:
-    """The ids of those that were sent."""
+    """Replay these dead letters, and return the ids of those that were sent."""
     addresses, prefix = find_addresses(settings), settings.topic_prefix
     layout = await addressed_layout(addresses, settings, *TOPICS)
     sender = KafkaSender(
@@ -114,8 +213,8 @@ async def _replay(settings: CommandSettings, letters: Sequence[DeadLetter]) -> s
     await sender.start()
     sent: set[str] = set()
     try:
-        for first in range(0, len(letters), AT_ONCE):
-            batch = letters[first : first + AT_ONCE]
+        for first in range(0, len(letters), BATCH):
+            batch = letters[first : first + BATCH]
             done = await all_outcomes([replay(sender, each, prefix, originals) for each in batch])
             refused = [outcome for outcome in done if isinstance(outcome, Poison)]
             for refusal in refused:
@@ -126,6 +225,18 @@ async def _replay(settings: CommandSettings, letters: Sequence[DeadLetter]) -> s
         return sent
     finally:
         await sender.stop()
+
+
+async def _read_again(letter: DeadLetter, topic: str, originals: Originals) -> Delivery:
+    found = await originals(Partition(topic, letter.partition), letter.offset)
+    if found is None or not letter.is_of(found.value):
+        what = "nothing" if found is None else "another message"
+        raise Poison(
+            f"dead letter {letter.letter_id} holds only the beginning of a message of "
+            f"{letter.original_size:,} bytes, and {topic}-{letter.partition} now holds {what} at "
+            f"offset {letter.offset}: publish the prompt again from its source file"
+        )
+    return found
 
 
 def _letters(settings: CommandSettings, wanted: dict[str, str]) -> list[DeadLetter]:
@@ -143,109 +254,5 @@ def _line(letter: DeadLetter) -> str:
     )
 
 
-FIELDS: Final = ("run", "stage", "topic", "reason", "state", "prompt_id", "letter_id")
-_ROW: Final = tuple(name for name in SCHEMA.names if name in DeadLetter.model_fields)
-
-
-def parse_where(conditions: Sequence[str]) -> dict[str, str]:
-    """``field=value`` conditions; all of them hold together.
-
-    Raises:
-        Misconfigured: a condition names no field of a dead letter.
-    """
-    wanted = {}
-    for condition in conditions:
-        field, equals, value = condition.partition("=")
-        if not equals or field not in FIELDS:
-            raise Misconfigured(
-                f"--where {condition!r}: use field=value with one of {', '.join(FIELDS)}"
-            )
-        wanted[field] = value
-    return wanted
-
-
-def read_letters(reader: DeltaReader, wanted: Mapping[str, str]) -> Iterator[DeadLetter]:
-    """The letters whose fields have these values."""
-    snapshot = reader.snapshot(TableName.DEAD_LETTERS)
-    if snapshot is None:
-        return
-    condition = None
-    conditions = {field: value for field, value in wanted.items() if field != "state"}
-    for field, value in conditions.items():
-        part = ds.field(field) == value
-        condition = part if condition is None else condition & part
-    known = set(snapshot.schema.names)  # an older store's table lacks the newer columns
-    columns = [name for name in _ROW if name in known]
-    for batch in scan_letters(snapshot, columns, condition, state=wanted.get("state")):
-        yield from (DeadLetter(**_present(row)) for row in batch.to_pylist())
-
-
 def _present(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
-
-
-Originals: TypeAlias = Callable[[Partition, int], Awaitable[Delivery | None]]
-"""The message at an offset; ``None`` when the log no longer holds it."""
-
-
-async def replay(sender: Sender, letter: DeadLetter, prefix: str, originals: Originals) -> bool:
-    """Send the original to the topic that it failed on, and note that afterwards.
-
-    A crash between leaves a letter that still says dead although its original is on its way:
-    sent again, it is absorbed, and what comes of the original marks the letter too. After a
-    note without an original nobody would ever send it.
-
-    Args:
-        originals: where the original is read again when the letter keeps only its head.
-
-    Returns:
-        ``False`` when there is nothing to send: the letter is not dead, holds no bytes, or its
-        original stood on the dead-letter topic itself.
-
-    Raises:
-        Unavailable: not acknowledged in time; the same call can be made again.
-        Poison: the original was too large for the letter and no longer stands at its place.
-    """
-    key, value = letter.original_key, letter.original_value
-    topic = BY_NAME.get(letter.topic)
-    if letter.state != DEAD or value is None or topic is None or topic is DEAD_LETTERS:
-        return False
-    if not letter.is_whole:
-        original = await _read_again(letter, prefix + topic.name, originals)
-        key, value = original.key, original.value or b""
-    original_key = key or (letter.prompt_id or letter.letter_id).encode()
-    await sender.send(prefix + topic.name, original_key, with_replays(value, letter.replays + 1))
-    note = letter.model_copy(update={"state": REPLAYED, "created_at": datetime.now(UTC)})
-    key = DEAD_LETTERS.key(letter).encode()
-    await sender.send(prefix + DEAD_LETTERS.name, key, encode(note))
-    return True
-
-
-async def _read_again(letter: DeadLetter, topic: str, originals: Originals) -> Delivery:
-    found = await originals(Partition(topic, letter.partition), letter.offset)
-    if found is None or not letter.is_of(found.value):
-        what = "nothing" if found is None else "another message"
-        raise Poison(
-            f"dead letter {letter.letter_id} holds only the beginning of a message of "
-            f"{letter.original_size:,} bytes, and {topic}-{letter.partition} now holds {what} at "
-            f"offset {letter.offset}: publish the prompt again from its source file"
-        )
-    return found
-
-
-def with_replays(value: bytes, replays: int) -> bytes:
-    """The message with the count in the prompt inside it; other bytes are left as they are.
-
-    The prompt keeps its id, which does not depend on the count.
-    """
-    try:
-        message = parse_json(value)
-    except ContractError:
-        return value
-    prompt = message
-    for wrapper in ("completion", "prompt"):
-        prompt = prompt.get(wrapper, prompt) if isinstance(prompt, dict) else prompt
-    if not isinstance(prompt, dict) or "prompt_id" not in prompt:
-        return value
-    prompt["replays"] = replays
-    return orjson.dumps(message)

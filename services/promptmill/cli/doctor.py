@@ -1,4 +1,4 @@
-"""What the whole of promptmill needs on this machine, beyond the local stack."""
+"""Checks of the installation: Python, vLLM, models, the local stack, Kafka and Redis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START = "promptmill up"
 
 
 def all_findings(settings: CommandSettings) -> list[Finding]:
-    """Every check; Kafka, Redis and models are only missing when something is set to use them."""
+    """Run all checks. A Kafka or Redis that is not configured and not running is no failure."""
     return [
         _python(),
         _vllm(),
@@ -44,7 +44,7 @@ def _python() -> Finding:
 
 
 def _vllm() -> Finding:
-    """Only looked for: importing it takes ten seconds."""
+    """Find vLLM without importing it, which takes ten seconds."""
     if find_spec("vllm") is None:
         remedy = "./scripts/setup, or pip install 'promptmill[gpu]' (GPU), 'promptmill[cpu]' (CPU)"
         return Finding("vLLM", False, "not installed; only --engine openai works", remedy)

@@ -1,4 +1,4 @@
-"""Records stream from one version of the table into a file that appears complete or not."""
+"""Export of records from one version of the table to a file, which is created atomically."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ from promptmill.lake.reader import DeltaReader
 from promptmill.lake.tables import TABLES
 from promptmill.runtime.errors import Misconfigured
 
-PLACE_IN_THE_LOG = {"shard", "shard_offset"}
+LOG_POSITION = {"shard", "shard_offset"}
 SCHEMA = pa.schema(
-    [field for field in TABLES[TableName.RECORDS].schema if field.name not in PLACE_IN_THE_LOG]
+    [field for field in TABLES[TableName.RECORDS].schema if field.name not in LOG_POSITION]
 )
 JSON_COLUMNS = ("sampling",)
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        version: of the table; the same one gives the same rows again.
+        out: the file that was written.
+        form: the file format, ``jsonl`` or ``parquet``.
+        rows: number of records.
+        version: version of the table; the same version gives the same rows again.
     """
 
     out: Path
@@ -42,7 +45,7 @@ class Exported:
     version: int
 
     def as_json(self) -> dict[str, str | int]:
-        """What ``export --json`` prints."""
+        """The object that ``export --json`` prints."""
         return {
             "out": str(self.out),
             "format": self.form,
@@ -52,27 +55,30 @@ class Exported:
 
 
 class Writer(Protocol):
-    """Takes rows, batch by batch."""
+    """A file format, to which rows are written in batches."""
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append these rows."""
 
     def close(self) -> None:
-        """Finish the file's content; the file itself stays open."""
+        """Complete the content; the file itself stays open."""
 
 
 def export_records(
     store: str, out: Path, form: str, *, run: str | None, kind: str | None
 ) -> Exported:
-    """Write the matching records of the table's latest version.
+    """Write the matching records of the table's latest version to a file.
 
     Args:
         store: URI of the folder of the tables.
-        form: ``jsonl`` or ``parquet``.
+        out: the file to write.
+        form: the file format, ``jsonl`` or ``parquet``.
+        run: export only this run; ``None`` exports all.
+        kind: export only this kind of record; ``None`` exports all.
 
     Raises:
         Misconfigured: there is no table, or the file cannot be written.
-        Unavailable: the store is away.
+        Unavailable: the store does not answer.
     """
     snapshot = DeltaReader(store).snapshot(TableName.RECORDS)
     if snapshot is None:
@@ -91,7 +97,7 @@ def export_records(
 
 
 class JsonLines:
-    """One JSON object a record; maps become objects, and so does JSON in text."""
+    """JSON lines with one object per record; maps and columns of JSON text become objects."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -102,11 +108,11 @@ class JsonLines:
             self._file.write(orjson.dumps(_plain(row), option=orjson.OPT_APPEND_NEWLINE))
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Do nothing, because every row has been written."""
 
 
 class Parquet:
-    """One Parquet file, zstd, a row group a batch."""
+    """A Parquet file with zstd compression and one row group per batch."""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self._schema = schema
@@ -133,7 +139,7 @@ def _condition(**wanted: str | None) -> ds.Expression | None:
 
 @contextmanager
 def _appearing(out: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name when it is complete; on an error nothing of it is left."""
+    """A file that gets its name when it is complete; after an error nothing of it remains."""
     draft = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         with draft.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Lost records: what each consumer group, and each table of the store, can no longer read."""
+"""The command that lists lost records, by stage, and accepts their loss."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from promptmill.lake.gaps import GapTable
 
 STORE = "store"
+CLIENT = "promptmill-gaps"
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Offsets that a stage has not read and never can.
+    """A range of records that were deleted before a stage read them.
 
     Attributes:
-        accepted: the stage passes over them at its next start.
+        stage: the stage that has not read them.
+        gap: their partition and offsets.
+        accepted: whether the loss was accepted, so that the stage skips them at its next start.
     """
 
     stage: str
@@ -36,7 +39,7 @@ class Lost:
     accepted: bool
 
     def as_json(self) -> dict[str, Any]:
-        """What ``gaps --json`` prints for it."""
+        """The object that ``gaps --json`` prints."""
         return {
             "stage": self.stage,
             "topic": self.gap.partition.topic,
@@ -48,25 +51,50 @@ class Lost:
         }
 
 
-def stored_log_check(store: str) -> LogCheck:
-    """Lets a command read a topic on from a table that stands below the log's beginning.
+def show_gaps(*, as_json: bool) -> None:
+    """Print all lost records."""
+    _print(_find(load()), "no records have been lost", as_json=as_json)
 
-    It passes over what the store stage may pass over; the table of gaps is read only then.
+
+def accept_gaps(
+    topic: str | None, partition: int | None, stage: str | None, *, as_json: bool
+) -> None:
+    """Accept the lost records that match, and print them.
 
     Args:
-        store: URI of the store.
+        topic: the topic's name, with or without the prefix; ``None`` matches every topic.
+        partition: the number of the partition; ``None`` matches every partition.
+        stage: the stage; ``None`` matches every stage.
+        as_json: print JSON objects.
+
+    Raises:
+        Misconfigured: a topic is given, and nothing matches.
     """
-
-    async def accepted() -> Collection[Gap]:
-        return await asyncio.to_thread(_table(store).read, STORE)
-
-    return LogCheck(STORE, accepted)
+    settings = load()
+    names = {topic, f"{settings.topic_prefix}{topic}"}
+    lost = [
+        each
+        for each in _find(settings)
+        if not each.accepted
+        and (topic is None or each.gap.partition.topic in names)
+        and partition in {None, each.gap.partition.number}
+        and stage in {None, each.stage}
+    ]
+    if not lost and topic is not None:
+        raise Misconfigured(
+            f"no records of topic {topic!r}, partition {partition}, are lost and not yet "
+            "accepted: see `promptmill gaps`"
+        )
+    accept(settings.store_uri, lost)
+    accepted = [Lost(each.stage, each.gap, accepted=True) for each in lost]
+    _print(accepted, "there are no losses left to accept", as_json=as_json)
 
 
 async def find_lost(settings: CommandSettings, reader: LogReader, store: str) -> list[Lost]:
-    """Everything that is lost now, by stage, topic and partition.
+    """Find all lost records, by stage, topic and partition.
 
     Args:
+        settings: the prefix of topics and groups.
         reader: started.
         store: URI of the store.
 
@@ -90,10 +118,54 @@ async def find_lost(settings: CommandSettings, reader: LogReader, store: str) ->
     return found
 
 
+def accept(store: str, lost: Collection[Lost]) -> None:
+    """Record in the store that the loss of these records was accepted.
+
+    Raises:
+        Unavailable: the store cannot be written.
+    """
+    table = _table(store)
+    for stage in sorted({each.stage for each in lost}):
+        table.accept(stage, [each.gap for each in lost if each.stage == stage])
+
+
+def stored_log_check(store: str) -> LogCheck:
+    """A check for commands that read a topic from the position of a table.
+
+    If the position is before the beginning of the log, it skips the gaps that were accepted for
+    the store stage. The table of accepted gaps is read only then.
+
+    Args:
+        store: URI of the store.
+    """
+
+    async def accepted() -> Collection[Gap]:
+        return await asyncio.to_thread(_table(store).read, STORE)
+
+    return LogCheck(STORE, accepted)
+
+
+def _find(settings: CommandSettings) -> list[Lost]:
+    quiet_logs()
+    addresses = find_addresses(settings)
+
+    async def find() -> list[Lost]:
+        async with LogReader(addresses.kafka, client_id=CLIENT) as reader:
+            return await find_lost(settings, reader, addresses.store)
+
+    return asyncio.run(find())
+
+
+def _table(store: str) -> GapTable:
+    from promptmill.lake.gaps import GapTable  # loads pyarrow, which status does without
+
+    return GapTable(store)
+
+
 def _stored(
     settings: CommandSettings, store: str, partitions: Collection[Partition]
 ) -> dict[Partition, int]:
-    """Where the tables stand; what has no table, or nothing stored, is left out."""
+    """The positions of the tables; partitions of which nothing is stored are left out."""
     from promptmill.lake.tables import TABLES
 
     reader, positions = DeltaReader(store), dict[Partition, int]()
@@ -105,12 +177,6 @@ def _stored(
         offsets = snapshot.next_offsets(shards)
         positions |= {Partition(topic, shard): offset for shard, offset in offsets.items()}
     return positions
-
-
-def _table(store: str) -> GapTable:
-    from promptmill.lake.gaps import GapTable  # loads pyarrow, which status does without
-
-    return GapTable(store)
 
 
 def _lost(
@@ -127,67 +193,6 @@ def _lost(
             yield Lost(stage, Gap(partition, position, reached - 1), accepted=True)
         if reached < begin:
             yield Lost(stage, Gap(partition, reached, begin - 1), accepted=False)
-
-
-def accept(store: str, lost: Collection[Lost]) -> None:
-    """Record the acceptance of these.
-
-    Raises:
-        Unavailable: the store cannot be written.
-    """
-    table = _table(store)
-    for stage in sorted({each.stage for each in lost}):
-        table.accept(stage, [each.gap for each in lost if each.stage == stage])
-
-
-CLIENT = "promptmill-gaps"
-
-
-def show_gaps(*, as_json: bool) -> None:
-    """Print what is lost now."""
-    _print(_find(load()), "no records have been lost", as_json=as_json)
-
-
-def accept_gaps(
-    topic: str | None, partition: int | None, stage: str | None, *, as_json: bool
-) -> None:
-    """Accept what is lost now and matches; print what was accepted.
-
-    Args:
-        topic: its name, with or without the prefix; ``None`` matches every one.
-
-    Raises:
-        Misconfigured: nothing matches, although a topic was named.
-    """
-    settings = load()
-    names = {topic, f"{settings.topic_prefix}{topic}"}
-    lost = [
-        each
-        for each in _find(settings)
-        if not each.accepted
-        and (topic is None or each.gap.partition.topic in names)
-        and partition in {None, each.gap.partition.number}
-        and stage in {None, each.stage}
-    ]
-    if not lost and topic is not None:
-        raise Misconfigured(
-            f"no records of topic {topic!r}, partition {partition}, are lost and not yet "
-            "accepted: see `promptmill gaps`"
-        )
-    accept(settings.store_uri, lost)
-    accepted = [Lost(each.stage, each.gap, accepted=True) for each in lost]
-    _print(accepted, "there are no losses left to accept", as_json=as_json)
-
-
-def _find(settings: CommandSettings) -> list[Lost]:
-    quiet_logs()
-    addresses = find_addresses(settings)
-
-    async def find() -> list[Lost]:
-        async with LogReader(addresses.kafka, client_id=CLIENT) as reader:
-            return await find_lost(settings, reader, addresses.store)
-
-    return asyncio.run(find())
 
 
 def _print(lost: Sequence[Lost], otherwise: str, *, as_json: bool) -> None:

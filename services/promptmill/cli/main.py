@@ -1,17 +1,17 @@
-"""The command line: which commands there are, and how errors become words and exit codes.
+"""The command line: its commands, and the messages and exit codes of errors.
 
 ==========  ==================================================================
 exit code   meaning
 ==========  ==================================================================
-0           done
-1           failed; standard error says why
-2           the command line is wrong
-3           ``publish``: some lines are invalid, the valid ones are published;
-            ``requeue``: the text of some prompts is not known, the others are sent
-4           ``status --wait``: not settled within the limit
+0           success
+1           failure; standard error gives the reason
+2           the command line is invalid
+3           ``publish``: some lines are invalid, and the valid ones were published;
+            ``requeue``: the text of some prompts is unknown, and the others were sent
+4           ``status --wait``: the run was not settled within the limit
 5           ``publish --no-wait``: backpressure left no room for the rest
-70          the engine is dead
-75          something is away (Kafka, Redis, the store); try again later
+70          the engine has died
+75          Kafka, Redis or the store is unavailable; try again later
 78          a setting or the environment is wrong
 130         interrupted
 ==========  ==================================================================
@@ -105,14 +105,14 @@ def settings_by_flag(
         bool, typer.Option("--version", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Flags before the command win over PROMPTMILL_HOME, PROMPTMILL_KAFKA and so on."""
+    """Flags before the command override PROMPTMILL_HOME, PROMPTMILL_KAFKA and so on."""
     from promptmill.cli.settings import set_flags
 
     set_flags({"home": home, "kafka": kafka, "redis": redis, "store": store})
 
 
 def main() -> None:
-    """Run the command of ``sys.argv``; what is expected to fail ends in one clear line."""
+    """Run the command in ``sys.argv``; a promptmill error ends it with one line."""
     try:
         app()
     except PromptmillError as error:
@@ -121,7 +121,7 @@ def main() -> None:
 
 
 def exit_code(error: PromptmillError) -> int:
-    """What a process that failed with ``error`` ends with."""
+    """The exit code of a process that failed with ``error``."""
     if isinstance(error, Fatal):
         return error.exit_code
     return TRY_AGAIN_LATER if isinstance(error, Transient) else FAILED

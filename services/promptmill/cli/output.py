@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, everything else on standard error."""
+"""Output of the commands: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -13,10 +13,48 @@ if TYPE_CHECKING:
 
     from promptmill.devstack.jars import OnProgress, Progress
 
+LIBRARIES = ("aiokafka", "asyncio", "faststream")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    import orjson
+
+    print_bytes(orjson.dumps(value))
+
+
+def print_bytes(line: bytes) -> None:
+    """Print a line of UTF-8 text, and flush it."""
+    sys.stdout.write(line.decode() + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Print a line on standard error, for information that is not part of the result."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def is_watched() -> bool:
+    """Whether standard error is a terminal."""
+    return sys.stderr.isatty()
+
+
+def quiet_logs() -> None:
+    """Log only critical events, and only to standard error."""
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
 
 @contextmanager
 def stack_progress() -> Iterator[OnProgress]:
-    """Tells how far the local stack is: bars on a terminal, one line a step elsewhere."""
+    """Show the progress of the local stack: bars on a terminal, else one line per step."""
     if is_watched():
         with _bar("{task.percentage:>3.0f} %") as bar:
             yield _on_bar(bar)
@@ -26,7 +64,14 @@ def stack_progress() -> Iterator[OnProgress]:
 
 @contextmanager
 def line_progress(total_bytes: int | None) -> Iterator[Callable[[int, str], None]]:
-    """Tells how far a file is read: called with the bytes read so far and a text."""
+    """Show the progress of reading a file, if standard error is a terminal.
+
+    Args:
+        total_bytes: size of the file; ``None`` if unknown.
+
+    Yields:
+        A function to call with the number of bytes read so far and a text to show.
+    """
     if not is_watched():
         yield lambda _done, _text: None
         return
@@ -71,42 +116,3 @@ def _as_lines() -> OnProgress:
             note(f"{progress.step} …")
 
     return show
-
-
-LIBRARIES = ("aiokafka", "asyncio", "faststream")
-
-
-def quiet_logs() -> None:
-    """Log nothing below critical, and never to standard output."""
-    import structlog
-
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    for name in LIBRARIES:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def print_json(value: Any) -> None:
-    """One JSON document on a line of its own."""
-    import orjson
-
-    print_bytes(orjson.dumps(value))
-
-
-def print_bytes(line: bytes) -> None:
-    """A line of UTF-8 text, visible at once."""
-    sys.stdout.write(line.decode() + "\n")
-    sys.stdout.flush()
-
-
-def note(text: str) -> None:
-    """A line for the person, not part of the result."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
-def is_watched() -> bool:
-    """Whether a person sees standard error as it is written."""
-    return sys.stderr.isatty()

@@ -1,9 +1,9 @@
-"""Prompts that are published and have no outcome: where each is, or that it is lost.
+"""The pending prompts of a run: the topic on which each one waits, or that it is lost.
 
-A prompt moves from topic to topic, and each stage commits a message only after what comes of it is
-acknowledged. So the topics are read in the order of the pipeline, each from its group's commit,
-and the tables last: a prompt that moves meanwhile is met further on. One that was replayed
-meanwhile is back on the first topic, whose end is therefore read once more.
+A prompt moves from topic to topic, and each stage commits a message only after its output has been
+acknowledged. The topics are therefore read in the order of the pipeline, each from its group's
+committed offsets, and the tables last: a prompt that moves in the meantime is found further on. A
+prompt that is replayed in the meantime returns to the first topic, whose end is read once more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from promptmill_schemas.topics import COMPLETIONS, PROMPTS, SCORED
 LOST: Final = "lost"
 GROUPS: Final = {"instruct": PROMPTS, "reward": COMPLETIONS, "filter": SCORED}
 ROWS_AT_ONCE: Final = 10_000
-"""Ids of one look-up in a table; a longer list makes the condition slow."""
+"""Maximum number of ids in one look-up, because a longer list makes the condition slow."""
 
 PATIENCE_S: Final = 20.0
 PAUSE_S: Final = 0.5
@@ -40,13 +40,14 @@ PAUSE_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class PendingPrompt:
-    """One prompt without an outcome.
+    """A prompt without an outcome.
 
     Attributes:
-        place: the topic on which it waits to be consumed, or :data:`LOST`.
-        partition, offset: where it was published on the topic ``prompts``.
-        replays: of its latest life that the tables know.
-        prompt: the prompt itself; ``None`` where the tables do not hold its text.
+        prompt_id: the prompt's id.
+        place: the topic on which the prompt waits, or :data:`LOST`.
+        partition, offset: where the prompt was published on the topic ``prompts``.
+        replays: the number of its latest replay that is known.
+        prompt: the prompt itself; ``None`` if its text is not known.
         row: its row in the table ``prompts``, if it has one.
     """
 
@@ -59,7 +60,7 @@ class PendingPrompt:
     row: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """What ``pending --json`` prints."""
+        """The object that ``pending --json`` prints."""
         return {
             "prompt_id": self.prompt_id,
             "place": self.place,
@@ -74,8 +75,10 @@ class PendingReader:
     """Finds the pending prompts of one run.
 
     Args:
-        tables: of the store.
-        reader: started.
+        settings: the prefix of topics and groups.
+        tables: reader of the store's tables.
+        reader: reader of the topics, started.
+        run: name of the run.
     """
 
     def __init__(
@@ -90,10 +93,10 @@ class PendingReader:
         self._known_to: dict[int, int] = {}
 
     async def read(self) -> list[PendingPrompt]:
-        """All of them, in the order of publication within a partition.
+        """Find all pending prompts, in the order of partition and offset.
 
         Raises:
-            Unavailable: Kafka or the store is away.
+            Unavailable: Kafka or the store does not answer.
         """
         self._found = {}
         missing = await asyncio.to_thread(self._books.missing)
@@ -110,12 +113,12 @@ class PendingReader:
         return sorted(unsettled, key=lambda each: (each.partition, each.offset))
 
     def _is_unsettled(self, pending: PendingPrompt, missing: Collection[str]) -> bool:
-        """A prompt that the tables do not know as published yet is not missing there."""
+        """Whether a prompt has no outcome; the tables do not know the newest prompts yet."""
         return pending.prompt_id in missing or pending.offset >= self._known_to.get(
             pending.partition, 0
         )
 
-    # What is published
+    # Published prompts
 
     def _read_rows(self, missing: Collection[str]) -> None:
         self._known_to = self._next_offsets(TableName.PROMPTS)
@@ -128,7 +131,7 @@ class PendingReader:
             )
 
     def _letter_replays(self, missing: Collection[str]) -> dict[str, int]:
-        """The highest number of replays among a prompt's dead letters, all sent again since."""
+        """The highest number of replays among each prompt's dead letters, which were replayed."""
         found: dict[str, int] = {}
         for row in self._rows(TableName.DEAD_LETTERS, missing):
             identity = row["prompt_id"]
@@ -152,7 +155,7 @@ class PendingReader:
         ]
 
     async def _read_new_prompts(self) -> None:
-        """Those that the store has not taken from the topic yet."""
+        """Read the prompts that the store has not read from the topic yet."""
         async for delivery in self._deliveries(PROMPTS, self._known_to):
             prompt = prompt_of(delivery.value)
             if prompt is not None and prompt.run == self._run:
@@ -167,17 +170,17 @@ class PendingReader:
                     prompt,
                 )
 
-    # Where it is
+    # The place of each prompt
 
     async def _look_on(self, topic: Topic, starts: Mapping[int, int]) -> None:
-        """Note the place of every prompt that is on this topic at and beyond these offsets."""
+        """Record the place of every prompt that is on this topic from these offsets on."""
         async for delivery in self._deliveries(topic, starts):
             identity = self._identity(topic, delivery)
             if identity in self._found and self._found[identity].place == LOST:
                 self._found[identity] = replace(self._found[identity], place=topic.name)
 
     def _identity(self, topic: Topic, delivery: Delivery) -> str:
-        """Every message of ours is keyed by its prompt; others may publish under other keys."""
+        """The id of the message's prompt: its key, unless another program chose another key."""
         key = (delivery.key or b"").decode(errors="replace")
         if topic is PROMPTS and key not in self._found and (found := prompt_of(delivery.value)):
             return found.prompt_id
@@ -195,7 +198,7 @@ class PendingReader:
                 yield delivery
 
     async def _committed(self, stage: str, topic: Topic) -> dict[int, int]:
-        """Where the group stands; a coordinator that is still loading is asked again."""
+        """The group's committed offsets; retries while the group's coordinator is loading."""
         group = self._settings.group(stage)
         partitions = await self._reader.partitions([self._settings.topic(topic)])
         deadline = time.monotonic() + PATIENCE_S
@@ -220,13 +223,14 @@ class PendingReader:
 
 
 def rebuilt(row: Mapping[str, Any], messages: Sequence[Message] = ()) -> Prompt | None:
-    """The prompt of a row of the table ``prompts``; ``None`` without its text.
+    """The prompt of a row of the table ``prompts``; ``None`` if its text is not known.
 
     Args:
-        messages: the text, for a row from before the table kept it.
+        row: the row.
+        messages: the conversation, for rows of versions that did not store it.
 
     Raises:
-        ContractError: this is the text of another prompt; the id is derived from the text.
+        ContractError: the conversation belongs to another prompt, since the ids differ.
     """
     turns = row.get("messages") or [vars(message) for message in messages]
     if not turns:

@@ -1,4 +1,4 @@
-"""What a command asks a running pipeline for: its workers, and the layout of its data set."""
+"""Queries to a running pipeline: its workers, and the partition layout of its data set."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from promptmill.stream.layout import Layout
 from promptmill.worker.layout import find_layout
 from promptmill_schemas import Topic
 
+TIMEOUT_S = 2.0
+
 
 async def addressed_layout(
     addresses: Addresses, settings: CommandSettings, *topics: Topic
 ) -> Layout:
-    """Over how many partitions to spread keys; see :func:`find_layout` for what it raises."""
+    """The partition layout of the data set; raises the errors of :func:`find_layout`."""
     names = [settings.topic(topic) for topic in topics]
     prefix = settings.topic_prefix
     return await find_layout(addresses.kafka, addresses.redis, addresses.store, prefix, names)
 
 
-TIMEOUT_S = 2.0
-
-
 async def alive_workers(redis_url: str, prefix: str) -> list[WorkerInfo] | None:
-    """Every worker that has reported lately; ``None`` when Redis is away."""
+    """The live workers of all stages; ``None`` if Redis does not answer."""
     try:
         await redis_version(redis_url)
         return await read_workers(redis_url, prefix)
@@ -34,11 +33,11 @@ async def alive_workers(redis_url: str, prefix: str) -> list[WorkerInfo] | None:
 
 
 async def redis_version(redis_url: str) -> str:
-    """What the server says that it is.
+    """The name and version of the server.
 
     Raises:
-        Unavailable: no answer in time.
-        Misconfigured: wrong URL or credentials, or a server that may forget what it is told.
+        Unavailable: the server does not answer in time.
+        Misconfigured: the URL or credentials are wrong, or the server may lose writes.
     """
     session = await Session.open(redis_url, TIMEOUT_S)
     try:

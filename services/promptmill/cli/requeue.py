@@ -1,7 +1,8 @@
-"""Lost prompts are sent again: declared dead as ``lost``, and that dead letter replayed.
+"""The commands that show pending prompts and send lost ones again.
 
-So the store knows the number of every life of a prompt, and what comes of a life that was taken for
-lost too early is dropped as late: a prompt is settled once, whatever turns up.
+A lost prompt is dead-lettered with the reason ``lost``, and that dead letter is replayed. The store
+therefore counts the replays of a prompt, and drops the outcome of an earlier replay that was
+declared lost too soon. A prompt is settled once, whatever arrives late.
 """
 
 from __future__ import annotations
@@ -36,12 +37,72 @@ DETAIL = (
     "the prompt was published, has no outcome, and was on no topic beyond the groups' committed "
     "offsets"
 )
-AT_ONCE = 256
-"""Prompts on their way to the broker together."""
+BATCH = 256
+"""Prompts that are sent concurrently."""
+
+CLIENT = "promptmill-pending"
+SOME_WITHOUT_TEXT = 3
+"""The exit code if the text of some lost prompts is unknown."""
+
+
+def show_pending(run: str, limit: int, *, as_json: bool) -> None:
+    """Print the run's pending prompts, and where each of them is.
+
+    Raises:
+        Misconfigured: no Kafka is configured, or a topic does not exist.
+        Unavailable: Kafka or the store does not answer.
+    """
+    quiet_logs()
+    found = asyncio.run(_pending(load(), run))
+    if as_json:
+        print_json(_document(run, found, limit))
+        return
+    print_bytes(f"run {run}: {_counts(found)}".encode())
+    for each in found[:limit]:
+        text = "" if each.prompt else "  (text unknown)"
+        print_bytes(f"{each.prompt_id}  {each.place:12}  replays {each.replays}{text}".encode())
+    if len(found) > limit:
+        print_bytes(f"… and {len(found) - limit:,} more (--limit)".encode())
+
+
+def requeue_lost(
+    run: str, files: Sequence[Path], confirm: Callable[[int], bool], *, dry: bool, as_json: bool
+) -> int:
+    """Send the run's lost prompts again.
+
+    Args:
+        run: name of the run.
+        files: input files of ``publish``, for texts that neither the table nor the topic holds.
+        confirm: called with the number of prompts before the first is sent; ``False`` sends none.
+        dry: only count the lost prompts.
+        as_json: print a JSON object.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Misconfigured: no Kafka is configured, or a topic does not exist.
+        Unavailable: Kafka or the store does not answer.
+    """
+    quiet_logs()
+    lost, texts, sent = asyncio.run(_requeue(load(), run, files, None if dry else confirm))
+    missing = len(texts.missing)
+    if as_json:
+        counts = {"lost": len(lost), "requeued": sent, "without_text": missing}
+        print_json({"run": run, **counts, "dry_run": dry})
+    else:
+        print_bytes(f"run {run}: {len(lost):,} lost, {sent:,} sent again".encode())
+        if missing:
+            print_bytes(f"{missing:,} without a text: give the files that were published".encode())
+    return SOME_WITHOUT_TEXT if missing else 0
 
 
 class Texts:
-    """The prompts to send; those without text in the table are looked for elsewhere."""
+    """The texts of lost prompts: from the table, the topic ``prompts`` or input files.
+
+    Attributes:
+        found: the prompts whose text is known, by id.
+    """
 
     def __init__(self, lost: Sequence[PendingPrompt]) -> None:
         self.found = {each.prompt_id: each.prompt for each in lost if each.prompt is not None}
@@ -49,11 +110,11 @@ class Texts:
 
     @property
     def missing(self) -> list[str]:
-        """The prompts whose text is not known yet."""
+        """The ids of the prompts whose text is not known yet."""
         return sorted(self._rows)
 
     async def look_on_topic(self, batches: AsyncIterable[list[Delivery]]) -> None:
-        """Take them from the topic ``prompts``, as far as it still holds them."""
+        """Take missing texts from the topic ``prompts``, as far as it still holds them."""
         async for batch in batches:
             for delivery in batch:
                 prompt = prompt_of(delivery.value)
@@ -61,13 +122,16 @@ class Texts:
                     self._take(prompt)
 
     def look_in(self, lines: Iterable[bytes], run: str) -> None:
-        """Take them from lines as ``publish`` reads them; the table knows ``n`` and sampling."""
+        """Take missing texts from input lines of ``publish``.
+
+        The number of candidates and the sampling parameters come from the table.
+        """
         shapes = {_shape(row): row for row in self._rows.values() if row is not None}
         for line in lines:
             try:
                 messages = parse_line(line, Defaults(run)).messages
             except ContractError:
-                continue  # `publish` has told that line's error
+                continue  # `publish` has reported the error in this line
             for shape in shapes.values():
                 row = self._rows.get(_identity(shape, messages))
                 if row is not None and (prompt := rebuilt(row, messages)) is not None:
@@ -78,27 +142,17 @@ class Texts:
         self.found[prompt.prompt_id] = prompt
 
 
-def _shape(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return row["n"], row["sampling"], row["adapter"]
-
-
-def _identity(row: Mapping[str, Any], messages: Sequence[Message]) -> str:
-    turns = [[message.role, message.content] for message in messages]
-    sampling = parse_json((row["sampling"] or "{}").encode())
-    return ids.prompt_id(row["run"], turns, row["n"], sampling, row["adapter"])
-
-
 async def requeue_all(
     sender: Sender, lost: Sequence[PendingPrompt], texts: Texts, prefix: str
 ) -> int:
-    """Send every lost prompt whose text is known; returns how many were sent.
+    """Send every lost prompt whose text is known, and return how many were sent.
 
     Raises:
-        Unavailable: not acknowledged in time; the same call can be made again.
+        Unavailable: the broker did not acknowledge in time; the call can be repeated.
     """
     ready = [each for each in lost if each.prompt_id in texts.found]
-    for first in range(0, len(ready), AT_ONCE):
-        batch = ready[first : first + AT_ONCE]
+    for first in range(0, len(ready), BATCH):
+        batch = ready[first : first + BATCH]
         done = await all_outcomes(
             [requeue(sender, each, texts.found[each.prompt_id], prefix) for each in batch]
         )
@@ -108,18 +162,13 @@ async def requeue_all(
 
 
 async def requeue(sender: Sender, lost: PendingPrompt, prompt: Prompt, prefix: str) -> None:
-    """Write the dead letter, then replay it.
+    """Send a dead letter for the prompt, then replay it.
 
-    A crash between the two leaves a dead letter, which ``promptmill dead replay`` sends.
+    After a crash between the two, ``promptmill dead replay`` completes the requeue.
     """
     letter = letter_of(lost, prompt)
     await sender.send(prefix + DEAD_LETTERS.name, DEAD_LETTERS.key(letter).encode(), encode(letter))
     await replay(sender, letter, prefix, _never)
-
-
-async def _never(_partition: Partition, _offset: int) -> Delivery | None:
-    """Our letters are whole: a prompt is far smaller than a dead letter may be."""
-    return None
 
 
 def letter_of(lost: PendingPrompt, prompt: Prompt) -> DeadLetter:
@@ -141,86 +190,6 @@ def letter_of(lost: PendingPrompt, prompt: Prompt) -> DeadLetter:
         replays=replays,
         created_at=datetime.now(UTC),
     )
-
-
-CLIENT = "promptmill-pending"
-SOME_WITHOUT_TEXT = 3
-
-
-def show_pending(run: str, limit: int, *, as_json: bool) -> None:
-    """Print the run's prompts without an outcome, and where each is.
-
-    Raises:
-        Misconfigured: no Kafka is known, or a topic is missing.
-        Unavailable: Kafka or the store is away.
-    """
-    quiet_logs()
-    found = asyncio.run(_pending(load(), run))
-    if as_json:
-        print_json(_document(run, found, limit))
-        return
-    print_bytes(f"run {run}: {_counts(found)}".encode())
-    for each in found[:limit]:
-        text = "" if each.prompt else "  (text unknown)"
-        print_bytes(f"{each.prompt_id}  {each.place:12}  replays {each.replays}{text}".encode())
-    if len(found) > limit:
-        print_bytes(f"… and {len(found) - limit:,} more (--limit)".encode())
-
-
-async def _pending(settings: CommandSettings, run: str) -> list[PendingPrompt]:
-    addresses = find_addresses(settings)
-    async with LogReader(addresses.kafka, client_id=CLIENT) as reader:
-        return await PendingReader(settings, DeltaReader(addresses.store), reader, run).read()
-
-
-def _document(run: str, found: Sequence[PendingPrompt], limit: int) -> dict[str, object]:
-    return {
-        "run": run,
-        "pending": len(found),
-        "places": _places(found),
-        "prompts": [each.as_json() for each in found[:limit]],
-    }
-
-
-def _places(found: Sequence[PendingPrompt]) -> dict[str, int]:
-    return dict(Counter(each.place for each in found))
-
-
-def _counts(found: Sequence[PendingPrompt]) -> str:
-    if not found:
-        return "nothing is pending"
-    places = (f"{count:,} {_in_words(place)}" for place, count in _places(found).items())
-    return f"{len(found):,} pending: {', '.join(places)}"
-
-
-def _in_words(place: str) -> str:
-    return "lost (send again with `promptmill requeue`)" if place == LOST else f"on {place}"
-
-
-def requeue_lost(
-    run: str, files: Sequence[Path], confirm: Callable[[int], bool], *, dry: bool, as_json: bool
-) -> int:
-    """Send the run's lost prompts again; returns the exit code.
-
-    Args:
-        files: input of ``publish``, for texts that neither the table nor the topic holds.
-        confirm: asked with the number of prompts before anything is sent.
-
-    Raises:
-        Misconfigured: no Kafka is known, or a topic is missing.
-        Unavailable: Kafka or the store is away.
-    """
-    quiet_logs()
-    lost, texts, sent = asyncio.run(_requeue(load(), run, files, None if dry else confirm))
-    missing = len(texts.missing)
-    if as_json:
-        counts = {"lost": len(lost), "requeued": sent, "without_text": missing}
-        print_json({"run": run, **counts, "dry_run": dry})
-    else:
-        print_bytes(f"run {run}: {len(lost):,} lost, {sent:,} sent again".encode())
-        if missing:
-            print_bytes(f"{missing:,} without a text: give the files that were published".encode())
-    return SOME_WITHOUT_TEXT if missing else 0
 
 
 async def _requeue(
@@ -245,6 +214,12 @@ async def _requeue(
         await sender.stop()
 
 
+async def _pending(settings: CommandSettings, run: str) -> list[PendingPrompt]:
+    addresses = find_addresses(settings)
+    async with LogReader(addresses.kafka, client_id=CLIENT) as reader:
+        return await PendingReader(settings, DeltaReader(addresses.store), reader, run).read()
+
+
 async def _texts(
     settings: CommandSettings, run: str, lost: Sequence[PendingPrompt], files: Sequence[Path]
 ) -> Texts:
@@ -261,3 +236,42 @@ def _lines(files: Sequence[Path]) -> Iterator[bytes]:
     for file in files:
         with file.open("rb") as stream:
             yield from (line.strip() for line in stream)
+
+
+async def _never(_partition: Partition, _offset: int) -> Delivery | None:
+    """Return ``None``; these dead letters are complete, because a prompt fits into one."""
+    return None
+
+
+def _shape(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["n"], row["sampling"], row["adapter"]
+
+
+def _identity(row: Mapping[str, Any], messages: Sequence[Message]) -> str:
+    turns = [[message.role, message.content] for message in messages]
+    sampling = parse_json((row["sampling"] or "{}").encode())
+    return ids.prompt_id(row["run"], turns, row["n"], sampling, row["adapter"])
+
+
+def _document(run: str, found: Sequence[PendingPrompt], limit: int) -> dict[str, object]:
+    return {
+        "run": run,
+        "pending": len(found),
+        "places": _places(found),
+        "prompts": [each.as_json() for each in found[:limit]],
+    }
+
+
+def _places(found: Sequence[PendingPrompt]) -> dict[str, int]:
+    return dict(Counter(each.place for each in found))
+
+
+def _counts(found: Sequence[PendingPrompt]) -> str:
+    if not found:
+        return "nothing is pending"
+    places = (f"{count:,} {_in_words(place)}" for place, count in _places(found).items())
+    return f"{len(found):,} pending: {', '.join(places)}"
+
+
+def _in_words(place: str) -> str:
+    return "lost (send again with `promptmill requeue`)" if place == LOST else f"on {place}"

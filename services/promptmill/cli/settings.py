@@ -1,4 +1,4 @@
-"""The command line's settings, and the names that topics and groups have on the broker."""
+"""Settings of the command line, and the names of topics and groups on the broker."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from promptmill_schemas import Topic
 
 
 def set_flags(flags: Mapping[str, str | Path | None]) -> None:
-    """Put the given ones into the environment; one that is ``None`` was not given."""
+    """Set the environment variables of the given flags; ``None`` means not given."""
     for name, value in flags.items():
         if value is not None:
             os.environ[f"PROMPTMILL_{name.upper()}"] = str(value)
 
 
 class CommandSettings(Settings):
-    """The shared addresses, and the prefix that the workers use.
+    """The shared settings, and the topic prefix that the workers use.
 
     Attributes:
-        topic_prefix: before every topic and group name; several pipelines can share a cluster.
+        topic_prefix: prefix of every topic and group name, so that pipelines can share a cluster.
     """
 
     topic_prefix: str = Field(default="")
@@ -38,9 +38,9 @@ class CommandSettings(Settings):
 
 
 def load() -> CommandSettings:
-    """The settings of this command.
+    """Load the settings of this command.
 
     Raises:
-        Misconfigured: the environment or the settings file holds a wrong value.
+        Misconfigured: a value in the environment or the settings file is invalid.
     """
     return checked_settings(CommandSettings)

@@ -1,4 +1,4 @@
-"""The books of the Delta store, for the commands that count prompts."""
+"""The run counts of the Delta store, for the commands that count prompts."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ _OUTCOMES = (TableName.RECORDS, TableName.REJECTS, TableName.DEAD_LETTERS)
 
 
 def open_books(store: str) -> Books:
-    """The books of the store under this URI; tables that do not exist yet are empty."""
+    """Open the run counts of the store under this URI; missing tables count as empty."""
     return StoreBooks(DeltaReader(store))
 
 
 class StoreBooks:
-    """Counts by prompt, each from the newest version of its table.
+    """Counts of prompts, each from the latest version of its table.
 
-    Counts come from the tables' logs, where sinks keep them by run; rows are read only of tables
-    that an earlier version wrote and no sink has opened since.
+    Sinks keep the counts of each run in the tables' logs. Rows are read only if an earlier
+    version of promptmill wrote the table, and no sink has opened it since.
     """
 
     def __init__(self, reader: DeltaReader) -> None:
         self._reader = reader
 
     def next_prompt_offsets(self) -> dict[int, int]:
-        """By partition: the first offset of the topic of prompts that is not in the table."""
+        """The first offset of the topic ``prompts`` that the table lacks, by partition."""
         snapshot = self._reader.snapshot(TableName.PROMPTS)
         return {} if snapshot is None else snapshot.next_offsets()
 
     def prompt_ids(self, run: str) -> set[str]:
-        """The prompts of the run that are in the table."""
+        """The ids of the run's prompts in the table."""
         return self._rows().prompt_ids(run)
 
     def published(self, run: str) -> Published:
-        """How many of the run's prompts are in the table."""
+        """The number of the run's prompts in the table."""
         counted = self._reader.run_count(TableName.PROMPTS, run)
         if counted is not None:
             return Published(counted.prompts, counted.next_offsets, counted.partitions)
-        offsets = self.next_prompt_offsets()  # first: what comes in between counts once
+        offsets = self.next_prompt_offsets()  # read first, so that later rows are not counted twice
         return Published(len(self.prompt_ids(run)), offsets, self._reader.layout() or 0)
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
-        """Those of these prompts of the run that are in the table; reads the ids of the run."""
+        """Those of these ids of the run that are in the table; reads the ids of the run."""
         return self._rows().stored(run, ids)
 
     def settled(self, run: str) -> Settled:
-        """The outcomes of the run's prompts, never more than have one.
+        """The number of the run's prompts by outcome, without counting a prompt twice.
 
-        Decisions are read first: before a replayed prompt is decided, its letter is closed, so
-        no prompt is found decided and dead.
+        Decisions are read before dead letters. The dead letter of a replayed prompt is closed
+        before the prompt is decided, so no prompt is counted as both decided and dead.
         """
         found = [self._reader.run_count(name, run) for name in _OUTCOMES]
         if all(counted is not None for counted in found):
@@ -64,7 +64,7 @@ class StoreBooks:
         return Settled(len(accepted), len(rejected), len(dead))
 
     def settled_ids(self, run: str) -> set[str]:
-        """The run's prompts that are accepted, rejected or dead."""
+        """The ids of the run's settled prompts."""
         return set().union(*self._rows().outcomes(run))
 
     def _rows(self) -> StoreRows:

@@ -1,4 +1,4 @@
-"""Worker processes of one machine: started, watched, started again, stopped together."""
+"""A supervisor that starts, restarts and stops the worker processes of one machine."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ OUTER_GRACE_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One worker to keep alive.
+    """A worker that the supervisor keeps alive.
 
     Attributes:
-        name: of its log file and in reports, ``instruct-0``.
-        stage: the module ``promptmill.<stage>`` is what runs.
-        arguments: of its command line.
+        name: the name of its log file and in reports, for example ``instruct-0``.
+        stage: its stage; the module ``promptmill.<stage>`` is run.
+        arguments: its command-line arguments.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Spec:
 
     @property
     def command(self) -> list[str]:
-        """The process to start."""
+        """The command that starts the process."""
         return [sys.executable, "-m", f"promptmill.{self.stage}", *self.arguments]
 
 
@@ -52,18 +52,19 @@ Report = Callable[[str, str, dict[str, object]], None]
 
 
 class Supervisor:
-    """Keeps workers alive until told to stop.
+    """Keeps workers alive until it is stopped.
 
-    A worker that ends by itself is started again after a growing pause; one that says that it
-    is misconfigured (exit code 78) ends all of them, since another start would say the same.
-    A worker that cannot be started (no memory, no disk space for its log) ends all of them too:
-    the command says why and exits, so that whoever supervises it takes notice.
+    A worker that exits is restarted after a growing pause. If a worker reports that it is
+    misconfigured (exit code 78), all workers are stopped, because a restart would fail again. If
+    a worker cannot be started (no memory, no disk space for its log), all workers are stopped as
+    well, and the command fails, so that its own supervisor notices.
 
     Args:
-        environment: of the workers.
+        specs: the workers.
+        environment: the environment of the workers.
         logs: folder of their log files, ``<name>.log``.
-        report: called with an event, a worker's name and fields.
-        grace_s: time that workers take to drain.
+        report: called with an event, the worker's name and fields.
+        grace_s: seconds that workers have to drain.
     """
 
     def __init__(
@@ -82,15 +83,15 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Begin to stop all workers."""
+        """Begin the shutdown of all workers."""
         self._stopping.set()
 
     async def run(self) -> None:
         """Keep the workers alive until :meth:`stop`, then drain them.
 
         Raises:
-            Misconfigured: a worker cannot run as it is configured, or another supervisor keeps
-                the workers of these logs alive.
+            Misconfigured: a worker is misconfigured, or another supervisor uses the same folder
+                of logs.
             Fatal: a worker could not be started; the others were drained.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ class Supervisor:
             await self._run()
 
     async def _run(self) -> None:
-        """A keeper that fails cancels the others, and each drains its worker before it ends."""
+        """Run one task per worker; if one fails, the others drain their workers and end."""
         try:
             async with asyncio.TaskGroup() as keepers:
                 for child in self._children:
@@ -130,7 +131,7 @@ class Supervisor:
         )
 
     async def _run_once(self, child: _Child) -> int | None:
-        """Start it and wait for its end, or until all are to stop."""
+        """Start the worker, and return its exit code; ``None`` if the supervisor is stopped."""
         child.process = await self._start(child)
         child.starts += 1
         fields: dict[str, object] = {"pid": child.process.pid, "starts": child.starts}
@@ -154,7 +155,7 @@ class Supervisor:
                     stdout=log,
                     stderr=log,
                     env=self._environment,
-                    start_new_session=True,  # Ctrl-C reaches the supervisor only, which drains them
+                    start_new_session=True,  # Ctrl-C reaches only the supervisor, which drains them
                 )
         except OSError as error:
             raise Fatal(
@@ -187,10 +188,12 @@ class Supervisor:
 
 @contextmanager
 def only_one(lock: Path) -> Iterator[None]:
-    """Two supervisors of one home would start workers of the same names, which fence each other.
+    """Hold a lock, because the workers of two supervisors in one home would fence each other.
+
+    The operating system releases the lock when the process ends, for whatever reason.
 
     Raises:
-        Misconfigured: another one holds the lock. It ends with its process, however that ends.
+        Misconfigured: another supervisor holds the lock.
     """
     held = FileLock(lock)
     try:
@@ -208,6 +211,6 @@ def only_one(lock: Path) -> Iterator[None]:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log file, for the error that points to it."""
+    """The last line of a log file, for an error message."""
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1][:500] if lines else "its log is empty"

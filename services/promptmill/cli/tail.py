@@ -1,4 +1,4 @@
-"""The last messages of a topic, and those that follow."""
+"""The command that shows the last messages of a topic and follows it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,96 @@ CLIENT = "promptmill-tail"
 TOPIC_OF = {"records": RECORDS, "rejects": REJECTS, "dead": DEAD_LETTERS}
 QUESTION_WIDTH = 48
 ANSWER_WIDTH = 72
+LOOK_BACK_FACTOR = 8
 
 
 def show_tail(kind: str, run: str | None, count: int, *, follow: bool, as_json: bool) -> None:
-    """Print the last messages and, when asked to follow, those that land.
+    """Print the last messages of a topic and, with ``follow``, new messages until interrupted.
+
+    Args:
+        kind: ``records``, ``rejects`` or ``dead``.
+        run: show only this run; ``None`` shows all runs.
+        count: how many of the last messages to show.
+        follow: go on with new messages.
+        as_json: print the messages as JSON.
 
     Raises:
-        Misconfigured: no Kafka is known, or the topic is missing.
-        Unavailable: Kafka is away.
+        Misconfigured: no Kafka is configured, or the topic does not exist.
+        Unavailable: Kafka does not answer.
     """
     quiet_logs()
     asyncio.run(_show(kind, run, count, follow=follow, form=encode if as_json else as_line))
+
+
+class Tail:
+    """Reads one topic from its end.
+
+    Args:
+        reader: started.
+        topic: the topic, with the contract of its messages.
+        name: the topic's full name on the broker.
+        run: return only messages of this run; ``None`` returns all.
+    """
+
+    def __init__(self, reader: LogReader, topic: Topic, name: str, run: str | None) -> None:
+        self._reader = reader
+        self._topic = topic
+        self._name = name
+        self._run = run
+        self._next: dict[Partition, int] = {}
+
+    async def last(self, count: int) -> list[Contract]:
+        """The last ``count`` messages in the order of their timestamps, oldest first."""
+        bounds = await self._reader.bounds(await self._reader.partitions([self._name]))
+        self._next = {partition: end for partition, (_, end) in bounds.items()}
+        back = count
+        while True:
+            starts = {p: max(first, end - back) for p, (first, end) in bounds.items()}
+            found = await self._read(starts) if count else []
+            exhausted = all(starts[p] == first for p, (first, _) in bounds.items())
+            if exhausted or len(found) >= count:
+                found.sort(key=lambda pair: (pair[0].timestamp_ms, pair[0].partition))
+                return [message for _, message in found[max(0, len(found) - count) :]]
+            back *= LOOK_BACK_FACTOR
+
+    async def following(self) -> AsyncIterator[Contract]:
+        """Yield the messages that arrive after the call of :meth:`last`, indefinitely."""
+        async for batch in self._reader.follow(self._next):
+            for _, message in self._wanted(batch):
+                yield message
+
+    async def _read(self, starts: dict[Partition, int]) -> list[tuple[Delivery, Contract]]:
+        numbers = {partition.number: offset for partition, offset in starts.items()}
+        found = []
+        async for batch in self._reader.read(self._name, numbers):
+            found += self._wanted(d for d in batch if d.offset < self._next[d.partition])
+        return found
+
+    def _wanted(self, batch: Iterable[Delivery]) -> list[tuple[Delivery, Contract]]:
+        decoded = ((d, self._decoded(d)) for d in batch)
+        return [
+            (delivery, message)
+            for delivery, message in decoded
+            if message is not None and self._run in {None, getattr(message, "run", None)}
+        ]
+
+    def _decoded(self, delivery: Delivery) -> Contract | None:
+        """The decoded message; ``None`` for invalid bytes, which the store stage dead-letters."""
+        try:
+            return decode(self._topic.contract, delivery.value)
+        except Exception:  # noqa: BLE001 - an invalid message must not end the command
+            return None
+
+
+def as_line(message: Contract) -> bytes:
+    """The message as one line of text."""
+    if isinstance(message, Record):
+        return _record(message).encode()
+    if isinstance(message, Reject):
+        return _reject(message).encode()
+    if isinstance(message, DeadLetter):
+        return _letter(message).encode()
+    raise TypeError(f"{type(message).__name__} is not shown by tail")
 
 
 async def _show(
@@ -41,17 +120,6 @@ async def _show(
         if follow:
             async for message in tail.following():
                 print_bytes(form(message))
-
-
-def as_line(message: Contract) -> bytes:
-    """The message on one line of a terminal."""
-    if isinstance(message, Record):
-        return _record(message).encode()
-    if isinstance(message, Reject):
-        return _reject(message).encode()
-    if isinstance(message, DeadLetter):
-        return _letter(message).encode()
-    raise TypeError(f"{type(message).__name__} is not shown by tail")
 
 
 def _record(record: Record) -> str:
@@ -77,64 +145,3 @@ def _letter(letter: DeadLetter) -> str:
 def _short(text: str, width: int) -> str:
     line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
     return line if len(line) <= width else f"{line[: width - 1]}…"
-
-
-LOOK_BACK_FACTOR = 8
-
-
-class Tail:
-    """Reads one topic from its end.
-
-    Args:
-        name: the topic's full name.
-        run: only what belongs to this run; ``None`` is everything.
-    """
-
-    def __init__(self, reader: LogReader, topic: Topic, name: str, run: str | None) -> None:
-        self._reader = reader
-        self._topic = topic
-        self._name = name
-        self._run = run
-        self._next: dict[Partition, int] = {}
-
-    async def last(self, count: int) -> list[Contract]:
-        """The last ``count`` messages by the broker's clock, oldest first."""
-        bounds = await self._reader.bounds(await self._reader.partitions([self._name]))
-        self._next = {partition: end for partition, (_, end) in bounds.items()}
-        back = count
-        while True:
-            starts = {p: max(first, end - back) for p, (first, end) in bounds.items()}
-            found = await self._read(starts) if count else []
-            exhausted = all(starts[p] == first for p, (first, _) in bounds.items())
-            if exhausted or len(found) >= count:
-                found.sort(key=lambda pair: (pair[0].timestamp_ms, pair[0].partition))
-                return [message for _, message in found[max(0, len(found) - count) :]]
-            back *= LOOK_BACK_FACTOR
-
-    async def following(self) -> AsyncIterator[Contract]:
-        """What lands after :meth:`last`, for ever."""
-        async for batch in self._reader.follow(self._next):
-            for _, message in self._wanted(batch):
-                yield message
-
-    async def _read(self, starts: dict[Partition, int]) -> list[tuple[Delivery, Contract]]:
-        numbers = {partition.number: offset for partition, offset in starts.items()}
-        found = []
-        async for batch in self._reader.read(self._name, numbers):
-            found += self._wanted(d for d in batch if d.offset < self._next[d.partition])
-        return found
-
-    def _wanted(self, batch: Iterable[Delivery]) -> list[tuple[Delivery, Contract]]:
-        decoded = ((d, self._decoded(d)) for d in batch)
-        return [
-            (delivery, message)
-            for delivery, message in decoded
-            if message is not None and self._run in {None, getattr(message, "run", None)}
-        ]
-
-    def _decoded(self, delivery: Delivery) -> Contract | None:
-        """Bytes that are no message of this topic are the store's business, not ours."""
-        try:
-            return decode(self._topic.contract, delivery.value)
-        except Exception:  # noqa: BLE001 - no message may end a reader
-            return None

@@ -1,4 +1,4 @@
-"""Asking for a run's state until it is settled."""
+"""Waiting until a run is settled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from promptmill.cli.run_status import RunStatus
 from promptmill.runtime.errors import Transient
 
 MIN_PAUSE_S = 0.5
-SHARE_OF_TIME = 4
+PAUSE_FACTOR = 4
+"""A pause lasts this many times as long as the reading before it."""
 
 
 async def wait_until_settled(
@@ -18,16 +19,19 @@ async def wait_until_settled(
     limit_s: float,
     show: Callable[[RunStatus], None],
 ) -> RunStatus:
-    """The first settled state, or the last one before the limit.
+    """Read a run's status until it is settled, and return the last status.
 
-    A broker or store that is away for a while is waited for. Pauses grow with the time that a
-    reading takes, so that waiting costs at most a fifth of one core.
+    Errors of a broker or store that is temporarily unavailable are ignored until the limit. The
+    pauses are proportional to the duration of a reading, so that waiting takes at most a fifth
+    of one core.
 
     Args:
-        show: told every state.
+        read: reads the status.
+        limit_s: maximum seconds to wait.
+        show: called with every status.
 
     Raises:
-        Transient: nothing could be read at the limit.
+        Transient: the last reading before the limit failed.
     """
     deadline = time.monotonic() + limit_s
     while True:
@@ -43,5 +47,5 @@ async def wait_until_settled(
                 return status
         elif failure is not None and now >= deadline:
             raise failure
-        pause = max(MIN_PAUSE_S, SHARE_OF_TIME * (now - begin))
+        pause = max(MIN_PAUSE_S, PAUSE_FACTOR * (now - begin))
         await asyncio.sleep(min(pause, max(0.0, deadline - now)))

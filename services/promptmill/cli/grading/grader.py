@@ -1,4 +1,4 @@
-"""The grader as a reward worker would run it: the same settings, from the same places."""
+"""A grader with the settings of a reward worker, and the grading of many answers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ Item = tuple[Sequence[Message], str]
 async def grade_all(
     grader: Grader, items: Sequence[Item], done: Callable[[int], None]
 ) -> list[AttributeScores | None]:
-    """The scores of each answer in its conversation; ``None`` where the grader refuses it.
+    """Grade all answers concurrently; ``None`` stands for an answer that the grader refused.
 
     Args:
-        grader: its engine is not started yet; closed when this returns or raises.
-        done: told how many are graded, after each.
+        grader: not started; its engine is closed when this returns or raises.
+        items: conversations with their answers.
+        done: called with the number of graded answers after each one.
     """
     places, finished = asyncio.Semaphore(IN_FLIGHT), 0
 
@@ -72,11 +73,11 @@ class Grader:
 
 
 def read_grader(flags: Sequence[str]) -> Grader:
-    """The grader that these flags of ``promptmill run reward`` describe.
+    """Create the grader that these flags of ``promptmill run reward`` describe.
 
     Raises:
-        Misconfigured: a value is wrong; the message names it.
-        SystemExit: an unknown flag.
+        Misconfigured: a value is invalid; the message names it.
+        SystemExit: a flag is unknown.
     """
     settings = parse_settings(RewardSettings, flags, EXAMPLES)
     if settings.follows:

@@ -1,4 +1,4 @@
-"""How near a grader's scores are to people's, and the straight line that brings them nearer."""
+"""Agreement of a grader's scores with those of human annotators, and a linear calibration."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ def helpsteer2_figures(
     """Mean absolute error, Pearson, Spearman and a calibration for each attribute.
 
     Args:
-        truth: the rows' own scores, in the order of the attributes.
-        graded: the grader's; ``None`` where it refused the answer.
+        truth: the annotators' scores of each row, in the order of the attributes.
+        graded: the grader's scores; ``None`` for an answer that it refused.
+
+    Returns:
+        The number of rows and of ungraded ones, and ``attributes`` with the figures by name.
     """
     kept = [(t, g) for t, g in zip(truth, graded, strict=True) if g is not None]
     attributes = {}
@@ -37,7 +40,7 @@ def helpsteer2_figures(
 
 
 def _figures(truth: Column, given: Column) -> dict[str, Any]:
-    """Correlations are ``None`` where one side does not vary."""
+    """The figures of one attribute; ``None`` if there are no rows."""
     if not len(truth):
         return {"mae": None, "pearson": None, "spearman": None, "calibration": None}
     calibration = fit(given, truth)
@@ -53,7 +56,7 @@ def _figures(truth: Column, given: Column) -> dict[str, Any]:
 
 
 def fit(given: Column, truth: Column) -> dict[str, float]:
-    """The line ``slope × score + intercept`` of least squared error."""
+    """The least-squares line ``slope × score + intercept``."""
     centred = given - given.mean()
     spread = float((centred**2).sum())
     slope = float((centred * (truth - truth.mean())).sum()) / spread if spread else 0.0
@@ -61,14 +64,14 @@ def fit(given: Column, truth: Column) -> dict[str, float]:
 
 
 def pearson(one: Column, other: Column) -> float | None:
-    """The correlation, ``None`` where one of the two does not vary."""
+    """Pearson's correlation; ``None`` if one of the columns is constant."""
     if one.std() == 0 or other.std() == 0:
         return None
     return float(np.corrcoef(one, other)[0, 1])
 
 
 def ranks(values: Column) -> Column:
-    """Places from 1; equal values share the mean of theirs."""
+    """The ranks of the values, from 1; equal values share the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts).astype(np.float64)
     means: Column = ends - (counts - 1) / 2

@@ -1,4 +1,4 @@
-"""RewardBench's figures: accuracy by subset, by section, and the leaderboard's score."""
+"""RewardBench: accuracy by subset and section, and the leaderboard's score."""
 
 from __future__ import annotations
 
@@ -39,16 +39,19 @@ SECTIONS: Final = {
         "hep-rust": 164,
     },
 }
-"""Subsets of each section with their weights: the pairs of the data set, but for ``math-prm``,
-whose 447 pairs weigh as much as the code subsets together."""
+"""The subsets of each section with their weights.
+
+A weight is the number of pairs, except for ``math-prm``, whose 447 pairs weigh as much as all code
+subsets together.
+"""
 
 OTHER: Final = "Other"
-"""The section of subsets that the leaderboard does not know; they weigh what they count."""
+"""The section of subsets that the leaderboard does not have, weighted by their pairs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The rewards that a grader gave to the two answers of a pair; ``None`` where it refused."""
+    """The rewards of the two answers of a pair; ``None`` for an answer that was refused."""
 
     subset: str
     chosen: float | None
@@ -56,18 +59,18 @@ class Judged:
 
     @property
     def right(self) -> bool:
-        """A tie is wrong, and so is a pair that was not graded in full."""
+        """Whether the chosen answer has the higher reward; not for ties and ungraded answers."""
         if self.chosen is None or self.rejected is None:
             return False
         return self.chosen > self.rejected
 
 
 def rewardbench_figures(pairs: Sequence[Judged]) -> dict[str, Any]:
-    """Accuracy of each subset, of each section, and their mean.
+    """Accuracy of each subset and section, and the leaderboard's score.
 
     Returns:
-        ``subsets`` (accuracy and pairs), ``sections`` (means weighted as on the leaderboard),
-        ``score`` (mean of the sections), ``accuracy`` (of all pairs alike), ``ungraded``.
+        ``subsets`` (accuracy and pairs), ``sections`` (means with the leaderboard's weights),
+        ``score`` (mean of the sections), ``accuracy`` (over all pairs), ``ties``, ``ungraded``.
     """
     subsets = _by_subset(pairs)
     sections = _by_section(subsets)
@@ -94,7 +97,7 @@ def _by_subset(pairs: Sequence[Judged]) -> dict[str, dict[str, Any]]:
 
 
 def _by_section(subsets: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Weighted means over the subsets that are there, in the leaderboard's order."""
+    """Weighted means over the subsets that occur, in the leaderboard's order."""
     known = {name for weights in SECTIONS.values() for name in weights}
     others = {name: row["pairs"] for name, row in subsets.items() if name not in known}
     means = {}

@@ -1,4 +1,4 @@
-"""Lines of a file of labelled answers, in either of two public formats."""
+"""Rows of labelled answers in the formats of RewardBench and HelpSteer2."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from promptmill_schemas.base import contract_error, parse_json
 from promptmill_schemas.prompt import Text
 
 TURN = "<extra_id_1>"
-"""Begins a later turn inside a HelpSteer2 prompt: the role on its line, then the text."""
+"""The token before each later turn in a HelpSteer2 prompt; the role follows on its line."""
 
 _ROLES = {"User": "user", "Assistant": "assistant", "System": "system"}
 
 
 def _as_turns(value: Any) -> Any:
-    """A conversation given as text is what the user said, with later turns marked in it."""
+    """Parse a conversation that is given as text: the user's turn, then marked turns."""
     if not isinstance(value, str):
         return value
     first, *later = value.split(TURN)
@@ -32,7 +32,7 @@ def _as_turns(value: Any) -> Any:
 
 
 def _as_answer(value: Any) -> Any:
-    """An answer, also where it is given as the turns that follow the prompt."""
+    """The answer's text, which may also be given as a list of one turn."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
         return value[0].get("content")
     return value
@@ -70,17 +70,17 @@ class Rated(BaseModel):
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """In the order of the attributes."""
+        """The scores in the order of the attributes."""
         return tuple(getattr(self, name) for name in ATTRIBUTES)
 
 
 def read_pairs(file: Path) -> list[Pair]:
-    """All pairs; raises ``Misconfigured`` with the line that is none."""
+    """Read all pairs; raises ``Misconfigured`` with the number of an invalid line."""
     return [_checked(Pair, file, number, row) for number, row in _lines(file)]
 
 
 def read_rated(file: Path) -> list[Rated]:
-    """All rated answers; raises ``Misconfigured`` with the line that is none."""
+    """Read all rated answers; raises ``Misconfigured`` with the number of an invalid line."""
     return [_checked(Rated, file, number, row) for number, row in _lines(file)]
 
 

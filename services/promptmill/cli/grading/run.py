@@ -1,4 +1,4 @@
-"""From a file to a grader's figures."""
+"""The evaluation of a grader on a file of labelled answers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from promptmill.cli.grading.rewardbench import Judged, rewardbench_figures
 from promptmill.cli.grading.rows import read_pairs, read_rated
 
 Done = Callable[[int, int], None]
-"""Told how many answers are graded, and how many there are."""
+"""Called with the number of graded answers and the number of all answers."""
 
 
 def grade_pairs(file: Path, grader: Grader, done: Done) -> dict[str, Any]:
-    """RewardBench's figures of the grader; a reward is the sum of score × weight."""
+    """Grade a file of pairs, and return RewardBench's figures.
+
+    Raises:
+        Misconfigured: a line of the file is invalid.
+    """
     pairs = read_pairs(file)
     items = [(p.prompt, answer) for p in pairs for answer in (p.chosen, p.rejected)]
     scores = asyncio.run(grade_all(grader, items, lambda count: done(count, len(items))))
@@ -31,7 +35,11 @@ def grade_pairs(file: Path, grader: Grader, done: Done) -> dict[str, Any]:
 
 
 def grade_rated(file: Path, grader: Grader, done: Done) -> dict[str, Any]:
-    """How near the grader's scores are to those of the rows."""
+    """Grade a file of rated answers, and return the agreement with their scores.
+
+    Raises:
+        Misconfigured: a line of the file is invalid.
+    """
     rows = read_rated(file)
     items = [(row.prompt, row.response) for row in rows]
     graded = asyncio.run(grade_all(grader, items, lambda count: done(count, len(items))))

@@ -1,4 +1,4 @@
-"""Figures of a grader as tables of text."""
+"""The figures of a grader as text tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EVERY = 16
 
 
 def tell(done: int, total: int) -> None:
-    """One line that is written over and over; it ends with the last answer."""
+    """Show the progress in one line of the terminal, which is overwritten each time."""
     if is_watched() and (done % EVERY == 0 or done == total):
         end = "\n" if done == total else ""
         sys.stderr.write(f"\r{done:,} of {total:,} answers graded{end}")
@@ -20,7 +20,7 @@ def tell(done: int, total: int) -> None:
 
 
 def rewardbench_table(figures: dict[str, Any]) -> str:
-    """Subsets, sections, score."""
+    """The tables of subsets and sections, and the score."""
     rows = [("subset", "accuracy", "pairs")]
     rows += [
         (name, _percent(row["accuracy"]), f"{row['pairs']:,}")
@@ -37,7 +37,7 @@ def rewardbench_table(figures: dict[str, Any]) -> str:
 
 
 def helpsteer2_table(figures: dict[str, Any]) -> str:
-    """One line for each attribute."""
+    """The table of attributes."""
     rows = [("attribute", "MAE", "Pearson", "Spearman", "calibration", "calibrated MAE")]
     for name, row in figures["attributes"].items():
         line = row["calibration"]
