@@ -1,1 +1,1 @@
-"""The demo: the whole pipeline on one machine, from shipped prompts to training records."""
+"""The demo: the whole pipeline on one machine, from the shipped prompts to training records."""

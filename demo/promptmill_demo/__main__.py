@@ -1,4 +1,4 @@
-"""``python -m promptmill_demo``: what ``scripts/demo`` runs."""
+"""``python -m promptmill_demo``: the program behind ``scripts/demo``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROMPTS = "prompts.jsonl"
 
 
 def main() -> int:
-    """Run the demo; returns the exit code."""
+    """Run the demo, and return the exit code."""
     arguments = _parse()
     quiet_logs()
     screen = Screen()
@@ -73,7 +73,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _settings(arguments: argparse.Namespace, screen: Screen) -> DemoSettings:
-    """Trained models and tasks where the clone has them, else untrained ones and free prompts."""
+    """Use the trained models and the tasks if the clone has them, else untrained models."""
     from promptmill_demo.models import make_demo_models
     from promptmill_demo.models.untrained import make_untrained_models
 
@@ -95,7 +95,7 @@ def _settings(arguments: argparse.Namespace, screen: Screen) -> DemoSettings:
 
 
 async def _interruptible(demo: DemoSettings, screen: Screen) -> Outcome:
-    """Ctrl-C and SIGTERM cancel the demo, so that it stops what it started."""
+    """Run the demo; Ctrl-C and SIGTERM cancel it, so that it stops everything it started."""
     task = asyncio.ensure_future(show(demo, screen))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
@@ -103,7 +103,7 @@ async def _interruptible(demo: DemoSettings, screen: Screen) -> Outcome:
 
 
 def _models(demo: DemoSettings) -> tuple[Path, Path]:
-    """The folders to name to a person: those of the clone where the models come from there."""
+    """The folders of the models to show in commands: those of the clone, if it has models."""
     if demo.trained:
         return Path("models/demo-instruct"), Path("models/demo-reward")
     return demo.instruct, demo.reward

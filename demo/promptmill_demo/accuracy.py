@@ -1,4 +1,4 @@
-"""What the filter is worth: right answers among all, and among those that were accepted."""
+"""The benefit of the filter: the share of correct answers among all and among the accepted."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from promptmill.lake.reader import DeltaReader
 from promptmill_demo.tasks import is_correct
 
 TRUTH = ("family", "kind", "subject", "answer")
-"""Tags that a checkable prompt carries; a prompt without them is left out."""
+"""Tags of a prompt whose answers a program can check; prompts without them are ignored."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one family, or of all."""
+    """Counts of one family of tasks, or of all families."""
 
     prompts: int = 0
     answers: int = 0
@@ -27,7 +27,7 @@ class Tally:
     right_records: int = 0
 
     def as_json(self) -> dict[str, float | int | None]:
-        """Shares; ``None`` where there is nothing to share."""
+        """The shares and counts; a share is ``None`` if its denominator is zero."""
         return {
             "accuracy_all": _share(self.right_answers, self.answers),
             "accuracy_accepted": _share(self.right_records, self.records),
@@ -40,12 +40,13 @@ class Tally:
 
 
 def accuracy_report(store: str, run: str) -> dict[str, Any]:
-    """A run's accuracy by ground truth, from the newest version of the tables.
+    """The accuracy of a run by ground truth, from the latest version of the tables.
 
     Returns:
-        ``accuracy_all`` (right among all generated answers of settled prompts),
-        ``accuracy_accepted`` (right among records), ``kept`` (records for each prompt),
-        ``kept_of_answers`` (records for each answer), the counts, and ``by_family`` the same.
+        ``accuracy_all`` (share of correct answers among all answers to settled prompts),
+        ``accuracy_accepted`` (share of correct answers among records), ``kept`` (records per
+        prompt), ``kept_of_answers`` (records per answer), the counts, and the same figures for
+        each family in ``by_family``.
     """
     reader, total, families = DeltaReader(store), Tally(), dict[str, Tally]()
     for row in _decisions(reader, run):
@@ -68,7 +69,7 @@ def _count(tally: Tally, row: dict[str, Any], tags: dict[str, str]) -> None:
 
 
 def _decisions(reader: DeltaReader, run: str) -> Iterator[dict[str, Any]]:
-    """All rows of both tables; only the first record of a decision carries its candidates."""
+    """The rows of records and rejects; only the first record of a decision has candidates."""
     yield from _rows(reader, TableName.RECORDS, run, ("tags", "candidates", "chosen"))
     yield from _rows(reader, TableName.REJECTS, run, ("tags", "candidates"))
 

@@ -1,4 +1,4 @@
-"""What a run came to, read back from the store's tables."""
+"""The report of a run, read from the store's tables."""
 
 from __future__ import annotations
 
@@ -21,12 +21,17 @@ SAMPLES = 3
 
 @dataclass(slots=True)
 class Report:
-    """A run's figures.
+    """The figures of a run.
 
     Attributes:
-        rewards: of every graded answer, accepted or not.
-        tokens: generated, over all answers.
-        samples: a few records, as (question, answer, reward).
+        run: name of the run.
+        accepted, rejected, dead: number of prompts by outcome.
+        reasons: number of prompts that were not accepted, by reason.
+        rewards: the rewards of all graded answers.
+        accepted_rewards: the rewards of the records.
+        answers: number of generated answers.
+        tokens: number of generated tokens.
+        samples: the best records, as (question, answer, reward).
     """
 
     run: str
@@ -42,19 +47,20 @@ class Report:
 
     @property
     def settled(self) -> int:
-        """Prompts with an outcome."""
+        """The number of prompts with an outcome."""
         return self.accepted + self.rejected + self.dead
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the demo came to.
+    """The result of the demo.
 
     Attributes:
+        report: the figures of the run.
         accuracy: see :func:`~promptmill_demo.accuracy.accuracy_report`.
-        seconds: from the first publication to the last outcome; ``None`` when all was settled
-            before.
-        first_record_s: from the first publication to the first record in the table.
+        seconds: time from the first publication to the last outcome; ``None`` if everything had
+            been settled before.
+        first_record_s: seconds from the first publication to the first record in the table.
     """
 
     report: Report
@@ -64,7 +70,7 @@ class Outcome:
 
 
 def read_report(store: str, run: str) -> Report:
-    """The report of a run, from the newest version of each table."""
+    """Read the report of a run from the latest version of each table."""
     reader, report = DeltaReader(store), Report(run)
     _read_records(reader, report)
     _read_rejects(reader, report)
@@ -123,7 +129,7 @@ def _question(messages: Sequence[dict[str, str]]) -> str:
 
 
 def histogram(all_values: Sequence[float], accepted: Sequence[float]) -> list[str]:
-    """Lines of a text histogram: ``#`` for accepted answers, ``.`` for the others."""
+    """The lines of a text histogram, with ``#`` for accepted answers and ``.`` for others."""
     if not all_values:
         return ["  (no answers were graded)"]
     low, high = min(all_values), max(all_values)

@@ -1,4 +1,4 @@
-"""The demo's course: stack, models, workers, prompts, outcomes, summary; then all of it ends."""
+"""The steps of the demo: start the stack and the workers, publish, wait, report, stop."""
 
 from __future__ import annotations
 
@@ -40,17 +40,20 @@ SETTLED_WITHIN_S = 900.0
 SHOWN_RECORDS = 12
 GRACE_S = 10.0
 SLOTS = "16"
-"""Few prompts at a time: on two cores the first answers are ready sooner."""
+"""Few slots, so that the first answers are ready sooner on two cores."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSettings:
-    """What the demo runs on.
+    """Settings of the demo.
 
     Attributes:
-        prompts: the file that is published.
-        defaults: answers for each prompt, and how they are sampled.
-        trained: whether the models have learned anything.
+        settings: the settings of the command line.
+        prompts: the file to publish.
+        instruct: folder of the generator.
+        reward: folder of the grader.
+        defaults: number of candidates and sampling parameters of each prompt.
+        trained: whether the models are trained.
     """
 
     settings: CommandSettings
@@ -62,10 +65,10 @@ class DemoSettings:
 
 
 async def show(demo: DemoSettings, screen: Screen) -> Outcome:
-    """Run the demo; whatever it started is stopped when this returns or raises.
+    """Run the demo; everything that it started is stopped when this returns or raises.
 
     Raises:
-        Fatal: the workers do not get ready, or the prompts do not settle in time.
+        Fatal: the workers are not ready, or the prompts are not settled, in time.
     """
     async with AsyncExitStack() as running:
         await running.enter_async_context(_local_stack(demo.settings, screen))
@@ -81,7 +84,7 @@ async def show(demo: DemoSettings, screen: Screen) -> Outcome:
 
 @asynccontextmanager
 async def _local_stack(settings: CommandSettings, screen: Screen) -> AsyncIterator[None]:
-    """A running stack; one that ran before is used and left running."""
+    """Start the local stack; one that was already running is used and left running."""
     seen: set[str] = set()
 
     def on_progress(progress: Progress) -> None:
@@ -136,7 +139,7 @@ def _cancel_if_failed(owner: asyncio.Task[Any] | None) -> Callable[[asyncio.Task
 
 
 async def _ready(addresses: Addresses, screen: Screen) -> None:
-    """Wait until one worker of each stage is ready; tell each once."""
+    """Wait until one worker of each stage is ready, and show each one."""
     deadline = time.monotonic() + READY_WITHIN_S
     told: set[str] = set()
     while len(told) < len(STAGES):
@@ -188,7 +191,7 @@ class _Arrivals:
         self.first_at: float | None = None
 
     async def watch(self) -> None:
-        """Until cancelled; what is in the table at the start is not shown."""
+        """Show new records until cancelled; those in the table at the start are not shown."""
         self._seen.update(row["record_id"] for row in await asyncio.to_thread(self._rows))
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What the demo tells the person who watches, line by line."""
+"""The output of the demo: progress lines, the summary and the next steps."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ QUESTION = '{"prompt": "What is the capital of Italy?"}'
 
 
 class Screen:
-    """Lines on standard error (results and ``--json`` go to standard output)."""
+    """Progress lines on standard error; results and ``--json`` go to standard output."""
 
     def __init__(self) -> None:
         self._begin = time.monotonic()
         self._last = ""
 
     def say(self, text: str) -> None:
-        """One line, with the seconds since the start."""
+        """Print a line with the seconds since the start."""
         sys.stderr.write(f"[{time.monotonic() - self._begin:5.0f} s] {text}\n")
         sys.stderr.flush()
 
     def worker(self, event: str, worker: str, fields: dict[str, object]) -> None:
-        """What the supervisor reports."""
+        """Print a report of the supervisor."""
         details = ", ".join(f"{name} {value}" for name, value in fields.items())
         self.say(f"{event.replace('_', ' ')}: {worker} ({details})")
 
     def progress(self, status: RunStatus) -> None:
-        """The books, when they have changed."""
+        """Print the run counts if they have changed."""
         settled = status.published - status.pending
         line = (
             f"{settled:,} of {status.published:,} prompts settled: {status.accepted:,} accepted, "
@@ -47,7 +47,7 @@ class Screen:
             self.say(line)
 
     def record(self, question: str, answer: str, reward: float) -> None:
-        """One record as it lands."""
+        """Print a record that has been stored."""
         ask, reply = _short(question, 40), _short(answer, 44)
         self.say(f"  record  reward {reward:5.2f}  {ask!r} -> {reply!r}")
 
@@ -57,7 +57,13 @@ def _short(text: str, width: int) -> str:
 
 
 def summary(outcome: Outcome, store: str, *, trained: bool) -> str:
-    """The end of the demo in words."""
+    """The summary at the end of the demo.
+
+    Args:
+        outcome: the result.
+        store: URI of the store.
+        trained: whether the models are trained.
+    """
     report, seconds = outcome.report, outcome.seconds
     settled = (
         f"Run {report.run}: {report.settled:,} prompts settled; {report.accepted:,} accepted, "
@@ -95,7 +101,7 @@ def summary(outcome: Outcome, store: str, *, trained: bool) -> str:
 
 
 def accuracy_lines(accuracy: Mapping[str, Any]) -> list[str]:
-    """What the filter is worth, by ground truth; nothing where the prompts carry none."""
+    """The table of accuracies; empty if the prompts have no ground truth."""
     if not accuracy["answers"] or accuracy["accuracy_accepted"] is None:
         return []
     head = f"  {'':12} {'all answers':>12} {'accepted':>10} {'gain':>8} {'kept':>6}"
@@ -123,7 +129,7 @@ def _sample(question: str, answer: str, reward: float) -> str:
 
 
 def next_steps(home: Path, instruct: Path, reward: Path) -> str:
-    """Commands that can be pasted as they are, for a first record of one's own prompt."""
+    """Commands, ready to be pasted, that give a first record of the user's own prompt."""
     models = f"--model {shlex.quote(str(instruct))} --reward-model {shlex.quote(str(reward))}"
     return "\n  ".join(
         [

@@ -1,4 +1,4 @@
-"""``python -m promptmill_demo.models``: put the demo's models where they are wanted."""
+"""``python -m promptmill_demo.models``: copy the demo's models into a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from promptmill_demo.models.demo import make_demo_models
 
 
 def main() -> int:
-    """Copy what is missing; prints the two folders."""
+    """Copy the models that are missing, and print the two folders."""
     parser = argparse.ArgumentParser(
         prog="python -m promptmill_demo.models",
         description="Copy the demo's two small models into a folder.",

@@ -1,4 +1,4 @@
-"""The pair of models that the demo runs on: shipped with the clone, copied to where it is used."""
+"""The two models of the demo, which a clone contains and which are copied before use."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from promptmill.runtime.errors import Misconfigured
 from promptmill_demo.models.folders import make_once
 
 SHIPPED = Path(__file__).resolve().parents[3] / "models"
-"""In a clone; a wheel has no weights."""
+"""The folder in a clone; the wheel does not contain the weights."""
 
 NAMES = ("demo-instruct", "demo-reward")
 
 
 @dataclass(frozen=True, slots=True)
 class DemoModels:
-    """Folders in Hugging Face format."""
+    """The folders of the generator and the grader, in Hugging Face format."""
 
     instruct: Path
     reward: Path
 
 
 def make_demo_models(folder: Path, *, shipped: Path = SHIPPED) -> DemoModels:
-    """The two trained models under ``folder``; copied only where missing or of other weights.
+    """Copy the two trained models into ``folder``, unless they are there with these weights.
 
-    Two processes may call this at once: a folder appears complete or not at all.
+    Two processes may call this at the same time, because each folder is created atomically.
 
     Raises:
-        Misconfigured: the weights are not here.
+        Misconfigured: ``shipped`` does not contain the models.
     """
     for name in NAMES:
         source = shipped / name
@@ -46,7 +46,7 @@ def make_demo_models(folder: Path, *, shipped: Path = SHIPPED) -> DemoModels:
 
 
 def _digest(folder: Path) -> str:
-    """Of the names and bytes of all files."""
+    """A digest of the names and contents of all files."""
     digest = blake2b(digest_size=16)
     for path in sorted(folder.iterdir()):
         digest.update(path.name.encode())

@@ -1,4 +1,4 @@
-"""Folders that appear complete or not at all, and are made once for each recipe."""
+"""Folders that are created atomically, and only once for each recipe."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 RECIPE = "promptmill-recipe"
-"""Name of the file that says from what a folder was made."""
+"""Name of the file that holds the recipe of a folder."""
 
 
 def make_once(folder: Path, recipe: str, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make the folder, unless it is there and of this recipe.
+    """Create the folder with ``write``, unless it exists with this recipe.
 
-    Two processes may call this at once.
+    Two processes may call this at the same time.
     """
     if _made_from(folder) == recipe:
         return
@@ -27,7 +27,7 @@ def make_once(folder: Path, recipe: str, write: Callable[[Path], object]) -> Non
 
 
 def _replace(folder: Path, fresh: Path, old: Path) -> None:
-    """Put ``fresh`` in the place of ``folder``; whoever comes second finds it done."""
+    """Replace ``folder`` with ``fresh``, unless another process has just done so."""
     if folder.exists():
         folder.rename(old)
     try:

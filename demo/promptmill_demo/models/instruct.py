@@ -1,4 +1,4 @@
-"""The shape of the demo's generator: a small ``NemotronForCausalLM``."""
+"""The architecture of the demo's generator: a small ``NemotronForCausalLM``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def instruct_config(tokenizer: PreTrainedTokenizerFast) -> NemotronConfig:
 
 
 def generation_config(config: NemotronConfig) -> GenerationConfig:
-    """Draw from the whole distribution; end with the answer, or where a turn would begin."""
+    """Sample from the full distribution; stop at the end of the answer or before a new turn."""
     from transformers import GenerationConfig
 
     return GenerationConfig(

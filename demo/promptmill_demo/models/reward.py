@@ -1,4 +1,4 @@
-"""The shape of the demo's grader: a small ``LlamaForSequenceClassification``, five labels."""
+"""The architecture of the demo's grader: a small ``LlamaForSequenceClassification``."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _TURNS: Final = (
 INSTRUCT_TEMPLATE: Final = (
     _TURNS + "{%- if add_generation_prompt -%}{{- '<extra_id_1>Assistant\n' -}}{%- endif -%}"
 )
-"""For a generator: it goes on where the assistant's turn begins."""
+"""For a generator: the text ends where the assistant's turn begins."""
 
 REWARD_TEMPLATE: Final = _TURNS + "{{- '<extra_id_2>' -}}"
-"""For a grader: the label token, at which the scores are read, closes the conversation."""
+"""For a grader: the conversation ends with the label token, at which the scores are read."""

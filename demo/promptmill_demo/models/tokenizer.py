@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer, trained on a text that ships with the package."""
+"""A byte-level BPE tokenizer, trained on a text that is part of the package."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ VOCABULARY = 2048
 
 
 def shipped_text() -> list[str]:
-    """The lines that the tokenizer learns from."""
+    """The lines of the shipped training text."""
     text = resources.files("promptmill_demo.models").joinpath("corpus.txt").read_text("utf-8")
     return text.splitlines()
 
 
 def train_tokenizer(lines: list[str], *, template: str, context: int) -> PreTrainedTokenizerFast:
-    """A tokenizer that can write any text: what it does not know, it writes as bytes.
+    """Train a tokenizer that can encode any text, with unknown words as bytes.
 
     Args:
-        lines: the text to learn merges from.
-        template: the Jinja chat template that it carries.
-        context: tokens that its model can read.
+        lines: the text from which the merges are learned.
+        template: the Jinja chat template.
+        context: the model's maximum number of tokens.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

@@ -1,4 +1,4 @@
-"""Tasks whose answers a program can check: questions, facts, and what counts as right."""
+"""Tasks whose answers a program can check: questions, facts and the check itself."""
 
 from promptmill_demo.tasks.catalogue import FAMILIES, Kind, kind_named, load_kinds
 from promptmill_demo.tasks.facts import Fact

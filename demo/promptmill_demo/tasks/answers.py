@@ -1,4 +1,4 @@
-"""Answers to tasks in many styles: terse and wordy, plain and explained, clean and rambling."""
+"""Answers to tasks in many styles: terse or wordy, plain or explained, clean or rambling."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ CLOSERS: Final = (
 STYLES: Final = ("word", "terse", "plain", "explained", "wordy", "rambling")
 
 GENERATOR_WEIGHTS: Final = (0.14, 0.24, 0.26, 0.14, 0.11, 0.11)
-"""How often the generator is taught to answer in each of :data:`STYLES`."""
+"""The share of each of :data:`STYLES` in the generator's training text."""
 
 
 def write(task: Task, answer: str, style: str, draws: Random) -> str:
-    """An answer to the task that says ``answer``, right or wrong, in one of the styles."""
+    """Phrase ``answer``, which may be right or wrong, as an answer in one of the styles."""
     return _WRITERS[style](task, answer, draws)
 
 
 def say(task: Task, answer: str, draws: Random) -> str:
-    """The answer and no more, with or without a full stop."""
+    """The bare answer, with or without a full stop."""
     return write(task, answer, draws.choice(("word", "terse")), draws)
 
 
 def any_style(draws: Random) -> str:
-    """A style as often as the generator uses it."""
+    """A random style, with the generator's weights."""
     return draws.choices(STYLES, GENERATOR_WEIGHTS)[0]
 
 
@@ -74,7 +74,7 @@ def _rambling(task: Task, answer: str, draws: Random) -> str:
 
 
 def ramble(text: str, draws: Random) -> str:
-    """The text with stumbles: fillers between its words, words said twice, an end in dots."""
+    """The text with fillers between words, repeated words and dots at the end."""
     said: list[str] = []
     for word in text.rstrip(".").split():
         if draws.random() < 0.35:

@@ -1,4 +1,4 @@
-"""The shipped tables: kinds of task by family, each with its facts and its forms of words."""
+"""The shipped tables of tasks: the kinds of each family, with their facts and templates."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ FAMILIES: Final = ("open_qa", "rewrite", "closed_qa", "classify", "math")
 
 @dataclass(frozen=True)
 class Kind:
-    """Facts that are asked for, and answered, in the same words.
+    """Facts that share the same templates of questions and answers.
 
     Attributes:
-        questions, sentences, reasons: templates over a fact's slots; the last two also over
-            its answer ``a``. A sentence states the answer, a reason explains it.
+        family: the family to which the kind belongs.
+        name: name of the kind.
+        questions, sentences, reasons: templates with a fact's slots; the last two also have the
+            slot ``a`` for the answer. A sentence states the answer, and a reason explains it.
+        facts: the facts.
     """
 
     family: str
@@ -31,7 +34,7 @@ class Kind:
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:
-        """Everything that could be given as an answer to a task of this kind."""
+        """All right and wrong answers to tasks of this kind."""
         return frozenset(answer for fact in self.facts for answer in (fact.answer, *fact.wrong))
 
     def mistakes(self, fact: Fact) -> tuple[str, ...]:
@@ -41,13 +44,13 @@ class Kind:
 
 @cache
 def load_kinds() -> dict[str, Kind]:
-    """All kinds by name."""
+    """Load all kinds, by name."""
     kinds = [_kind(family, table) for family in FAMILIES for table in _tables(family)]
     return {kind.name: kind for kind in kinds}
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of that name; raises ``KeyError`` where there is none."""
+    """The kind of this name; raises ``KeyError`` if there is none."""
     return load_kinds()[name]
 
 

@@ -1,4 +1,4 @@
-"""Choices that look random, yet are the same on every machine and in every run."""
+"""Pseudo-random choices that are the same on every machine and in every run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Item = TypeVar("Item")
 
 
 def number(*parts: object) -> int:
-    """63 bits that depend on the parts alone."""
+    """A 63-bit number that depends only on the parts."""
     digest = blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def pick(items: Sequence[Item], *parts: object) -> Item:
-    """One of the items, decided by the parts."""
+    """One of the items, which depends only on the parts."""
     return items[number(*parts) % len(items)]
 
 
 def seeded(seed: int) -> Random:
-    """Draws that the seed decides."""
+    """A random generator with this seed."""
     return Random(seed)  # noqa: S311 - nothing here is a secret

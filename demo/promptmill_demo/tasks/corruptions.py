@@ -1,4 +1,4 @@
-"""What the grader learns from: right answers, and answers spoilt in known ways."""
+"""Training examples of the grader: right answers, and answers with known faults."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from promptmill_demo.tasks import Task
 from promptmill_demo.tasks.answers import any_style, ramble, write
 
 RIGHT_SHARE: Final = 0.45
-"""Of the examples; generated answers are added to them."""
+"""The share of right answers among the examples, to which generated answers are added."""
 
 
 class Examples:
-    """An endless supply of answers to a set of tasks, good and bad.
+    """Random answers to a set of tasks, good and bad.
 
     Args:
-        tasks: to be answered; other tasks' answers serve as answers beside the point.
+        tasks: the tasks; the answer to another task serves as an irrelevant answer.
+        draws: the random generator.
     """
 
     def __init__(self, tasks: Sequence[Task], draws: Random) -> None:
@@ -25,7 +26,7 @@ class Examples:
         self._draws = draws
 
     def answer(self, task: Task) -> str:
-        """One answer; what it is worth, :func:`~promptmill_demo.tasks.labels.label` says."""
+        """A random answer; :func:`~promptmill_demo.tasks.labels.label` gives its scores."""
         if self._draws.random() < RIGHT_SHARE:
             return self._written(task, task.fact.answer)
         spoil = self._draws.choices(list(_SPOILERS), list(_SPOILERS.values()))[0]
@@ -35,11 +36,11 @@ class Examples:
         return write(task, answer, any_style(self._draws), self._draws)
 
     def mistaken(self, task: Task) -> str:
-        """A wrong answer, said as a right one would be."""
+        """A wrong answer, phrased like a right one."""
         return self._written(task, self._draws.choice(task.kind.mistakes(task.fact)))
 
     def hedged(self, task: Task) -> str:
-        """The right answer and a wrong one at once."""
+        """An answer that names both the right answer and a wrong one."""
         both = [task.fact.answer, self._draws.choice(task.kind.mistakes(task.fact))]
         self._draws.shuffle(both)
         return self._written(task, f"{both[0]} or {both[1]}")
@@ -50,18 +51,18 @@ class Examples:
         return self._written(other, other.fact.answer)
 
     def cut(self, task: Task) -> str:
-        """An answer that ends in the middle."""
+        """An answer that is cut off."""
         words = self._either(task).split()
         return " ".join(words[: self._draws.randint(1, len(words))])
 
     def shuffled(self, task: Task) -> str:
-        """An answer with its words in another order."""
+        """An answer with its words in random order."""
         words = self._either(task).split()
         self._draws.shuffle(words)
         return " ".join(words)
 
     def rambled(self, task: Task) -> str:
-        """An answer in any style, with stumbles."""
+        """A rambling answer in any style."""
         return ramble(self._either(task), self._draws)
 
     def _either(self, task: Task) -> str:

@@ -1,4 +1,4 @@
-"""Lines of the data files that are made from tasks: the demo's prompts, labelled answers."""
+"""The data files that are generated from tasks: the demo's prompts and labelled answers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ def demo_prompts() -> Iterator[str]:
 
 
 def rewardbench_pairs() -> Iterator[str]:
-    """``data/examples/rewardbench.jsonl``: a right, clean answer, and one that is worse.
+    """``data/examples/rewardbench.jsonl``: pairs of a good answer and a worse one.
 
-    The subset says of which family the task is, and whether the worse answer is wrong or right
-    but rambling.
+    The subset names the family of the task, and whether the worse answer is wrong or rambling.
     """
     draws = seeded(SEED)
     for number, task in enumerate(demo_tasks(LABELLED_PER_FAMILY)):
@@ -45,7 +44,7 @@ def rewardbench_pairs() -> Iterator[str]:
 
 
 def helpsteer2_rows() -> Iterator[str]:
-    """``data/examples/helpsteer2.jsonl``: answers, good and bad, with whole scores from 0 to 4."""
+    """``data/examples/helpsteer2.jsonl``: answers with integer scores from 0 to 4."""
     draws = seeded(SEED)
     tasks = demo_tasks(LABELLED_PER_FAMILY)
     examples = Examples(tasks, draws)
@@ -61,7 +60,7 @@ FILES: Final = {
     "examples/rewardbench.jsonl": rewardbench_pairs,
     "examples/helpsteer2.jsonl": helpsteer2_rows,
 }
-"""Paths under ``data/``, with what stands in them."""
+"""The generated files under ``data/``, with the functions that yield their lines."""
 
 
 def _pair(task: Task, draws: Random) -> tuple[str, str, str]:

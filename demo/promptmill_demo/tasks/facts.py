@@ -1,4 +1,4 @@
-"""What is asked for: one fact each, whichever of the forms a table is written in."""
+"""The facts that tasks ask for, expanded from the several layouts of the tables."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LARGEST_DOUBLED = 15
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing to know.
+    """A fact with its right answer.
 
     Attributes:
-        slots: what is filled into the questions and answers of its kind.
-        answer: the right one; the words that a right answer must contain.
-        wrong: what is mistaken for it; empty where any other answer of the kind may be.
+        slots: the values for the templates of its kind.
+        answer: the right answer, whose words every correct answer contains.
+        wrong: the wrong answers; if empty, all other answers of the kind are wrong answers.
     """
 
     slots: Mapping[str, str]
@@ -30,12 +30,12 @@ class Fact:
 
     @property
     def subject(self) -> str:
-        """What a question restates; it does not count as an answer."""
+        """The subject, which a question repeats, and which does not count as an answer."""
         return self.slots["s"]
 
 
 def facts_of(table: Mapping[str, Any]) -> list[Fact]:
-    """The facts of one kind, from whichever form its table has."""
+    """Expand the table of one kind into its facts."""
     for form, expand in _FORMS.items():
         if form in table:
             return list(expand(table))
@@ -67,7 +67,7 @@ def _plural(table: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def _options(table: Mapping[str, Any]) -> Iterator[Fact]:
-    """Each member with its own group and another, in both orders."""
+    """Ask for each member's group, with the right group and a wrong one in both orders."""
     groups = table["options"]
     for group, members in groups.items():
         for member in members:

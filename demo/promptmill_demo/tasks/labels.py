@@ -1,4 +1,4 @@
-"""The five attributes of an answer to a task, computed by a program from text and truth."""
+"""The five scores of an answer to a task, computed from its text and the ground truth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from promptmill_schemas import AttributeScores
 
 HIGHEST: Final = 4.0
 WORDS_PER_POINT: Final = 6.0
-"""Verbosity grows by one with so many words."""
+"""The number of words that raise verbosity by one."""
 
 _CONNECTIVES: Final = frozenset({"so", "since", "because", "therefore", "which", "where", "means"})
 _WORD = re.compile(r"[\w']+")
@@ -21,10 +21,10 @@ _HALF_SENTENCE = re.compile(r"[a-z]\w* .*[^.!?]$")
 
 
 def label(text: str, tags: Mapping[str, str]) -> AttributeScores:
-    """Scores from 0 to 4, as HelpSteer2's annotators give them, but exact.
+    """Scores from 0 to 4, like those of HelpSteer2's annotators, but computed exactly.
 
-    Helpfulness is what correctness is worth to a reader: stumbling and padding cost some of it,
-    and a wrong answer helps little however well it is said.
+    Helpfulness follows correctness: fillers and padding reduce it, and a wrong answer has a low
+    one even if it is well written.
     """
     words = _WORD.findall(text.lower())
     correctness = {Finding.RIGHT: HIGHEST, Finding.HEDGED: 1.0}.get(find_answer(text, tags), 0.0)
@@ -55,7 +55,7 @@ def _coherence(text: str, words: list[str]) -> float:
 
 
 def _complexity(text: str, words: list[str]) -> float:
-    """Longer sentences, subordinate clauses and longer words."""
+    """Complexity grows with the length of sentences and the number of connectives."""
     if not words:
         return 0.0
     sentences = max(1, len(re.findall(r"[.!?](?:\s|$)", text)))

@@ -1,4 +1,4 @@
-"""A question about a fact; most are for training, some are held out."""
+"""Tasks: questions about facts, most for training and some held out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from promptmill_demo.tasks.facts import Fact
 from promptmill_demo.tasks.words import fill
 
 HELD_OUT_OF = 7
-"""One combination of fact and question in so many is never trained on."""
+"""One in this many combinations of fact and question is held out from training."""
 
 
 class Split(Enum):
-    """What a task is for."""
+    """The use of a task."""
 
     TRAIN = "train"
     HELD_OUT = "held_out"
@@ -32,13 +32,13 @@ class Task:
 
     @property
     def prompt(self) -> str:
-        """What the user asks."""
+        """The text of the question."""
         text = fill(self.question, self.fact.slots)
         return text[0].upper() + text[1:]
 
     @property
     def tags(self) -> dict[str, str]:
-        """What a checker needs to know; travels with the prompt."""
+        """The ground truth for checking answers, as tags of the prompt."""
         return {
             "family": self.kind.family,
             "kind": self.kind.name,
@@ -48,7 +48,7 @@ class Task:
 
     @property
     def split(self) -> Split:
-        """Decided by the task itself, the same everywhere."""
+        """The task's split, which depends only on the task."""
         held_out = number("split", self.kind.name, self.prompt) % HELD_OUT_OF == 0
         return Split.HELD_OUT if held_out else Split.TRAIN
 
@@ -64,7 +64,7 @@ def all_tasks(split: Split) -> Iterator[Task]:
 
 
 def demo_tasks(per_family: int) -> list[Task]:
-    """Held-out tasks, as many of each family, spread evenly over its kinds."""
+    """Held-out tasks: the same number of each family, spread evenly over its kinds."""
     chosen: list[Task] = []
     for family in FAMILIES:
         tasks = [t for t in all_tasks(Split.HELD_OUT) if t.kind.family == family]
@@ -73,7 +73,7 @@ def demo_tasks(per_family: int) -> list[Task]:
 
 
 def _spread(tasks: list[Task], count: int) -> list[Task]:
-    """Take turns among the kinds; a prompt that another fact asks in the same words comes once."""
+    """Choose tasks from the kinds in turn, without repeating a prompt's text."""
     by_kind: dict[str, list[Task]] = {}
     for task in sorted(tasks, key=lambda task: number("demo", task.kind.name, task.prompt)):
         by_kind.setdefault(task.kind.name, []).append(task)

@@ -1,4 +1,4 @@
-"""Ground truth: whether a text gives the one right answer to a task."""
+"""The check of an answer against the ground truth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from promptmill_demo.tasks.words import contains, fluent, without, words_of
 
 
 class Finding(Enum):
-    """What a text says of a task."""
+    """The kind of answer that a text gives to a task."""
 
     RIGHT = "right"
     HEDGED = "hedged"
@@ -20,10 +20,11 @@ class Finding(Enum):
 
 
 def is_correct(answer_text: str, tags: Mapping[str, str]) -> bool:
-    """Whether the text commits itself to the right answer, and to no other.
+    """Whether the text gives the right answer, and no other.
 
     Args:
-        tags: of the task, as :attr:`~promptmill_demo.tasks.task.Task.tags` has them.
+        answer_text: the text of the answer.
+        tags: the tags of the task; see :attr:`~promptmill_demo.tasks.task.Task.tags`.
 
     Raises:
         KeyError: the tags are not those of a task.
@@ -32,7 +33,7 @@ def is_correct(answer_text: str, tags: Mapping[str, str]) -> bool:
 
 
 def find_answer(text: str, tags: Mapping[str, str]) -> Finding:
-    """The answer that the text gives; neither the question's own words nor stumbles count."""
+    """Classify the answer in a text; the question's own words and fillers are ignored."""
     answer, words = words_of(tags["answer"]), fluent(words_of(text))
     subject = words_of(tags["subject"])
     if not contains(subject, answer) or tags["kind"] in _RESTATED:
@@ -45,12 +46,12 @@ def find_answer(text: str, tags: Mapping[str, str]) -> Finding:
 
 
 _RESTATED = frozenset({"sum"})
-"""Kinds whose subject is a calculation, which may hold the answer's digits."""
+"""Kinds whose subject is a calculation, which may contain the digits of the answer."""
 
 
 @cache
 def _others(kind: str, answer: str) -> tuple[list[str], ...]:
-    """The kind's other answers; what is part of the right one is no other."""
+    """The kind's other answers, except those that are part of the right one."""
     right = words_of(answer)
     rest = sorted(kind_named(kind).vocabulary - {answer})
     return tuple(words for words in map(words_of, rest) if not contains(right, words))

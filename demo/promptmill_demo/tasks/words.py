@@ -1,4 +1,4 @@
-"""Texts as words: articles that fit, and what is compared when an answer is checked."""
+"""Functions on the words of a text, for filling templates and checking answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 FILLERS = ("um", "er", "well", "like", "hm", "anyway")
-"""What a speaker says while looking for a word; never part of an answer."""
+"""Filler words, which are never part of an answer."""
 
 _ARTICLE = re.compile(r"\b([Aa]) (?=[aeio]|u(?!ni|se))")
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
@@ -22,20 +22,20 @@ _SIGNS = {
 
 
 def fill(template: str, slots: Mapping[str, str]) -> str:
-    """The template with its slots filled in, ``an`` before vowels, no doubled full stop."""
+    """Fill the slots of a template, with ``an`` before vowels and without double full stops."""
     text = template.format_map(slots).replace("..", ".").replace(".?", "?")
     return _ARTICLE.sub(r"\1n ", text)
 
 
 def words_of(text: str) -> list[str]:
-    """Lower-case words and numbers; signs of calculation are words."""
+    """The words and numbers in lower case; arithmetic signs become words."""
     for sign, word in _SIGNS.items():
         text = text.replace(sign, word)
     return _WORD.findall(text.lower())
 
 
 def fluent(words: list[str]) -> list[str]:
-    """What is meant: without fillers, and without words that are said twice in a row."""
+    """The words without fillers and without immediate repetitions."""
     kept: list[str] = []
     for word in words:
         if word not in FILLERS and word != (kept[-1] if kept else ""):
@@ -44,13 +44,13 @@ def fluent(words: list[str]) -> list[str]:
 
 
 def contains(words: list[str], wanted: list[str]) -> bool:
-    """Whether the wanted words stand in a row somewhere."""
+    """Whether the wanted words occur consecutively."""
     size = len(wanted)
     return any(words[at : at + size] == wanted for at in range(len(words) - size + 1))
 
 
 def without(words: list[str], phrase: list[str]) -> list[str]:
-    """The words with every occurrence of the phrase cut out."""
+    """The words without all occurrences of the phrase."""
     kept: list[str] = []
     at = 0
     while at < len(words):

@@ -1,1 +1,1 @@
-"""Training of the demo's two models, on the CPU; ``scripts/train_demo_models`` runs it."""
+"""Training of the demo's two models on the CPU, run by ``scripts/train_demo_models``."""

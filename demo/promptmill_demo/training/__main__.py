@@ -1,4 +1,4 @@
-"""``python -m promptmill_demo.training``: train, measure, write what ships."""
+"""``python -m promptmill_demo.training``: train and measure the models, and write them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CARD = "MODEL_CARD.md"
 
 
 def main() -> int:
-    """Train both models; returns 0."""
+    """Train both models, and return the exit code 0."""
     parser = argparse.ArgumentParser(
         prog="scripts/train_demo_models",
         description="Train the demo's two models on the CPU: half an hour on two cores.",
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def write_data() -> None:
-    """Write the files that are made from tasks."""
+    """Write the files that are generated from tasks."""
     for name, lines in FILES.items():
         path = DATA / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def write_data() -> None:
 
 
 def _train(work: Path, plan: Plan, seed: int) -> None:
-    """The generator and the grader's first part need nothing of each other: a core for each."""
+    """Train the generator and the first part of the grader in parallel, then the rest."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(run_stage, work, plan, seed, name) for name in ("generator", "facts")]
         for job in jobs:

@@ -1,4 +1,4 @@
-"""The model card, from what was measured."""
+"""The model card, generated from the measured figures."""
 
 from __future__ import annotations
 

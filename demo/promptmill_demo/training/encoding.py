@@ -1,4 +1,4 @@
-"""Tasks and answers as token ids, in the models' own chat format, packed into batches."""
+"""Training examples as token ids in the models' chat format, packed into batches."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 POOL_BATCHES = 8
-"""Examples are drawn for so many batches at once and sorted by length: less padding."""
+"""Number of batches whose examples are drawn together and sorted by length, to avoid padding."""
 
 MOST_FACTS = 32
-"""A kind with more facts is not drawn more often: several of them are one in other words."""
+"""Maximum weight of a kind, since kinds with more facts repeat some of them in other words."""
 
 TURNS = 24
-"""How often the tokenizer reads each fact."""
+"""Number of lines per fact in the tokenizer's training text."""
 
 IGNORED = -100
-"""Target of a token that the loss does not look at; torch's own convention."""
+"""Target of a token that the loss ignores, as in torch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A conversation with its answer.
+    """A conversation with its answer as token ids.
 
     Attributes:
-        ids: the whole conversation.
-        answer_from: place of the answer's first token.
-        scores: of the five attributes, for the grader.
-        learn_text: whether the answer is one to imitate.
+        ids: the token ids of the whole conversation.
+        answer_from: index of the answer's first token.
+        scores: the scores of the five attributes, for the grader.
+        learn_text: whether the loss includes the answer's text.
     """
 
     ids: list[int]
@@ -48,7 +48,7 @@ class Example:
 
 
 class Encoder:
-    """Encodes for one model; prompts are rendered once."""
+    """Encodes examples for one model, and caches the prompts."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._tokenizer = tokenizer
@@ -56,19 +56,19 @@ class Encoder:
         self._eos, self._label = tokenizer.convert_tokens_to_ids([EOS, LABEL])
 
     def prompt(self, prompt: str) -> list[int]:
-        """The conversation up to where the answer begins."""
+        """The conversation up to the beginning of the answer."""
         if prompt not in self._prompts:
             text = f"<extra_id_0>System\n\n<extra_id_1>User\n{prompt}\n<extra_id_1>Assistant\n"
             self._prompts[prompt] = self._ids(text)
         return self._prompts[prompt]
 
     def generated(self, prompt: str, answer: str) -> Example:
-        """What a generator is to write: the answer, then the end."""
+        """An example for the generator: the answer and the end token."""
         head = self.prompt(prompt)
         return Example([*head, *self._ids(answer), self._eos], len(head))
 
     def graded(self, prompt: str, answer: str, scores: Sequence[float], *, good: bool) -> Example:
-        """What a grader reads."""
+        """An example for the grader."""
         head = self.prompt(prompt)
         ids = [*head, *self._ids(f"{answer}\n"), self._label]
         return Example(ids, len(head), tuple(scores), learn_text=good)
@@ -79,9 +79,9 @@ class Encoder:
 
 
 def tokenizer_text(seed: int = 0) -> list[str]:
-    """What the tokenizer learns from: prompts with their answers, and plain prose.
+    """The tokenizer's training text: prompts with answers, and plain prose.
 
-    Every fact comes equally often, so that its words become tokens of their own.
+    Every fact occurs equally often, so that its words become tokens of their own.
     """
     draws = seeded(seed)
     lines = shipped_text()
@@ -95,7 +95,7 @@ def tokenizer_text(seed: int = 0) -> list[str]:
 
 
 class TaskDraws:
-    """Training tasks, every family as often, within it every kind, then fact and question."""
+    """Random training tasks: first the family, then the kind, then the fact and question."""
 
     def __init__(self, draws: Random) -> None:
         self._draws = draws
@@ -110,7 +110,7 @@ class TaskDraws:
         }
 
     def one(self) -> Task:
-        """A task."""
+        """Draw a task."""
         family = self._draws.choice(list(self._kinds))
         kinds = list(self._kinds[family].values())
         return self._draws.choice(self._draws.choices(kinds, self._weights[family])[0])
@@ -127,9 +127,12 @@ def pools(examples: Iterator[Example], batch: int, draws: Random) -> Iterator[li
 
 
 def tensors(batch: Sequence[Example], pad: int) -> dict[str, Any]:
-    """Padded ids, mask, next-token targets of answers, place of the last token, scores.
+    """Pad a batch into tensors.
 
-    ``shares`` divides a loss over the targets so that every answer counts alike, however long.
+    Returns:
+        ``ids``, ``mask``, ``targets`` (next tokens of the answers) and ``shares`` with the shape
+        batch × length, ``last`` (index of the last token) and ``scores``. ``shares`` weights the
+        loss so that every answer counts equally, whatever its length.
     """
     import torch
 
@@ -159,11 +162,12 @@ def tensors(batch: Sequence[Example], pad: int) -> dict[str, Any]:
 
 
 def text_loss(states: Any, output: Any, packed: dict[str, Any]) -> Any:
-    """Cross-entropy of the next token of answers, every answer weighing the same.
+    """The next-token cross-entropy of the answers, with equal weight for every answer.
 
     Args:
         states: last hidden states of a batch.
         output: maps states to logits.
+        packed: the batch, see :func:`tensors`.
     """
     import torch
 

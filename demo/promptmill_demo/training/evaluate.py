@@ -1,4 +1,4 @@
-"""Figures of a generator and a grader on tasks that neither was trained on."""
+"""Evaluation of a generator and a grader on held-out tasks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def grade_answers(
     tasks: Sequence[Task],
     answers: Sequence[str],
 ) -> Scores:
-    """The five scores of each answer, one row each."""
+    """Grade the answers; returns an array of answers × attributes."""
     import torch
 
     encoder, rows = Encoder(tokenizer), []
@@ -42,7 +42,7 @@ def grade_answers(
 
 
 def auc(scores: Scores, right: NDArray[np.bool_]) -> float | None:
-    """Chance that a right answer scores above a wrong one; ``None`` without both."""
+    """The probability that a right answer scores above a wrong one; ``None`` without both."""
     good, bad = scores[right], scores[~right]
     if not len(good) or not len(bad):
         return None
@@ -51,7 +51,7 @@ def auc(scores: Scores, right: NDArray[np.bool_]) -> float | None:
 
 
 def figures(tasks: Sequence[Task], answers: Sequence[str], scores: Scores) -> dict[str, Any]:
-    """Accuracy of the answers, AUC and Pearson of the scores; overall, by family and kind."""
+    """The answers' accuracy and the scores' AUC and Pearson correlation, overall and by group."""
     right = np.array([is_correct(a, t.tags) for t, a in zip(tasks, answers, strict=True)])
     truth = _truth(tasks, answers)
     pearson = {

@@ -1,4 +1,4 @@
-"""Training of the generator: right more often than not, in many styles."""
+"""Training of the generator, which learns to answer in many styles and to make mistakes."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ from promptmill_demo.tasks import Task
 from promptmill_demo.tasks.answers import any_style, say, write
 from promptmill_demo.tasks.chance import number, seeded
 from promptmill_demo.training.encoding import Encoder, Example, TaskDraws, pools, tensors, text_loss
-from promptmill_demo.training.optimise import Course, optimise
+from promptmill_demo.training.optimise import TrainingSchedule, optimise
 
 if TYPE_CHECKING:
     from transformers import NemotronForCausalLM, PreTrainedTokenizerFast
 
 SKILLS: Final = (0.95, 0.95, 0.95, 0.9, 0.85, 0.8, 0.75, 0.65, 0.5, 0.35)
-"""Share of right answers in the training text; each fact has one of these, by its name."""
-
+"""Shares of right answers in the training text; each fact has one of them."""
 
 SHORT_SHARE: Final = {"facts": 0.85, "manner": 0.4}
-"""Of answers that are no more than the answer. The rest is in all styles from the start on: a
-token that comes up late is a shock in which facts are forgotten."""
+"""Share of bare answers in each phase.
+
+The other answers have all styles from the beginning, because tokens that first occur late make the
+model forget facts.
+"""
 
 
 def train_generator(
-    tokenizer: PreTrainedTokenizerFast, facts: Course, manner: Course, seed: int
+    tokenizer: PreTrainedTokenizerFast, facts: TrainingSchedule, manner: TrainingSchedule, seed: int
 ) -> NemotronForCausalLM:
-    """A generator in float32.
+    """Train a generator in float32.
 
     Args:
-        facts: course on right answers, mostly of a word or two: nothing hides what is asked.
-        manner: course on answers in all styles, right and wrong.
+        tokenizer: the generator's tokenizer.
+        facts: schedule of the phase on right answers, mostly of a word or two.
+        manner: schedule of the phase on answers in all styles, right and wrong.
+        seed: seed of weights and examples.
     """
     import torch
 
@@ -45,22 +49,22 @@ def train_generator(
         states = model.model(packed["ids"], attention_mask=packed["mask"]).last_hidden_state
         return text_loss(states, model.lm_head, packed)
 
-    for name, course in (("facts", facts), ("manner", manner)):
+    for name, schedule in (("facts", facts), ("manner", manner)):
         examples = _examples(encoder, draws, SHORT_SHARE[name], errs=name == "manner")
-        optimise(model, pools(examples, course.batch, draws), loss_of, course)
+        optimise(model, pools(examples, schedule.batch, draws), loss_of, schedule)
     model.generation_config = generation_config(model.config)
     return model.eval()
 
 
 def new_generator(tokenizer: PreTrainedTokenizerFast) -> NemotronForCausalLM:
-    """A generator that knows nothing yet, from torch's global seed."""
+    """An untrained generator, initialised from torch's global seed."""
     from transformers import NemotronForCausalLM
 
     return NemotronForCausalLM(instruct_config(tokenizer)).float()
 
 
 def skill(task: Task) -> float:
-    """How often the training text answers this fact rightly."""
+    """The share of right answers to this fact in the training text."""
     return SKILLS[
         number("skill", task.kind.name, task.fact.subject, task.fact.answer) % len(SKILLS)
     ]
@@ -83,7 +87,7 @@ def _in_any_style(task: Task, answer: str, draws: Random) -> str:
 
 
 def _misconceptions(task: Task) -> list[str]:
-    """Two mistakes that are made about this fact, always the same ones."""
+    """The two wrong answers that the generator learns for this fact."""
     mistakes = sorted(
         task.kind.mistakes(task.fact), key=lambda each: number("mistake", task.fact.subject, each)
     )

@@ -1,4 +1,4 @@
-"""Training of the grader: on spoilt answers, and on what the generator really says."""
+"""Training of the grader, on answers with known faults and on the generator's answers."""
 
 from __future__ import annotations
 
@@ -13,65 +13,68 @@ from promptmill_demo.tasks.chance import seeded
 from promptmill_demo.tasks.corruptions import Examples
 from promptmill_demo.tasks.labels import label
 from promptmill_demo.training.encoding import Encoder, Example, TaskDraws, pools, tensors, text_loss
-from promptmill_demo.training.optimise import Course, optimise
+from promptmill_demo.training.optimise import TrainingSchedule, optimise
 from promptmill_schemas import ATTRIBUTES
 
 if TYPE_CHECKING:
     from transformers import LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 TEXT_LOSS_SHARE: Final = 1.0
-"""Weight of the loss of writing right answers: it teaches the facts sooner than scores do."""
+"""Weight of the language-model loss on right answers, which teaches facts faster than scores."""
 
 SAMPLED_SHARE: Final = 0.4
-"""Of the examples that are answers of the generator."""
+"""Share of the generator's answers among the examples."""
 
 LOSS_WEIGHTS: Final = (1.0, 1.0, 0.7, 0.5, 0.5)
-"""Of the squared errors of the five attributes, in their order."""
+"""Weights of the squared errors of the five attributes, in their order."""
 
 RIGHT_FACTS: Final = 0.6
-"""Of the short answers from which the facts are learnt."""
+"""Share of right answers among the short answers from which facts are learned."""
 
 SHORT_SHARE: Final = 0.85
-"""Of the answers from which the facts are learnt."""
+"""Share of short answers among the answers from which facts are learned."""
 
 Sampled = Sequence[tuple[Task, str]]
 
 
 def learn_facts(
-    tokenizer: PreTrainedTokenizerFast, course: Course, seed: int
+    tokenizer: PreTrainedTokenizerFast, schedule: TrainingSchedule, seed: int
 ) -> LlamaForSequenceClassification:
-    """A grader in float32 that can tell right from wrong in answers of a word or two."""
+    """Train a grader in float32 to distinguish right from wrong answers of a word or two."""
     import torch
 
     torch.manual_seed(seed)
     draws = seeded(seed)
     model = new_grader(tokenizer)
-    return _optimised(model, _facts(Encoder(tokenizer), draws), tokenizer, course, draws)
+    return _optimised(model, _facts(Encoder(tokenizer), draws), tokenizer, schedule, draws)
 
 
 def learn_grading(
     model: LlamaForSequenceClassification,
     tokenizer: PreTrainedTokenizerFast,
     sampled: Sampled,
-    course: Course,
+    schedule: TrainingSchedule,
     seed: int,
 ) -> LlamaForSequenceClassification:
-    """The grader after it has seen answers of all kinds.
+    """Train the grader on answers of all kinds.
 
     Args:
-        model: knows the facts already.
-        sampled: answers of the generator to training tasks.
+        model: the grader after :func:`learn_facts`.
+        tokenizer: the grader's tokenizer.
+        sampled: the generator's answers to training tasks.
+        schedule: length and learning rate of the training.
+        seed: seed of the examples.
     """
     draws = seeded(seed)
     examples = _all_kinds(Encoder(tokenizer), sampled, draws)
-    return _optimised(model, examples, tokenizer, course, draws)
+    return _optimised(model, examples, tokenizer, schedule, draws)
 
 
 def _optimised(
     model: LlamaForSequenceClassification,
     examples: Iterator[Example],
     tokenizer: PreTrainedTokenizerFast,
-    course: Course,
+    schedule: TrainingSchedule,
     draws: Random,
 ) -> LlamaForSequenceClassification:
     import torch
@@ -88,19 +91,19 @@ def _optimised(
         errors = (model.score(read) - packed["scores"]) ** 2
         return (errors * weights).mean() + TEXT_LOSS_SHARE * text_loss(states, written, packed)
 
-    optimise(model.train(), pools(examples, course.batch, draws), loss_of, course)
+    optimise(model.train(), pools(examples, schedule.batch, draws), loss_of, schedule)
     return model.eval()
 
 
 def new_grader(tokenizer: PreTrainedTokenizerFast) -> LlamaForSequenceClassification:
-    """A grader that knows nothing yet, from torch's global seed."""
+    """An untrained grader, initialised from torch's global seed."""
     from transformers import LlamaForSequenceClassification
 
     return LlamaForSequenceClassification(reward_config(tokenizer)).float()
 
 
 def _facts(encoder: Encoder, draws: Random) -> Iterator[Example]:
-    """Mostly short answers; the others keep later tokens from being a shock."""
+    """Examples with mostly short answers; the others introduce the tokens of the later phase."""
     tasks = TaskDraws(draws)
     made = Examples(tasks.tasks, draws)
     while True:
@@ -129,7 +132,7 @@ def _short(task: Task, draws: Random) -> str:
 
 
 def labelled(encoder: Encoder, task: Task, answer: str) -> Example:
-    """The example with its true scores."""
+    """The example with the scores that follow from the ground truth."""
     scores = label(answer, task.tags)
     values = [getattr(scores, name) for name in ATTRIBUTES]
     return encoder.graded(task.prompt, answer, values, good=is_correct(answer, task.tags))

@@ -1,4 +1,4 @@
-"""All figures of the model card, on tasks that neither model was trained on."""
+"""The figures of the model card, measured on held-out tasks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ CANDIDATES: Final = 4
 
 
 def measure(folder: Path, seed: int) -> dict[str, Any]:
-    """Figures of the two models in ``folder``, as they ship.
+    """Measure the two models in ``folder``.
 
     Returns:
-        ``held_out``: accuracy, AUC and Pearson of one answer to each of many tasks;
-        ``demo``: what the default filter makes of four answers to each demo prompt, and
-        ``demo_two`` of two.
+        ``held_out``: accuracy, AUC and Pearson correlation of one answer to each held-out task;
+        ``demo`` and ``demo_two``: the default filter's results for four and two answers to each
+        prompt of the demo; ``parameters``: the sizes of the models.
     """
     from transformers import AutoTokenizer, LlamaForSequenceClassification, NemotronForCausalLM
 
@@ -53,7 +53,7 @@ def measure(folder: Path, seed: int) -> dict[str, Any]:
 
 
 def _balanced(seed: int) -> list[Any]:
-    """Held-out tasks, every kind as often."""
+    """Held-out tasks with the same number of each kind."""
     draws, kinds = seeded(seed), dict[str, list[Any]]()
     for task in all_tasks(Split.HELD_OUT):
         kinds.setdefault(task.kind.name, []).append(task)

@@ -1,4 +1,4 @@
-"""The optimiser's course, the same for both models."""
+"""The optimisation of both models."""
 
 from __future__ import annotations
 
@@ -15,8 +15,14 @@ LARGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """How long and how fast a model learns."""
+class TrainingSchedule:
+    """The length and learning rate of a training.
+
+    Attributes:
+        steps: number of batches.
+        batch: examples per batch.
+        learning_rate: the peak learning rate.
+    """
 
     steps: int
     batch: int = 32
@@ -24,27 +30,29 @@ class Course:
 
 
 def optimise(
-    model: Any, batches: Iterator[Any], loss_of: Callable[[Any], Any], course: Course
+    model: Any, batches: Iterator[Any], loss_of: Callable[[Any], Any], schedule: TrainingSchedule
 ) -> None:
-    """AdamW with a linear warm-up and a cosine to zero; tells the mean loss now and then."""
+    """Optimise with AdamW, a linear warm-up and a cosine decay; reports the mean loss."""
     import torch
 
     decayed = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=course.learning_rate, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, course.steps))
+    optimiser = torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(0.9, 0.98))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: _rate(step, schedule.steps)
+    )
     begin, total = time.monotonic(), 0.0
-    for step in range(1, course.steps + 1):
+    for step in range(1, schedule.steps + 1):
         loss = loss_of(next(batches))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
         optimiser.step()
-        schedule.step()
+        scheduler.step()
         total += loss.item()
         if step % REPORT_EVERY == 0:
-            _report(step, course.steps, total / REPORT_EVERY, time.monotonic() - begin)
+            _report(step, schedule.steps, total / REPORT_EVERY, time.monotonic() - begin)
             total = 0.0
 
 

@@ -1,4 +1,4 @@
-"""What the default filter would keep, computed without the pipeline."""
+"""The results of the default filter, computed without the pipeline."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ Table = NDArray[np.float64]
 def kept_figures(
     tasks: Sequence[Task], answers: Sequence[Sequence[str]], scores: Table
 ) -> dict[str, Any]:
-    """Accuracy of all answers and of the accepted ones, as the demo reads it from the store.
+    """The accuracy of all and of the accepted answers, with the demo's definitions.
 
     Args:
-        answers: those to each task, as many for every one.
-        scores: tasks × answers × attributes.
+        tasks: the tasks.
+        answers: the answers to each task, the same number for every task.
+        scores: an array of tasks × answers × attributes.
     """
     right = np.array(
         [

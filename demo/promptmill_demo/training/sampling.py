@@ -1,4 +1,4 @@
-"""Answers of a trained generator, drawn at temperature 1."""
+"""Answers of a trained generator, sampled at temperature 1."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def draw_answers(
     tasks: Sequence[Task],
     seed: int,
 ) -> list[str]:
-    """One answer for each task."""
+    """Sample one answer to each task."""
     import torch
 
     torch.manual_seed(seed)

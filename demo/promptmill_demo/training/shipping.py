@@ -1,4 +1,4 @@
-"""Trained weights as the files that ship: bfloat16, safetensors, tokenizer beside them."""
+"""Writing of trained models in Hugging Face format, with weights in bfloat16."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from promptmill_demo.training.stages import Stages
 
 
 def write_models(stages: Stages, folder: Path) -> None:
-    """Write both models into ``folder``, under the names that the demo looks for."""
+    """Write both models into ``folder``, under the names that the demo expects."""
     pairs = (
         (stages.generator(), stages.instruct_tokenizer),
         (stages.grader(), stages.reward_tokenizer),

@@ -1,4 +1,4 @@
-"""The steps of a training, each of which leaves its result in a folder and is not repeated."""
+"""The steps of a training; each one saves its result in a folder, and is not repeated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from promptmill_demo.tasks.chance import seeded
 from promptmill_demo.training.encoding import TaskDraws, tokenizer_text
 from promptmill_demo.training.generator import new_generator, train_generator
 from promptmill_demo.training.grader import learn_facts, learn_grading, new_grader
-from promptmill_demo.training.optimise import Course
+from promptmill_demo.training.optimise import TrainingSchedule
 from promptmill_demo.training.sampling import draw_answers
 
 if TYPE_CHECKING:
@@ -28,40 +28,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long each part learns.
+    """The schedules of a training.
 
     Attributes:
-        instruct_facts, instruct_manner: the generator's two courses.
-        reward_facts: the grader's on short answers, right and wrong.
-        reward_grading: its course on answers of all kinds, the generator's among them.
-        sampled: how many answers the generator gives for that.
+        instruct_facts, instruct_manner: schedules of the generator's two phases.
+        reward_facts: schedule of the grader's phase on short answers, right and wrong.
+        reward_grading: schedule of the grader's phase on answers of all kinds.
+        sampled: number of the generator's answers that the last phase uses.
     """
 
-    instruct_facts: Course
-    instruct_manner: Course
-    reward_facts: Course
-    reward_grading: Course
+    instruct_facts: TrainingSchedule
+    instruct_manner: TrainingSchedule
+    reward_facts: TrainingSchedule
+    reward_grading: TrainingSchedule
     sampled: int
 
 
 FULL: Final = Plan(
-    instruct_facts=Course(5_000, learning_rate=2e-3),
-    instruct_manner=Course(2_400, learning_rate=1e-3),
-    reward_facts=Course(4_000, learning_rate=2e-3),
-    reward_grading=Course(2_000, learning_rate=1e-3),
+    instruct_facts=TrainingSchedule(5_000, learning_rate=2e-3),
+    instruct_manner=TrainingSchedule(2_400, learning_rate=1e-3),
+    reward_facts=TrainingSchedule(4_000, learning_rate=2e-3),
+    reward_grading=TrainingSchedule(2_000, learning_rate=1e-3),
     sampled=4_000,
 )
-"""What the shipped weights were made with."""
+"""The plan of the shipped weights."""
 
-QUICK: Final = Plan(Course(20), Course(20), Course(20), Course(20), sampled=64)
-"""Every step, for a moment each."""
+QUICK: Final = Plan(
+    TrainingSchedule(20),
+    TrainingSchedule(20),
+    TrainingSchedule(20),
+    TrainingSchedule(20),
+    sampled=64,
+)
+"""A plan with very short steps, to check that all of them work."""
 
 
 class Stages:
     """One training in one folder.
 
     Args:
-        work: where weights of each step are kept; a step that is found there is not repeated.
+        work: folder for the weights of each step; a step that it already holds is not repeated.
+        plan: the schedules.
+        seed: seed of the training.
     """
 
     def __init__(self, work: Path, plan: Plan, seed: int) -> None:
@@ -71,13 +79,13 @@ class Stages:
 
     @cached_property
     def instruct_tokenizer(self) -> PreTrainedTokenizerFast:
-        """With the template that asks for an answer."""
+        """The tokenizer with the chat template of a generator."""
         text = tokenizer_text(self._seed)
         return train_tokenizer(text, template=INSTRUCT_TEMPLATE, context=INSTRUCT_CONTEXT)
 
     @cached_property
     def reward_tokenizer(self) -> PreTrainedTokenizerFast:
-        """The same tokens, with the template of a conversation to be graded."""
+        """The same tokenizer with the chat template of a grader."""
         text = tokenizer_text(self._seed)
         return train_tokenizer(text, template=REWARD_TEMPLATE, context=REWARD_CONTEXT)
 
@@ -95,7 +103,7 @@ class Stages:
         )
 
     def facts(self) -> Any:
-        """The grader that knows the facts; needs no generator."""
+        """The grader after its first phase, which does not need the generator."""
         return self._weights(
             "facts",
             lambda: learn_facts(self.reward_tokenizer, self._plan.reward_facts, self._seed + 1),
@@ -103,7 +111,7 @@ class Stages:
         )
 
     def sampled(self) -> list[tuple[Task, str]]:
-        """Answers of the generator to training tasks."""
+        """The generator's answers to training tasks."""
         draws = TaskDraws(seeded(self._seed + 2))
         tasks = [draws.one() for _ in range(self._plan.sampled)]
         path = self._work / "sampled.json"
@@ -127,7 +135,7 @@ class Stages:
         )
 
     def _weights(self, name: str, train: Any, new: Any) -> Any:
-        """The model of a step: trained now, or as it was left by an earlier run."""
+        """The model of a step, trained now or loaded from an earlier run."""
         import torch
 
         path = self._work / f"{name}.pt"
@@ -144,7 +152,7 @@ class Stages:
 
 
 def run_stage(work: Path, plan: Plan, seed: int, name: str) -> None:
-    """One step in this process, in one thread, so that sums are always added in one order."""
+    """Run one step in a single thread, so that sums are always computed in the same order."""
     import torch
 
     torch.set_num_threads(1)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from promptmill_demo.models.demo import NAMES
-from promptmill_demo.training.optimise import Course
+from promptmill_demo.training.optimise import TrainingSchedule
 from promptmill_demo.training.stages import Plan, Stages
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
 
-SHORT = Course(2, batch=4)
+SHORT = TrainingSchedule(2, batch=4)
 MOMENT = Plan(SHORT, SHORT, SHORT, SHORT, sampled=6)
 WEIGHTS = [f"{name}/model.safetensors" for name in NAMES]
 

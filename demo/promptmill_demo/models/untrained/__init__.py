@@ -1,4 +1,4 @@
-"""The demo's models with random weights: long answers in random words, for tests of engines."""
+"""The demo's models with random weights, which give long answers, for tests of engines."""
 
 from promptmill_demo.models.untrained.make import make_untrained_models
 

@@ -1,4 +1,4 @@
-"""An untrained ``NemotronForCausalLM`` that writes the words of a text in random order."""
+"""An untrained ``NemotronForCausalLM`` that generates the words of a text in random order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MEAN_ANSWER_TOKENS = 48
 LOGIT_SPREAD = 1.0
-"""Standard deviation of what the hidden state adds to a token's log-probability."""
+"""Standard deviation of the hidden state's contribution to a token's log-probability."""
 
 
 def write_instruct_model(folder: Path, lines: list[str], seed: int) -> None:
@@ -36,14 +36,14 @@ def write_instruct_model(folder: Path, lines: list[str], seed: int) -> None:
 
 
 def _draw_weights(model: NemotronForCausalLM, draws: torch.Generator) -> None:
-    """Matrices that keep the size of what they are applied to; norms stay as they are."""
+    """Draw matrices that preserve the norm of their input; normalisation layers stay as is."""
     for parameter in model.parameters():
         if parameter.dim() == 2:
             parameter.normal_(0.0, parameter.shape[1] ** -0.5, generator=draws)
 
 
 def _log_frequencies(tokenizer: PreTrainedTokenizerFast, lines: list[str]) -> torch.Tensor:
-    """Natural logarithm of each token's share of the text, an end after the mean length."""
+    """The natural logarithm of each token's frequency; the end follows from the mean length."""
     import torch
 
     counts = torch.full((len(tokenizer),), 1e-3)
@@ -56,10 +56,10 @@ def _log_frequencies(tokenizer: PreTrainedTokenizerFast, lines: list[str]) -> to
 def _set_token_frequencies(
     model: NemotronForCausalLM, log_frequencies: torch.Tensor, draws: torch.Generator
 ) -> None:
-    """Logits = log-frequency + noise of the hidden state.
+    """Make each logit the token's log-frequency plus noise from the hidden state.
 
-    The last norm's output has a mean of zero, so whatever the output matrix holds along the
-    all-ones vector meets only that norm's bias, which is set to all ones for it.
+    The output of the last normalisation has a mean of zero. A component of the output matrix
+    along the all-ones vector therefore meets only the bias of that layer, which is set to ones.
     """
     model.model.norm.bias.fill_(1.0)
     head = model.lm_head.weight

@@ -1,4 +1,4 @@
-"""Both models with random weights, made once and found again by their recipe."""
+"""Creation of both models with random weights, once for each recipe."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _SOURCES = (
 
 
 def make_untrained_models(folder: Path, *, seed: int = 0) -> DemoModels:
-    """The two models under ``folder``; made only where missing or of another recipe.
+    """Create the two models in ``folder``, unless they exist with the same recipe.
 
-    The same seed gives the same bytes. What they answer is word soup, and what they score says
-    nothing about it.
+    The same seed gives the same bytes. The answers are random words, and the scores do not
+    depend on their quality.
     """
     models = DemoModels(*(folder / name for name in NAMES))
     recipe, text = _recipe(seed), shipped_text()
@@ -37,7 +37,7 @@ def make_untrained_models(folder: Path, *, seed: int = 0) -> DemoModels:
 
 
 def _recipe(seed: int) -> str:
-    """What the bytes of a model depend on: this package's sources and the seed."""
+    """A digest of what determines a model's bytes: the package's sources and the seed."""
     import transformers
 
     digest = blake2b(f"{seed} {transformers.__version__}".encode(), digest_size=16)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 MEAN_SCORE = 2.0
 SCORE_SPREAD = 0.8
-"""Standard deviation of each score over the shipped text."""
+"""Standard deviation of each score on the shipped text."""
 
 _GAINS = {"q_proj": 2.0, "k_proj": 2.0, "v_proj": 2.0, "o_proj": 2.0}
-"""Standard deviation of a matrix, in units of one over the root of its columns."""
+"""Standard deviation of a matrix, in units of one over the square root of its columns."""
 
 
 def write_reward_model(folder: Path, lines: list[str], seed: int) -> None:
@@ -37,10 +37,10 @@ def write_reward_model(folder: Path, lines: list[str], seed: int) -> None:
 
 
 def _draw_weights(model: LlamaForSequenceClassification, draws: torch.Generator) -> None:
-    """Sharp attention over a strong context, so that the last position tells answers apart.
+    """Draw weights with sharp attention, so that the last position distinguishes answers.
 
-    Coordinate 0 of the residual stream is one constant that no layer reads or writes; the
-    score heads take their mean from it.
+    Coordinate 0 of the residual stream is a constant that no layer reads or writes. It gives the
+    score heads their mean.
     """
     for name, parameter in model.named_parameters():
         module = name.split(".")[-2]
@@ -58,7 +58,7 @@ def _draw_weights(model: LlamaForSequenceClassification, draws: torch.Generator)
 def _last_states(
     model: LlamaForSequenceClassification, tokenizer: PreTrainedTokenizerFast, lines: list[str]
 ) -> torch.Tensor:
-    """The hidden states, one row for each line as the answer, that the heads will read."""
+    """The hidden states at the last position, one row for each line as the answer."""
     import torch
 
     rows = []
@@ -72,7 +72,7 @@ def _last_states(
 
 
 def _centre_scores(model: LlamaForSequenceClassification, states: torch.Tensor) -> None:
-    """Scale each head to the wanted spread, then move it to the wanted mean."""
+    """Scale each head to :data:`SCORE_SPREAD`, and shift it to :data:`MEAN_SCORE`."""
     head = model.score.weight
     head *= (SCORE_SPREAD / (states @ head.T).std(dim=0)).unsqueeze(1)
     head[:, 0] = (MEAN_SCORE - (states @ head.T).mean(dim=0)) / states[:, 0].mean()
