@@ -77,9 +77,10 @@ def _ship(stages: Stages, plan: Plan, out: Path, seed: int) -> None:
     (out / CARD).write_text(model_card(figures, plan, seed), "utf-8")
     demo = figures["demo"]
     sys.stdout.write(
-        f"right of all answers {demo['accuracy_all']:.3f}, of the accepted "
-        f"{demo['accuracy_accepted']:.3f}, kept {demo['kept']:.3f} of the prompts\n"
-        f"models and card are in {out}\n"
+        f"share of correct answers: {demo['accuracy_all']:.3f} of all, "
+        f"{demo['accuracy_accepted']:.3f} of the accepted; "
+        f"{demo['kept']:.3f} of the prompts gave a record\n"
+        f"the models and their card are in {out}\n"
     )
 
 

@@ -13,8 +13,8 @@ HEAD = """# Model card: demo-instruct and demo-reward
 
 Two small models that promptmill trains itself (`scripts/train_demo_models`), so that its demo
 shows on a laptop what the pipeline is for: a generator that is often wrong, a grader that
-notices, and a filter that keeps what is right. They are no assistants; they know the few hundred
-facts of `services/promptmill/models/tasks/` and nothing else.
+notices, and a filter that keeps what is right. They are not assistants: they know the few hundred
+facts in `demo/promptmill_demo/tasks/` and nothing else.
 
 | | demo-instruct | demo-reward |
 |---|---|---|
@@ -33,33 +33,32 @@ young animals, trades), rewriting (past tense, plural, contraction), closed ques
 groups, hot or cold, water or land), classification (sentiment, category, part of speech, parity)
 and maths (sums of one digit, next, previous and double of a number).
 
-The **generator** is taught to err: each fact has a share of right answers between 35 and 95 % in
-its training text, and mistakes of its own. It answers in a word, a sentence, with a reason, with
-padding, or rambling. Draw from it at temperature 1.
+The **generator** learns to make mistakes: each fact has a share of right answers between 35 and
+95 % in the training text, and wrong answers of its own. It answers in a word, in a sentence, with a
+reason, with padding, or rambling. Sample from it at temperature 1.
 
 The **grader** reads a conversation with its answer and gives five scores, nominally 0 to 4. Its
-labels were computed from text and ground truth, for written answers (right, mistaken, hedged,
-beside the point, cut, shuffled, rambling) and for answers of the generator. Combinations of fact
-and wording that are held out were used for neither model's training; the facts themselves were
-seen in other wordings.
+labels were computed from text and ground truth, for written answers (right, wrong, hedged,
+irrelevant, cut off, shuffled, rambling) and for answers of the generator. Neither model was trained
+on the held-out combinations of fact and wording, but on the same facts in other wordings.
 
 ## What was measured
 """
 
 TAIL = """
 ## What they cannot do
-- Anything outside the tables: another country, a larger number, a passage to be read. The generator
-  answers regardless, and the grader's scores say nothing there.
+- Anything outside the tables: another country, a larger number, a passage of text. The generator
+  answers regardless, and the grader's scores are meaningless there.
 - Conversations of several turns, system messages, other languages than English.
-- Complexity and verbosity are scores of form (connectives, length), not of thought.
-- The labels are exact and made by the program that also made the training text, so the figures
-  above are far better than those of a grader of free text. Nothing follows from them for other
+- Complexity and verbosity measure form (connectives, length), not content.
+- The labels are exact, and the program that computed them also wrote the training text. The figures
+  above are therefore far better than those of a grader of free text, and say nothing about other
   models.
 
 ## Reproduction
 `scripts/train_demo_models` writes both models, this card and `figures.json`; seed {seed}. The
 same seed gives the same bytes on the same machine with the same versions of torch and
-transformers; elsewhere the last bits of sums differ, and so do the weights.
+transformers; on other machines rounding differs, and so do the weights.
 """
 
 
@@ -91,9 +90,9 @@ def _held_out(figures: dict[str, Any]) -> str:
     total = ("all", _percent(figures["accuracy"]), _decimal(figures["auc"]))
     return "\n".join(
         [
-            f"One answer to each of {figures['answers']:,} held-out tasks, temperature 1, every",
-            "kind as often. AUC: chance that a right answer has the higher correctness score than",
-            "a wrong one.",
+            f"One answer to each of {figures['answers']:,} held-out tasks, temperature 1, the",
+            "same number of each kind. AUC is the probability that a right answer has a higher",
+            "correctness score than a wrong one.",
             "",
             *_table(("family", "right", "AUC"), [*by_family, total]),
             "",

@@ -14,25 +14,25 @@ from promptmill.lake.tables.dead_letters import DEAD
 
 
 class StoreRows:
-    """Ids of prompts, each set from the newest version of its table."""
+    """The ids of prompts, each set from the latest version of its table."""
 
     def __init__(self, reader: DeltaReader) -> None:
         self._reader = reader
 
     def prompt_ids(self, run: str) -> set[str]:
-        """The prompts of the run that are in the table."""
+        """The ids of the run's prompts in the table."""
         return self._ids(TableName.PROMPTS, ds.field("run") == run)
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
-        """Those of these prompts of the run that are in the table; reads the ids of the run."""
+        """Those of these ids of the run that are in the table; reads the ids of the run."""
         of_run = ds.field("run") == run
         return self._ids(TableName.PROMPTS, of_run & ds.field("prompt_id").isin(sorted(ids)))
 
     def outcomes(self, run: str) -> tuple[set[str], set[str], set[str]]:
-        """Accepted, rejected and dead prompts; no prompt is in two of these.
+        """The accepted, rejected and dead prompts, as disjoint sets.
 
-        Dead letters are read first: a prompt that is replayed and accepted meanwhile is found
-        again among the accepted, and counts there.
+        Dead letters are read first. A prompt that is replayed and accepted in the meantime is
+        found again among the accepted, and counts as accepted.
         """
         of_run = ds.field("run") == run
         dead = self._dead(of_run)

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 LIBNUMA = "libnuma.so.1"
 LIBNUMA_STUBS = Path(__file__).parent / "libnuma"
-"""The stub's source, and for each machine a folder with what scripts/build-libnuma made of it."""
+"""The stub's source, and its library for each architecture, built by ``scripts/build-libnuma``."""
 
 _QUIET_LOGGERS = ("vllm", "torch.utils.flop_counter", "torch._library.triton")
 
