@@ -1,6 +1,6 @@
-"""The contracts of promptmill: what its topics carry, versioned and checked at the border.
+"""The contracts of promptmill: the versioned schemas of the messages on its topics.
 
-Inside, a decoded contract is trusted; bytes become contracts only in :func:`decode`.
+:func:`decode` validates messages when they are read; decoded contracts are not checked again.
 """
 
 from promptmill_schemas.base import SCHEMA_VERSION, Contract, decode, encode

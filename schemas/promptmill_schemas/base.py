@@ -1,4 +1,4 @@
-"""The base of every contract, and the border where bytes become contracts."""
+"""The base class of all contracts, and the functions that encode and decode them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MAX_FINDINGS = 64
 
 
 class Contract(BaseModel):
-    """A frozen message; what a newer version has added is kept and passed on.
+    """An immutable message. Fields of newer versions are kept and passed on.
 
-    A person's misspelt field must not pass for such an addition: files are read by
-    :func:`validate` with ``unknown="forbid"``.
+    Files written by people are read by :func:`validate` with ``unknown="forbid"``, so that a
+    misspelt field is not taken for such a field.
     """
 
     max_bytes: ClassVar[int] = MAX_MESSAGE_BYTES
-    """The largest encoding that is read."""
+    """The largest encoding that is accepted, in bytes."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -38,13 +38,13 @@ class Contract(BaseModel):
 
     @property
     def unknown_fields(self) -> set[str]:
-        """Names of the fields that this version does not know."""
+        """The names of the fields that this version does not know."""
         return set(self.model_extra or ())
 
     @model_validator(mode="before")
     @classmethod
     def _is_of_this_version(cls, value: Any) -> Any:
-        """Refuse a later version before its fields are looked at, and too much of the unknown."""
+        """Refuse later versions before fields are validated, and too many unknown fields."""
         if isinstance(value, dict):
             _check_version(cls, value.get("schema_version"))
             if unknown := value.keys() - cls.__pydantic_fields__.keys():
@@ -71,24 +71,26 @@ ContractT = TypeVar("ContractT", bound=Contract)
 
 
 def encode(contract: Contract) -> bytes:
-    """Compact UTF-8 JSON without the fields that are null."""
+    """Encode a contract as compact UTF-8 JSON without null fields."""
     return contract.__pydantic_serializer__.to_json(contract, exclude_none=True)
 
 
 def decode(contract: type[ContractT], raw: bytes | None) -> ContractT:
-    """The contract in ``raw``.
+    """Decode the contract in ``raw``.
 
     Raises:
-        ContractError: with field, value, limit and remedy of the first thing that is wrong.
+        ContractError: the message is invalid; it describes the most relevant error.
     """
     return validate(contract, parse_json(raw, contract.max_bytes))
 
 
 def parse_json(raw: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
-    """The JSON value in ``raw``; NaN and Infinity pass, so that a field can be named later.
+    """Parse the JSON value in ``raw``.
+
+    NaN and Infinity are accepted here, so that the validation can name their field.
 
     Raises:
-        ContractError: no bytes, too many, too deep, not UTF-8, or not JSON.
+        ContractError: ``raw`` is ``None``, too large, nested too deeply, not UTF-8, or not JSON.
     """
     if raw is None:
         raise ContractError(
@@ -105,7 +107,7 @@ def parse_json(raw: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
 
 
 def _parse_leniently(raw: bytes, strict_error: orjson.JSONDecodeError) -> Any:
-    """JSON with NaN and Infinity, which are refused where a field is validated."""
+    """Parse JSON with NaN and Infinity, which the validation of fields refuses."""
     try:
         raw.decode()
     except UnicodeDecodeError as error:
@@ -121,10 +123,10 @@ def _parse_leniently(raw: bytes, strict_error: orjson.JSONDecodeError) -> Any:
 def validate(
     contract: type[ContractT], value: Any, *, unknown: Literal["allow", "forbid"] | None = None
 ) -> ContractT:
-    """The contract that ``value`` (parsed JSON) holds; see :func:`decode` for errors.
+    """Validate parsed JSON as a contract; see :func:`decode` for errors.
 
     Args:
-        unknown: what to do with unknown fields at any depth; ``None`` is the contract's own way.
+        unknown: how to treat unknown fields at any depth; ``None`` uses the contract's setting.
     """
     try:
         return contract.model_validate(value, extra=unknown)
@@ -133,18 +135,18 @@ def validate(
 
 
 def contract_error(error: ValidationError) -> ContractError:
-    """The most telling finding of pydantic in promptmill's words.
+    """Convert pydantic's most relevant error.
 
-    A later version says more than anything in it. A wrong value says more than a missing field,
-    and that more than an unknown one: a plain ``{"prompt": "…", "n": 0}`` sent as a contract is
-    refused for its ``n``.
+    A later version comes before all other errors, an invalid value before a missing field, and a
+    missing field before an unknown one. For example, ``{"prompt": "…", "n": 0}`` sent as a contract
+    is refused for its ``n``.
     """
     findings = error.errors(include_url=False)[:MAX_FINDINGS]
     finding = min((f for f in findings if not _follows(f, findings)), key=_rank)
     cause = finding.get("ctx", {}).get("error")
     if isinstance(cause, ContractError):
-        # Not the very object that pydantic's error holds: raised from there it would be in a
-        # cycle that Python's collector cannot see, and with it the whole parsed message.
+        # Raise a copy: pydantic's error holds the original, and the resulting reference cycle would
+        # keep the whole parsed message, because Python's garbage collector cannot see it.
         return cause.detached()
     field = ".".join(str(part)[:SHOWN_CHARACTERS] for part in finding["loc"])
     value = MISSING if finding["type"] == "missing" else finding.get("input")
@@ -152,7 +154,7 @@ def contract_error(error: ValidationError) -> ContractError:
 
 
 def _follows(finding: ErrorDetails, findings: list[ErrorDetails]) -> bool:
-    """A list of which an item was refused is also reported as too short."""
+    """Whether the error follows from another: a list with an invalid item also is too short."""
     loc = finding["loc"]
     return any(len(f["loc"]) > len(loc) and f["loc"][: len(loc)] == loc for f in findings)
 

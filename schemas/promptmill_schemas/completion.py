@@ -1,4 +1,4 @@
-"""A prompt with all of its answers, and who gave them."""
+"""A prompt with all of its answers and the model that generated them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Candidate(Contract):
     """One answer.
 
     Attributes:
-        index: its place among the prompt's candidates, from 0.
-        finish_reason: why the model stopped: ``stop``, ``length`` or the server's own word.
+        index: its index among the prompt's candidates, from 0.
+        finish_reason: why the model stopped: ``stop``, ``length`` or a value of the server.
         digest: BLAKE2b-128 of the text.
-        logprob: sum of the log-probabilities of its tokens, where the prompt asked for it.
+        logprob: sum of the log-probabilities of its tokens, if the prompt asked for it.
     """
 
     index: Int = Field(ge=0)
@@ -33,7 +33,7 @@ class Candidate(Contract):
 
 
 class Generator(Contract):
-    """What produced the answers."""
+    """The model that generated the answers."""
 
     engine: Text
     model: Text
@@ -44,7 +44,7 @@ class Generator(Contract):
 
 
 class Timings(Contract):
-    """When the work was done, and how long it took, in seconds."""
+    """When the work began, and how long it took in seconds."""
 
     started_at: Time
     queued_s: Float = Field(default=0.0, ge=0)

@@ -1,4 +1,4 @@
-"""What makes two records the same content: the normalised conversation with its answers."""
+"""Content keys: records with the same normalised conversation and answers are duplicates."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from promptmill_schemas.prompt import Message
 
 
 def normalised(text: str) -> str:
-    """The text without differences that mean nothing to a reader.
+    """The text without differences in case, white space and compatibility forms.
 
-    Compatibility forms, case and white space are folded (Unicode NFKC, full case folding, runs
-    of white space as one space); folding can undo the normal form, so it is restored.
+    This applies Unicode NFKC, full case folding, and NFKC again, because case folding can undo it.
+    Runs of white space become one space.
     """
     if not text.isascii():
         text = normalize("NFKC", normalize("NFKC", text).casefold())

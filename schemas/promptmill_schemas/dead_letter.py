@@ -1,4 +1,4 @@
-"""A message that could not be processed: its bytes, where it stood, and why it failed."""
+"""A message that could not be processed, with its position and the reason."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from promptmill_schemas.prompt import Id, Int, RunName, Text
 
 
 class DeadLetter(Contract):
-    """What a stage gave up on; it can be sent again from here.
+    """A message that a stage could not process. It can be replayed.
 
     Attributes:
         letter_id: derived from topic, partition, offset and replays of the original.
-        state: ``dead``, or ``replayed`` for the note that the original was sent again.
-        prompt_id: of the original, ``None`` when its bytes held none.
-        stage: the service that gave up.
-        topic, partition, offset: where the original stands.
-        key, value: the original's bytes in base64; ``None`` where it had none.
-        original_size: bytes of the original's value, when the letter keeps only the first 64 KiB
-            of its key and value; the rest stands at topic, partition and offset.
-        original_digest: BLAKE2b-128 of that value, by which it is known again.
+        state: ``dead``, or ``replayed`` for the notice that the original was replayed.
+        prompt_id: the id of the original's prompt; ``None`` if it has no valid one.
+        stage: the stage that could not process the message.
+        topic, partition, offset: the position of the original.
+        key, value: the original's bytes in base64; ``None`` if it had none.
+        original_size: size of the original's value in bytes, if the dead letter keeps only the
+            first 64 KiB of its key and value. The rest is at topic, partition and offset.
+        original_digest: BLAKE2b-128 digest of that value, to verify it.
         reason: short class of the failure, for counting.
         detail: the error's message.
-        attempts: how often the stage tried.
+        attempts: the number of attempts.
     """
 
     max_bytes: ClassVar[int] = MAX_DEAD_LETTER_BYTES
@@ -68,16 +68,16 @@ class DeadLetter(Contract):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the letter carries all of the original."""
+        """Whether the dead letter carries the whole original."""
         return self.original_size is None
 
     def is_of(self, value: bytes | None) -> bool:
-        """Whether this is the value of the original, of which the letter keeps the head."""
+        """Whether ``value`` is the whole value of the original, of which the head is kept."""
         whole = value or b""
         return (len(whole), _digest(whole)) == (self.original_size, self.original_digest)
 
     def shortened(self) -> DeadLetter:
-        """The same letter with no more than the head of its original."""
+        """The same dead letter with only the head of its original."""
         if not self.is_whole:
             return self
         return self.model_copy(update=_head_of(self.original_key, self.original_value))
@@ -94,17 +94,17 @@ class DeadLetter(Contract):
 
 
 def to_base64(raw: bytes | None) -> str | None:
-    """The form in which a dead letter carries bytes."""
+    """Encode bytes for a dead letter."""
     return None if raw is None else b64encode(raw).decode()
 
 
 def from_base64(text: str | None) -> bytes | None:
-    """The bytes in a dead letter; raises ``ValueError`` where there are none."""
+    """Decode bytes of a dead letter; raises ``ValueError`` if the text is not base64."""
     return None if text is None else b64decode(text)
 
 
 def original_fields(key: bytes | None, value: bytes | None) -> dict[str, Any]:
-    """The fields of a letter that carry its original, whole if it fits."""
+    """The fields of a dead letter with its original, or with its head if it is too large."""
     if len(key or b"") + len(value or b"") > MAX_ORIGINAL_BYTES:
         return _head_of(key, value)
     return {"key": to_base64(key), "value": to_base64(value)}

@@ -1,7 +1,7 @@
-"""The contracts and topics as documents for other languages: JSON Schema and AsyncAPI 3.0.
+"""Generates JSON Schema and AsyncAPI 3.0 documents from the contracts and topics.
 
-Both are generated from the classes and from :data:`~promptmill_schemas.topics.TOPICS`; what
-stands under ``docs/`` is never edited by hand.
+The files under ``docs/`` are generated from the classes and from
+:data:`~promptmill_schemas.topics.TOPICS`; do not edit them by hand.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ FLOW: Final[dict[str, tuple[tuple[Topic, ...], tuple[Topic, ...]]]] = {
     "filter": ((SCORED,), (RECORDS, REJECTS, DEAD_LETTERS)),
     "store": ((PROMPTS, RECORDS, REJECTS, DEAD_LETTERS), (DEAD_LETTERS,)),
 }
-"""What each part receives and what it sends."""
+"""The topics that each part receives from and sends to."""
 
 
 def documents() -> dict[str, bytes]:
-    """Every document by its path below ``docs/``."""
+    """All documents by their paths below ``docs/``."""
     files = {f"schemas/{_file_name(topic)}": _pretty(json_schema(topic)) for topic in TOPICS}
     return {**files, ASYNCAPI_FILE: _pretty(asyncapi())}
 
@@ -55,7 +55,7 @@ def json_schema(topic: Topic) -> dict[str, Any]:
 
 
 def asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3.0 document of all topics, self-contained."""
+    """The self-contained AsyncAPI 3.0 document of all topics."""
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -76,7 +76,7 @@ def asyncapi() -> dict[str, Any]:
 
 
 class _Untitled(GenerateJsonSchema):
-    """Without the titles that pydantic makes of field names; they say nothing new."""
+    """Leaves out the titles that pydantic derives from field names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
         return False
@@ -92,7 +92,7 @@ def _pretty(document: dict[str, Any]) -> bytes:
 
 
 def _describe_fields(schema: dict[str, Any]) -> None:
-    """Move what the docstring says about each attribute to the field it is about."""
+    """Move the descriptions of attributes from the docstring to the fields."""
     summary, _, attributes = schema.get("description", "").partition("\n\nAttributes:\n")
     if summary:
         schema["description"] = _one_line(summary)

@@ -1,4 +1,4 @@
-"""One error for every contract that does not hold."""
+"""The error for bytes or values that violate a contract."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
-"""Stands for the value of a field that is not there."""
+"""The value of a missing field in errors."""
 
 
 class _Shown(str):
-    """A value in the form in which it is shown; shown again, it stays as it is."""
+    """A value that is already shortened; shortening it again has no effect."""
 
     __slots__ = ()
     __repr__ = str.__str__
 
 
 class ContractError(ValueError):
-    """Bytes that are not the contract they claim to be.
+    """A message or value violates its contract.
 
     Attributes:
-        field: dotted path of the offending field, ``""`` when the whole message is at fault.
-        value: what stands there, shortened to 120 characters.
-        limit: what would be allowed.
-        remedy: what the sender can do about it.
+        field: dotted path of the field; ``""`` if the error concerns the whole message.
+        value: the value of the field, shortened to 120 characters.
+        limit: the rule that it violates.
+        remedy: how the sender can correct it.
     """
 
     def __init__(self, field: str, value: object, limit: str, remedy: str) -> None:
@@ -46,17 +46,17 @@ class ContractError(ValueError):
         return f"{self.field or 'message'} is {self.value}: {self.limit}; {self.remedy}"
 
     def renamed(self, field: str) -> ContractError:
-        """The same error about a field that its sender knows by another name."""
+        """The same error with the name by which the sender knows the field."""
         return ContractError(field, self.value, self.limit, self.remedy)
 
     def detached(self) -> Self:
-        """The same error as an object of its own, without a traceback, a cause or a context."""
+        """A copy of the error without its traceback, cause and context."""
         twin = type(self).__new__(type(self), *self.args)
         twin.__dict__.update(self.__dict__)
         return twin
 
     def as_dict(self) -> dict[str, str]:
-        """The parts by name, for receipts and logs."""
+        """The attributes by name, for receipts and logs."""
         return {
             "field": self.field,
             "value": self.value,
@@ -66,7 +66,7 @@ class ContractError(ValueError):
 
 
 class _Short(Repr):
-    """``repr`` that looks at the beginning only, whatever the size of the value."""
+    """A ``repr`` that reads only the beginning of a value, whatever its size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class _Short(Repr):
         self.maxstring = self.maxother = SHOWN_CHARACTERS
 
     def repr_int(self, value: int, _level: int) -> str:
-        """Python refuses to write out integers of more than 4,300 digits."""
+        """Show large integers by their size; Python refuses to convert more than 4,300 digits."""
         bits = value.bit_length()
         return repr(value) if bits <= SHOWN_INT_BITS else f"<integer of {bits} bits>"
 
@@ -84,7 +84,7 @@ _SHORT: Final = _Short()
 
 
 class NewerVersion(ContractError):
-    """A message of a later version, which this one cannot read."""
+    """The message has a later schema version than this program can read."""
 
     def __init__(self, found: int, known: int) -> None:
         limit = f"this program reads version {known}"
@@ -93,9 +93,9 @@ class NewerVersion(ContractError):
 
 
 def shorten(value: object) -> str:
-    """``repr`` of the value, at most 120 characters, with the length of what was cut.
+    """The ``repr`` of a value, shortened to 120 characters.
 
-    Never raises, and costs the same for any value: what is shown may have come from anywhere.
+    This never raises, and its cost does not depend on the value, which may come from any sender.
     """
     if isinstance(value, _Shown):
         return value

@@ -1,8 +1,8 @@
-"""Types of fields whose errors stay few and whose values every table holds.
+"""Types of fields with bounded errors, whose values all tables can store.
 
-A validator that collects an error for each item of a list makes a thousand times the memory of
-the message, so lists stop at the first wrong item and objects are counted before their items
-are looked at.
+A validator that collects an error for every item of a list can use a thousand times the memory of
+the message. So lists stop at the first invalid item, and objects are counted before their items
+are validated.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 
 class _StopAtFirst(FailFast):
-    """With a hash, so that ``Items[…] | None`` is a type."""
+    """Hashable, so that ``Items[…] | None`` is a valid type."""
 
     __hash__ = object.__hash__
 
 
 FIRST_YEAR: Final = 1700
 LAST_YEAR: Final = 2261
-"""A table's reader may count in nanoseconds, of which 63 bits last from 1677 to 2262."""
+"""Readers of tables may use nanoseconds in 63 bits, which cover the years 1677 to 2262."""
 
 
 def _few(value: Any) -> Any:
@@ -47,7 +47,7 @@ def _few(value: Any) -> Any:
 
 
 def _in_reach(value: datetime) -> datetime:
-    """A time whose UTC form lies outside the years 1 to 9999 could be stored but never read."""
+    """Refuse times that could be stored but not read again."""
     if not FIRST_YEAR < value.year < LAST_YEAR:
         raise PydanticCustomError(
             "time_out_of_range",
@@ -58,7 +58,7 @@ def _in_reach(value: datetime) -> datetime:
 
 
 Items: TypeAlias = Annotated[tuple[T, ...], _StopAtFirst()]
-"""A list, of which only the first wrong item is reported."""
+"""A list, of which only the first invalid item is reported."""
 
 SmallObject: TypeAlias = Annotated[dict[str, T], Field(max_length=MAX_TAGS), BeforeValidator(_few)]
 """An object with at most ``MAX_TAGS`` names."""

@@ -1,4 +1,4 @@
-"""The five attributes, the scalar reward, and who gave them."""
+"""The scores of an answer, its reward, and the grader that gave them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ATTRIBUTES: Final = ("helpfulness", "correctness", "coherence", "complexity", "v
 
 
 class AttributeScores(Contract):
-    """Raw scores of one answer, finite, usually 0 to 4 (higher is more of the attribute)."""
+    """The scores of one answer, nominally 0 to 4; a higher score means more of the attribute."""
 
     helpfulness: Float
     correctness: Float
@@ -23,23 +23,23 @@ class AttributeScores(Contract):
     verbosity: Float
 
     def weighted(self, weights: AttributeScores) -> float:
-        """The scalar reward: the sum of each score times its weight."""
+        """The reward: the sum of all scores multiplied by their weights."""
         return float(sum(getattr(self, name) * getattr(weights, name) for name in ATTRIBUTES))
 
 
 NEMOTRON_WEIGHTS: Final = AttributeScores(
     helpfulness=0.3, correctness=0.74, coherence=0.46, complexity=0.47, verbosity=-0.33
 )
-"""Weights of the model card of Nemotron-4-340B-Reward."""
+"""The weights from the model card of Nemotron-4-340B-Reward."""
 
 
 class Scorer(Contract):
-    """What graded the answers, and how scores became a reward.
+    """The grader, with the weights and calibration that were used.
 
     Attributes:
-        weights: the reward is the sum of score × weight.
-        calibration: slope and intercept by attribute that were applied to the raw scores;
-            empty when they were taken as they came.
+        weights: the weight of each attribute; the reward is the sum of score × weight.
+        calibration: slope and intercept that were applied to the raw scores, by attribute; empty
+            if there was no calibration.
     """
 
     engine: Text
@@ -50,7 +50,7 @@ class Scorer(Contract):
 
 
 class GradedCandidate(Contract):
-    """An answer with its grades, as it is kept beside the record or reject it belongs to."""
+    """An answer with its grades, as it is stored with a record or reject."""
 
     index: Int = Field(ge=0)
     text: str

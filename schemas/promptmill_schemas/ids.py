@@ -1,8 +1,8 @@
-"""Deterministic identities: the same input has the same id, everywhere and always.
+"""Deterministic ids: the same input has the same id on every host and in every version.
 
-Every id is the BLAKE2b digest of a canonical JSON array whose first element says what it
-identifies, so ids of different kinds never meet. 128 bits: among 10^12 ids the chance of one
-collision is about 1.5e-15.
+Each id is the BLAKE2b digest of a canonical JSON array whose first element names the kind of the
+id, so that ids of different kinds do not collide. Ids have 128 bits: among 10^12 of them, the
+probability of a collision is about 1.5e-15.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ SEED_MASK = (1 << 63) - 1
 
 
 def digest(kind: str, *parts: Any) -> str:
-    """32 hexadecimal digits for ``parts`` (anything JSON can hold)."""
+    """The id of ``parts``, which can be any JSON values, as 32 hexadecimal digits."""
     return _blake([kind, *parts], ID_BYTES).hex()
 
 
 def prompt_id(
     run: str, messages: list[list[str]], n: int, sampling: dict[str, Any], adapter: str | None
 ) -> str:
-    """The id of a prompt: what is asked, how often, and with which sampling.
+    """The id of a prompt.
 
     Args:
         run: name of the run.
         messages: ``[[role, content], …]``.
         n: number of candidates.
-        sampling: only the settings that differ from their defaults, so that a new setting
-            with a default leaves the old ids as they are.
-        adapter: name of the LoRA adapter that answers; ``None`` (the model itself) leaves
-            the id as it is without the field.
+        sampling: only the settings that differ from their defaults, so that a new setting with a
+            default does not change existing ids.
+        adapter: name of the LoRA adapter; ``None`` uses the model itself and adds nothing to the
+            digest.
     """
     parts: list[Any] = [run, messages, n, sampling]
     return digest("prompt", *parts) if adapter is None else digest("prompt", *parts, adapter)
 
 
 def candidate_seed(prompt: str, index: int) -> int:
-    """The seed of candidate ``index``: 63 bits, other for each candidate and prompt."""
+    """The seed of candidate ``index``, which has 63 bits and depends on the prompt's id."""
     return int.from_bytes(_blake(["seed", prompt, index], SEED_BYTES), "big") & SEED_MASK
 
 
@@ -51,12 +51,15 @@ def text_digest(text: str) -> str:
 
 
 def record_id(prompt: str, kind: str, *answers: str) -> str:
-    """The id of a training record: the prompt, its kind, the digests of the answers in it."""
+    """The id of a training record, from the prompt's id, the kind and the answers' digests."""
     return digest("record", prompt, kind, *answers)
 
 
 def letter_id(topic: str, partition: int, offset: int, replays: int) -> str:
-    """The id of a dead letter: where its original stands, so that one failure is one letter."""
+    """The id of a dead letter, from the position of its original.
+
+    Processing the same message again gives the same id.
+    """
     return digest("letter", topic, partition, offset, replays)
 
 

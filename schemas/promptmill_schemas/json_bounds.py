@@ -1,8 +1,8 @@
-"""The shape of a message is bounded while it is still bytes.
+"""Limits the nesting and the number of values of a message before it is parsed.
 
-A few kilobytes of brackets exhaust the stack of whoever walks the parsed value, and a few
-hundred kilobytes of small values take hundreds of megabytes as objects. Counting is done by
-calls that run in C, so that it costs little beside the parser: 14 ms for 8 MiB of text.
+A few kilobytes of brackets can exhaust the stack of code that walks the parsed value, and a few
+hundred kilobytes of small values can take hundreds of megabytes as objects. The counting uses
+calls that run in C, so that it is cheap compared with parsing: 14 ms for 8 MiB of text.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _BRACKETS: Final = b"[]{}"
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _QUOTES_OF_A_VALUE: Final = 4
-"""A value that is a string, and the string that is its key."""
+"""A string value and its key have two quotes each."""
 
 
 def check_bounds(raw: bytes) -> None:
     """Refuse JSON that is nested too deeply or holds too many values.
 
-    Bytes that are not JSON may pass; the parser refuses them.
+    Bytes that are not JSON may pass, because the parser refuses them.
 
     Raises:
-        ContractError: more than ``MAX_MESSAGE_DEPTH`` levels or ``MAX_VALUES`` values.
+        ContractError: there are more than ``MAX_MESSAGE_DEPTH`` levels or ``MAX_VALUES`` values.
     """
     opened = raw.count(b"[") + raw.count(b"{")
     if opened <= MAX_MESSAGE_DEPTH and opened + raw.count(b",") < MAX_VALUES:
@@ -43,7 +43,7 @@ def check_bounds(raw: bytes) -> None:
 
 
 def _without_strings(raw: bytes) -> bytes:
-    """What stands between the strings; escapes go first, so that every quote is a border."""
+    """The bytes outside of strings; escapes are removed first, so that quotes are delimiters."""
     bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     _check_count(raw, bare.count(b'"') // _QUOTES_OF_A_VALUE)
     return b"".join(bare.split(b'"')[::2])

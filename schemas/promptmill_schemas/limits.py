@@ -1,45 +1,45 @@
-"""The sizes that every part agrees on, each with its reason."""
+"""The limits that all parts of the pipeline share, each with its reason."""
 
 from __future__ import annotations
 
 MIB = 1024 * 1024
 
 MAX_PROMPT_BYTES = MIB
-"""One published line: far beyond any model's context, small enough to hold thousands."""
+"""One published line: more than any model's context, small enough to keep thousands in memory."""
 
 MAX_MESSAGE_BYTES = 8 * MIB
 """A message on a topic: a prompt with all of its candidates and grades."""
 
 MAX_DEAD_LETTER_BYTES = 12 * MIB
-"""A dead letter carries the original bytes in base64, which grow by a third."""
+"""A dead letter carries the original in base64, which is a third larger."""
 
 MAX_ORIGINAL_BYTES = MAX_DEAD_LETTER_BYTES * 3 // 4 - 256 * 1024
 """The largest original (key and value) that a dead letter carries whole."""
 
 HEAD_BYTES = 64 * 1024
-"""What a dead letter keeps of a larger original."""
+"""The bytes that a dead letter keeps of the key and of the value of a larger original."""
 
 MAX_CANDIDATES = 128
-"""Answers to one prompt; they travel together in one message."""
+"""Answers to one prompt; all of them are in one message."""
 
 MAX_MESSAGES = 512
 """Turns of one conversation."""
 
 MAX_TOKENS = 131_072
-"""Tokens of one answer; the model's own context limits it further."""
+"""Tokens of one answer; the context length of the model limits it further."""
 
 MAX_TAGS = 64
 MAX_TAG_CHARACTERS = 4096
 MAX_RUN_CHARACTERS = 128
 
 MAX_VALUES = 131_072
-"""Values in a message, at any depth: the largest honest one (128 graded answers) has 3,000."""
+"""JSON values in a message; the largest regular one (128 graded answers) has 3,000."""
 
 MAX_MESSAGE_DEPTH = 96
-"""Nesting of a message: free-form JSON, and what it stands in."""
+"""Nesting of a message: free-form JSON with the objects around it."""
 
 MAX_UNKNOWN_FIELDS = 64
-"""Fields of a newer version that one object may carry; they are kept and passed on."""
+"""Fields of a newer version in one object; they are kept and passed on."""
 
 MAX_JSON_DEPTH = 64
-"""Nesting of free-form JSON inside a contract; serialisers stop somewhere above 200."""
+"""Nesting of free-form JSON in a contract; serialisers fail at a little over 200 levels."""

@@ -1,4 +1,4 @@
-"""Free-form JSON inside a contract: only what every reader reads back unchanged."""
+"""Restricts free-form JSON in a contract to values that every reader preserves."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MAX_INT_BITS = 63
 
 
 def require_plain_json(value: Any, field: str) -> None:
-    """Refuse what JSON cannot carry: it would give a prompt another id on its next reading.
+    """Refuse values that JSON cannot preserve, because they would change the id of a prompt.
 
     Args:
         value: parsed JSON.
         field: dotted path of ``value``, for the error.
 
     Raises:
-        ContractError: a number that is not finite or too large, or nesting that is too deep.
+        ContractError: a number is not finite or too large, or the nesting is too deep.
     """
     for path, item, depth in _walk(value, field, 1):
         if depth > MAX_JSON_DEPTH:

@@ -1,4 +1,4 @@
-"""What a user asks for: a conversation, the number of answers, and how to sample them."""
+"""A prompt: a conversation with the number of answers and the sampling parameters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Message(Contract):
 
 
 class StructuredOutput(Contract):
-    """A constraint on the answer's form; exactly one of the three is set."""
+    """A constraint on the answer's format; exactly one of the three fields is set."""
 
     json_schema: dict[str, Any] | None = None
     regex: Text | None = None
@@ -59,7 +59,7 @@ class StructuredOutput(Contract):
 
 
 class Sampling(Contract):
-    """How answers are drawn. Names and ranges are those of vLLM and the OpenAI API."""
+    """The sampling parameters, with the names and ranges of vLLM and the OpenAI API."""
 
     temperature: Float = Field(default=1.0, ge=0, le=2)
     top_p: Float = Field(default=1.0, gt=0, le=1)
@@ -75,9 +75,9 @@ class Sampling(Contract):
     structured: StructuredOutput | None = None
 
     def canonical(self) -> dict[str, Any]:
-        """Only what differs from the defaults, as plain JSON values.
+        """The parameters that differ from their defaults, as plain JSON values.
 
-        Without unknown fields: an id must be the same to every version that reads it.
+        Unknown fields are left out, so that the id is the same for every version.
         """
         unknown: dict[str, Any] = dict.fromkeys(self.unknown_fields, True)
         if self.structured is not None and self.structured.unknown_fields:
@@ -90,10 +90,11 @@ class Prompt(Contract):
 
     Attributes:
         prompt_id: derived from run, messages, n, sampling and adapter; a wrong one is refused.
-        run: the name under which the books are kept.
-        adapter: the LoRA adapter that answers, by name; the model itself when ``None``.
-        tags: the user's own labels (domain, stratum, ground truth …); not part of the id.
-        replays: how often the prompt was sent again after it had been dead-lettered.
+        run: the name under which prompts are published and counted.
+        n: the number of candidates.
+        adapter: the name of the LoRA adapter that answers; ``None`` uses the model itself.
+        tags: labels of the user (domain, stratum, ground truth …); not part of the id.
+        replays: how often the prompt was replayed after it had been dead-lettered.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -119,7 +120,7 @@ class Prompt(Contract):
         tags: dict[str, str] | None = None,
         created_at: datetime | None = None,
     ) -> Prompt:
-        """A prompt with its id; raises pydantic's ``ValidationError`` when a part is wrong."""
+        """Create a prompt with its id; raises pydantic's ``ValidationError`` if it is invalid."""
         sampling = sampling or Sampling()
         return cls(
             prompt_id=_identify(run, messages, n, sampling, adapter),
@@ -160,11 +161,11 @@ def _identify(
 
 
 class _LastCanonical:
-    """Remembers the canonical form of the last sampling, by its identity.
+    """Caches the canonical form of the last ``Sampling`` object, by identity.
 
-    Thousands of prompts in a row share one object, and each would work the form out twice: a
-    third of what it takes to parse a line. An attribute of the object itself would be copied,
-    and be wrong, where a copy is made with other settings.
+    Thousands of consecutive prompts share one object, and computing the form twice for each would
+    take a third of the time to parse a line. An attribute of the object would be copied, and be
+    wrong, when a copy with other parameters is made.
     """
 
     def __init__(self) -> None:

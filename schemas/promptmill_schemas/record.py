@@ -1,4 +1,4 @@
-"""One training record that the policy let through, with its full provenance."""
+"""A training record that the policy accepted, with its provenance."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from promptmill_schemas.prompt import Float, Id, Int, Message, RunName, Sampling
 
 
 class Record(Contract):
-    """A row for supervised fine-tuning or a preference pair.
+    """An SFT conversation or a preference pair.
 
     Attributes:
-        decision_id: digest of the scored message that was decided on; all records of one
-            decision carry the same one, and a replay with other content carries another.
-        ordinal: place among the records of the decision, from 0.
+        decision_id: digest of the scored message on which the decision was made; it is the same in
+            all records of one decision, and differs after a replay with other content.
+        ordinal: index among the records of the decision, from 0.
         messages: for ``sft`` the whole conversation with the answer at its end; for
             ``preference`` the conversation that both answers continue.
         chosen: the accepted answer's text.
@@ -29,7 +29,7 @@ class Record(Contract):
         reward: the scalar reward of the chosen answer.
         margin: reward of chosen minus reward of rejected; ``preference`` only.
         candidates: every answer to the prompt with its grades; on ordinal 0 only.
-        policy_version: digest and name of the policy that let the record through.
+        policy_version: digest and name of the policy that accepted the record.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION

@@ -1,4 +1,4 @@
-"""A prompt whose answers the policy refused, with every check that failed."""
+"""A prompt of which no answer was accepted, with all failed checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Reason = Literal["below_limit", "duplicate_exact", "duplicate_near", "ungraded"]
 
 
 class Check(Contract):
-    """One failed check: ``margin`` is how far the value is on the wrong side of the limit."""
+    """A failed check; ``margin`` is the distance by which the value misses the limit."""
 
     name: Text
     value: Float | None = None
@@ -26,7 +26,7 @@ class Check(Contract):
 
 
 class Duplicate(Contract):
-    """Whose duplicate an answer is, and how similar (Jaccard, 1.0 for exact)."""
+    """The record of which an answer is a duplicate, with the Jaccard similarity (1.0 if exact)."""
 
     record_id: Id
     similarity: Float = Field(ge=0, le=1)
@@ -46,10 +46,10 @@ class FailedCandidate(Contract):
 
 
 class Reject(Contract):
-    """The one decision about a prompt of which no answer was accepted.
+    """The decision about a prompt of which no answer was accepted.
 
     Attributes:
-        reason: what kept the prompt's best answer out.
+        reason: why the prompt's best answer was not accepted.
         detail: the same in words, with value and limit.
     """
 

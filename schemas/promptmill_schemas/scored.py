@@ -15,7 +15,7 @@ from promptmill_schemas.prompt import Float, Int, Text
 
 
 class Grade(Contract):
-    """The grades of one candidate, or why it has none (its ``refusal``)."""
+    """The grade of one candidate; ``refusal`` is the reason if it was not graded."""
 
     index: Int = Field(ge=0)
     scores: AttributeScores | None = None
@@ -32,7 +32,7 @@ class Grade(Contract):
 
 
 class Scored(Contract):
-    """What the filter decides on."""
+    """A completion with the grades on which the filter decides."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     completion: Completion

@@ -1,4 +1,4 @@
-"""The only list of topics: each with its contract, its key and the settings it is made with."""
+"""The topics, each with its contract, its key and its settings."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ PARTITIONS = 12
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic and what it carries.
+    """A topic.
 
     Attributes:
-        key: the id by which a message is keyed (as text); the prompt's, so that all that
-            belongs to one prompt stands in the partition of the same number in every topic.
-        retention_ms: how long Kafka keeps what every group has long consumed.
-        max_message_bytes: the largest message that the broker takes.
+        name: the name without a prefix.
+        contract: the contract of its messages.
+        key: gives the key of a message: the id of its prompt, so that everything about one prompt
+            is in the partition of the same number on every topic.
+        retention_ms: milliseconds for which Kafka keeps messages.
+        max_message_bytes: the largest message that the broker accepts.
+        partitions: the number of partitions with which the topic is created.
     """
 
     name: str
