@@ -81,7 +81,11 @@ class TopicStatus:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run's books: ``published`` is the sum of the four after it."""
+    """A run's books: ``published`` is the sum of the four after it.
+
+    Attributes:
+        held_publishers: how many publishers of each run, this one or another, wait for room.
+    """
 
     run: str
     published: int
@@ -91,6 +95,7 @@ class RunStatus:
     pending: int
     stages: dict[str, StageStatus]
     topics: dict[str, TopicStatus] = field(default_factory=dict)
+    held_publishers: dict[str, int] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:
@@ -101,7 +106,9 @@ class RunStatus:
         """What ``status --json`` prints."""
         counts = asdict(self)
         stages, topics = counts.pop("stages"), counts.pop("topics")
-        return {**counts, "settled": self.settled, "stages": stages, "topics": topics}
+        held = counts.pop("held_publishers")
+        own = {"stages": stages, "topics": topics, "held_publishers": held}
+        return {**counts, "settled": self.settled, **own}
 
 
 class StatusReader:
@@ -137,6 +144,7 @@ class StatusReader:
         # Outcomes first: a prompt that is settled by then is published by the next line.
         settled = await asyncio.to_thread(self._books.settled, self._run)
         published = await self._published.refresh()
+        lags, held_publishers = await self._board()
         return RunStatus(
             run=self._run,
             published=published,
@@ -145,22 +153,22 @@ class StatusReader:
             dead=settled.dead,
             pending=published - settled.total,
             stages=await self._stages(),
-            topics=await self._topics(),
+            topics={name: _topic(marks, lags.get(name)) for name, marks in self._marks.items()},
+            held_publishers=held_publishers,
         )
 
-    async def _topics(self) -> dict[str, TopicStatus]:
-        """Every topic with its marks; its lag as far as the elected worker has measured it."""
-        lags: Mapping[str, TopicLag] = {}
-        if self._addresses.redis:
-            board = LagBoard(self._addresses.redis, self._settings.topic_prefix)
-            try:
-                found = await board.read()
-            except Unavailable:  # the table of workers says that Redis is unavailable
-                found = None
-            finally:
-                await board.close()
-            lags = found.topics if found is not None and not found.is_stale else {}
-        return {name: _topic(marks, lags.get(name)) for name, marks in self._marks.items()}
+    async def _board(self) -> tuple[Mapping[str, TopicLag], dict[str, int]]:
+        """The lags that the elected worker has measured, and the publishers that wait."""
+        if not self._addresses.redis:
+            return {}, {}
+        board = LagBoard(self._addresses.redis, self._settings.topic_prefix)
+        try:
+            found, held = await board.read(), await board.held_publishers()
+        except Unavailable:  # the table of workers says that Redis is unavailable
+            return {}, {}
+        finally:
+            await board.close()
+        return found.topics if found is not None and not found.is_stale else {}, held
 
     async def _stages(self) -> dict[str, StageStatus]:
         prefix = self._settings.topic_prefix

@@ -111,11 +111,15 @@ def topics_table(status: RunStatus) -> Table:
 
 
 def held_lines(status: RunStatus) -> list[str]:
-    """Which stages backpressure holds, and why."""
-    return [
+    """Which stages and publishers backpressure holds, and why."""
+    stages = [
         f"{name} is held: {reason}"
         for name, stage in status.stages.items()
         for reason in stage.held or ()
+    ]
+    return stages + [
+        f"publish --run {run} is held ({number} waiting): prompts: no room on the topic"
+        for run, number in sorted(status.held_publishers.items())
     ]
 
 

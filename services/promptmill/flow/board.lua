@@ -1,12 +1,12 @@
 -- The lease of the reader of lags, its term, the figures that it measured, the workers' reports.
 --
--- KEYS  the lease, the latest term, the figures, the reports.
+-- KEYS  the lease, the latest term, the figures, the reports, publishers that wait for room.
 -- ARGV  the action, identity of the caller, milliseconds of a lease, milliseconds that figures
 --       stand; for "turn" also the caller's report and "1" if it can measure; for "publish" its
 --       term, when it began to measure, the figures; for "reports" milliseconds that one stands.
 --
 -- Returns: "turn" the caller's term (0 while another one holds the lease), the time in
--- milliseconds, and term, time and text of the figures; "reports" all that stand; "publish" and
+-- milliseconds, how many publishers wait, and term, time and text of the figures; "reports" all that stand; "publish" and
 -- "resign" 1 when done, 0 when that was no longer the caller's.
 
 local lease, term, lags, reports = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -37,7 +37,7 @@ if action == 'turn' then
   redis.call('PEXPIRE', reports, 3600000)
   local own = ARGV[6] == '1' and elect() or '0'
   local found = redis.call('HMGET', lags, 'term', 'at_ms', 'lags')
-  return {own, text, found[1], found[2], found[3]}
+  return {own, text, redis.call('ZCOUNT', KEYS[5], text, '+inf'), found[1], found[2], found[3]}
 end
 
 if action == 'reports' then

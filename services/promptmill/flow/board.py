@@ -6,6 +6,7 @@ token: what the reader of an older term writes is refused, however late it arriv
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -63,6 +64,11 @@ class FlowKeys:
         """Publishers that want to send."""
         return self._key("publishers")
 
+    @property
+    def held_publishers(self) -> str:
+        """Those of them that wait for room."""
+        return self._key("held_publishers")
+
 
 def connect(redis_url: str, timeout_s: float = TIMEOUT_S) -> Redis:
     """A client that answers or fails soon, and never tries again by itself."""
@@ -114,6 +120,23 @@ class LagBoard:
             fields, (seconds, micros) = await pipe.execute()
         return fields, seconds * 1000 + micros // 1000
 
+    async def held_publishers(self) -> dict[str, int]:
+        """How many publishers of each run wait for room now.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        members, (seconds, _) = await answer_of(self._read_held(), "the publishers")
+        held = [member for member, until_ms in members if until_ms > seconds * 1000]
+        return dict(Counter(bytes(member).decode().partition(" ")[0] for member in held))
+
+    async def _read_held(self) -> tuple[list[Any], tuple[int, int]]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zrange(self._keys.held_publishers, 0, -1, withscores=True)
+            pipe.time()
+            members, now = await pipe.execute()
+        return members, now
+
     async def close(self) -> None:
         """Disconnect."""
         await self._redis.aclose()
@@ -138,11 +161,13 @@ class Turn:
         term: its own, 0 while another worker measures.
         now_ms: by Redis' clock.
         lags: the figures on the board; ``None`` when there are none.
+        held_publishers: how many wait for room on the topic of prompts.
     """
 
     term: int
     now_ms: int
     lags: Lags | None = None
+    held_publishers: int = 0
 
     @property
     def is_elected(self) -> bool:
@@ -179,8 +204,9 @@ class Election:
             Unavailable: Redis does not answer.
         """
         answer = await self._call("turn", report, int(can_measure))
-        own, now_ms = int(answer[0]), int(answer[1])
-        return Turn(own, now_ms, _lags([*answer[2:], None, None, None][:3], now_ms))
+        own, now_ms, held_publishers = (int(number) for number in answer[:3])
+        lags = _lags([*answer[3:], None, None, None][:3], now_ms)
+        return Turn(own, now_ms, lags, held_publishers)
 
     async def reports(self) -> list[bytes]:
         """What the workers that are alive have reported last.
@@ -208,7 +234,8 @@ class Election:
         await self._call("resign")
 
     async def _call(self, action: str, *arguments: int | bytes) -> list[Any]:
-        keys = [self._keys.lease, self._keys.term, self._keys.lags, self._keys.reports]
+        names = self._keys
+        keys = [names.lease, names.term, names.lags, names.reports, names.held_publishers]
         limits = (self._identity, self._lease_ms, self._keep_ms)
         call = self._script(keys=keys, args=[action, *limits, *arguments])
         answer: list[Any] = await answer_of(call, "the lease of the reader of lags")

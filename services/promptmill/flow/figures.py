@@ -107,6 +107,7 @@ class Figures:
         self._alone_at_s = self._alone_again()
         self._is_board_away = False
         self.seen_term = 0
+        self.held_publishers = 0
 
     @property
     def is_elected(self) -> bool:
@@ -122,6 +123,7 @@ class Figures:
         began_s = self._clock()
         turn = await self._turn(report)
         if turn is not None:
+            self.held_publishers = turn.held_publishers
             self._note_term(turn)
             measured = await self._measured(turn) if turn.is_elected else None
             if measured is not None:

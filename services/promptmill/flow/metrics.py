@@ -28,6 +28,7 @@ class FlowMetrics:
         age: Callable[[], float],
         term: Callable[[], float],
         is_reader: Callable[[], bool],
+        held_publishers: Callable[[], float],
     ) -> None:
         self._stage = metrics.stage
         registry = metrics.registry
@@ -61,6 +62,7 @@ class FlowMetrics:
         ).labels(self._stage)
         metrics.watch("lags_age_seconds", "since lags were last known", age)
         metrics.watch("lags_term", "of the reader of lags", term)
+        metrics.watch("held_publishers", "publishers that wait for room", held_publishers)
         metrics.watch("is_lag_reader", "1 while this worker measures", lambda: float(is_reader()))
 
     def looked(self, source: str, lags: Mapping[str, TopicLag]) -> None:

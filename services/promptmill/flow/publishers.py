@@ -21,6 +21,12 @@ local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now_ms + ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms)
 redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2])
+if ARGV[3] == '1' then
+  redis.call('ZADD', KEYS[2], now_ms + ARGV[2], ARGV[1])
+  redis.call('PEXPIRE', KEYS[2], 2 * ARGV[2])
+else
+  redis.call('ZREM', KEYS[2], ARGV[1])
+end
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 """
 
@@ -46,18 +52,23 @@ class Publishers:
     ) -> None:
         self._redis = connect(redis_url)
         self._script = self._redis.register_script(_ASK)
-        self._key = FlowKeys(prefix).publishers
+        keys = FlowKeys(prefix)
+        self._asking, self._held = keys.publishers, keys.held_publishers
         self._run = run
         self._member = f"{run} {identity}"
         self._stands_ms = int(stands_s * 1000)
 
-    async def ask(self) -> float:
+    async def ask(self, *, is_held: bool = False) -> float:
         """This publisher's part of the room, above 0 and at most 1.
+
+        Args:
+            is_held: whether it waits for room, as ``promptmill status`` shows.
 
         Raises:
             Unavailable: Redis does not answer.
         """
-        call = self._script(keys=[self._key], args=[self._member, self._stands_ms])
+        arguments: list[str | int] = [self._member, self._stands_ms, int(is_held)]
+        call = self._script(keys=[self._asking, self._held], args=arguments)
         members: list[Any] = await answer_of(call, "the other publishers")
         runs = Counter(bytes(member).decode().partition(" ")[0] for member in members)
         return 1 / (len(runs) * runs[self._run])
@@ -68,7 +79,8 @@ class Publishers:
         Raises:
             Unavailable: Redis does not answer.
         """
-        await answer_of(self._redis.zrem(self._key, self._member), "the other publishers")
+        for key in (self._asking, self._held):
+            await answer_of(self._redis.zrem(key, self._member), "the other publishers")
 
     async def close(self) -> None:
         """Disconnect."""

@@ -69,6 +69,7 @@ async def governed(
             age=lambda: governor.age_s,
             term=lambda: figures.seen_term,
             is_reader=lambda: figures.is_elected,
+            held_publishers=lambda: figures.held_publishers,
         )
         async with _running(governor.run()):
             yield governor

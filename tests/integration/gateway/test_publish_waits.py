@@ -48,7 +48,7 @@ def write_board(
     """What an elected reader would have measured; it does not grow old while a test runs."""
 
     async def write() -> None:
-        redis = connect(url or place.stack.redis)
+        redis = connect(url or place.stack.redis, timeout_s=60)
         election = Election(redis, FlowKeys(place.prefix), "reader", lease_s=600, keep_s=600)
         turn = await election.turn(b"{}")
         turn = replace(turn, now_ms=turn.now_ms + 3_600_000)
@@ -94,6 +94,10 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
         server.kill()
 
 
+def held_publishers(promptmill: Promptmill) -> object:
+    return promptmill("status", "--run", "r", "--json").json["held_publishers"]
+
+
 def count(place: Place) -> int:
     return len(place.read(PROMPTS))
 
@@ -115,7 +119,7 @@ def test_without_waiting_it_ends_at_the_mark_and_says_why(
 
 
 def test_it_waits_above_the_mark_and_goes_on_below_the_low_one(
-    place: Place, tmp_path: Path
+    promptmill: Promptmill, place: Place, tmp_path: Path
 ) -> None:
     write_board(place, HIGH + 1)
     with publishing(place, lines(tmp_path / "in", 5), "--run", "r", "--json") as process:
@@ -125,6 +129,7 @@ def test_it_waits_above_the_mark_and_goes_on_below_the_low_one(
         write_board(place, HIGH // 2 + 1)  # between the marks it still waits
         assert _askers(place) == 1
         assert count(place) == 0
+        eventually_now(lambda: held_publishers(promptmill) == {"r": 1}, 60)
         write_board(place, HIGH // 2)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -133,6 +138,7 @@ def test_it_waits_above_the_mark_and_goes_on_below_the_low_one(
     assert (result["published"], result["waits"]) == (5, 1)
     assert result["waited_s"] > 0
     assert _askers(place) == 0, "it has left the room to the others"
+    assert held_publishers(promptmill) == {}
 
 
 def test_ctrl_c_while_it_waits_leaves_exact_receipts(place: Place, tmp_path: Path) -> None:
@@ -228,7 +234,7 @@ def forget_board(place: Place) -> None:
     """The figures of a reader that has died are gone."""
 
     async def delete() -> None:
-        redis = connect(place.stack.redis)
+        redis = connect(place.stack.redis, timeout_s=60)
         await redis.delete(FlowKeys(place.prefix).lags)
         await redis.aclose()
 
@@ -273,7 +279,7 @@ async def test_a_redis_that_is_away_is_named(unique: str) -> None:
 
 def _askers(place: Place) -> int:
     async def number() -> int:
-        redis = connect(place.stack.redis)
+        redis = connect(place.stack.redis, timeout_s=60)
         found = await redis.zcard(FlowKeys(place.prefix).publishers)
         await redis.aclose()
         return int(found)

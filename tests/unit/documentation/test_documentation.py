@@ -49,7 +49,12 @@ def registered() -> set[str]:
     """Every metric that a worker can show."""
     stage = StageMetrics("filter", time.monotonic)
     FlowMetrics(
-        stage, {"records": Marks()}, age=lambda: 0.0, term=lambda: 0.0, is_reader=lambda: False
+        stage,
+        {"records": Marks()},
+        age=lambda: 0.0,
+        term=lambda: 0.0,
+        is_reader=lambda: False,
+        held_publishers=lambda: 0.0,
     )
     families = {
         family.name + ("_total" if family.type == "counter" else "")

@@ -25,7 +25,14 @@ def rules() -> list[dict[str, Any]]:
 def metrics() -> set[str]:
     """What a worker shows, and the gauges that its wiring adds."""
     stage = StageMetrics("filter", time.monotonic)
-    FlowMetrics(stage, {}, age=lambda: 0.0, term=lambda: 0.0, is_reader=lambda: False)
+    FlowMetrics(
+        stage,
+        {},
+        age=lambda: 0.0,
+        term=lambda: 0.0,
+        is_reader=lambda: False,
+        held_publishers=lambda: 0.0,
+    )
     names = {name for family in stage.registry.collect() for name in _names(family)}
     listed = set(METRIC.findall(StageMetrics.__doc__ or ""))
     return names | listed
@@ -50,8 +57,13 @@ def test_the_table_of_metrics_lists_what_backpressure_adds() -> None:
     stage = StageMetrics("filter", time.monotonic)
     before = {family.name for family in stage.registry.collect()}
     FlowMetrics(
-        stage, {"records": Marks()}, age=lambda: 0.0, term=lambda: 0.0, is_reader=lambda: False
+        stage,
+        {"records": Marks()},
+        age=lambda: 0.0,
+        term=lambda: 0.0,
+        is_reader=lambda: False,
+        held_publishers=lambda: 0.0,
     )
     added = [family for family in stage.registry.collect() if family.name not in before]
-    assert len(added) == 10
+    assert len(added) == 11
     assert all(_names(family) & listed for family in added)

@@ -66,6 +66,7 @@ class World:
             age=lambda: self.governor.age_s,
             term=lambda: 1,
             is_reader=lambda: False,
+            held_publishers=lambda: 0.0,
         )
 
     async def look(self, records: int | None) -> None:

@@ -45,7 +45,7 @@ class World:
         if self.redis_is_away:
             raise Unavailable("no Redis")
 
-    async def ask(self) -> float:
+    async def ask(self, *, is_held: bool = False) -> float:
         self._check()
         return self.part
 

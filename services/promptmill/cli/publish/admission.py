@@ -47,7 +47,7 @@ class Board(Protocol):
 class Registry(Protocol):
     """The part of :class:`~promptmill.flow.publishers.Publishers` that is needed here."""
 
-    async def ask(self) -> float:
+    async def ask(self, *, is_held: bool = ...) -> float:
         """This publisher's part of the room."""
 
 
@@ -108,6 +108,7 @@ class Backpressure:
         self._size = Share()
         self._look_at_s = self._redis_at_s = self._kafka_at_s = -1.0
         self._lag: TopicLag | None = None
+        self._is_held = False
         self.waited = Waited()
         self.held: dict[str, Any] | None = None
 
@@ -140,10 +141,12 @@ class Backpressure:
             self.held = self.as_json()
             raise HeldBack(self.reason)
         self.waited.times += 1
+        self._is_held = True
         while not self._is_open():
             self._show(self.reason)
             await self._pause()
             await self._look()
+        self._is_held = False
 
     def _is_open(self) -> bool:
         return self.left > 0 and not self._throttle.reasons
@@ -215,7 +218,7 @@ class Backpressure:
             return False
         try:
             if self._registry is not None:
-                self._part = await self._registry.ask()
+                self._part = await self._registry.ask(is_held=self._is_held)
             lags = await self._board.read()
         except Unavailable as error:
             # The last known part stands: the room is divided among the same runs meanwhile.

@@ -44,6 +44,7 @@ class StageMetrics:
     promptmill_topic_high_records     gauge      its high-water mark in records
     promptmill_topic_high_bytes       gauge      the same in bytes
     promptmill_lags_age_seconds       gauge      age of the lags that the worker knows
+    promptmill_held_publishers        gauge      publishers that wait for room
     promptmill_lags_term              gauge      term of the lag reader; grows with each election
     promptmill_lag_reads_total        counter    reads of the lags, by source (board, kafka, none)
     promptmill_is_lag_reader          gauge      1 while this worker is the lag reader, else 0
