@@ -20,6 +20,10 @@ from faststream.kafka import KafkaBroker
 
 from promptmill.kafka.producer import AbortableProducer
 
+DEFAULT_CLIENT_ID = "promptmill"
+METADATA_MAX_AGE_MS = 30_000
+"""The longest time until partitions that were added to a topic are consumed."""
+
 CONTROLLER_WITHIN_S = 30.0
 """After a restart of its brokers, a cluster elects a controller within a few seconds."""
 
@@ -89,11 +93,6 @@ class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has 
             )
         await asyncio.sleep(_PAUSE_S)
         await self._client.force_metadata_update()
-
-
-DEFAULT_CLIENT_ID = "promptmill"
-METADATA_MAX_AGE_MS = 30_000
-"""The longest time until partitions that were added to a topic are consumed."""
 
 
 def admin_client(bootstrap: str, client_id: str = DEFAULT_CLIENT_ID) -> KafkaAdmin:

@@ -15,6 +15,13 @@ from promptmill.kafka.errors import as_error
 from promptmill.kafka.topic_ids import read_topic_ids
 from promptmill.runtime.errors import Misconfigured
 
+log = structlog.get_logger(__name__)
+
+LOOKS = 3
+"""The number of requests before a topic counts as missing; brokers learn of new topics late."""
+
+LOOK_PAUSE_S = 1.0
+
 TIMESTAMP_TYPE: Final = "message.timestamp.type"
 APPEND_TIME: Final = "LogAppendTime"
 
@@ -28,23 +35,6 @@ SAFE_SETTINGS: Final = {
 WANTED_SETTINGS: Final = {**SAFE_SETTINGS, TIMESTAMP_TYPE: APPEND_TIME}
 """Retention uses the broker's append time, so that a producer with a wrong clock cannot write
 messages that expire at once or never."""
-
-
-def remedy(bootstrap: str, topic: str, setting: str, wanted: str) -> str:
-    """How to correct one setting of an existing topic, as part of an error message."""
-    return (
-        "correct it with `promptmill topics --mend`, or with `kafka-configs --bootstrap-server "
-        f"{bootstrap} --alter --entity-type topics --entity-name {topic} --add-config "
-        f"{setting}={wanted}`"
-    )
-
-
-log = structlog.get_logger(__name__)
-
-LOOKS = 3
-"""The number of requests before a topic counts as missing; brokers learn of new topics late."""
-
-LOOK_PAUSE_S = 1.0
 
 
 class LogDescription(NamedTuple):
@@ -116,6 +106,15 @@ async def count_partitions(
         "topics with `promptmill topics` (`promptmill up` on the local stack), or point "
         "PROMPTMILL_KAFKA and PROMPTMILL_TOPIC_PREFIX at the right cluster. If a topic was "
         "deleted on purpose, set a new PROMPTMILL_STORE too"
+    )
+
+
+def remedy(bootstrap: str, topic: str, setting: str, wanted: str) -> str:
+    """How to correct one setting of an existing topic, as part of an error message."""
+    return (
+        "correct it with `promptmill topics --mend`, or with `kafka-configs --bootstrap-server "
+        f"{bootstrap} --alter --entity-type topics --entity-name {topic} --add-config "
+        f"{setting}={wanted}`"
     )
 
 

@@ -17,6 +17,15 @@ from promptmill.runtime.errors import Misconfigured, Unavailable
 from promptmill.stream.lost_records import LogCheck
 from promptmill.stream.ports import Delivery, Partition
 
+Answer = TypeVar("Answer")
+
+COORDINATOR_WITHIN_S = 20.0
+"""A coordinator that is moving or loading does not answer, for example on a new cluster."""
+
+COORDINATOR_PAUSE_S = 0.5
+
+MAX_RECORDS = 2_000
+
 LIMIT_S = 30.0
 POLL_MS = 200
 FETCH_BYTES = 64 * 1024
@@ -83,16 +92,6 @@ async def _first_of_each(
                     partition, record.offset, record.key, record.value, record.timestamp
                 )
     return found
-
-
-Answer = TypeVar("Answer")
-
-COORDINATOR_WITHIN_S = 20.0
-"""A coordinator that is moving or loading does not answer, for example on a new cluster."""
-
-COORDINATOR_PAUSE_S = 0.5
-
-MAX_RECORDS = 2_000
 
 
 class LogReader:

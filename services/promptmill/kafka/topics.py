@@ -26,32 +26,6 @@ from promptmill_schemas import TOPICS
 from promptmill_schemas.topics import PARTITIONS
 
 MAX_REPLICATION = 3
-
-
-def topic_specs(prefix: str, brokers: int, partitions: int = PARTITIONS) -> list[TopicSpec]:
-    """The specifications of all topics.
-
-    With three or more brokers, a topic has three replicas, of which two must be in sync.
-
-    Args:
-        prefix: the prefix of all names.
-        brokers: the number of brokers in the cluster.
-        partitions: the number of partitions of each topic; a data set keeps its first number.
-    """
-    replication = min(brokers, MAX_REPLICATION)
-    return [
-        TopicSpec(
-            name=prefix + topic.name,
-            partitions=partitions,
-            retention_ms=topic.retention_ms,
-            max_message_bytes=topic.max_message_bytes,
-            replication=replication,
-            min_isr=max(1, replication - 1),
-        )
-        for topic in TOPICS
-    ]
-
-
 _LEADERS_WITHIN_S = 30.0
 _BROKERS_WITHIN_S = 30.0
 _POLL_S = 0.05
@@ -86,6 +60,30 @@ class TopicSpec:
             "min.insync.replicas": str(self.min_isr),
             **WANTED_SETTINGS,
         }
+
+
+def topic_specs(prefix: str, brokers: int, partitions: int = PARTITIONS) -> list[TopicSpec]:
+    """The specifications of all topics.
+
+    With three or more brokers, a topic has three replicas, of which two must be in sync.
+
+    Args:
+        prefix: the prefix of all names.
+        brokers: the number of brokers in the cluster.
+        partitions: the number of partitions of each topic; a data set keeps its first number.
+    """
+    replication = min(brokers, MAX_REPLICATION)
+    return [
+        TopicSpec(
+            name=prefix + topic.name,
+            partitions=partitions,
+            retention_ms=topic.retention_ms,
+            max_message_bytes=topic.max_message_bytes,
+            replication=replication,
+            min_isr=max(1, replication - 1),
+        )
+        for topic in TOPICS
+    ]
 
 
 @dataclass(frozen=True, slots=True)

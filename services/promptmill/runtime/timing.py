@@ -9,6 +9,12 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+log = structlog.get_logger(__name__)
+
+CLOSING_SHARE = 0.25
+MAX_CLOSING_S = 10.0
+MIN_CLOSING_S = 3.0
+
 Draw = Callable[[], float]
 """Gives a random number in [0, 1); tests replace it."""
 
@@ -23,13 +29,6 @@ def backoff_s(failures: int, initial_s: float, max_s: float, draw: Draw = random
     """
     ceiling = min(max_s, initial_s * 2 ** min(failures - 1, _MAX_DOUBLINGS))
     return float(ceiling / 2 * (1 + draw()))
-
-
-log = structlog.get_logger(__name__)
-
-CLOSING_SHARE = 0.25
-MAX_CLOSING_S = 10.0
-MIN_CLOSING_S = 3.0
 
 
 class Deadline:

@@ -17,29 +17,15 @@ from promptmill_schemas.dead_letter import original_fields
 from promptmill_schemas.ids import letter_id
 from promptmill_schemas.topics import DEAD_LETTERS
 
+log = structlog.get_logger(__name__)
+
+MAX_DETAIL_CHARACTERS = 2_000
+
 LARGE_BYTES: Final = 256 * 1024
 """Messages of this size or larger take 1 ms or more to decode."""
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
-
-
-async def sized_call(
-    size: int, call: Callable[Given, Answer], *given: Given.args, **options: Given.kwargs
-) -> Answer:
-    """Run the call, in a thread if the message is large enough to block the event loop.
-
-    Args:
-        size: bytes of the message that the call processes.
-    """
-    if size < LARGE_BYTES:
-        return call(*given, **options)
-    return await asyncio.to_thread(call, *given, **options)
-
-
-log = structlog.get_logger(__name__)
-
-MAX_DETAIL_CHARACTERS = 2_000
 
 
 def dead_letter(
@@ -110,3 +96,16 @@ def prompt_of(raw: bytes | None) -> Prompt | None:
         return validate(Prompt, value)
     except Exception:  # noqa: BLE001 - whatever is wrong with the bytes, they hold no prompt
         return None
+
+
+async def sized_call(
+    size: int, call: Callable[Given, Answer], *given: Given.args, **options: Given.kwargs
+) -> Answer:
+    """Run the call, in a thread if the message is large enough to block the event loop.
+
+    Args:
+        size: bytes of the message that the call processes.
+    """
+    if size < LARGE_BYTES:
+        return call(*given, **options)
+    return await asyncio.to_thread(call, *given, **options)
