@@ -11,34 +11,34 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from support.chaos.plant import Plant
-from support.chaos.site import Site
+from support.chaos.backend import Backend
+from support.chaos.pipeline import PipelineUnderTest
 from support.stack import running_servers, unique_name
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """One broker; tests may kill and freeze it, and heal it before they end."""
     with running_servers(tmp_path_factory.mktemp("chaos")) as servers:
-        yield Site(servers, tmp_path_factory.mktemp("plants"))
+        yield Backend(servers, tmp_path_factory.mktemp("plants"))
 
 
-class Plants:
+class Pipelines:
     """The pipeline that tests share, built anew after a test that left it out of balance."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._stack = AsyncExitStack()
-        self._plant: Plant | None = None
+        self._pipeline: PipelineUnderTest | None = None
 
-    async def get(self) -> Plant:
+    async def get(self) -> PipelineUnderTest:
         """With one worker of each stage behind instruct."""
-        if self._plant is None or not self._plant.is_balanced:
+        if self._pipeline is None or not self._pipeline.is_balanced:
             await self.close()
-            self._plant = Plant(self._site, f"{unique_name('c')}.")
-            await self._stack.enter_async_context(self._plant.running())
-            await self._plant.hire_crew()
-        return self._plant
+            self._pipeline = PipelineUnderTest(self._backend, f"{unique_name('c')}.")
+            await self._stack.enter_async_context(self._pipeline.running())
+            await self._pipeline.start_other_stages()
+        return self._pipeline
 
     async def close(self) -> None:
         """Stop the pipeline."""
@@ -46,24 +46,24 @@ class Plants:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def plants(site: Site) -> AsyncIterator[Plants]:
+async def pipelines(backend: Backend) -> AsyncIterator[Pipelines]:
     """The pipeline that tests share."""
-    plants = Plants(site)
-    yield plants
-    await plants.close()
+    pipelines = Pipelines(backend)
+    yield pipelines
+    await pipelines.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def plant(plants: Plants) -> AsyncIterator[Plant]:
-    """A pipeline that lacks instruct workers; those that a test hires leave with it."""
-    plant = await plants.get()
-    async with plant.shift():
-        yield plant
+async def pipeline(pipelines: Pipelines) -> AsyncIterator[PipelineUnderTest]:
+    """A pipeline that lacks instruct workers; those that a test starts leave with it."""
+    pipeline = await pipelines.get()
+    async with pipeline.shift():
+        yield pipeline
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def fresh_plant(site: Site) -> AsyncIterator[Plant]:
+async def fresh_pipeline(backend: Backend) -> AsyncIterator[PipelineUnderTest]:
     """A pipeline of this test's own, without workers."""
-    plant = Plant(site, f"{unique_name('c')}.")
-    async with plant.running():
-        yield plant
+    pipeline = PipelineUnderTest(backend, f"{unique_name('c')}.")
+    async with pipeline.running():
+        yield pipeline

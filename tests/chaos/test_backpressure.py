@@ -14,9 +14,9 @@ import redis
 
 from promptmill.flow.board import FlowKeys, LagBoard
 from promptmill.flow.lags import Lags
-from support.chaos.plant import Plant
+from support.chaos.backend import committed
+from support.chaos.pipeline import PipelineUnderTest
 from support.chaos.prompts import prompts
-from support.chaos.site import committed
 from support.chaos.worker import Life, Terms, Worker
 from support.waiting import eventually
 
@@ -41,32 +41,32 @@ def marks(high: int) -> dict[str, str]:
 
 
 class Marked:
-    """A crew of one worker for each stage, with marks of a test's own."""
+    """A workers of one worker for each stage, with marks of a test's own."""
 
-    def __init__(self, plant: Plant, high: int = HIGH) -> None:
-        self.plant = plant
+    def __init__(self, pipeline: PipelineUnderTest, high: int = HIGH) -> None:
+        self.pipeline = pipeline
         self.high = high
-        self.board = LagBoard(plant.site.redis, plant.prefix)
-        self.keys = FlowKeys(plant.prefix)
+        self.board = LagBoard(pipeline.backend.redis, pipeline.prefix)
+        self.keys = FlowKeys(pipeline.prefix)
 
-    def hire(self, stage: str, **settings: Any) -> Worker:
+    def start_workers(self, stage: str, **settings: Any) -> Worker:
         def life() -> Life:
             return Life(environment=marks(self.high))
 
         terms = Terms(first=life(), following=life)
-        (worker,) = self.plant.hire(stage, terms=terms, **settings)
+        (worker,) = self.pipeline.start_workers(stage, terms=terms, **settings)
         return worker
 
-    async def hire_all(self) -> None:
-        self.hire("store", flush_delay_s=0.3)
-        await self.plant.ready()
-        self.hire("filter", slots=SLOTS)
-        self.hire("reward", slots=SLOTS)
-        self.hire("instruct", slots=SLOTS, model=QUICK)
-        await self.plant.ready()
+    async def start_all_workers(self) -> None:
+        self.start_workers("store", flush_delay_s=0.3)
+        await self.pipeline.ready()
+        self.start_workers("filter", slots=SLOTS)
+        self.start_workers("reward", slots=SLOTS)
+        self.start_workers("instruct", slots=SLOTS, model=QUICK)
+        await self.pipeline.ready()
 
     def of(self, stage: str) -> Worker:
-        (worker,) = self.plant.of(stage)
+        (worker,) = self.pipeline.of(stage)
         return worker
 
     async def lags(self) -> Lags:
@@ -79,7 +79,7 @@ class Marked:
         """The worker that measures."""
         identity = (await self.lags()).reader
         return next(
-            worker for worker in self.plant.workers if str(worker.pid) == identity.split("-")[-1]
+            worker for worker in self.pipeline.workers if str(worker.pid) == identity.split("-")[-1]
         )
 
     async def newer_term(self, than: int) -> Lags:
@@ -109,29 +109,33 @@ class Marked:
         """Messages beyond the commits, by topic, from the logs themselves."""
         found = {}
         for topic, stage in READER_OF.items():
-            ends = sum(end for (name, _), end in self.plant.log.ends.items() if name == topic)
-            offsets = await committed(self.plant.site, f"{self.plant.prefix}promptmill.{stage}")
-            full = self.plant.prefix + topic
+            ends = sum(end for (name, _), end in self.pipeline.log.ends.items() if name == topic)
+            offsets = await committed(
+                self.pipeline.backend, f"{self.pipeline.prefix}promptmill.{stage}"
+            )
+            full = self.pipeline.prefix + topic
             done = sum(at.offset for (name, _), at in offsets.items() if name == full)
             found[topic] = ends - done
         return found
 
 
 @asynccontextmanager
-async def crew(plant: Plant, high: int = HIGH) -> AsyncIterator[Marked]:
-    """The crew at work."""
-    marked = Marked(plant, high)
-    await marked.hire_all()
+async def crew(pipeline: PipelineUnderTest, high: int = HIGH) -> AsyncIterator[Marked]:
+    """The workers at work."""
+    marked = Marked(pipeline, high)
+    await marked.start_all_workers()
     yield marked
     await marked.board.close()
 
 
-async def test_29_a_frozen_store_holds_every_stage_before_it(fresh_plant: Plant) -> None:
+async def test_29_a_frozen_store_holds_every_stage_before_it(
+    fresh_pipeline: PipelineUnderTest,
+) -> None:
     """Each topic holds at most its mark and what was in flight; all is settled afterwards."""
-    async with crew(fresh_plant) as marked:
+    async with crew(fresh_pipeline) as marked:
         marked.of("store").signal(signal.SIGSTOP)
         try:
-            await fresh_plant.publish(prompts("row-29", 1_500))
+            await fresh_pipeline.publish(prompts("row-29", 1_500))
             await eventually(marked.all_held_at_rest, PATIENCE_S, "all stages are held")
             waiting = await at_rest(marked)
             print("waiting while the store is frozen:", waiting)
@@ -142,9 +146,9 @@ async def test_29_a_frozen_store_holds_every_stage_before_it(fresh_plant: Plant)
             assert any("promptmill_held_seconds_total" in name for name in held)
         finally:
             marked.of("store").signal(signal.SIGCONT)
-        audit = await fresh_plant.books(within_s=240)
+        audit = await fresh_pipeline.books(within_s=240)
         assert audit.accepted + audit.rejected == 1_500
-        assert {worker.lives for worker in fresh_plant.workers} == {1}
+        assert {worker.lives for worker in fresh_pipeline.workers} == {1}
 
 
 async def at_rest(marked: Marked) -> Mapping[str, int]:
@@ -160,12 +164,12 @@ async def at_rest(marked: Marked) -> Mapping[str, int]:
     return found
 
 
-async def test_30_the_reader_of_lags_dies(fresh_plant: Plant) -> None:
+async def test_30_the_reader_of_lags_dies(fresh_pipeline: PipelineUnderTest) -> None:
     """Another worker takes over, in a newer term, and what is published settles."""
-    async with crew(fresh_plant) as marked:
-        async with fresh_plant.flow("row-30", per_s=30):
+    async with crew(fresh_pipeline) as marked:
+        async with fresh_pipeline.flow("row-30", per_s=30):
             before = await marked.lags()
-            with redis.Redis.from_url(fresh_plant.site.redis) as client:
+            with redis.Redis.from_url(fresh_pipeline.backend.redis) as client:
                 reader = await marked.reader()
                 reader.kill()
                 seconds, micros = client.time()
@@ -173,14 +177,14 @@ async def test_30_the_reader_of_lags_dies(fresh_plant: Plant) -> None:
             after = await marked.newer_term(before.term)
             print(f"taken over {after.term - killed_ms} ms after the kill, by Redis' clock")
             assert after.reader != before.reader
-            await fresh_plant.advance("filter", 30)
-        await fresh_plant.books(within_s=240)
+            await fresh_pipeline.advance("filter", 30)
+        await fresh_pipeline.books(within_s=240)
 
 
-async def test_31_two_readers_for_a_moment(fresh_plant: Plant) -> None:
+async def test_31_two_readers_for_a_moment(fresh_pipeline: PipelineUnderTest) -> None:
     """One that wakes up in the belief that it measures overwrites nothing."""
-    async with crew(fresh_plant) as marked:
-        async with fresh_plant.flow("row-31", per_s=20):
+    async with crew(fresh_pipeline) as marked:
+        async with fresh_pipeline.flow("row-31", per_s=20):
             before = await marked.lags()
             frozen = await marked.reader()
             frozen.signal(signal.SIGSTOP)
@@ -194,15 +198,17 @@ async def test_31_two_readers_for_a_moment(fresh_plant: Plant) -> None:
                 lags = await marked.lags()
                 assert lags.term >= seen, "an older term has overwritten a newer one's figures"
                 seen = lags.term
-        await fresh_plant.books(within_s=240)
+        await fresh_pipeline.books(within_s=240)
 
 
 @pytest.mark.parametrize("how", ["emptied", "stopped"])
-async def test_32_redis_fails_those_who_measure(fresh_plant: Plant, how: str) -> None:
+async def test_32_redis_fails_those_who_measure(
+    fresh_pipeline: PipelineUnderTest, how: str
+) -> None:
     """They ask Kafka meanwhile; nobody ends, and the board stands again afterwards."""
-    server = fresh_plant.site.servers.redis
-    async with crew(fresh_plant) as marked:
-        async with fresh_plant.flow(f"row-32-{how}", per_s=30):
+    server = fresh_pipeline.backend.servers.redis
+    async with crew(fresh_pipeline) as marked:
+        async with fresh_pipeline.flow(f"row-32-{how}", per_s=30):
             before = await marked.lags()
             if how == "emptied":
                 with redis.Redis.from_url(server.url) as client:
@@ -215,21 +221,21 @@ async def test_32_redis_fails_those_who_measure(fresh_plant: Plant, how: str) ->
                 finally:
                     server.resume()
             await marked.newer_term(before.term)
-            await fresh_plant.advance("filter", 30, within_s=PATIENCE_S)
-        await fresh_plant.books(within_s=240)
-        assert {worker.lives for worker in fresh_plant.workers} == {1}
+            await fresh_pipeline.advance("filter", 30, within_s=PATIENCE_S)
+        await fresh_pipeline.books(within_s=240)
+        assert {worker.lives for worker in fresh_pipeline.workers} == {1}
 
 
-async def test_33_lags_are_stale(fresh_plant: Plant) -> None:
+async def test_33_lags_are_stale(fresh_pipeline: PipelineUnderTest) -> None:
     """A lease whose holder measures nothing: every worker asks Kafka, and goes on."""
-    async with crew(fresh_plant) as marked:
+    async with crew(fresh_pipeline) as marked:
         before = await marked.lags()
-        with redis.Redis.from_url(fresh_plant.site.redis) as client:
+        with redis.Redis.from_url(fresh_pipeline.backend.redis) as client:
             await eventually(lambda: usurp(client, marked.keys), PATIENCE_S)
-            await fresh_plant.publish(prompts("row-33", 300))
+            await fresh_pipeline.publish(prompts("row-33", 300))
             for stage in GOVERNED:
                 await eventually(partial(marked.metric, stage, ASKED_KAFKA), PATIENCE_S)
-            await fresh_plant.books(within_s=240)
+            await fresh_pipeline.books(within_s=240)
             client.delete(marked.keys.lease)
         await marked.newer_term(before.term)
 
@@ -241,17 +247,17 @@ def usurp(client: redis.Redis, keys: FlowKeys) -> bool:
     return client.get(keys.lease) == b"somebody-else"
 
 
-async def test_34_marks_change_while_it_runs(fresh_plant: Plant) -> None:
+async def test_34_marks_change_while_it_runs(fresh_pipeline: PipelineUnderTest) -> None:
     """Workers that are restarted with other marks obey those at once."""
-    async with crew(fresh_plant) as marked:
+    async with crew(fresh_pipeline) as marked:
         marked.of("store").signal(signal.SIGSTOP)
         try:
-            await fresh_plant.publish(prompts("row-34", 2_000))
+            await fresh_pipeline.publish(prompts("row-34", 2_000))
             await eventually(marked.all_held_at_rest, PATIENCE_S, "all stages are held")
             marked.high = 4 * HIGH
             for stage in GOVERNED:
                 await marked.of(stage).restart()
-            await fresh_plant.ready()
+            await fresh_pipeline.ready()
 
             async def more_waits() -> bool:
                 waiting = await marked.waiting()
@@ -263,4 +269,4 @@ async def test_34_marks_change_while_it_runs(fresh_plant: Plant) -> None:
             assert max(waiting.values()) <= 4 * HIGH + SLOTS
         finally:
             marked.of("store").signal(signal.SIGCONT)
-        await fresh_plant.books(within_s=240)
+        await fresh_pipeline.books(within_s=240)

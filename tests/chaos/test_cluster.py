@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from support.chaos.plant import Plant
-from support.chaos.site import Site, require_replicas
+from support.chaos.backend import Backend, require_replicas
+from support.chaos.pipeline import PipelineUnderTest
 from support.stack import running_servers, unique_name
 
 pytestmark = [
@@ -21,47 +21,47 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def three_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def three_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """Replication 3, two of them in step."""
     with running_servers(tmp_path_factory.mktemp("three"), brokers=3) as servers:
-        yield Site(servers, tmp_path_factory.mktemp("plants"))
+        yield Backend(servers, tmp_path_factory.mktemp("plants"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def plant(three_brokers: Site) -> AsyncIterator[Plant]:
+async def pipeline(three_brokers: Backend) -> AsyncIterator[PipelineUnderTest]:
     """A whole pipeline on three brokers."""
-    plant = Plant(three_brokers, f"{unique_name('c')}.")
-    async with plant.running():
-        await plant.hire_crew()
-        plant.hire("instruct", model="latency_s=0.05,sigma=1.0,tokens=20")
-        await plant.ready()
-        yield plant
+    pipeline = PipelineUnderTest(three_brokers, f"{unique_name('c')}.")
+    async with pipeline.running():
+        await pipeline.start_other_stages()
+        pipeline.start_workers("instruct", model="latency_s=0.05,sigma=1.0,tokens=20")
+        await pipeline.ready()
+        yield pipeline
 
 
-async def test_15_not_enough_replicas_for_a_while(plant: Plant) -> None:
+async def test_15_not_enough_replicas_for_a_while(pipeline: PipelineUnderTest) -> None:
     """Every write is refused while one of three required copies is missing; nothing is done."""
-    cluster = plant.site.servers.kafka
-    async with plant.flow("row-15", per_s=25):
-        await plant.advance("instruct", 20)
-        await require_replicas(plant.site, plant.prefix, 3)
+    cluster = pipeline.backend.servers.kafka
+    async with pipeline.flow("row-15", per_s=25):
+        await pipeline.advance("instruct", 20)
+        await require_replicas(pipeline.backend, pipeline.prefix, 3)
         await asyncio.to_thread(cluster.kill, 3)
         await asyncio.sleep(8)
         await asyncio.to_thread(cluster.restart, 3)
-        await plant.advance("filter", 20, within_s=60)
-        await require_replicas(plant.site, plant.prefix, 2)
-    await plant.books(within_s=120)
+        await pipeline.advance("filter", 20, within_s=60)
+        await require_replicas(pipeline.backend, pipeline.prefix, 2)
+    await pipeline.books(within_s=120)
 
 
 @pytest.mark.parametrize("how", ["hard", "clean"])
-async def test_17_every_broker_bounced_in_turn(plant: Plant, how: str) -> None:
+async def test_17_every_broker_bounced_in_turn(pipeline: PipelineUnderTest, how: str) -> None:
     """Each group's coordinator moves at least once, in the middle of its commits."""
-    cluster = plant.site.servers.kafka
-    async with plant.flow(f"row-17-{how}", per_s=15):
-        await plant.advance("instruct", 20)
+    cluster = pipeline.backend.servers.kafka
+    async with pipeline.flow(f"row-17-{how}", per_s=15):
+        await pipeline.advance("instruct", 20)
         for node in cluster.brokers:
             if how == "hard":
                 await asyncio.to_thread(cluster.kill, node)
             await asyncio.to_thread(cluster.restart, node)
             for stage in ("instruct", "filter"):
-                await plant.advance(stage, 5, within_s=60)
-    await plant.books(within_s=120)
+                await pipeline.advance(stage, 5, within_s=60)
+    await pipeline.books(within_s=120)

@@ -10,7 +10,7 @@ import pytest
 from promptmill.inference.scripted import KILLER_MARK
 from promptmill_schemas import Message, Prompt
 from support.chaos.audit import Audit
-from support.chaos.plant import Plant
+from support.chaos.pipeline import PipelineUnderTest
 from support.chaos.prompts import CREATED_AT, prompts
 from support.waiting import eventually
 
@@ -33,21 +33,23 @@ def killers(run: str, count: int) -> list[Prompt]:
     return [Prompt.create(run, (ask,), created_at=CREATED_AT) for ask in asks]
 
 
-async def publish(plant: Plant, run: str, guilty: list[Prompt]) -> None:
+async def publish(pipeline: PipelineUnderTest, run: str, guilty: list[Prompt]) -> None:
     """The killers stand among the other prompts."""
-    await plant.publish(prompts(f"{run}-a", COUNT // 2))
-    await plant.publish(guilty)
-    await plant.publish(prompts(f"{run}-b", COUNT // 2))
+    await pipeline.publish(prompts(f"{run}-a", COUNT // 2))
+    await pipeline.publish(guilty)
+    await pipeline.publish(prompts(f"{run}-b", COUNT // 2))
 
 
 @pytest.mark.parametrize(("way", "count"), [(ENDS_ENGINE, 1), (ENDS_PROCESS, 1), (ENDS_PROCESS, 2)])
-async def test_a_prompt_that_ends_its_worker_dies_alone(plant: Plant, way: int, count: int) -> None:
+async def test_a_prompt_that_ends_its_worker_dies_alone(
+    pipeline: PipelineUnderTest, way: int, count: int
+) -> None:
     run = f"killer-{way}-{count}"
     guilty = killers(run, count)
-    workers = plant.hire("instruct", 2, model=f"latency_s=0.05,tokens=20,killer={way}")
-    await plant.ready()
-    await publish(plant, run, guilty)
-    audit = await plant.books(within_s=PATIENCE_S)
+    workers = pipeline.start_workers("instruct", 2, model=f"latency_s=0.05,tokens=20,killer={way}")
+    await pipeline.ready()
+    await publish(pipeline, run, guilty)
+    audit = await pipeline.books(within_s=PATIENCE_S)
     only_killers_died(audit, count)
     print(
         f"{count} among {COUNT} prompts, {sum(worker.lives for worker in workers)} lives: {audit}"
@@ -55,11 +57,13 @@ async def test_a_prompt_that_ends_its_worker_dies_alone(plant: Plant, way: int, 
     assert sum(worker.lives for worker in workers) <= 2 + 6 * count
 
 
-async def test_a_killer_dies_alone_although_redis_was_gone_in_between(plant: Plant) -> None:
-    server = plant.site.servers.redis
-    workers = plant.hire("instruct", 2, model="latency_s=0.05,tokens=20,killer=2")
-    await plant.ready()
-    await publish(plant, "killer-redis", killers("killer-redis", 1))
+async def test_a_killer_dies_alone_although_redis_was_gone_in_between(
+    pipeline: PipelineUnderTest,
+) -> None:
+    server = pipeline.backend.servers.redis
+    workers = pipeline.start_workers("instruct", 2, model="latency_s=0.05,tokens=20,killer=2")
+    await pipeline.ready()
+    await publish(pipeline, "killer-redis", killers("killer-redis", 1))
     await eventually(lambda: sum(worker.lives for worker in workers) >= 3, 60)
     await asyncio.to_thread(server.kill)
     try:
@@ -67,7 +71,7 @@ async def test_a_killer_dies_alone_although_redis_was_gone_in_between(plant: Pla
     finally:
         await asyncio.to_thread(server.start)
         await asyncio.to_thread(server.wait_ready)
-    only_killers_died(await plant.books(within_s=PATIENCE_S), 1)
+    only_killers_died(await pipeline.books(within_s=PATIENCE_S), 1)
 
 
 def only_killers_died(audit: Audit, count: int) -> None:

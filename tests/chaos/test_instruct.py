@@ -9,10 +9,10 @@ from random import Random
 
 import pytest
 
-from support.chaos.plant import SESSION_S, Plant
+from support.chaos.backend import committed
+from support.chaos.pipeline import SESSION_S, PipelineUnderTest
 from support.chaos.prompts import prompts
 from support.chaos.repetitions import repetitions
-from support.chaos.site import committed
 from support.chaos.topic_log import COMPLETIONS, PROMPTS, SCORED
 from support.chaos.worker import Life, Terms
 from support.waiting import eventually
@@ -31,26 +31,28 @@ COMMIT_S = 0.1
 LONG_TAIL = "latency_s=0.2,sigma=1.5,tokens=20"
 
 
-async def test_01_sigkill_instruct_during_generation(plant: Plant) -> None:
+async def test_01_sigkill_instruct_during_generation(pipeline: PipelineUnderTest) -> None:
     """What the last commit marks as done is not generated again."""
-    workers = plant.hire("instruct", 2, model=LONG_TAIL, slots=SLOTS, commit_interval_s=COMMIT_S)
-    await plant.ready()
-    await plant.publish(prompts("row-01", RECORDS))
+    workers = pipeline.start_workers(
+        "instruct", 2, model=LONG_TAIL, slots=SLOTS, commit_interval_s=COMMIT_S
+    )
+    await pipeline.ready()
+    await pipeline.publish(prompts("row-01", RECORDS))
     marked: set[str | None] = set()
     for worker in workers:
-        await plant.advance("instruct", 60)
-        marked |= await eventually(lambda: marked_as_done(plant), because="a map is committed")
+        await pipeline.advance("instruct", 60)
+        marked |= await eventually(lambda: marked_as_done(pipeline), because="a map is committed")
         worker.kill()
-    audit = await plant.books()
-    again = {each.prompt_id for each in repetitions(plant.messages, COMPLETIONS)}
+    audit = await pipeline.books()
+    again = {each.prompt_id for each in repetitions(pipeline.messages, COMPLETIONS)}
     assert marked
     assert not again & marked
     assert audit.redone[COMPLETIONS] <= len(workers) * SLOTS
 
 
-async def marked_as_done(plant: Plant) -> set[str | None]:
+async def marked_as_done(pipeline: PipelineUnderTest) -> set[str | None]:
     """Prompts that lie beyond the committed offsets and are done by the maps beside them."""
-    offsets = await committed(plant.site, f"{plant.prefix}promptmill.instruct")
+    offsets = await committed(pipeline.backend, f"{pipeline.prefix}promptmill.instruct")
     done = {
         (partition, offset)
         for (_, partition), at in offsets.items()
@@ -58,7 +60,7 @@ async def marked_as_done(plant: Plant) -> set[str | None]:
     }
     return {
         message.prompt_id
-        for message in plant.messages
+        for message in pipeline.messages
         if message.topic == PROMPTS and (message.partition, message.offset) in done
     }
 
@@ -70,94 +72,98 @@ def offsets_in_map(base: int, metadata: str) -> list[int]:
     return [base + i for i in range(8 * len(bitmap)) if bitmap[i // 8] >> i % 8 & 1]
 
 
-async def test_02_sigkill_after_the_ack_and_before_the_commit(plant: Plant) -> None:
+async def test_02_sigkill_after_the_ack_and_before_the_commit(pipeline: PipelineUnderTest) -> None:
     """The second generation is another text under the same id; the filter drops and counts it."""
-    plant.hire(
+    pipeline.start_workers(
         "instruct",
         2,
         Terms(Life(f"{ACKNOWLEDGED}=kill#40"), lambda: Life(f"{ACKNOWLEDGED}=kill@0.02")),
         model="latency_s=0.05,sigma=1.0,tokens=20,fresh=1",
         commit_interval_s=2,
     )
-    await plant.ready()
-    await plant.publish(prompts("row-02", 150))
-    audit = await plant.books(within_s=150)
-    assert plant.faults.kills >= 1
-    assert audit.redone[COMPLETIONS] >= plant.faults.kills
-    (judge,) = plant.of("filter")
+    await pipeline.ready()
+    await pipeline.publish(prompts("row-02", 150))
+    audit = await pipeline.books(within_s=150)
+    assert pipeline.faults.kills >= 1
+    assert audit.redone[COMPLETIONS] >= pipeline.faults.kills
+    (judge,) = pipeline.of("filter")
     counted = (await judge.metrics())[
         'promptmill_settled_total{outcome="drop",reason="variant",stage="filter"}'
     ]
-    assert counted == len(repetitions(plant.messages, SCORED))
+    assert counted == len(repetitions(pipeline.messages, SCORED))
 
 
-async def test_03_sigterm_lets_long_generations_end(plant: Plant) -> None:
-    worker, _ = plant.hire("instruct", 2, model="latency_s=1.5,sigma=0.3", grace_s=15)
-    await plant.ready()
-    await plant.publish(prompts("row-03", 200))
-    await plant.advance("instruct", 10)
+async def test_03_sigterm_lets_long_generations_end(pipeline: PipelineUnderTest) -> None:
+    worker, _ = pipeline.start_workers("instruct", 2, model="latency_s=1.5,sigma=0.3", grace_s=15)
+    await pipeline.ready()
+    await pipeline.publish(prompts("row-03", 200))
+    await pipeline.advance("instruct", 10)
     assert await worker.restart() == 0
     (drained,) = worker.events("drained")
     assert drained["left"] == 0
-    audit = await plant.books()
+    audit = await pipeline.books()
     assert audit.redone[COMPLETIONS] == 0
 
 
-async def test_04_sigterm_with_too_short_a_grace(plant: Plant) -> None:
-    worker, _ = plant.hire("instruct", 2, model="latency_s=1.5,sigma=0.3", slots=SLOTS, grace_s=0.2)
-    await plant.ready()
-    await plant.publish(prompts("row-04", 200))
-    await plant.advance("instruct", 10)
+async def test_04_sigterm_with_too_short_a_grace(pipeline: PipelineUnderTest) -> None:
+    worker, _ = pipeline.start_workers(
+        "instruct", 2, model="latency_s=1.5,sigma=0.3", slots=SLOTS, grace_s=0.2
+    )
+    await pipeline.ready()
+    await pipeline.publish(prompts("row-04", 200))
+    await pipeline.advance("instruct", 10)
     assert await worker.restart() == 0
     (drained,) = worker.events("drained")
     assert drained["left"] in range(1, SLOTS + 1)
-    audit = await plant.books()
+    audit = await pipeline.books()
     assert audit.redone[COMPLETIONS] == 0
 
 
-async def test_05_frozen_longer_than_the_session(plant: Plant) -> None:
+async def test_05_frozen_longer_than_the_session(pipeline: PipelineUnderTest) -> None:
     """The others take over; the commit of the one that wakes up is harmless."""
-    worker, _ = plant.hire("instruct", 2, slots=SLOTS)
-    await plant.ready()
-    async with plant.flow("row-05", per_s=40):
-        await plant.advance("instruct", 40)
+    worker, _ = pipeline.start_workers("instruct", 2, slots=SLOTS)
+    await pipeline.ready()
+    async with pipeline.flow("row-05", per_s=40):
+        await pipeline.advance("instruct", 40)
         await worker.freeze(SESSION_S + 3)
-        await plant.advance("instruct", 40)
-    audit = await plant.books()
+        await pipeline.advance("instruct", 40)
+    audit = await pipeline.books()
     assert audit.redone[COMPLETIONS] <= 2 * SLOTS
 
 
-async def test_06_members_join_and_leave_all_the_time(plant: Plant) -> None:
-    plant.hire("instruct", slots=SLOTS)
-    await plant.ready()
+async def test_06_members_join_and_leave_all_the_time(pipeline: PipelineUnderTest) -> None:
+    pipeline.start_workers("instruct", slots=SLOTS)
+    await pipeline.ready()
     draw = Random(6)
-    async with plant.flow("row-06", per_s=25):
+    async with pipeline.flow("row-06", per_s=25):
         for _ in range(4):
-            (guest,) = plant.hire("instruct", slots=SLOTS, grace_s=3)
-            await guest.ready()
-            await plant.advance("instruct", 10, within_s=SESSION_S + 24)
-            await guest.dismiss(draw.choice([signal.SIGTERM, signal.SIGKILL]))
-            await plant.advance("instruct", 10, within_s=SESSION_S + 24)
-    audit = await plant.books()
-    assert audit.redone[COMPLETIONS] <= len(plant.of("instruct")) * SLOTS
+            (extra_worker,) = pipeline.start_workers("instruct", slots=SLOTS, grace_s=3)
+            await extra_worker.ready()
+            await pipeline.advance("instruct", 10, within_s=SESSION_S + 24)
+            await extra_worker.stop(draw.choice([signal.SIGTERM, signal.SIGKILL]))
+            await pipeline.advance("instruct", 10, within_s=SESSION_S + 24)
+    audit = await pipeline.books()
+    assert audit.redone[COMPLETIONS] <= len(pipeline.of("instruct")) * SLOTS
 
 
-async def test_10_records_that_hang_are_buried_at_their_deadline(plant: Plant) -> None:
-    plant.hire("instruct", model="latency_s=0.05,hang=0.02", deadline_s=4, slots=16)
-    await plant.ready()
-    await plant.publish(prompts("row-10", 200))
-    audit = await plant.books()
+async def test_10_records_that_hang_are_buried_at_their_deadline(
+    pipeline: PipelineUnderTest,
+) -> None:
+    pipeline.start_workers("instruct", model="latency_s=0.05,hang=0.02", deadline_s=4, slots=16)
+    await pipeline.ready()
+    await pipeline.publish(prompts("row-10", 200))
+    audit = await pipeline.books()
     assert audit.dead > 0
     assert audit.reasons == {"deadline": audit.dead}
 
 
-async def test_18_a_dead_engine_ends_the_process(plant: Plant) -> None:
+async def test_18_a_dead_engine_ends_the_process(pipeline: PipelineUnderTest) -> None:
     """All that was in flight is delivered again; with another engine it succeeds."""
     other_engine = Life(environment={"PROMPTMILL_INSTRUCT_MODEL": "latency_s=0.05"})
     terms = Terms(following=lambda: other_engine)
-    (worker,) = plant.hire("instruct", terms=terms, model="latency_s=0.05,dead=0.02")
-    await plant.ready()
-    await plant.publish(prompts("row-18", 200))
-    audit = await plant.books()
+    (worker,) = pipeline.start_workers("instruct", terms=terms, model="latency_s=0.05,dead=0.02")
+    await pipeline.ready()
+    await pipeline.publish(prompts("row-18", 200))
+    audit = await pipeline.books()
     assert worker.codes[0] == 70
     assert audit.dead == 0

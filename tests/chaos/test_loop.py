@@ -13,11 +13,11 @@ from promptmill.kafka import consumer as kafka_source
 from promptmill.stream.outcome import Outcome
 from promptmill.stream.ports import Partition, Position
 from promptmill.testing.broker import MemorySender, MemorySource
-from support.chaos.rigs import InMemory, OnKafka
-from support.chaos.site import Site
+from support.chaos.backend import Backend
+from support.chaos.loop_brokers import InMemory, OnKafka
 from support.kafka_topics import make_topics
 from support.stack import unique_name
-from support.streams import ECHOES, ITEMS, QUICK, Item, Rig, echo
+from support.streams import ECHOES, ITEMS, QUICK, Harness, Item, echo
 from support.waiting import eventually
 
 REBALANCE_MS = 3_000
@@ -36,17 +36,17 @@ class AskedLate(MemorySource):
 async def test_08_a_rebalance_while_paused() -> None:
     """The client forgets pauses; nothing is delivered before they are there again."""
     broker = InMemory()
-    rig = Rig(broker)
-    member = await rig.member()
+    harness = Harness(broker)
+    member = await harness.member()
     await eventually(lambda: len(member.loop.assigned) == 4)
     member.loop.hold()
-    await rig.publish(*(Item(number=number) for number in range(ITEMS_IN_A_TEST)))
+    await harness.publish(*(Item(number=number) for number in range(ITEMS_IN_A_TEST)))
     await broker.broker.rebalance("workers")
     await asyncio.sleep(0.1)
     assert member.loop.waiting == 0
     member.loop.release()
-    await eventually(lambda: has_committed(rig, ITEMS_IN_A_TEST))
-    await rig.close()
+    await eventually(lambda: has_committed(harness, ITEMS_IN_A_TEST))
+    await harness.close()
 
 
 async def test_09_records_delivered_inside_on_assigned_are_dispatched_once() -> None:
@@ -56,13 +56,13 @@ async def test_09_records_delivered_inside_on_assigned_are_dispatched_once() -> 
         begun[item.number] += 1
         return await echo(item)
 
-    rig = Rig(InMemory(member=AskedLate))
-    await rig.publish(*(Item(number=number) for number in range(ITEMS_IN_A_TEST)))
-    await rig.member(work)
-    await eventually(lambda: has_committed(rig, ITEMS_IN_A_TEST))
-    await rig.close()
+    harness = Harness(InMemory(member=AskedLate))
+    await harness.publish(*(Item(number=number) for number in range(ITEMS_IN_A_TEST)))
+    await harness.member(work)
+    await eventually(lambda: has_committed(harness, ITEMS_IN_A_TEST))
+    await harness.close()
     assert begun == dict.fromkeys(range(ITEMS_IN_A_TEST), 1)
-    assert sorted(await rig.echoes()) == list(range(ITEMS_IN_A_TEST))
+    assert sorted(await harness.echoes()) == list(range(ITEMS_IN_A_TEST))
 
 
 async def test_16_nothing_is_committed_before_its_output_is_acknowledged(
@@ -74,31 +74,31 @@ async def test_16_nothing_is_committed_before_its_output_is_acknowledged(
         await acknowledged.wait()
         sender.broker.append(topic, key, value)
 
-    rig = Rig(InMemory())
-    await rig.publish(*(Item(number=number) for number in range(QUICK.slots)))
+    harness = Harness(InMemory())
+    await harness.publish(*(Item(number=number) for number in range(QUICK.slots)))
     monkeypatch.setattr(MemorySender, "send", late)
-    member = await rig.member()
+    member = await harness.member()
     await eventually(lambda: member.loop.in_flight == QUICK.slots)
     await asyncio.sleep(4 * QUICK.commit_interval_s)
-    assert await rig.committed() == 0
+    assert await harness.committed() == 0
     acknowledged.set()
-    await eventually(lambda: has_committed(rig, QUICK.slots))
-    await rig.close()
+    await eventually(lambda: has_committed(harness, QUICK.slots))
+    await harness.close()
 
 
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.chaos
 @pytest.mark.real
 async def test_07_revoke_slower_than_the_rebalance_timeout(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The group goes on without the slow member; its late commit is refused; it joins again."""
     monkeypatch.setattr(kafka_source, "REBALANCE_TIMEOUT_MS", REBALANCE_MS)
     prefix = f"{unique_name('c')}."
     names = [prefix + topic for topic in (ITEMS.name, ECHOES.name, "dead-letters")]
-    await make_topics(site.kafka, names, 4)
-    rig = Rig(OnKafka(site.kafka, prefix))
-    slow = await rig.member(settings=replace(QUICK, revoke_budget_s=3 * REBALANCE_MS / 1000))
+    await make_topics(backend.kafka, names, 4)
+    harness = Harness(OnKafka(backend.kafka, prefix))
+    slow = await harness.member(settings=replace(QUICK, revoke_budget_s=3 * REBALANCE_MS / 1000))
     sender = slow.loop._attempts._sender
     publishing = asyncio.Event()
     send = sender.send
@@ -109,16 +109,16 @@ async def test_07_revoke_slower_than_the_rebalance_timeout(
 
     monkeypatch.setattr(sender, "send", held)
     await eventually(lambda: len(slow.loop.assigned) == 4)
-    await rig.publish(*(Item(number=number) for number in range(ITEMS_IN_A_TEST)))
+    await harness.publish(*(Item(number=number) for number in range(ITEMS_IN_A_TEST)))
     await eventually(lambda: slow.loop.in_flight == QUICK.slots)
-    quick = await rig.member()
+    quick = await harness.member()
     await eventually(lambda: len(quick.loop.assigned) == 4, because="the quick one has all of it")
     publishing.set()
     await eventually(lambda: len(slow.loop.assigned) == 2, because="the slow one is back")
-    await eventually(lambda: has_committed(rig, ITEMS_IN_A_TEST))
-    await rig.close()
-    assert set(await rig.echoes()) == set(range(ITEMS_IN_A_TEST))
+    await eventually(lambda: has_committed(harness, ITEMS_IN_A_TEST))
+    await harness.close()
+    assert set(await harness.echoes()) == set(range(ITEMS_IN_A_TEST))
 
 
-async def has_committed(rig: Rig, number: int) -> bool:
-    return await rig.committed() == number
+async def has_committed(harness: Harness, number: int) -> bool:
+    return await harness.committed() == number

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from support.chaos.network import Cable, cable, listen_at_cable, why_not
-from support.chaos.plant import Plant
-from support.chaos.site import Site
+from support.chaos.backend import Backend
+from support.chaos.network import NetworkLink, link, listen_at_link, why_not
+from support.chaos.pipeline import PipelineUnderTest
 from support.chaos.worker import Terms, Worker
 from support.stack import running_servers, unique_name
 from support.waiting import eventually
@@ -30,44 +30,50 @@ MODEL = "latency_s=0.05,sigma=1.0,tokens=20"
 
 
 @pytest.fixture(scope="module")
-def wire() -> Iterator[Cable]:
-    """A cable to a network of its own."""
+def wire() -> Iterator[NetworkLink]:
+    """A network link to a network of its own."""
     if reason := why_not():
         pytest.skip(reason)
-    with cable() as made:
+    with link() as made:
         yield made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def plant(wire: Cable, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Plant]:
-    """A pipeline with one instruct worker here and one at the other end of the cable."""
+async def pipeline(
+    wire: NetworkLink, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[PipelineUnderTest]:
+    """A pipeline with one instruct worker here and one at the other end of the network link."""
     with running_servers(tmp_path_factory.mktemp("cut")) as servers:
-        there = await asyncio.to_thread(listen_at_cable, wire, servers.kafka)
-        plant = Plant(Site(servers, tmp_path_factory.mktemp("plants")), f"{unique_name('c')}.")
-        async with plant.running():
-            await plant.hire_crew()
-            plant.hire("instruct", model=MODEL)
+        there = await asyncio.to_thread(listen_at_link, wire, servers.kafka)
+        pipeline = PipelineUnderTest(
+            Backend(servers, tmp_path_factory.mktemp("plants")), f"{unique_name('c')}."
+        )
+        async with pipeline.running():
+            await pipeline.start_other_stages()
+            pipeline.start_workers("instruct", model=MODEL)
             terms = Terms(before=wire.inside)
-            plant.hire("instruct", terms=terms, model=MODEL, kafka=there, redis="")
-            await plant.ready()
-            yield plant
+            pipeline.start_workers("instruct", terms=terms, model=MODEL, kafka=there, redis="")
+            await pipeline.ready()
+            yield pipeline
 
 
-async def test_a_worker_is_cut_off_for_a_while(plant: Plant, wire: Cable) -> None:
+async def test_a_worker_is_cut_off_for_a_while(
+    pipeline: PipelineUnderTest, wire: NetworkLink
+) -> None:
     """The others take over; it comes back by itself; what it did meanwhile harms nobody."""
-    far = plant.of("instruct")[-1]
-    async with plant.flow("cut", per_s=20):
+    far = pipeline.of("instruct")[-1]
+    async with pipeline.flow("cut", per_s=20):
         for seconds in CUTS_S:
-            await plant.advance("instruct", 20)
+            await pipeline.advance("instruct", 20)
             before = len(far.events("assigned"))
             wire.cut()
             try:
                 await asyncio.sleep(seconds)
-                await plant.advance("instruct", 20)
+                await pipeline.advance("instruct", 20)
             finally:
                 wire.mend()
             await returned(far, before)
-    await plant.books(within_s=120)
+    await pipeline.books(within_s=120)
     assert far.lives == 1
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from support.chaos.plant import SESSION_S, Plant
+from support.chaos.backend import delete_topics, make_topics
+from support.chaos.pipeline import SESSION_S, PipelineUnderTest
 from support.chaos.prompts import prompts
-from support.chaos.site import delete_topics, make_topics
 from support.chaos.tables import read_positions
 from support.chaos.topic_log import PROMPTS
 from support.chaos.worker import ONCE, in_turn
@@ -42,27 +42,27 @@ STEPS = (
 )
 
 
-async def test_25_sigkill_store_at_every_step_of_a_commit(plant: Plant) -> None:
+async def test_25_sigkill_store_at_every_step_of_a_commit(pipeline: PipelineUnderTest) -> None:
     terms = in_turn(*STEPS)
-    (store,) = plant.hire("store", terms=terms, instance_id="doomed", flush_delay_s=0.3)
-    plant.hire("instruct", model=QUICK)
-    async with plant.flow("row-25", per_s=20):
+    (store,) = pipeline.start_workers("store", terms=terms, instance_id="doomed", flush_delay_s=0.3)
+    pipeline.start_workers("instruct", model=QUICK)
+    async with pipeline.flow("row-25", per_s=20):
         await eventually(lambda: store.lives > len(STEPS), 120, "it died at every step")
-    await plant.books()
-    killed_at = [fault.detail for fault in plant.faults.faults]
+    await pipeline.books()
+    killed_at = [fault.detail for fault in pipeline.faults.faults]
     assert killed_at == list(STEPS)
 
 
-async def test_26_two_sinks_on_one_partition(plant: Plant) -> None:
+async def test_26_two_sinks_on_one_partition(pipeline: PipelineUnderTest) -> None:
     """One wakes up in the belief that the shards are still its own; it is fenced."""
-    (frozen,) = plant.hire("store", flush_delay_s=0.3)
-    plant.hire("instruct", model=QUICK)
-    await plant.ready()
-    async with plant.flow("row-26", per_s=25):
-        await plant.advance("filter", 20)
+    (frozen,) = pipeline.start_workers("store", flush_delay_s=0.3)
+    pipeline.start_workers("instruct", model=QUICK)
+    await pipeline.ready()
+    async with pipeline.flow("row-26", per_s=25):
+        await pipeline.advance("filter", 20)
         await frozen.freeze(SESSION_S + 3)
-        await plant.advance("filter", 50)
-    await plant.books()
+        await pipeline.advance("filter", 50)
+    await pipeline.books()
     assert frozen.lives == 1
 
 
@@ -81,20 +81,20 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
         subprocess.run([*UMOUNT, str(folder)], check=True)
 
 
-async def test_27_disk_full_under_the_store(fresh_plant: Plant) -> None:
+async def test_27_disk_full_under_the_store(fresh_pipeline: PipelineUnderTest) -> None:
     """It is tried again until there is room; nothing is skipped."""
-    plant = fresh_plant
-    with small_disk(plant.store, "4m"):
-        await plant.hire_crew()
-        plant.hire("instruct", model=QUICK)
-        await plant.ready()
-        filler = plant.store / "filler"
+    pipeline = fresh_pipeline
+    with small_disk(pipeline.store, "4m"):
+        await pipeline.start_other_stages()
+        pipeline.start_workers("instruct", model=QUICK)
+        await pipeline.ready()
+        filler = pipeline.store / "filler"
         fill(filler)
-        await plant.publish(prompts("row-27", 150))
-        (store,) = plant.of("store")
+        await pipeline.publish(prompts("row-27", 150))
+        (store,) = pipeline.of("store")
         await eventually(lambda: store.events("storage_failed"), 60, "the disk is full")
         filler.unlink()
-        await plant.books()
+        await pipeline.books()
         assert store.lives == 1
 
 
@@ -108,39 +108,41 @@ def fill(file: Path) -> None:
             return
 
 
-async def test_28_the_topic_was_made_anew_under_a_worker(fresh_plant: Plant) -> None:
+async def test_28_the_topic_was_made_anew_under_a_worker(fresh_pipeline: PipelineUnderTest) -> None:
     """It ends and says so; it never starts over by itself."""
-    plant = fresh_plant
-    (worker,) = plant.hire("instruct", terms=ONCE, model=QUICK)
-    await plant.ready()
-    await plant.publish(prompts("row-28", 60))
-    await plant.advance("instruct", 60)
-    await make_anew(plant)
-    await plant.publish(prompts("row-28-anew", 12))
+    pipeline = fresh_pipeline
+    (worker,) = pipeline.start_workers("instruct", terms=ONCE, model=QUICK)
+    await pipeline.ready()
+    await pipeline.publish(prompts("row-28", 60))
+    await pipeline.advance("instruct", 60)
+    await make_anew(pipeline)
+    await pipeline.publish(prompts("row-28-anew", 12))
     assert await worker.ended() == 78
     assert RECREATED.search(worker.log_file.read_text())
 
 
-async def test_28_the_topic_was_made_anew_beside_the_store(fresh_plant: Plant) -> None:
+async def test_28_the_topic_was_made_anew_beside_the_store(
+    fresh_pipeline: PipelineUnderTest,
+) -> None:
     """The table's offsets belong to another log: the sink does not start."""
-    plant = fresh_plant
-    (worker,) = plant.hire("store", terms=ONCE)
-    await plant.ready()
-    await plant.publish(prompts("row-28", 60))
-    await eventually(lambda: stored(plant) == 60, 60, "the prompts are stored")
-    assert await worker.dismiss() == 0
-    await make_anew(plant)
-    (successor,) = plant.hire("store", terms=ONCE)
+    pipeline = fresh_pipeline
+    (worker,) = pipeline.start_workers("store", terms=ONCE)
+    await pipeline.ready()
+    await pipeline.publish(prompts("row-28", 60))
+    await eventually(lambda: stored(pipeline) == 60, 60, "the prompts are stored")
+    assert await worker.stop() == 0
+    await make_anew(pipeline)
+    (successor,) = pipeline.start_workers("store", terms=ONCE)
     assert await successor.ended() == 78
     assert RECREATED.search(successor.log_file.read_text())
 
 
-async def make_anew(plant: Plant) -> None:
+async def make_anew(pipeline: PipelineUnderTest) -> None:
     """The topic of the prompts, empty."""
-    await delete_topics(plant.site, plant.prefix, [PROMPTS])
-    await make_topics(plant.site, plant.prefix, plant.partitions, [PROMPTS])
+    await delete_topics(pipeline.backend, pipeline.prefix, [PROMPTS])
+    await make_topics(pipeline.backend, pipeline.prefix, pipeline.partitions, [PROMPTS])
 
 
-def stored(plant: Plant) -> int:
+def stored(pipeline: PipelineUnderTest) -> int:
     """Messages that the store's positions cover."""
-    return sum(read_positions(plant.store, plant.prefix, plant.partitions).values())
+    return sum(read_positions(pipeline.store, pipeline.prefix, pipeline.partitions).values())

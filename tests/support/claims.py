@@ -26,7 +26,7 @@ from promptmill_schemas.ids import digest
 POLICY = "test@1"
 
 
-class World(Protocol):
+class Harness(Protocol):
     """Where gates share claims."""
 
     async def gate(self, *, sketches: bool = False) -> Gate:

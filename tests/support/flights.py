@@ -11,7 +11,7 @@ from promptmill.worker.in_flight import RedisFlightLog
 from support.stack import unique_name
 
 
-class World(Protocol):
+class Harness(Protocol):
     """Entries of one group."""
 
     def life(self) -> FlightLog:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "v1"
+GOLDEN = Path(__file__).resolve().parents[1] / "schemas" / "golden" / "v1"
 LARGE_EVERY = 1_000
 """One message in so many is a megabyte."""
 

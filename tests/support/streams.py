@@ -1,4 +1,4 @@
-"""A rig for tests of the stream core: items in, echoes out, over any broker."""
+"""A harness for tests of the stream core: items in, echoes out, over any broker."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ QUICK = LoopSettings(
 
 
 class Broker(Protocol):
-    """What the rig needs of a broker, real or not."""
+    """What the harness needs of a broker, real or not."""
 
     prefix: str
 
@@ -121,7 +121,7 @@ class Crash(BaseException):
     """A test's way to end a loop."""
 
 
-class Rig:
+class Harness:
     """Items in, members at work, echoes out."""
 
     def __init__(self, broker: Broker) -> None:

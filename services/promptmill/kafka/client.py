@@ -1,7 +1,7 @@
 """Builds all Kafka clients.
 
 The address and client id are the same for every client of a process, so they are set only here;
-``tests/unit/stream/test_kafka_clients.py`` fails if a client is built elsewhere. Options of only
+``tests/kafka/unit/test_kafka_clients.py`` fails if a client is built elsewhere. Options of only
 one kind of client are passed by the caller.
 """
 

@@ -4,7 +4,7 @@
 writes, it never returns, and the producer continues to send. Also, a batch whose partition has no
 leader fails after the request time-out although its sequence number is used, so later batches
 would be refused. Both fixes use private parts of aiokafka;
-``tests/unit/stream/test_producer_internals.py`` lists them and fails if an upgrade changes one.
+``tests/kafka/unit/test_producer_internals.py`` lists them and fails if an upgrade changes one.
 """
 
 from __future__ import annotations

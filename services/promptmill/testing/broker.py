@@ -1,6 +1,6 @@
 """A broker in memory, with logs, groups, rebalances and faults, behind the same ports.
 
-It passes the contract suite that Apache Kafka passes (``tests/contract/stream``); tests of the
+It passes the contract suite that Apache Kafka passes (``tests/stream/contract``); tests of the
 loop use it where they need to control every step. It keeps nothing after the process ends.
 """
 

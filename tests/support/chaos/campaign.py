@@ -16,15 +16,15 @@ from promptmill.cli.counts import Settled
 from promptmill.cli.store_counts import open_books
 from promptmill.devstack.stack import attach, down, up
 from support.chaos.audit import Audit
+from support.chaos.backend import Backend
 from support.chaos.commits import CommitWatch
+from support.chaos.fault_injector import FaultInjector, armed_life
 from support.chaos.journal import Journal
-from support.chaos.network import Cable, cable, listen_at_cable, why_not
-from support.chaos.plant import Plant
+from support.chaos.network import NetworkLink, link, listen_at_link, why_not
+from support.chaos.pipeline import PipelineUnderTest
 from support.chaos.prompts import prompt
 from support.chaos.recovery import recovery, times_of_stages
-from support.chaos.saboteur import Saboteur, armed_life
 from support.chaos.sending import Send, publish, sending
-from support.chaos.site import Site
 from support.chaos.worker import Terms
 
 PARTITIONS = 12
@@ -47,7 +47,7 @@ class Plan:
         minutes: stop earlier; the same command goes on later.
         pause_s: mean time between two faults.
         home: servers' data, store, logs and journal.
-        crew: workers by stage.
+        workers: workers by stage.
     """
 
     records: int
@@ -80,79 +80,79 @@ class Campaign:
         Raises:
             AssertionError: the books do not balance.
         """
-        async with self._plant() as (plant, wire):
-            watch = CommitWatch(plant.store, plant.prefix)
-            self._admit_those_before(plant)
-            await self._hire(plant, wire)
-            saboteur = Saboteur(plant, self._plan.seed, wire, self._run_name)
-            watching = asyncio.create_task(self._look(plant, watch))
+        async with self._pipeline() as (pipeline, wire):
+            watch = CommitWatch(pipeline.store, pipeline.prefix)
+            self._admit_those_before(pipeline)
+            await self._start_workers(pipeline, wire)
+            fault_injector = FaultInjector(pipeline, self._plan.seed, wire, self._run_name)
+            watching = asyncio.create_task(self._look(pipeline, watch))
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._publish(plant))
-                group.create_task(self._disturb(plant, saboteur))
+                group.create_task(self._publish(pipeline))
+                group.create_task(self._disturb(pipeline, fault_injector))
             self._say("settling")
-            audit = await plant.books(SETTLED_WITHIN_S)
-            self._compare(plant, audit)
+            audit = await pipeline.books(SETTLED_WITHIN_S)
+            self._compare(pipeline, audit)
             watching.cancel()
             watch.look()
-            self._close(plant, watch)
+            self._close(pipeline, watch)
         return self._journal, audit
 
-    def _compare(self, plant: Plant, audit: Audit) -> None:
+    def _compare(self, pipeline: PipelineUnderTest, audit: Audit) -> None:
         """What `promptmill status` says, from the numbers that the sinks keep."""
-        counted = open_books(str(plant.store)).settled(self._run_name)
+        counted = open_books(str(pipeline.store)).settled(self._run_name)
         found = Settled(audit.accepted, audit.rejected, audit.dead)
         assert counted == found, f"the sinks have counted {counted}, the rows say {found}"
 
     # The pipeline
 
     @asynccontextmanager
-    async def _plant(self) -> AsyncIterator[tuple[Plant, Cable | None]]:
+    async def _pipeline(self) -> AsyncIterator[tuple[PipelineUnderTest, NetworkLink | None]]:
         home = self._plan.home
-        with self._servers(home) as site, self._cable() as wire:
-            plant = Plant(site, f"chaos{self._plan.seed}.", PARTITIONS)
-            async with plant.running(keep=True):
-                yield plant, wire
+        with self._servers(home) as backend, self._link() as wire:
+            pipeline = PipelineUnderTest(backend, f"chaos{self._plan.seed}.", PARTITIONS)
+            async with pipeline.running(keep=True):
+                yield pipeline, wire
 
     @contextmanager
-    def _servers(self, home: Path) -> Iterator[Site]:
+    def _servers(self, home: Path) -> Iterator[Backend]:
         up(home, self._plan.brokers)
         try:
             servers = attach(home)
             assert servers is not None
-            yield Site(servers, home)
+            yield Backend(servers, home)
         finally:
             down(home)
 
     @contextmanager
-    def _cable(self) -> Iterator[Cable | None]:
+    def _link(self) -> Iterator[NetworkLink | None]:
         if self._plan.brokers > 1:
-            self._say("no network cuts: the cable reaches one broker only")
+            self._say("no network cuts: the network link reaches one broker only")
             yield None
         elif reason := why_not():
             self._say(f"no network cuts: {reason}")
             yield None
         else:
-            with cable() as made:
+            with link() as made:
                 yield made
 
-    async def _hire(self, plant: Plant, wire: Cable | None) -> None:
-        """Some keep their membership over restarts, some do not; one is behind the cable."""
+    async def _start_workers(self, pipeline: PipelineUnderTest, wire: NetworkLink | None) -> None:
+        """Some keep their membership over restarts, some do not; one is behind the network link."""
         if wire is not None:
-            there = await asyncio.to_thread(listen_at_cable, wire, plant.site.servers.kafka)
-            plant.hire("instruct", 1, Terms(before=wire.inside), kafka=there, redis="")
+            there = await asyncio.to_thread(listen_at_link, wire, pipeline.backend.servers.kafka)
+            pipeline.start_workers("instruct", 1, Terms(before=wire.inside), kafka=there, redis="")
         draw = Random(f"{self._plan.seed}.lives.{len(self._journal.sessions)}")
         for stage, number in self._plan.crew.items():
             terms = Terms(following=partial(armed_life, stage, draw))
-            plant.hire(stage, 1, terms, instance_id=f"{stage}-static")
-            plant.hire(stage, number - 1, terms)
-        await plant.ready()
+            pipeline.start_workers(stage, 1, terms, instance_id=f"{stage}-static")
+            pipeline.start_workers(stage, number - 1, terms)
+        await pipeline.ready()
 
     # Records
 
-    def _admit_those_before(self, plant: Plant) -> None:
+    def _admit_those_before(self, pipeline: PipelineUnderTest) -> None:
         """What an earlier session published must be settled too."""
         for number in range(self._journal.published):
-            plant.admit(self._prompt_id(number))
+            pipeline.admit(self._prompt_id(number))
 
     def _prompt_id(self, number: int) -> str:
         return prompt(self._run_name, number).prompt_id
@@ -161,63 +161,63 @@ class Campaign:
     def _run_name(self) -> str:
         return f"chaos-{self._plan.seed}"
 
-    async def _publish(self, plant: Plant) -> None:
+    async def _publish(self, pipeline: PipelineUnderTest) -> None:
         """Keep a backlog; when there were enough records, a trickle for the faults that remain."""
-        async with sending(plant.site.kafka, plant.prefix) as send:
+        async with sending(pipeline.backend.kafka, pipeline.prefix) as send:
             while not self._over.is_set():
-                await self._publish_some(plant, send)
+                await self._publish_some(pipeline, send)
 
-    async def _publish_some(self, plant: Plant, send: Send) -> None:
-        if self._backlog(plant) > BACKLOG:
+    async def _publish_some(self, pipeline: PipelineUnderTest, send: Send) -> None:
+        if self._backlog(pipeline) > BACKLOG:
             await asyncio.sleep(0.1)
             return
         first = self._journal.published
         if first >= self._plan.records:
             await asyncio.sleep(BATCH / IDLE_PER_S)
         batch = [prompt(self._run_name, number) for number in range(first, first + BATCH)]
-        await publish(send, batch, plant.admit)
+        await publish(send, batch, pipeline.admit)
         self._journal.published = first + BATCH
 
-    def _backlog(self, plant: Plant) -> int:
-        return len(plant.published) - len(plant.log.settled)
+    def _backlog(self, pipeline: PipelineUnderTest) -> int:
+        return len(pipeline.published) - len(pipeline.log.settled)
 
     # Faults
 
-    async def _disturb(self, plant: Plant, saboteur: Saboteur) -> None:
+    async def _disturb(self, pipeline: PipelineUnderTest, fault_injector: FaultInjector) -> None:
         draw = Random(f"{self._plan.seed}.pauses")
-        while not self._is_enough(plant):
+        while not self._is_enough(pipeline):
             await asyncio.sleep(draw.expovariate(1 / self._plan.pause_s))
-            await saboteur.strike(self._journal.strikes)
+            await fault_injector.strike(self._journal.strikes)
             self._journal.strikes += 1
-            self._journal.note(plant.faults.faults)
+            self._journal.note(pipeline.faults.faults)
             self._journal.save()
         self._over.set()
-        await saboteur.rest()
+        await fault_injector.rest()
 
-    def _is_enough(self, plant: Plant) -> bool:
+    def _is_enough(self, pipeline: PipelineUnderTest) -> bool:
         if time.monotonic() - self._started > self._plan.minutes * 60:
             return True
         journal, plan = self._journal, self._plan
         return journal.published >= plan.records and journal.kills >= plan.kills
 
-    async def _look(self, plant: Plant, watch: CommitWatch) -> None:
+    async def _look(self, pipeline: PipelineUnderTest, watch: CommitWatch) -> None:
         for second in count():
             watch.look()
             if second % 10 == 0:
-                self._say(self._progress(plant))
+                self._say(self._progress(pipeline))
             await asyncio.sleep(LOOK_EVERY_S)
 
-    def _progress(self, plant: Plant) -> str:
+    def _progress(self, pipeline: PipelineUnderTest) -> str:
         elapsed = time.monotonic() - self._started
-        self._journal.note(plant.faults.faults)
+        self._journal.note(pipeline.faults.faults)
         return (
-            f"{elapsed:6.0f} s  {len(plant.published):,} published, "
-            f"{len(plant.log.settled):,} settled, {self._journal.strikes} faults, "
+            f"{elapsed:6.0f} s  {len(pipeline.published):,} published, "
+            f"{len(pipeline.log.settled):,} settled, {self._journal.strikes} faults, "
             f"{self._journal.kills} kills"
         )
 
-    def _close(self, plant: Plant, watch: CommitWatch) -> None:
+    def _close(self, pipeline: PipelineUnderTest, watch: CommitWatch) -> None:
         """Write down what this session did and how long each recovery took."""
-        times = times_of_stages(plant.log.messages, watch.stored_at)
-        found = [(fault, recovery(fault, times)) for fault in plant.faults.faults]
+        times = times_of_stages(pipeline.log.messages, watch.stored_at)
+        found = [(fault, recovery(fault, times)) for fault in pipeline.faults.faults]
         self._journal.close_session(found, time.monotonic() - self._started)

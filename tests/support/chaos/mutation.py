@@ -4,7 +4,7 @@ Each file of ``tests/mutants`` is a patch that puts one known bug of delivery in
 lines before its first ``diff`` say what it is and which tests must fail::
 
     Bug: commit that can go back
-    Noticed-by: tests/property/stream/test_offsets.py
+    Noticed-by: tests/stream/property/test_offsets.py
     Noticed-by-row: tests/chaos/test_instruct.py::test_01_sigkill_instruct_during_generation
 
 ``Noticed-by-row`` names rows of the fault matrix; they take a minute each.

@@ -1,4 +1,4 @@
-"""A network of its own for a worker, joined to this machine by a cable that can be pulled."""
+"""A network of its own for a worker, behind a network link that can be cut."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from promptmill.devstack.kafka import KafkaCluster
 from promptmill.devstack.ports import free_port
 
 MASK = 30
-"""Each cable has a private network of two addresses, which no other machine can reach."""
+"""Each network link has a private network of two addresses, which no other machine can reach."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cable:
+class NetworkLink:
     """A pair of virtual network cards, one of them inside a network namespace.
 
     Attributes:
         namespace: its name for ``ip netns``.
         card: this machine's end.
         host, guest: addresses of this machine's end and of the other one. They are drawn, so that a
-            cable which a killed run has left behind is in nobody's way.
+            network link which a killed run has left behind is in nobody's way.
     """
 
     namespace: str
@@ -63,13 +63,13 @@ def why_not() -> str:
 
 
 @contextmanager
-def cable() -> Iterator[Cable]:
-    """A namespace with a cable to it; both are gone afterwards."""
+def link() -> Iterator[NetworkLink]:
+    """A namespace with a network link to it; both are gone afterwards."""
     name = f"pm{uuid.uuid4().hex[:8]}"
     card, other = f"{name}h", f"{name}g"
     network = f"10.213.{secrets.randbelow(256)}.{{}}"
     first = 4 * secrets.randbelow(64)
-    made = Cable(name, card, network.format(first + 1), network.format(first + 2))
+    made = NetworkLink(name, card, network.format(first + 1), network.format(first + 2))
     _run("netns", "add", name)
     try:
         _run("link", "add", card, "type", "veth", "peer", "name", other)
@@ -84,7 +84,7 @@ def cable() -> Iterator[Cable]:
         _run("netns", "del", name)
 
 
-def listen_at_cable(wire: Cable, cluster: KafkaCluster) -> str:
+def listen_at_link(wire: NetworkLink, cluster: KafkaCluster) -> str:
     """Make the only broker listen at this machine's end too; the address for the other end.
 
     Clients that connect there are told that address for everything else; all others are told
@@ -94,9 +94,9 @@ def listen_at_cable(wire: Cable, cluster: KafkaCluster) -> str:
     there = f"{wire.host}:{free_port({broker.port, broker.controller_port})}"
     file = cluster.daemon(node).marker
     settings = dict(line.split("=", 1) for line in file.read_text("ascii").splitlines())
-    settings["listeners"] += f",CABLE://{there}"
-    settings["advertised.listeners"] = f"PLAINTEXT://{broker.address},CABLE://{there}"
-    protocols = (f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CABLE", "CONTROLLER"))
+    settings["listeners"] += f",LINK://{there}"
+    settings["advertised.listeners"] = f"PLAINTEXT://{broker.address},LINK://{there}"
+    protocols = (f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "LINK", "CONTROLLER"))
     settings["listener.security.protocol.map"] = ",".join(protocols)
     settings["inter.broker.listener.name"] = "PLAINTEXT"
     file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), "ascii")

@@ -14,10 +14,10 @@ from aiokafka.errors import KafkaError
 from promptmill.devstack.ports import free_port
 from promptmill.devstack.redis import RedisServer
 from promptmill_schemas import Prompt, encode
-from support.chaos.plant import Plant
+from support.chaos.backend import add_partitions, partition_count, require_replicas
+from support.chaos.pipeline import PipelineUnderTest
 from support.chaos.prompts import prompt
 from support.chaos.sending import sending
-from support.chaos.site import add_partitions, partition_count, require_replicas
 from support.chaos.topic_log import COMPLETIONS, PROMPTS, RECORDS, REJECTS, SCORED
 
 MOST_ADDED = 4
@@ -46,24 +46,24 @@ class Operators:
         run: of the prompts that foreign producers send again.
     """
 
-    def __init__(self, plant: Plant, run: str) -> None:
-        self._plant = plant
+    def __init__(self, pipeline: PipelineUnderTest, run: str) -> None:
+        self._pipeline = pipeline
         self._run = run
 
     async def attach_replica(self, draw: Random) -> None:
         """A replica follows Redis for some seconds, then it is gone."""
-        self._plant.faults.add("redis-replica", "redis")
-        folder = self._plant.folder / f"replica-{draw.randrange(10**6)}"
+        self._pipeline.faults.add("redis-replica", "redis")
+        folder = self._pipeline.folder / f"replica-{draw.randrange(10**6)}"
         replica = RedisServer(folder, free_port())
         try:
-            await asyncio.to_thread(_follow, replica, self._plant.site.servers.redis.port)
+            await asyncio.to_thread(_follow, replica, self._pipeline.backend.servers.redis.port)
             await asyncio.sleep(draw.uniform(3, 8))
         finally:
             await asyncio.to_thread(replica.stop)
 
     async def allow_eviction(self, draw: Random) -> None:
         """Redis may evict any key for some seconds; nobody may trust it meanwhile."""
-        self._plant.faults.add("redis-evicting", "redis")
+        self._pipeline.faults.add("redis-evicting", "redis")
         await asyncio.to_thread(self._set_policy, "allkeys-lru")
         try:
             await asyncio.sleep(draw.uniform(1, 5))
@@ -71,33 +71,35 @@ class Operators:
             await asyncio.to_thread(self._set_policy, "noeviction")
 
     def _set_policy(self, policy: str) -> None:
-        with redis.Redis.from_url(self._plant.site.redis, socket_timeout=5) as client:
+        with redis.Redis.from_url(self._pipeline.backend.redis, socket_timeout=5) as client:
             client.config_set("maxmemory-policy", policy)
 
     async def require_too_many_replicas(self, draw: Random) -> None:
         """Every write is refused for a while, as when brokers are missing."""
-        plant = self._plant
-        fault = plant.faults.add("below-min-isr", "kafka")
-        await require_replicas(plant.site, plant.prefix, plant.site.brokers + 1)
+        pipeline = self._pipeline
+        fault = pipeline.faults.add("below-min-isr", "kafka")
+        await require_replicas(pipeline.backend, pipeline.prefix, pipeline.backend.brokers + 1)
         try:
             await asyncio.sleep(draw.uniform(5, 30))
         finally:
-            await require_replicas(plant.site, plant.prefix, plant.site.usual_min_isr)
+            await require_replicas(
+                pipeline.backend, pipeline.prefix, pipeline.backend.usual_min_isr
+            )
             fault.until = fault.at
 
     async def add_partition(self, draw: Random) -> None:
         """Every topic gets one more partition, and a foreign producer fills those of prompts."""
-        plant = self._plant
-        number = await partition_count(plant.site, plant.prefix)
-        if number < plant.partitions + MOST_ADDED:
-            plant.faults.add("partition-added", "kafka")
-            await add_partitions(plant.site, plant.prefix, number + 1)
-        await self._send_again(draw, await partition_count(plant.site, plant.prefix))
+        pipeline = self._pipeline
+        number = await partition_count(pipeline.backend, pipeline.prefix)
+        if number < pipeline.partitions + MOST_ADDED:
+            pipeline.faults.add("partition-added", "kafka")
+            await add_partitions(pipeline.backend, pipeline.prefix, number + 1)
+        await self._send_again(draw, await partition_count(pipeline.backend, pipeline.prefix))
 
     async def _send_again(self, draw: Random, partitions: int) -> None:
         """Known prompts arrive once more, in partitions of the foreign producer's choice."""
-        known = range(min(STRANGERS, len(self._plant.published)))
-        producer = AIOKafkaProducer(bootstrap_servers=self._plant.site.kafka)
+        known = range(min(STRANGERS, len(self._pipeline.published)))
+        producer = AIOKafkaProducer(bootstrap_servers=self._pipeline.backend.kafka)
         with suppress(KafkaError):  # the broker is down at the moment, which is a fault too
             await producer.start()
             for number in known:
@@ -105,14 +107,14 @@ class Operators:
         await producer.stop()
 
     async def _put(self, producer: AIOKafkaProducer, again: Prompt, partition: int) -> None:
-        topic, key = self._plant.prefix + PROMPTS, again.prompt_id.encode()
+        topic, key = self._pipeline.prefix + PROMPTS, again.prompt_id.encode()
         await producer.send_and_wait(topic, encode(again), key, partition=partition)
 
     async def poison(self, draw: Random) -> None:
         """Messages that nobody can read, on the topics that are worked on."""
         topic = draw.choice((PROMPTS, COMPLETIONS, SCORED, RECORDS, REJECTS))
-        self._plant.faults.add("poison", topic)
-        async with sending(self._plant.site.kafka, self._plant.prefix) as send:
+        self._pipeline.faults.add("poison", topic)
+        async with sending(self._pipeline.backend.kafka, self._pipeline.prefix) as send:
             for value in POISON:
                 await send(topic, f"{draw.getrandbits(64):x}", value)
 

@@ -28,10 +28,10 @@ from aiokafka.errors import KafkaError
 from promptmill.devstack.stack import attach, down, up
 from promptmill.flow.board import FlowKeys
 from support.chaos.audit import Audit
-from support.chaos.plant import Plant
+from support.chaos.backend import Backend, committed
+from support.chaos.fault_injector import SERVER_READY_S
+from support.chaos.pipeline import PipelineUnderTest
 from support.chaos.report import machine
-from support.chaos.saboteur import SERVER_READY_S
-from support.chaos.site import Site, committed
 from support.chaos.tables import Positions, read_positions
 from support.chaos.topic_log import COMPLETIONS, INPUTS, PROMPTS, RECORDS, REJECTS, SCORED
 from support.chaos.worker import Worker
@@ -46,7 +46,7 @@ LONGEST_STOP_S = 3.0
 
 WARM_UP_S = 60.0
 IN_FLIGHT = {PROMPTS: 2_000, COMPLETIONS: 64, SCORED: 64, RECORDS: 512, REJECTS: 512}
-"""What those who write to a topic may still finish after they were held, with this crew."""
+"""What those who write to a topic may still finish after they were held, with this workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,31 +130,31 @@ class PressureRun:
         Raises:
             AssertionError: the books do not balance.
         """
-        async with self._plant() as plant:
-            (store,) = plant.hire("store")
-            await plant.ready()
-            plant.hire("filter")
-            plant.hire("reward", 2)
-            plant.hire("instruct", 2)
-            await plant.ready()
+        async with self._pipeline() as pipeline:
+            (store,) = pipeline.start_workers("store")
+            await pipeline.ready()
+            pipeline.start_workers("filter")
+            pipeline.start_workers("reward", 2)
+            pipeline.start_workers("instruct", 2)
+            await pipeline.ready()
             background = [
                 asyncio.create_task(self._slow(store)),
-                asyncio.create_task(self._look(plant)),
+                asyncio.create_task(self._look(pipeline)),
             ]
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._publish(plant))
-                group.create_task(self._disturb(plant, store))
+                group.create_task(self._publish(pipeline))
+                group.create_task(self._disturb(pipeline, store))
             self._say("settling")
-            await _settled(plant, self._plan.records, 10 * self._plan.records / self._plan.rate)
+            await _settled(pipeline, self._plan.records, 10 * self._plan.records / self._plan.rate)
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             store.signal(signal.SIGCONT)
             self.took_s = time.monotonic() - self._started
-            return await plant.books(300)
+            return await pipeline.books(300)
 
     @asynccontextmanager
-    async def _plant(self) -> AsyncIterator[Plant]:
+    async def _pipeline(self) -> AsyncIterator[PipelineUnderTest]:
         home = self._plan.home
         os.environ["PROMPTMILL_HIGH_RECORDS"] = str(self._plan.high_records)
         os.environ["PROMPTMILL_PROMPTS_HIGH_RECORDS"] = str(self._plan.high_records)
@@ -162,15 +162,15 @@ class PressureRun:
         try:
             servers = attach(home)
             assert servers is not None
-            plant = Plant(Site(servers, home), "pressure.", PARTITIONS)
-            async with plant.running(keep=True):
-                yield plant
+            pipeline = PipelineUnderTest(Backend(servers, home), "pressure.", PARTITIONS)
+            async with pipeline.running(keep=True):
+                yield pipeline
         finally:
             down(home)
 
     # What is done
 
-    async def _publish(self, plant: Plant) -> None:
+    async def _publish(self, pipeline: PipelineUnderTest) -> None:
         """Everything, by the command that users have."""
         source, receipts = self._plan.home / "prompts.jsonl", self._plan.home / "receipts.jsonl"
         _write_prompts(source, self._plan.records)
@@ -180,25 +180,25 @@ class PressureRun:
                 *("--run", "pressure", "--receipts", str(receipts), "--json"),
                 stdout=log,
                 stderr=log,
-                env=plant.environment("publish", {}),
+                env=pipeline.environment("publish", {}),
             )
             self._publisher = process.pid
             code = await process.wait()
         assert code == 0, f"publish ended with {code}: see {self._plan.home}/publish.log"
         for line in receipts.read_bytes().splitlines():
-            plant.admit(orjson.loads(line)["prompt_id"])
+            pipeline.admit(orjson.loads(line)["prompt_id"])
 
-    async def _disturb(self, plant: Plant, store: Worker) -> None:
+    async def _disturb(self, pipeline: PipelineUnderTest, store: Worker) -> None:
         """Freeze the store; kill the reader of the lags and stop Redis meanwhile."""
         await asyncio.sleep(WARM_UP_S)
         self._say(f"the store is frozen for {self._plan.freeze_s:g} s")
         self._frozen = True
         store.signal(signal.SIGSTOP)
         await asyncio.sleep(self._plan.freeze_s / 3)
-        self._kill_reader(plant)
+        self._kill_reader(pipeline)
         await asyncio.sleep(self._plan.freeze_s / 6)
         self._say(f"Redis is stopped for {self._plan.redis_down_s:g} s")
-        server = plant.site.servers.redis
+        server = pipeline.backend.servers.redis
         await asyncio.to_thread(server.kill)
         await asyncio.sleep(self._plan.redis_down_s)
         await asyncio.to_thread(server.start)
@@ -208,11 +208,11 @@ class PressureRun:
         store.signal(signal.SIGCONT)
         self._say("the store goes on")
 
-    def _kill_reader(self, plant: Plant) -> None:
+    def _kill_reader(self, pipeline: PipelineUnderTest) -> None:
         """SIGKILL for the worker that holds the lease of the lags, or else for any other."""
-        with redis.Redis.from_url(plant.site.redis, decode_responses=True) as client:
+        with redis.Redis.from_url(pipeline.backend.redis, decode_responses=True) as client:
             holder_id = client.get(FlowKeys("pressure.").lease)
-        others = [worker for worker in plant.workers if worker.stage != "store"]
+        others = [worker for worker in pipeline.workers if worker.stage != "store"]
         holder = next((w for w in others if f"-{w.pid}" in str(holder_id)), None)
         victim = holder or others[0]
         self._say(
@@ -237,34 +237,36 @@ class PressureRun:
 
     # What is seen
 
-    async def _look(self, plant: Plant) -> None:
+    async def _look(self, pipeline: PipelineUnderTest) -> None:
         """Measure once a second; a broker that does not answer in time is asked again."""
         said = 0.0
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             with suppress(KafkaError, OSError):
-                await self._look_at_lags(plant)
-            self._look_at_memory(plant)
+                await self._look_at_lags(pipeline)
+            self._look_at_memory(pipeline)
             if time.monotonic() > said + SAY_EVERY_S:
                 said = time.monotonic()
                 self._say(f"{self._stored} rows stored, largest lags {self.measured.lag}")
 
-    async def _look_at_lags(self, plant: Plant) -> None:
-        done = await asyncio.to_thread(read_positions, plant.store, plant.prefix, plant.partitions)
+    async def _look_at_lags(self, pipeline: PipelineUnderTest) -> None:
+        done = await asyncio.to_thread(
+            read_positions, pipeline.store, pipeline.prefix, pipeline.partitions
+        )
         self._stored = sum(done[at] for at in done if at[0] in (RECORDS, REJECTS))
         for topic in (RECORDS, REJECTS):
-            self._note_lag(plant, topic, done)
+            self._note_lag(pipeline, topic, done)
         for stage, topic in INPUTS.items():
-            offsets = await committed(plant.site, f"{plant.prefix}promptmill.{stage}")
+            offsets = await committed(pipeline.backend, f"{pipeline.prefix}promptmill.{stage}")
             done = {(topic, p): at.offset for (name, p), at in offsets.items()}
-            self._note_lag(plant, topic, done)
+            self._note_lag(pipeline, topic, done)
 
-    def _note_lag(self, plant: Plant, topic: str, done: Positions) -> None:
-        ends = {at: end for at, end in plant.log.ends.items() if at[0] == topic}
+    def _note_lag(self, pipeline: PipelineUnderTest, topic: str, done: Positions) -> None:
+        ends = {at: end for at, end in pipeline.log.ends.items() if at[0] == topic}
         self.measured.note_lag(topic, sum(end - done.get(at, 0) for at, end in ends.items()))
 
-    def _look_at_memory(self, plant: Plant) -> None:
-        pids: dict[str, int | None] = {worker.name: worker.pid for worker in plant.workers}
+    def _look_at_memory(self, pipeline: PipelineUnderTest) -> None:
+        pids: dict[str, int | None] = {worker.name: worker.pid for worker in pipeline.workers}
         for name, pid in {**pids, "publish": self._publisher}.items():
             if pid is not None:
                 with suppress(psutil.Error):
@@ -278,9 +280,9 @@ def _write_prompts(path: Path, number: int) -> None:
             lines.write(orjson.dumps({"prompt": f"How long is the {n}th mile?"}) + b"\n")
 
 
-async def _settled(plant: Plant, number: int, within_s: float) -> None:
+async def _settled(pipeline: PipelineUnderTest, number: int, within_s: float) -> None:
     """Wait until so many prompts are settled on the topics."""
-    await eventually(lambda: len(plant.log.settled) >= number, within_s, f"{number} settled")
+    await eventually(lambda: len(pipeline.log.settled) >= number, within_s, f"{number} settled")
 
 
 def report(plan: PressurePlan, run: PressureRun, audit: Audit) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import psutil
 
 from support.chaos.audit import Audit
 from support.chaos.journal import Journal
-from support.chaos.plant import SETTINGS
+from support.chaos.pipeline import SETTINGS
 from support.chaos.recovery import quantile
 
 ROOT = Path(__file__).parents[3]

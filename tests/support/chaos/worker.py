@@ -103,7 +103,7 @@ class Worker:
 
     # Lifetime
 
-    def hire(self) -> None:
+    def start_workers(self) -> None:
         """Start it, and again whenever it ends."""
         self._keeper = asyncio.create_task(self._keep())
 
@@ -146,7 +146,7 @@ class Worker:
                 start_new_session=True,
             )
 
-    async def dismiss(self, number: int = signal.SIGTERM, within_s: float = 30.0) -> int:
+    async def stop(self, number: int = signal.SIGTERM, within_s: float = 30.0) -> int:
         """End it for good; its exit code. What does not end in time is killed."""
         self._wanted = False
         self.signal(number)

@@ -1,0 +1,152 @@
+"""How much a publisher may send, by what it can learn about the topic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+import pytest
+
+from promptmill.cli.publish.admission import TRICKLE, Backpressure, HeldBack
+from promptmill.flow.lags import Lags, TopicLag
+from promptmill.flow.marks import Marks
+from promptmill.flow.measure import Positions
+from promptmill.runtime.errors import Unavailable
+from promptmill.stream.ports import Partition
+from promptmill_schemas.topics import PROMPTS
+
+MARKS = Marks(high_records=1000, low_share=0.5)
+
+
+class Harness:
+    """A board, a registry and a Kafka whose answers the test sets; time passes when it says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.on_board: int | None = 0
+        self.in_kafka: int | None = 0
+        self.redis_is_away = False
+        self.part = 1.0
+        self.said: list[str] = []
+
+    def room(self, *, waits: bool = True) -> Backpressure:
+        return Backpressure(
+            MARKS,
+            self,
+            self,
+            self._Kafka(self),
+            self.said.append,
+            waits=waits,
+            clock=lambda: self.now,
+            draw=lambda: 0.5,
+        )
+
+    def _check(self) -> None:
+        if self.redis_is_away:
+            raise Unavailable("no Redis")
+
+    async def ask(self, *, is_held: bool = False) -> float:
+        self._check()
+        return self.part
+
+    async def read(self) -> Lags | None:
+        self._check()
+        if self.on_board is None:
+            return None
+        lag = TopicLag(PROMPTS.name, self.on_board, seconds=100.0)
+        return Lags(1, self.now, {PROMPTS.name: lag})
+
+    class _Kafka:
+        def __init__(self, harness: Harness) -> None:
+            self._harness = harness
+
+        async def read(self, topics: Collection[str]) -> Positions:
+            assert topics == [PROMPTS.name]
+            if self._harness.in_kafka is None:
+                raise Unavailable("no Kafka")
+            return Positions({Partition(PROMPTS.name, 0): (0, self._harness.in_kafka)}, {})
+
+
+def send_all(room: Backpressure) -> int:
+    number = 0
+    while room.left > 0:
+        room.sent(100)
+        number += 1
+    return number
+
+
+async def test_no_more_than_the_own_part_of_the_room_is_sent_between_two_looks() -> None:
+    harness = Harness()
+    harness.on_board, harness.part = 600, 0.25
+    room = harness.room()
+    await room.refresh()
+    assert send_all(room) == 100
+
+
+async def test_the_room_is_filled_once_however_often_it_is_looked_at() -> None:
+    harness = Harness()
+    room = harness.room()
+    await room.refresh()
+    assert send_all(room) == 1000
+    await room.refresh()
+    assert room.left == 0
+
+
+@pytest.mark.parametrize("way", ["redis away", "empty board"])
+async def test_without_a_board_kafka_is_asked(way: str) -> None:
+    harness = Harness()
+    harness.redis_is_away, harness.on_board = way == "redis away", None
+    harness.in_kafka = 900
+    room = harness.room()
+    await room.refresh()
+    assert send_all(room) == 100
+
+
+async def test_without_any_figures_a_trickle_is_sent_each_time() -> None:
+    harness = Harness()
+    harness.redis_is_away, harness.in_kafka = True, None
+    room = harness.room()
+    for _ in range(3):
+        await room.refresh()
+        assert send_all(room) == TRICKLE
+        await room.refresh()
+        assert room.left == 0, "not before it is time to ask again"
+        harness.now += 10
+
+
+async def test_who_does_not_wait_is_told_why() -> None:
+    harness = Harness()
+    harness.on_board = 1500
+    room = harness.room(waits=False)
+    await room.refresh()
+    with pytest.raises(HeldBack, match="1,500 prompts wait"):
+        await room.wait()
+    assert room.held == {
+        "reason": "prompts records",
+        "unit": "records",
+        "records": 1500,
+        "bytes": 0,
+        "high_records": 1000,
+        "goes_on_at": 500,
+        "seconds": 66.7,
+    }
+
+
+async def test_a_wait_goes_on_to_the_low_mark_and_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = Harness()
+    harness.on_board = 1500
+    room = harness.room()
+    lags = iter([1200, 1000, 501, 500])
+
+    async def pass_time(seconds: float) -> None:
+        harness.now += seconds
+        harness.on_board = next(lags)
+
+    monkeypatch.setattr(asyncio, "sleep", pass_time)
+    await room.refresh()
+    await room.wait()
+    assert harness.on_board == 500
+    assert (room.waited.times, room.waited.seconds) == (1, 4.0)
+    assert "goes on at 500 records, about 67 s at this rate" in harness.said[0]

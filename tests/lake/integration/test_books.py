@@ -1,0 +1,186 @@
+"""The books are exact at every moment, whatever the tables' files look like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptmill.cli.counts import Settled
+from promptmill.cli.store_counts import StoreBooks
+from promptmill.lake.compaction import compact, vacuum
+from promptmill.lake.counts import Books, Counts, read_tail
+from promptmill.lake.ports import TableName
+from promptmill.lake.reader import DeltaReader, Snapshot
+from promptmill.lake.transactions import Ledger
+from promptmill.runtime.errors import Misconfigured
+from promptmill_schemas import Contract
+from support.fake_source import Log
+from support.mixed_log import make_mixed_log
+from support.sink_loop import member
+from support.store import DeltaStore, letter, pid, prompt, record, reject
+from support.waiting import eventually
+
+pytestmark = pytest.mark.real
+
+
+class Shop:
+    """A store with books over it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = DeltaStore(folder)
+        self.log = Log()
+        self.reader = DeltaReader(str(folder))
+        self.books = Books(self.reader, "test")
+
+    async def take(self, *contracts: Contract) -> None:
+        """Store these on shard 1, and whatever else is in the log."""
+        self.log.put(1, *contracts)
+        async with member(self.log, self.store.sink()) as one:
+            await one.assign()
+            total = sum(map(len, self.log.messages.values()))
+            await eventually(lambda: sum(self.log.committed.values()) == total, 60)
+
+    def counts(self) -> Counts:
+        """What the rows say; the numbers that sinks keep by run say the same."""
+        found = self.books.counts()
+        kept = {name: self.reader.run_count(name, "test") for name in TableName}
+        assert {name: count and count.prompts for name, count in kept.items()} == {
+            TableName.PROMPTS: len(store_books(self).prompt_ids("test")),
+            TableName.RECORDS: found.accepted,
+            TableName.REJECTS: found.rejected,
+            TableName.DEAD_LETTERS: found.dead,
+        }
+        return found
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """Nothing is published."""
+    return Shop(tmp_path / "store")
+
+
+async def test_a_store_that_no_sink_has_made_is_empty(shop: Shop) -> None:
+    assert shop.counts() == Counts(0, 0, 0, 0, 0)
+    assert shop.books.missing() == []
+
+
+async def test_every_prompt_is_counted_once(shop: Shop) -> None:
+    log, expected = make_mixed_log(200)
+    shop.log.messages |= log.messages
+    await shop.take(prompt("late"))
+    assert shop.counts() == Counts(
+        published=201,
+        accepted=len(expected.accepted),
+        rejected=len(expected.rejected),
+        dead=len(expected.dead),
+        pending=1,
+    )
+    assert shop.books.missing() == [pid("late")]
+
+
+async def test_books_that_are_kept_open_follow_the_tables(shop: Shop) -> None:
+    await shop.take(prompt("a"), prompt("b"), prompt("c"))
+    assert shop.counts() == Counts(3, 0, 0, 0, pending=3)
+    await shop.take(record("a"), record("a", ordinal=1), letter("c"))
+    assert shop.counts() == Counts(3, 1, 0, 1, pending=1)
+    assert shop.books.missing() == [pid("b")]
+    for table in TableName:
+        compact(str(shop.folder / table), growth=1)
+    await shop.take(reject("b"), letter("c", state="replayed"))
+    assert shop.counts() == Counts(3, 1, 1, 0, pending=1)
+    assert shop.books.missing() == [pid("c")]
+    await shop.take(record("c", replays=1))
+    assert shop.counts() == Counts(3, 2, 1, 0, pending=0)
+    assert Books(shop.reader, "test").counts() == shop.counts()
+
+
+async def test_other_runs_have_other_books(shop: Shop) -> None:
+    await shop.take(prompt("a"), prompt("a", run="other"))
+    assert shop.counts().published == 1
+    assert Books(shop.reader, "nobody").counts() == Counts(0, 0, 0, 0, 0)
+
+
+async def test_a_dead_letter_without_a_prompt_is_nobodys(shop: Shop) -> None:
+    await shop.take(prompt("a"), letter(None))
+    assert shop.counts() == Counts(1, 0, 0, 0, pending=1)
+
+
+async def test_a_tail_holds_what_is_new_over_compactions(shop: Shop) -> None:
+    await shop.take(record("a"), record("b"))
+    first = read_tail(_records(shop), {})
+    assert first.next == {1: 2}
+    await shop.take(record("c"))
+    compact(str(shop.folder / TableName.RECORDS), growth=1)
+    second = read_tail(_records(shop), first.next, "test")
+    assert second.rows["prompt_id"].to_pylist() == [pid("c")]
+    assert read_tail(_records(shop), second.next).rows.num_rows == 0
+    shop.log.put(0, record("d"))
+    await shop.take()
+    third = read_tail(_records(shop), second.next)
+    assert third.rows["prompt_id"].to_pylist() == [pid("d")]
+    assert read_tail(_records(shop), {}, "nobody").rows.num_rows == 0
+
+
+def _records(shop: Shop) -> Snapshot:
+    snapshot = shop.reader.snapshot(TableName.RECORDS)
+    assert snapshot is not None
+    return snapshot
+
+
+async def test_a_vacuum_takes_no_file_that_is_needed(shop: Shop) -> None:
+    await shop.take(record("a"))
+    await shop.take(record("b"))
+    assert compact(str(shop.folder / TableName.RECORDS), growth=1) == 2
+    assert vacuum(str(shop.folder)) == {name: [] for name in TableName}
+    with pytest.raises(Misconfigured, match="at least 2"):
+        vacuum(str(shop.folder), retention_hours=1)
+    assert shop.counts().accepted == 2
+
+
+async def test_rows_of_an_earlier_version_are_counted_when_a_sink_takes_them_over(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Ledger, "numbers", _without_counts(Ledger.numbers))
+        await shop.take(prompt("a"), prompt("b"), record("a"), record("a", ordinal=1), letter("b"))
+    for name in (TableName.PROMPTS, TableName.RECORDS, TableName.DEAD_LETTERS):
+        assert shop.reader.run_count(name, "test") is None
+    assert store_books(shop).settled("test") == Settled(accepted=1, dead=1)
+    assert store_books(shop).published("test").prompts == 2
+    await shop.take(record("c"), prompt("c", run="other"))
+    assert (shop.counts().accepted, shop.counts().dead) == (2, 1)
+    assert store_books(shop).settled("test") == Settled(accepted=2, dead=1)
+    assert store_books(shop).published("other").prompts == 1
+
+
+async def test_the_next_look_reads_no_rows_and_asks_for_no_number_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cost of a poll is that of the commits since the last one, whatever the store's size."""
+    await shop.take(prompt("a"))
+    books = store_books(shop)
+    assert books.published("test").prompts == 1
+    await shop.take(prompt("b"))
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("a row was read, or a number was asked for again")
+
+    monkeypatch.setattr(Snapshot, "scan", refuse)
+    monkeypatch.setattr(Ledger, "_ask", refuse)
+    assert books.published("test").prompts == 2
+
+
+def store_books(shop: Shop) -> StoreBooks:
+    """What `status` asks."""
+    return StoreBooks(shop.reader)
+
+
+def _without_counts(numbers: Callable[..., dict[str, int]]) -> Callable[..., dict[str, int]]:
+    def without(*arguments: Any) -> dict[str, int]:
+        return {app: n for app, n in numbers(*arguments).items() if "/run/" not in app}
+
+    return without
