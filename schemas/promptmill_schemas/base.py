@@ -46,15 +46,16 @@ class Contract(BaseModel):
     def _is_of_this_version(cls, value: Any) -> Any:
         """Refuse later versions before fields are validated, and too many unknown fields."""
         if isinstance(value, dict):
-            _check_version(cls, value.get("schema_version"))
-            if unknown := value.keys() - cls.__pydantic_fields__.keys():
-                _check_unknown(value, unknown)
+            known = cls.__pydantic_fields__.keys()
+            if "schema_version" in value and "schema_version" in known:
+                _check_version(value["schema_version"])
+            if not value.keys() <= known:
+                _check_unknown(value, value.keys() - known)
         return value
 
 
-def _check_version(contract: type[Contract], found: Any) -> None:
-    versioned = "schema_version" in contract.__pydantic_fields__
-    if versioned and isinstance(found, int) and found > SCHEMA_VERSION:
+def _check_version(found: Any) -> None:
+    if isinstance(found, int) and found > SCHEMA_VERSION:
         raise NewerVersion(found, SCHEMA_VERSION)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, model_validator
 
 from promptmill_schemas import ids
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
@@ -85,6 +85,10 @@ class Sampling(Contract):
         return self.model_dump(mode="json", exclude_defaults=True, exclude=unknown)
 
 
+_ID_IS_DERIVED: Final = object()
+"""Context of a validation whose id was just worked out from the content: once is enough."""
+
+
 class Prompt(Contract):
     """A conversation to be answered ``n`` times.
 
@@ -122,16 +126,17 @@ class Prompt(Contract):
     ) -> Prompt:
         """Create a prompt with its id; raises pydantic's ``ValidationError`` if it is invalid."""
         sampling = sampling or Sampling()
-        return cls(
-            prompt_id=_identify(run, messages, n, sampling, adapter),
-            run=run,
-            messages=messages,
-            n=n,
-            sampling=sampling,
-            adapter=adapter,
-            tags=tags or {},
-            created_at=created_at or datetime.now(UTC),
-        )
+        fields = {
+            "prompt_id": _identify(run, messages, n, sampling, adapter),
+            "run": run,
+            "messages": messages,
+            "n": n,
+            "sampling": sampling,
+            "adapter": adapter,
+            "tags": tags or {},
+            "created_at": created_at or datetime.now(UTC),
+        }
+        return cls.model_validate(fields, context=_ID_IS_DERIVED)
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
@@ -143,7 +148,9 @@ class Prompt(Contract):
         return self
 
     @model_validator(mode="after")
-    def _id_fits_the_content(self) -> Self:
+    def _id_fits_the_content(self, info: ValidationInfo) -> Self:
+        if info.context is _ID_IS_DERIVED:
+            return self
         expected = _identify(self.run, self.messages, self.n, self.sampling, self.adapter)
         if self.prompt_id != expected:
             limit = f"the id that belongs to this content is {expected}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,8 +42,8 @@ class Books(Protocol):
     def next_prompt_offsets(self) -> dict[int, int]:
         """The first offset of the topic ``prompts`` that the table lacks, by partition."""
 
-    def prompt_ids(self, run: str) -> set[str]:
-        """The ids of the run's prompts in the table."""
+    def prompt_ids(self, run: str) -> Iterator[str]:
+        """The ids of the run's prompts in the table; some may come twice."""
 
     def published(self, run: str) -> Published:
         """The number of the run's prompts in the table."""
@@ -54,5 +54,5 @@ class Books(Protocol):
     def settled(self, run: str) -> Settled:
         """The number of the run's prompts by outcome, without counting a prompt twice."""
 
-    def settled_ids(self, run: str) -> set[str]:
-        """The ids of the run's settled prompts."""
+    def settled_ids(self, run: str) -> Iterator[str]:
+        """The ids of the run's settled prompts; some may come twice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from promptmill.cli.counts import Books, Published, Settled
@@ -35,8 +35,8 @@ class StoreBooks:
         snapshot = self._reader.snapshot(TableName.PROMPTS)
         return {} if snapshot is None else snapshot.next_offsets()
 
-    def prompt_ids(self, run: str) -> set[str]:
-        """The ids of the run's prompts in the table."""
+    def prompt_ids(self, run: str) -> Iterator[str]:
+        """The ids of the run's prompts in the table; some may come twice."""
         return self._rows().prompt_ids(run)
 
     def published(self, run: str) -> Published:
@@ -45,7 +45,7 @@ class StoreBooks:
         if counted is not None:
             return Published(counted.prompts, counted.next_offsets, counted.partitions)
         offsets = self.next_prompt_offsets()  # read first, so that later rows are not counted twice
-        return Published(len(self.prompt_ids(run)), offsets, self._reader.layout() or 0)
+        return Published(len(set(self.prompt_ids(run))), offsets, self._reader.layout() or 0)
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
         """Those of these ids of the run that are in the table; reads the ids of the run."""
@@ -63,9 +63,9 @@ class StoreBooks:
         accepted, rejected, dead = self._rows().outcomes(run)
         return Settled(len(accepted), len(rejected), len(dead))
 
-    def settled_ids(self, run: str) -> set[str]:
-        """The ids of the run's settled prompts."""
-        return set().union(*self._rows().outcomes(run))
+    def settled_ids(self, run: str) -> Iterator[str]:
+        """The ids of the run's settled prompts; some may come twice."""
+        return self._rows().settled_ids(run)
 
     def _rows(self) -> StoreRows:
         from promptmill.cli.store_rows import StoreRows  # loads pyarrow

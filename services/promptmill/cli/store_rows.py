@@ -19,14 +19,14 @@ class StoreRows:
     def __init__(self, reader: DeltaReader) -> None:
         self._reader = reader
 
-    def prompt_ids(self, run: str) -> set[str]:
-        """The ids of the run's prompts in the table."""
+    def prompt_ids(self, run: str) -> Iterator[str]:
+        """The prompts of the run that are in the table, in no order; some may come twice."""
         return self._ids(TableName.PROMPTS, ds.field("run") == run)
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
         """Those of these ids of the run that are in the table; reads the ids of the run."""
         of_run = ds.field("run") == run
-        return self._ids(TableName.PROMPTS, of_run & ds.field("prompt_id").isin(sorted(ids)))
+        return set(self._ids(TableName.PROMPTS, of_run & ds.field("prompt_id").isin(sorted(ids))))
 
     def outcomes(self, run: str) -> tuple[set[str], set[str], set[str]]:
         """The accepted, rejected and dead prompts, as disjoint sets.
@@ -35,24 +35,27 @@ class StoreRows:
         found again among the accepted, and counts as accepted.
         """
         of_run = ds.field("run") == run
-        dead = self._dead(of_run)
-        rejected = self._ids(TableName.REJECTS, of_run)
-        accepted = self._ids(TableName.RECORDS, of_run)
+        dead = set(self._dead(of_run))
+        rejected = set(self._ids(TableName.REJECTS, of_run))
+        accepted = set(self._ids(TableName.RECORDS, of_run))
         rejected -= accepted
         return accepted, rejected, dead - accepted - rejected
 
-    def _dead(self, condition: ds.Expression) -> set[str]:
-        snapshot = self._reader.snapshot(TableName.DEAD_LETTERS)
-        if snapshot is None:
-            return set()
-        return _distinct(scan_letters(snapshot, ["prompt_id"], condition, state=DEAD))
+    def settled_ids(self, run: str) -> Iterator[str]:
+        """The same prompts, one after another; some may come twice."""
+        of_run = ds.field("run") == run
+        yield from self._dead(of_run)
+        yield from self._ids(TableName.REJECTS, of_run)
+        yield from self._ids(TableName.RECORDS, of_run)
 
-    def _ids(self, table: TableName, condition: ds.Expression) -> set[str]:
-        snapshot = self._reader.snapshot(table)
-        if snapshot is None:
-            return set()
-        return _distinct(snapshot.scan(["prompt_id"], condition))
+    def _dead(self, condition: ds.Expression) -> Iterator[str]:
+        if (snapshot := self._reader.snapshot(TableName.DEAD_LETTERS)) is not None:
+            yield from _found(scan_letters(snapshot, ["prompt_id"], condition, state=DEAD))
+
+    def _ids(self, table: TableName, condition: ds.Expression) -> Iterator[str]:
+        if (snapshot := self._reader.snapshot(table)) is not None:
+            yield from _found(snapshot.scan(["prompt_id"], condition))
 
 
-def _distinct(batches: Iterator[pa.RecordBatch]) -> set[str]:
-    return {found for batch in batches for found in batch.column(0).to_pylist() if found}
+def _found(batches: Iterator[pa.RecordBatch]) -> Iterator[str]:
+    return (found for batch in batches for found in batch.column(0).to_pylist() if found)

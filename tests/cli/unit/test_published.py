@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from typing import cast
 
 from promptmill.cli.counts import Published, Settled
@@ -41,8 +41,8 @@ class Table:
     def next_prompt_offsets(self) -> dict[int, int]:
         return {0: 1}
 
-    def prompt_ids(self, run: str) -> set[str]:
-        return {pid("a", run)}
+    def prompt_ids(self, run: str) -> Iterator[str]:
+        return iter({pid("a", run)})
 
     def published(self, run: str) -> Published:
         """One prompt, and none of another run."""
@@ -51,12 +51,12 @@ class Table:
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
         """The first prompt of partition 0."""
-        return self.prompt_ids(run) & set(ids)
+        return set(self.prompt_ids(run)) & set(ids)
 
     def settled(self, run: str) -> Settled:
         raise NotImplementedError
 
-    def settled_ids(self, run: str) -> set[str]:
+    def settled_ids(self, run: str) -> Iterator[str]:
         """Not asked for here."""
         raise NotImplementedError
 
@@ -97,5 +97,5 @@ async def test_a_stored_prompt_in_an_added_partition_counts_once() -> None:
     published = PublishedCount(table, cast("LogReader", log), TOPIC, "test")
     assert await published.refresh() == 2, "b is still to be moved"
     table.in_table, table.next_offset = 2, 2
-    table.prompt_ids = lambda run: {pid(text, run) for text in "ab"}  # type: ignore[method-assign]
+    table.prompt_ids = lambda run: iter({pid(text, run) for text in "ab"})  # type: ignore[method-assign]
     assert await published.refresh() == 2

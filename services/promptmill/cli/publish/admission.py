@@ -105,7 +105,7 @@ class Backpressure:
         self._measurement = Measurement()
         self._part = 1.0
         self._sent = 0
-        self._size = Share()
+        self._bytes = 0
         self._look_at_s = self._redis_at_s = self._kafka_at_s = -1.0
         self._lag: TopicLag | None = None
         self._is_held = False
@@ -120,7 +120,7 @@ class Backpressure:
     def sent(self, size: int) -> None:
         """One more prompt goes on its way."""
         self._sent += 1
-        self._size = Share(self._size.total + size, self._size.records + 1)
+        self._bytes += size
 
     async def refresh(self) -> None:
         """Look again, if the last look is a second ago."""
@@ -233,7 +233,7 @@ class Backpressure:
     async def _look_at_kafka(self) -> None:
         began_s = self._clock()
         self._kafka_at_s = began_s + ALONE_S * (0.5 + self._draw())
-        report = WorkerReport("gateway", sizes={PROMPTS.name: self._size})
+        report = WorkerReport("gateway", sizes={PROMPTS.name: Share(self._bytes, self._sent)})
         try:
             async with asyncio.timeout(MEASURE_LIMIT_S):
                 positions = await self._positions.read([PROMPTS.name])

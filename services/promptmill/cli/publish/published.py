@@ -59,8 +59,8 @@ class PublishedPrompts(_Coming):
         if self._ids is None:
             # In this order nothing falls between table and topic; what is in both counts once.
             self._positions = await asyncio.to_thread(self._books.next_prompt_offsets)
-            self._ids = IdSet()
-            self._ids.update(await asyncio.to_thread(self._books.prompt_ids, self._run))
+            stored = self._books.prompt_ids(self._run)
+            self._ids = await asyncio.to_thread(IdSet, stored)  # they never are in memory at once
         async for prompt_id, _ in self._read_on():
             self._ids.add(prompt_id)
         return self._ids

@@ -6,8 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from promptmill.cli.publish.context import ContextCheck, accept_all
 from promptmill.cli.publish.id_set import IdSet, OwnIds
@@ -20,8 +19,7 @@ MAX_IN_FLIGHT = 8_000
 MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class LineResult:
+class LineResult(NamedTuple):
     """What became of a line.
 
     Attributes:
@@ -67,8 +65,7 @@ class Unlimited:
         """Nothing is waited for."""
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(NamedTuple):
     result: LineResult
     size: int = 0
     batch: Batch | None = None
@@ -76,6 +73,14 @@ class _Pending:
     @property
     def is_settled(self) -> bool:
         return self.batch is None or self.batch.is_settled
+
+    async def wait(self) -> None:
+        if self.batch is not None and self.batch.sending is not None:
+            await asyncio.wait([self.batch.sending])
+
+    def refusals(self) -> Refusals | None:
+        sending = None if self.batch is None else self.batch.sending
+        return None if sending is None else sending.result()
 
 
 class Publisher:
@@ -131,7 +136,7 @@ class Publisher:
                         await self._settle_down_to(0)
                         await self._room.wait()
                     self._send(line, prompt)
-                if self._fill() > 1:
+                if len(self._pending) > MAX_IN_FLIGHT or self._bytes > MAX_BYTES_IN_FLIGHT:
                     await self._settle_down_to(0.5)
             await self._settle_down_to(0.5)
         await self._settle_down_to(0)
@@ -152,7 +157,7 @@ class Publisher:
             if entry.result.prompt_id in missing:
                 self._pending.popleft()  # the same prompt again: it is not published either
             elif entry.is_settled and not (entry.batch and entry.batch.has_failed):
-                await self._settle_oldest()
+                self._report_oldest()
             else:
                 missing.add(entry.result.prompt_id)
                 lost += entry.batch is not None and entry.batch.sending is not None
@@ -201,17 +206,16 @@ class Publisher:
         """Send what is at hand and wait until no more than this share of it is in flight."""
         self._outbox.flush()
         while self._pending and (self._pending[0].is_settled or self._fill() > share):
-            await self._settle_oldest()
+            if not self._pending[0].is_settled:
+                await self._pending[0].wait()
+            self._report_oldest()
 
-    async def _settle_oldest(self) -> None:
-        """Wait for the oldest line; it stays pending when the wait is cut short."""
+    def _report_oldest(self) -> None:
+        """Report the oldest line, which is settled; it stays pending when its batch failed."""
         entry = self._pending[0]
         result = entry.result
-        if entry.batch is not None and entry.batch.sending is not None:
-            sending = entry.batch.sending
-            if not sending.done():
-                await asyncio.wait([sending])
-            if refusal := sending.result().get(str(result.prompt_id).encode()):
+        if refusals := entry.refusals():
+            if refusal := refusals.get(str(result.prompt_id).encode()):
                 self._known.discard(str(result.prompt_id))
                 error = ContractError(
                     "", f"{entry.size} bytes", str(refusal), "shorten or split the text"

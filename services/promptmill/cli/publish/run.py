@@ -178,9 +178,8 @@ class _Job:
     async def _count_pending(self) -> None:
         """A duplicate may be lost; the tables are read only if there is one."""
         if self._summary.duplicates:
-            books = open_books(self._addresses.store)
-            for settled in await asyncio.to_thread(books.settled_ids, self._defaults.run):
-                self._summary.duplicates.discard(settled)
+            settled = open_books(self._addresses.store).settled_ids(self._defaults.run)
+            await asyncio.to_thread(self._summary.duplicates.difference_update, settled)
             self._summary.pending = len(self._summary.duplicates)
 
     def _report(self, result: LineResult) -> None:
