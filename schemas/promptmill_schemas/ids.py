@@ -36,8 +36,16 @@ def prompt_id(
         adapter: name of the LoRA adapter; ``None`` uses the model itself and adds nothing to the
             digest.
     """
-    parts: list[Any] = [run, messages, n, sampling]
-    return digest("prompt", *parts) if adapter is None else digest("prompt", *parts, adapter)
+    content = prompt_content(run, messages, n, sampling, adapter)
+    return blake2b(content, digest_size=ID_BYTES).hexdigest()
+
+
+def prompt_content(
+    run: str, messages: list[list[str]], n: int, sampling: dict[str, Any], adapter: str | None
+) -> bytes:
+    """The canonical JSON of which :func:`prompt_id` is the digest."""
+    parts: list[Any] = ["prompt", run, messages, n, sampling]
+    return _canonical(parts if adapter is None else [*parts, adapter])
 
 
 def candidate_seed(prompt: str, index: int) -> int:
@@ -64,4 +72,8 @@ def letter_id(topic: str, partition: int, offset: int, replays: int) -> str:
 
 
 def _blake(parts: list[Any], size: int) -> bytes:
-    return blake2b(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS), digest_size=size).digest()
+    return blake2b(_canonical(parts), digest_size=size).digest()
+
+
+def _canonical(parts: list[Any]) -> bytes:
+    return orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)

@@ -75,12 +75,28 @@ def parse_line(raw: bytes, defaults: Defaults) -> Prompt:
     Raises:
         ContractError: names the field as the line does, its value, the limit and a remedy.
     """
+    return prompt_of(parse_object(raw), defaults)
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object that the line holds; raises :class:`ContractError`."""
     if len(raw) > MAX_PROMPT_BYTES:
         raise too_long(raw, len(raw))
     value = parse_json(raw)
     if not isinstance(value, dict):
         remedy = 'write {"prompt": "…"} or {"messages": […]}'
         raise ContractError("", value, "a line must be one JSON object", remedy)
+    return value
+
+
+def only_text(value: dict[str, Any]) -> str | None:
+    """The prompt of a line that holds nothing else; the line is valid as it is."""
+    text = value.get("prompt") if len(value) == 1 else None
+    return text if isinstance(text, str) and text else None
+
+
+def prompt_of(value: dict[str, Any], defaults: Defaults) -> Prompt:
+    """The prompt that the line's object stands for; raises as :func:`parse_line`."""
     if not is_batch(value):
         return _prompt(validate(PlainLine, value, unknown="forbid"), defaults)
     plain, names = plain_from_batch(value)

@@ -10,10 +10,18 @@ from typing import Literal, NamedTuple, Protocol
 
 from promptmill.cli.publish.context import ContextCheck, accept_all
 from promptmill.cli.publish.id_set import IdSet, OwnIds
-from promptmill.cli.publish.lines import CUSTOM_ID, Defaults, parse_line, too_long
+from promptmill.cli.publish.lines import (
+    CUSTOM_ID,
+    Defaults,
+    only_text,
+    parse_object,
+    prompt_of,
+    too_long,
+)
 from promptmill.cli.publish.outbox import Batch, Outbox, Refusals
 from promptmill.cli.publish.splitting import RawLine
-from promptmill_schemas import ContractError, Prompt, encode
+from promptmill_schemas import ContractError, encode
+from promptmill_schemas.prompt_template import PromptTemplate
 
 MAX_IN_FLIGHT = 8_000
 MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024
@@ -114,6 +122,7 @@ class Publisher:
         self._pending: deque[_Pending] = deque()
         self._bytes = 0
         self._owners = OwnIds()
+        self._template = _template(defaults)
 
     async def publish(self, batches: AsyncIterator[Sequence[RawLine]]) -> None:
         """Publish all lines; returns when each is acknowledged or refused.
@@ -130,12 +139,12 @@ class Publisher:
         async for lines in batches:
             await self._room.refresh()
             for line in lines:
-                if (prompt := self._take(line)) is not None:
+                if (message := self._take(line)) is not None:
                     if self._room.left <= 0:
                         # Everything before it is settled, so that receipts are whole meanwhile.
                         await self._settle_down_to(0)
                         await self._room.wait()
-                    self._send(line, prompt)
+                    self._send(line, *message)
                 if len(self._pending) > MAX_IN_FLIGHT or self._bytes > MAX_BYTES_IN_FLIGHT:
                     await self._settle_down_to(0.5)
             await self._settle_down_to(0.5)
@@ -165,38 +174,42 @@ class Publisher:
         await _cancel(sends)
         return lost
 
-    def _take(self, line: RawLine) -> Prompt | None:
-        """The prompt to be sent for this line; without one, its outcome is certain."""
+    def _take(self, line: RawLine) -> tuple[str, bytes] | None:
+        """Id and encoding of the prompt to be sent; without one, the line's outcome is certain."""
         try:
-            prompt = self._parse(line)
+            prompt_id, raw = self._parse(line)
         except ContractError as error:
             self._pending.append(_Pending(LineResult(line.number, "invalid", error=error)))
             return None
-        if not self._known.add(prompt.prompt_id):
-            result = LineResult(line.number, "duplicate", prompt.prompt_id)
+        if not self._known.add(prompt_id):
+            result = LineResult(line.number, "duplicate", prompt_id)
             self._pending.append(_Pending(result))
             return None
-        return prompt
+        return prompt_id, raw
 
-    def _send(self, line: RawLine, prompt: Prompt) -> None:
-        raw = encode(prompt)
+    def _send(self, line: RawLine, prompt_id: str, raw: bytes) -> None:
         self._bytes += len(raw)
         self._room.sent(len(raw))
-        batch = self._outbox.add(prompt.prompt_id.encode(), raw)
-        result = LineResult(line.number, "published", prompt.prompt_id)
+        batch = self._outbox.add(prompt_id.encode(), raw)
+        result = LineResult(line.number, "published", prompt_id)
         self._pending.append(_Pending(result, len(raw), batch))
 
-    def _parse(self, line: RawLine) -> Prompt:
+    def _parse(self, line: RawLine) -> tuple[str, bytes]:
         if line.is_cut:
             raise too_long(line.content, line.size)
-        prompt = parse_line(line.content, self._defaults)
+        value = parse_object(line.content)
+        if self._template is not None and (text := only_text(value)) is not None:
+            if self._check is not accept_all:
+                self._check(self._template.conversation(text))
+            return self._template.fill(text)
+        prompt = prompt_of(value, self._defaults)
         if own := prompt.tags.get(CUSTOM_ID):
             owner, number = self._owners.claim(own, prompt.prompt_id, line.number)
             if owner != prompt.prompt_id:
                 limit = f"line {number} has the same id with other content"
                 raise ContractError(CUSTOM_ID, own, limit, "give each prompt an id of its own")
         self._check(prompt)
-        return prompt
+        return prompt.prompt_id, encode(prompt)
 
     def _fill(self) -> float:
         """How much is in flight, as a share of what may be."""
@@ -214,16 +227,29 @@ class Publisher:
         """Report the oldest line, which is settled; it stays pending when its batch failed."""
         entry = self._pending[0]
         result = entry.result
-        if refusals := entry.refusals():
-            if refusal := refusals.get(str(result.prompt_id).encode()):
-                self._known.discard(str(result.prompt_id))
-                error = ContractError(
-                    "", f"{entry.size} bytes", str(refusal), "shorten or split the text"
-                )
-                result = LineResult(result.number, "invalid", error=error)
+        refusals = entry.refusals()
+        if refusals and (refusal := refusals.get(str(result.prompt_id).encode())):
+            self._known.discard(str(result.prompt_id))
+            error = ContractError(
+                "", f"{entry.size} bytes", str(refusal), "shorten or split the text"
+            )
+            result = LineResult(result.number, "invalid", error=error)
         self._pending.popleft()
         self._bytes -= entry.size
         self._report(result)
+
+
+def _template(defaults: Defaults) -> PromptTemplate | None:
+    """For lines that hold a text and nothing else; not where all lines have the same own id."""
+    if CUSTOM_ID in defaults.tags:
+        return None
+    return PromptTemplate(
+        defaults.run,
+        n=defaults.n,
+        sampling=defaults.sampling,
+        adapter=defaults.adapter,
+        tags=defaults.tags,
+    )
 
 
 async def _cancel(tasks: set[asyncio.Task[Refusals]]) -> None:

@@ -1,0 +1,78 @@
+"""Prompts that differ in nothing but one user's text, written without building each as an object.
+
+A file of a million texts has one run, one sampling and one set of tags. What the prompts share
+is encoded once; for each text only its own bytes, its id and its time are put in between.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Final
+from uuid import uuid4
+
+import orjson
+
+from promptmill_schemas import ids
+from promptmill_schemas.base import encode
+from promptmill_schemas.prompt import Message, Prompt, Sampling
+
+_OFFSET: Final = len("+00:00")
+
+
+class PromptTemplate:
+    """Everything of a prompt but its text.
+
+    Args:
+        run, n, sampling, adapter, tags: as in :meth:`Prompt.create`, which checks them here.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        *,
+        n: int = 1,
+        sampling: Sampling | None = None,
+        adapter: str | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        sampling = sampling or Sampling()
+        mark, time = uuid4().hex, datetime(2000, 1, 1, tzinfo=UTC)
+        self._example = Prompt.create(
+            run,
+            (Message(role="user", content=mark),),
+            n=n,
+            sampling=sampling,
+            adapter=adapter,
+            tags=tags,
+            created_at=time,
+        )
+        text = b'"%s"' % mark.encode()
+        content = ids.prompt_content(run, [["user", mark]], n, sampling.canonical(), adapter)
+        self._before_content, self._after_content = content.split(text)
+        self._head, rest = encode(self._example).split(self._example.prompt_id.encode(), 1)
+        self._before_text, rest = rest.split(text)
+        # The time is the last field that could look like this; a tag comes before it.
+        self._before_time, self._tail = rest.rsplit(b"2000-01-01T00:00:00Z", 1)
+
+    def fill(self, text: str) -> tuple[str, bytes]:
+        """Id and encoding of the prompt with this text, which is not empty, created now."""
+        quoted = orjson.dumps(text)
+        content = self._before_content + quoted + self._after_content
+        prompt_id = blake2b(content, digest_size=ids.ID_BYTES).hexdigest()
+        time = datetime.now(UTC).isoformat(timespec="microseconds")[:-_OFFSET]
+        parts = (
+            self._head,
+            prompt_id.encode(),
+            self._before_text,
+            quoted,
+            self._before_time,
+            time.encode(),
+            b"Z",
+            self._tail,
+        )
+        return prompt_id, b"".join(parts)
+
+    def conversation(self, text: str) -> Prompt:
+        """The same as an object, for checks of its conversation; the id is not its own."""
+        return self._example.model_copy(update={"messages": (Message(role="user", content=text),)})
