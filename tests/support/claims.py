@@ -35,6 +35,9 @@ class Harness(Protocol):
     async def empty(self) -> None:
         """Lose everything, as a server does that was flushed."""
 
+    async def silence(self) -> None:
+        """Let every gate that rebuilds now count as one that has not been heard of for long."""
+
 
 @dataclass
 class Published:

@@ -224,7 +224,7 @@ class ClaimState:
             if generation != handed:
                 await self._hand(session, Layout(self._namespace, int(chosen), generation), recent)
                 handed = generation
-            await asyncio.sleep(self.loader_timeout_s / 10)
+            await asyncio.sleep(RETRY_S)
         self.policies.clear()
         if verb == "complete":
             return None

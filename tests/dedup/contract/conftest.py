@@ -10,7 +10,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import redis
 
+from promptmill.dedup.layout import state_key
 from promptmill.dedup.ports import Gate
 from promptmill.dedup.redis import RedisGate
 from promptmill.devstack.ports import free_port
@@ -20,6 +22,8 @@ from support.claims import Harness, Published
 from support.stack import flush, unique_name
 
 OLDEST = (6, 2)
+LONG_S = 600.0
+"""No machine is so slow that a gate at work is silent, or an answer late, for so long."""
 
 
 def servers() -> dict[str, RedisBinary]:
@@ -63,6 +67,9 @@ class InMemory:
     async def empty(self) -> None:
         self.claims.empty()
 
+    async def silence(self) -> None:
+        """Claims in memory are loaded by whoever comes; nobody waits."""
+
 
 class RealRedis:
     """A namespace of this test's own on a real server."""
@@ -78,9 +85,10 @@ class RealRedis:
             self.namespace,
             expected_records=1000,
             sketches=sketches,
+            timeout_s=LONG_S,
             settle_s=0.0,
-            loader_timeout_s=1.0,
-            stall_s=0.5,
+            loader_timeout_s=LONG_S,
+            stall_s=0.0,
         )
         self.stack.push_async_callback(gate.stop)
         await gate.start()
@@ -88,6 +96,13 @@ class RealRedis:
 
     async def empty(self) -> None:
         flush(self.server.url)
+
+    async def silence(self) -> None:
+        with redis.Redis.from_url(self.server.url) as client:
+            state = state_key(self.namespace)
+            for field, said in client.hgetall(state).items():
+                if field.startswith(b"loader:"):
+                    client.hset(state, field, b"%s %s 0" % tuple(said.split()[:2]))
 
 
 class Pool:

@@ -28,19 +28,27 @@ from support.stack import unique_name
 from support.waiting import eventually
 
 SMALLEST = 2**MIN_BITS
-LOADER_TIMEOUT_S = 1.0
+COMPACT = {b"listpack", b"ziplist"}
+LONG_S = 600.0
+"""No machine is so slow that a gate at work is silent, or an answer late, for so long."""
+
+SHORT_S = 1.0
+"""For tests that wait until the only other gate, or a failed attempt, counts as dead."""
 
 
 @asynccontextmanager
-async def gates(server: RedisServer, count: int = 1) -> AsyncIterator[list[RedisGate]]:
+async def gates(
+    server: RedisServer, count: int = 1, loader_timeout_s: float = LONG_S
+) -> AsyncIterator[list[RedisGate]]:
     namespace = unique_name()
     found = [
         RedisGate(
             server.url,
             namespace,
             expected_records=1,
+            timeout_s=LONG_S,
             settle_s=0.0,
-            loader_timeout_s=LOADER_TIMEOUT_S,
+            loader_timeout_s=loader_timeout_s,
         )
         for _ in range(count)
     ]
@@ -67,6 +75,14 @@ def buckets(server: RedisServer, table: str = "d") -> dict[bytes, int]:
     return {key: client.hlen(key) for key in client.scan_iter(f"*:{table}:*", count=10_000)}
 
 
+def encodings(server: RedisServer) -> set[bytes]:
+    """How the server keeps the buckets in its memory."""
+    client = admin(server)
+    return {
+        client.object("encoding", bucket) for table in "dc" for bucket in buckets(server, table)
+    }
+
+
 def generations(server: RedisServer) -> set[bytes]:
     return {key.rsplit(b":", 2)[0] for table in "dcsb" for key in buckets(server, table)}
 
@@ -86,6 +102,7 @@ async def test_outgrown_claims_are_rebuilt_into_more_buckets(shared: RedisServer
         await one.rebuild(Published((block(*published),)))
         await two.claim(claim("new", key("n")))
         assert max(buckets(shared).values()) > WIDEST
+        assert encodings(shared) <= COMPACT, "they are still compact when they are outgrown"
         await one.check()
         assert one.per_bucket > WIDEST
         for gate in (one, two):
@@ -157,7 +174,7 @@ async def test_one_filter_loads_and_the_others_wait_for_it(shared: RedisServer) 
 
 
 async def test_a_loader_that_died_is_replaced_and_leaves_nothing(shared: RedisServer) -> None:
-    async with gates(shared, 2) as (dead, other):
+    async with gates(shared, 2, SHORT_S) as (dead, other):
         begun, never = asyncio.Event(), asyncio.Event()
 
         async def hang(number: int) -> None:
@@ -177,8 +194,22 @@ async def test_a_loader_that_died_is_replaced_and_leaves_nothing(shared: RedisSe
         assert sum(buckets(shared).values()) == 50
 
 
+async def test_a_loader_with_a_long_step_says_that_it_is_at_work(shared: RedisServer) -> None:
+    async with gates(shared, loader_timeout_s=SHORT_S) as (gate,):
+
+        def state() -> object:
+            return admin(shared).hgetall(gate._state.key)
+
+        async def wait_for_beat(_: int) -> None:
+            before = state()
+            await eventually(lambda: state() != before, because="it has said so again")
+
+        published = Published((block(claimed("p", key("a"))),), wait_for_beat)
+        assert await gate.rebuild(published) == Rebuilt(1, 0)
+
+
 async def test_what_an_overtaken_loader_writes_is_never_read(shared: RedisServer) -> None:
-    async with gates(shared, 2) as (slow, fast):
+    async with gates(shared, 2, SHORT_S) as (slow, fast):
         slow._stall_s = 0.0
         blocks = (block(claimed("p", key("old", "same"))), block(claimed("q", key("b"))))
 
@@ -207,7 +238,7 @@ async def test_blocks_that_contradict_each_other_are_merged(shared: RedisServer)
 
 
 async def test_a_full_server_ends_a_rebuild_in_blocks(own_server: RedisServer) -> None:
-    async with gates(own_server) as (gate,):
+    async with gates(own_server, loader_timeout_s=SHORT_S) as (gate,):
         admin(own_server).config_set("maxmemory", 1)
         with pytest.raises(Unavailable, match="maxmemory"):
             await gate.rebuild(Published((block(*corpus(100)),)))

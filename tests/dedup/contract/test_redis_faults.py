@@ -22,12 +22,16 @@ from support.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.real
 
-IMPATIENT_S = 0.3
+IMPATIENT_S = 2.0
+"""How long a gate waits for an answer of a server that is frozen until it has given up."""
+
+LONG_S = 600.0
+"""No machine is so slow that an answer takes so long."""
 
 
 @asynccontextmanager
 async def gate_on(
-    url: str, namespace: str = "", timeout_s: float = 2.0
+    url: str, namespace: str = "", timeout_s: float = LONG_S
 ) -> AsyncIterator[RedisGate]:
     gate = RedisGate(url, namespace or unique_name(), timeout_s=timeout_s, settle_s=0.0)
     await gate.start()
