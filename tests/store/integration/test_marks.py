@@ -11,6 +11,7 @@ from deltalake import DeltaTable
 
 from promptmill.cli.dead_letters import read_letters
 from promptmill.cli.store_counts import StoreBooks
+from promptmill.lake.compaction import compact
 from promptmill.lake.counts import Books
 from promptmill.lake.ports import Sink, TableName
 from promptmill.lake.reader import DeltaReader
@@ -82,6 +83,32 @@ def test_letters_of_another_sink_do_not_refuse_a_mark(store: DeltaStore) -> None
     version = DeltaTable(str(store.folder / LETTERS)).version()
     one.commit(LETTERS, batch([(0, -1, marked(letter("a", offset=500)))], {0: (1, 1)}, LETTERS))
     assert (taken, DeltaTable(str(store.folder / LETTERS)).version()) == (1, version + 2)
+
+
+def test_a_compaction_beside_a_mark_keeps_the_letter_and_its_state(store: DeltaStore) -> None:
+    """Files are replaced between the check of the mark and its commit, and again after it."""
+    folder = str(store.folder / LETTERS)
+    merged: list[int] = []
+
+    def meanwhile(step: str) -> None:
+        if step == f"checked:{LETTERS}" and not merged:
+            merged.append(compact(folder, growth=1))
+
+    letters = [letter("a", offset=0), letter("b", offset=1)]
+    before = store.sink()
+    before.adopt([0])
+    for at, each in enumerate(letters):
+        before.commit(LETTERS, batch([(0, at, each)], {0: (at or None, at + 1)}, LETTERS))
+    sink = store.sink(step=meanwhile)
+    sink.adopt([0])
+    sink.commit(LETTERS, batch([(0, -1, marked(letters[0]))], {0: (2, 2)}, LETTERS))
+    merged.append(compact(folder, growth=1))
+    assert merged == [2, 2]
+    found = read_letters(DeltaReader(str(store.folder)), {})
+    assert {each.letter_id: (each.state, each.value) for each in found} == {
+        letters[0].letter_id: ("replayed", letters[0].value),
+        letters[1].letter_id: ("dead", letters[1].value),
+    }
 
 
 def test_letters_that_were_changed_in_place_are_read_as_before(store: DeltaStore) -> None:
