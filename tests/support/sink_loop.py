@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from promptmill.lake.ports import Sink, TableName
 from promptmill.lake.tables import TABLES
 from promptmill.store.limits import SinkLimits
-from promptmill.store.plan import Burial
+from promptmill.store.plan import Undecodable
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
 from promptmill.stream.layout import Layout
 from promptmill.stream.lost_records import Gap
@@ -74,8 +74,8 @@ async def member(
     """A running loop without partitions, stopped at the end."""
     source, probe, buried = FakeSource(log), Noted(), list[Delivery]()
 
-    async def bury(burial: Burial) -> None:
-        buried.append(burial.delivery)
+    async def send_dead_letter(undecodable_message: Undecodable) -> None:
+        buried.append(undecodable_message.delivery)
 
     async def read_accepted() -> Collection[Gap]:
         return accepted
@@ -89,7 +89,7 @@ async def member(
         source,
         sink,
         TOPICS,
-        SinkPublisher(bury, layout, move),
+        SinkPublisher(send_dead_letter, layout, move),
         probe=probe,
         limits=limits,
         accepted=read_accepted,

@@ -12,14 +12,14 @@ import structlog
 
 from promptmill.lake.ports import Batch, Sink, TableName
 from promptmill.runtime.errors import Fatal, Poison, Stale, Transient
-from promptmill.store.plan import Burial, Misplaced, Plan, draw_up
+from promptmill.store.plan import Misplaced, Plan, Undecodable, draw_up
 from promptmill.store.shards import Shards
 from promptmill.stream.layout import Layout
 from promptmill.stream.ports import Delivery, Partition, Position, Source
 
 log = structlog.get_logger(__name__)
 
-Bury: TypeAlias = Callable[[Burial], Awaitable[None]]
+SendDeadLetter: TypeAlias = Callable[[Undecodable], Awaitable[None]]
 """Publishes a dead letter; returns when it is acknowledged, raises ``Transient`` otherwise."""
 
 
@@ -37,12 +37,12 @@ class SinkPublisher:
     """What a sink publishes, beside what it stores.
 
     Attributes:
-        bury: takes messages on ``records`` and ``rejects`` that are no contract.
+        send_dead_letter: takes messages on ``records`` and ``rejects`` that are no contract.
         layout: of the tables; without it, every message is taken where it stands.
         move: publishes a message that stands in another partition than the layout gives.
     """
 
-    bury: Bury
+    send_dead_letter: SendDeadLetter
     layout: Layout | None = None
     move: Move = refuse_to_move
 
@@ -116,10 +116,10 @@ class Flusher:
 
     async def _step(self, plan: Plan) -> Plan | None:
         """The next thing to do, done; what remains."""
-        if plan.burials:
-            for burial in plan.burials:
-                await self._publisher.bury(burial)
-            return replace(plan, burials=())
+        if plan.undecodable:
+            for undecodable in plan.undecodable:
+                await self._publisher.send_dead_letter(undecodable)
+            return replace(plan, undecodable=())
         if plan.misplaced:
             await asyncio.gather(*map(self._move, plan.misplaced))
             log.info("misplaced_messages_moved", messages=len(plan.misplaced))
@@ -136,7 +136,7 @@ class Flusher:
         try:
             await self._publisher.move(message.delivery, message.key)
         except Poison as error:
-            await self._publisher.bury(Burial.of(message.delivery, error))
+            await self._publisher.send_dead_letter(Undecodable.of(message.delivery, error))
 
     def _note_stored(self, table: TableName, batch: Batch) -> None:
         for shard, step in batch.advances.items():

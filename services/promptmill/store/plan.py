@@ -43,7 +43,7 @@ _RULES: Final[dict[TableName, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Burial:
+class Undecodable:
     """A message that is not its topic's contract and must not be lost.
 
     It keeps the error's words only: the error itself holds the parsed message, by its cause and its
@@ -70,7 +70,7 @@ class Misplaced:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What remains to be done, in this order: burials, moves, commits, then advice to Kafka.
+    """What remains to be done, in this order: dead letters, moves, commits, then advice to Kafka.
 
     Attributes:
         misplaced: to be published again, to where they belong.
@@ -80,7 +80,7 @@ class Plan:
         counts: messages by table and outcome (``kept`` or why not).
     """
 
-    burials: tuple[Burial, ...] = ()
+    undecodable: tuple[Undecodable, ...] = ()
     misplaced: tuple[Misplaced, ...] = ()
     batches: Mapping[TableName, Batch] = field(default_factory=dict)
     positions: Mapping[Partition, int] = field(default_factory=dict)
@@ -97,7 +97,9 @@ class Plan:
             return self
         return replace(
             self,
-            burials=tuple(b for b in self.burials if b.delivery.partition.number not in shards),
+            undecodable=tuple(
+                b for b in self.undecodable if b.delivery.partition.number not in shards
+            ),
             misplaced=tuple(m for m in self.misplaced if m.delivery.partition.number not in shards),
             batches={name: _batch_without(b, shards) for name, b in self.batches.items()},
             positions={p: at for p, at in self.positions.items() if p.number not in shards},
@@ -164,7 +166,7 @@ class _Draft:
         self._positions: dict[Partition, int] = {}
         self._last: dict[Partition, Delivery] = {}
         self._marked: set[int] = set()
-        self._burials: list[Burial] = []
+        self._unreadable: list[Undecodable] = []
         self._counts: Counter[tuple[TableName, str]] = Counter()
 
     def add(self, delivery: Delivery) -> None:
@@ -214,7 +216,7 @@ class _Draft:
             index.open_letter(row["letter_id"])
             self._keep(table, row, delivery)
         elif table is not TableName.PROMPTS:
-            self._burials.append(Burial.of(delivery, error))
+            self._unreadable.append(Undecodable.of(delivery, error))
         return UNDECODABLE
 
     def _keep(self, table: TableName, row: dict[str, Any], delivery: Delivery) -> None:
@@ -259,7 +261,7 @@ class _Draft:
             self._convert(table)
         counts = self._changed_counts(advances)
         return Plan(
-            burials=tuple(self._burials),
+            undecodable=tuple(self._unreadable),
             misplaced=tuple(self._misplaced),
             batches={
                 table: Batch(pa.concat_tables(self._chunks[table]), steps, counts[table])

@@ -16,8 +16,8 @@ from promptmill.lake.sink import DeltaSink
 from promptmill.runtime.fault_points import fault_point
 from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.runtime.telemetry.registry import write_layout
-from promptmill.store.flushing import Bury, Move, SinkPublisher
-from promptmill.store.plan import Burial
+from promptmill.store.flushing import Move, SendDeadLetter, SinkPublisher
+from promptmill.store.plan import Undecodable
 from promptmill.store.settings import StoreSettings
 from promptmill.store.sink_loop import SinkLoop
 from promptmill.stream.dead_letters import dead_letter, publish_dead_letter, sized_call
@@ -55,7 +55,7 @@ async def serve(settings: StoreSettings) -> None:
             make_source(settings, *TABLES, probe=metrics),
             sink,
             {settings.topic_prefix + topic.name: table for topic, table in TABLES.items()},
-            SinkPublisher(burier(sender, settings.topic_prefix), layout, mover(sender)),
+            SinkPublisher(dead_letter_sender(sender, settings.topic_prefix), layout, mover(sender)),
             limits=settings.sink_limits(),
             probe=metrics,
             accepted=accepted_gaps(settings),
@@ -98,22 +98,22 @@ def mover(sender: Sender) -> Move:
     return move
 
 
-def burier(sender: Sender, prefix: str) -> Bury:
+def dead_letter_sender(sender: Sender, prefix: str) -> SendDeadLetter:
     """Publishes what stands on a topic of decisions and is none."""
 
     async def send(key: bytes, value: bytes) -> None:
         await sender.send(prefix + DEAD_LETTERS.name, key, value)
 
-    async def bury(burial: Burial) -> None:
-        delivery = burial.delivery
+    async def send_dead_letter(undecodable: Undecodable) -> None:
+        delivery = undecodable.delivery
         letter = await sized_call(
             len(delivery.value or b""),
             dead_letter,
             delivery,
             stage=StoreSettings.stage,
             topic=delivery.partition.topic.removeprefix(prefix),
-            reason=burial.reason,
-            detail=burial.detail,
+            reason=undecodable.reason,
+            detail=undecodable.detail,
             attempts=1,
         )
         await publish_dead_letter(letter, send)
@@ -121,4 +121,4 @@ def burier(sender: Sender, prefix: str) -> Bury:
             "record_dead_lettered", partition=str(delivery.partition), offset=delivery.offset
         )
 
-    return bury
+    return send_dead_letter

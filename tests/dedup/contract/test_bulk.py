@@ -127,7 +127,7 @@ async def test_a_block_makes_sketches_incomplete(harness: Harness) -> None:
     await harness.empty()
 
     async def begin(_: int) -> None:
-        await world.silence()
+        await harness.silence()
         await plain.rebuild(Published((block(*corpus(100)),)))
 
     with pytest.raises(StateLost):

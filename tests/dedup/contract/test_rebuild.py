@@ -133,7 +133,7 @@ async def test_a_slower_rebuild_stops_when_the_claims_are_complete(harness: Harn
 
     async def overtake(number: int) -> None:
         if number == 200:
-            await world.silence()
+            await harness.silence()
             await fast.rebuild(Published(corpus(2000)))
 
     overtaken = Published(corpus(2000), overtake)
@@ -147,7 +147,7 @@ async def test_a_slower_rebuild_does_not_undo_what_was_decided_meanwhile(harness
 
     async def overtake(number: int) -> None:
         if number == 0:
-            await world.silence()
+            await harness.silence()
             await fast.rebuild(Published(corpus(10)))
             await fast.claim(claim("new", key("n", "new content")))
 

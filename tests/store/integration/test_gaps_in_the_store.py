@@ -16,7 +16,7 @@ from promptmill.lake.identity import Identity
 from promptmill.lake.ports import TableName
 from promptmill.lake.tables import TABLES
 from promptmill.runtime.errors import Unavailable
-from promptmill.store.plan import Burial
+from promptmill.store.plan import Undecodable
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
 from promptmill.stream.lost_records import LostRecords
 from promptmill.stream.ports import Partition
@@ -83,8 +83,8 @@ class PipelineUnderTest:
         await eventually(lambda: self.offsets() == offsets, PATIENCE_S)
 
 
-async def never(burial: Burial) -> None:
-    raise AssertionError(f"no message of these tests is buried: {burial.detail}")
+async def never(undecodable_message: Undecodable) -> None:
+    raise AssertionError(f"no message of these tests is buried: {undecodable_message.detail}")
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from promptmill.lake.sink import DeltaSink
 from promptmill.lake.table import TableSettings
 from promptmill.lake.tables import TABLES
 from promptmill.runtime.errors import Misconfigured
-from promptmill.store.plan import Burial
+from promptmill.store.plan import Undecodable
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
 from promptmill.stream.ports import Partition
 from promptmill_schemas import encode
@@ -66,10 +66,12 @@ class Store:
         identities = {n: Identity("c", t, 1, ids.get(t)) for t, n in self.topics.items()}
         sink, probe = DeltaSink(str(self.folder), identities, settings=CLEANED), Noted()
 
-        async def bury(burial: Burial) -> None:
-            raise AssertionError(burial.detail)
+        async def send_dead_letter(undecodable_message: Undecodable) -> None:
+            raise AssertionError(undecodable_message.detail)
 
-        loop = SinkLoop(source, sink, self.topics, SinkPublisher(bury), probe=probe, limits=QUICK)
+        loop = SinkLoop(
+            source, sink, self.topics, SinkPublisher(send_dead_letter), probe=probe, limits=QUICK
+        )
         return loop, asyncio.create_task(loop.run()), probe
 
     async def store(self, messages: int, *, with_ids: bool = False) -> None:

@@ -82,8 +82,10 @@ def test_what_is_no_decision_is_buried_and_what_is_no_prompt_is_left_to_instruct
         *deliveries(0, b"no", topic="prompts"),
     ]
     plan = draw(batch)
-    assert [burial.delivery.partition.topic for burial in plan.burials] == ["records", "rejects"]
-    assert "record_id" in plan.burials[0].detail
+    assert [
+        undecodable_message.delivery.partition.topic for undecodable_message in plan.undecodable
+    ] == ["records", "rejects"]
+    assert "record_id" in plan.undecodable[0].detail
     assert {p.topic: offset for p, offset in plan.positions.items()} == {
         "records": 11,
         "rejects": 11,
@@ -105,7 +107,7 @@ def test_a_number_that_no_column_holds_is_buried_not_stored() -> None:
     huge = record("a").model_copy(update={"replays": 2**63})
     index = SettledIndex()
     plan = draw(deliveries(0, huge, reject("a")), index)
-    assert len(plan.burials) == 1
+    assert len(plan.undecodable) == 1
     assert len(rows_of(plan, REJECTS)) == 1
 
 
@@ -152,8 +154,8 @@ def test_a_lost_shard_leaves_the_plan_whole_for_the_others() -> None:
     assert [row["prompt_id"] for row in rows_of(plan, RECORDS)] == [pid("b")]
     assert plan.batches[RECORDS].advances == {1: Advance(10, 11)}
     assert LETTERS not in plan.batches or rows_of(plan, LETTERS) == []
-    assert len(plan.burials) == 1
-    assert draw(batch).without({1}).burials == ()
+    assert len(plan.undecodable) == 1
+    assert draw(batch).without({1}).undecodable == ()
 
 
 def test_a_plan_of_many_rows_keeps_their_order() -> None:
@@ -173,7 +175,7 @@ def test_whatever_reading_a_message_raises_the_plan_goes_on(
     monkeypatch.setattr("promptmill.store.plan.decode", fails)
     bad = [d for spec in TABLES.values() for d in deliveries(0, b"bad", topic=spec.topic.name)]
     plan = draw([*bad, *deliveries(1, record("a"))])
-    assert [b.delivery.partition.topic for b in plan.burials] == ["records", "rejects"]
+    assert [b.delivery.partition.topic for b in plan.undecodable] == ["records", "rejects"]
     assert [row["reason"] for row in rows_of(plan, LETTERS)] == ["undecodable"]
     assert len(rows_of(plan, RECORDS)) == 1
 
@@ -195,7 +197,7 @@ def test_a_row_that_no_column_takes_is_buried_and_the_others_are_stored(
     ]
     plan = draw(batch)
     assert [row["shard_offset"] for row in rows_of(plan, RECORDS)] == [10, 12]
-    assert [(b.delivery.partition.topic, b.delivery.offset) for b in plan.burials] == [
+    assert [(b.delivery.partition.topic, b.delivery.offset) for b in plan.undecodable] == [
         ("records", 11)
     ]
     assert [row["reason"] for row in rows_of(plan, LETTERS)] == [

@@ -29,7 +29,7 @@ from promptmill.lake.sink import DeltaSink
 from promptmill.lake.tables import TABLES
 from promptmill.store.flushing import SinkPublisher
 from promptmill.store.limits import SinkLimits
-from promptmill.store.service import burier
+from promptmill.store.service import dead_letter_sender
 from promptmill.store.sink_loop import SinkLoop
 from promptmill.stream.loop import StreamLoop
 from promptmill.stream.outcome import Drop, Outcome
@@ -163,7 +163,7 @@ async def test_each_hostile_message_of_the_store_has_a_row_or_a_reason(
         KafkaSource(kafka, unique, list(tables), client_id="hostile"),
         DeltaSink(str(tmp_path), identities),
         tables,
-        SinkPublisher(burier(sender, unique)),
+        SinkPublisher(dead_letter_sender(sender, unique)),
         probe=Noted(),
         limits=SinkLimits(compact_commits=0),
     )
