@@ -189,13 +189,13 @@ class Campaign:
             await asyncio.sleep(draw.expovariate(1 / self._plan.pause_s))
             await fault_injector.strike(self._journal.strikes)
             self._journal.strikes += 1
-            self._journal.note(pipeline.faults.faults)
+            self._journal.note(pipeline.faults.faults, self._elapsed_s)
             self._journal.save()
         self._over.set()
         await fault_injector.rest()
 
     def _is_enough(self, pipeline: PipelineUnderTest) -> bool:
-        if time.monotonic() - self._started > self._plan.minutes * 60:
+        if self._elapsed_s > self._plan.minutes * 60:
             return True
         journal, plan = self._journal, self._plan
         return journal.published >= plan.records and journal.kills >= plan.kills
@@ -208,10 +208,9 @@ class Campaign:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _progress(self, pipeline: PipelineUnderTest) -> str:
-        elapsed = time.monotonic() - self._started
-        self._journal.note(pipeline.faults.faults)
+        self._journal.note(pipeline.faults.faults, self._elapsed_s)
         return (
-            f"{elapsed:6.0f} s  {len(pipeline.published):,} published, "
+            f"{self._elapsed_s:6.0f} s  {len(pipeline.published):,} published, "
             f"{len(pipeline.log.settled):,} settled, {self._journal.strikes} faults, "
             f"{self._journal.kills} kills"
         )
@@ -220,4 +219,9 @@ class Campaign:
         """Write down what this session did and how long each recovery took."""
         times = times_of_stages(pipeline.log.messages, watch.stored_at)
         found = [(fault, recovery(fault, times)) for fault in pipeline.faults.faults]
-        self._journal.close_session(found, time.monotonic() - self._started)
+        self._journal.close_session(found, self._elapsed_s)
+
+    @property
+    def _elapsed_s(self) -> float:
+        """Seconds since this session started."""
+        return time.monotonic() - self._started

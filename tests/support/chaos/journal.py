@@ -24,6 +24,7 @@ class Journal:
             the recovery (``first_s``, ``all_s``, ``slowest`` stage) where there was one.
         current: those of the session that is open.
         sessions: seconds of each.
+        current_s: seconds of the session that is open, or that was cut off.
     """
 
     file: Path
@@ -33,6 +34,7 @@ class Journal:
     faults: list[dict[str, Any]] = field(default_factory=list)
     current: list[dict[str, Any]] = field(default_factory=list)
     sessions: list[float] = field(default_factory=list)
+    current_s: float = 0.0
 
     @classmethod
     def open(cls, file: Path, seed: int) -> Journal:
@@ -49,6 +51,9 @@ class Journal:
             raise ValueError(f"{file} is of seed {journal.seed}, not {seed}; use another --home")
         journal.faults += journal.current  # that session did not come to its end
         journal.current = []
+        if journal.current_s:
+            journal.sessions.append(journal.current_s)
+            journal.current_s = 0.0
         return journal
 
     @property
@@ -57,9 +62,10 @@ class Journal:
         done = (*self.faults, *self.current)
         return sum(fault["kind"] in ("sigkill", "point") for fault in done)
 
-    def note(self, faults: Iterable[Fault]) -> None:
-        """These are the faults of the open session so far."""
+    def note(self, faults: Iterable[Fault], seconds: float) -> None:
+        """These are the faults and the duration of the open session so far."""
         self.current = [asdict(fault) for fault in faults]
+        self.current_s = seconds
 
     def save(self) -> None:
         """Write it; a crash leaves the old one."""
@@ -75,6 +81,7 @@ class Journal:
         for fault, found in faults:
             self.faults.append(asdict(fault) | (_times(found) if found else {}))
         self.current = []
+        self.current_s = 0.0
         self.sessions.append(seconds)
         self.save()
 
