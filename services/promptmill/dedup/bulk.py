@@ -1,8 +1,8 @@
-"""Decisions as ready-made ``HSET`` commands, one for each bucket, without a loop over rows.
+"""Bulk loading: decisions as packed ``HSET`` commands, one for each bucket.
 
-Only what is alone goes this way: one record for a prompt, one prompt for a content, no replays, and
-not loaded before. All other rows are merged one by one (``load.lua``). What other gates have handed
-to the loader may be overwritten with what was published of it; they add it again afterwards.
+Only unambiguous rows are loaded in bulk: one record for a prompt, one prompt for a content, no
+replays, and not loaded before. All other rows are merged one by one (``load.lua``). A bulk load may
+overwrite claims that other gates have passed to the loader; these gates add them again afterwards.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MIN_BITS, MAX_BITS = 2**16, 2**29
 
 
 class Seen:
-    """A set of numbers whose bits are evenly distributed, as those of digests are.
+    """A Bloom filter for numbers whose bits are evenly distributed, like those of digests.
 
     Args:
-        expected: numbers that it is sized for.
+        expected: the number of members for which the filter is sized.
     """
 
     def __init__(self, expected: int) -> None:
@@ -36,7 +36,7 @@ class Seen:
         self._bits = np.zeros(size // 8, np.uint8)
 
     def add(self, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Add them all; returns which of them may have been added by an earlier call."""
+        """Add all numbers, and return which of them an earlier call may have added."""
         known = np.ones(len(numbers), np.bool_)
         places = [(numbers >> np.uint64(shift)) & self._mask for shift in (0, 32)]
         bits = [np.left_shift(1, (place & np.uint64(7)).astype(np.uint8)) for place in places]
@@ -56,7 +56,7 @@ _BUCKET_DIGITS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Commands that are sent together, and the replies that they get."""
+    """Commands that are sent together, and the number of their replies."""
 
     commands: bytes
     replies: bytes
@@ -64,11 +64,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """How a block of decisions is loaded.
+    """The way in which a block of decisions is loaded.
 
     Attributes:
-        chunks: of commands.
-        single: rows that are to be merged one by one.
+        chunks: commands for the rows that are loaded in bulk.
+        single: rows that are merged one by one.
     """
 
     chunks: list[Chunk]
@@ -77,19 +77,19 @@ class Bulk:
 
 @dataclass(frozen=True, slots=True)
 class SeenKeys:
-    """What has been loaded before."""
+    """The keys that have been loaded before."""
 
     prompts: Seen
     contents: Seen
 
     @classmethod
     def for_records(cls, expected: int) -> SeenKeys:
-        """Sized for so many records."""
+        """Create filters for this number of records."""
         return cls(Seen(expected), Seen(expected))
 
 
 def plan(layout: Layout, block: Decisions, seen: SeenKeys) -> Bulk:
-    """Sort and pack a block, and note what it holds."""
+    """Sort and pack a block, and remember its keys."""
     alone = (block.replays == 0) & _is_new(words_of(block.prompts), seen.prompts)
     if block.records is not None:
         alone &= _is_new(words_of(block.records[1]), seen.contents)
@@ -102,13 +102,13 @@ def plan(layout: Layout, block: Decisions, seen: SeenKeys) -> Bulk:
 
 
 def words_of(digests: Digests) -> NDArray[np.uint64]:
-    """The first eight bytes of each digest as a number."""
+    """Return the first eight bytes of each digest as a number."""
     words = np.ascontiguousarray(digests[:, :8]).view(">u8").reshape(-1)
     return words.astype(np.uint64)
 
 
 def _values(block: Decisions) -> Digests:
-    """Decisions as they lie in their buckets."""
+    """Return the decisions in the form in which buckets hold them."""
     digests = np.frombuffer(b"".join(map(policy_digest, block.policies)), np.uint8).reshape(-1, 4)
     replays = np.zeros((len(block), 1), np.uint8)
     parts = [block.decisions[:, :DECISION_BYTES], digests[block.policy], replays]
@@ -120,7 +120,7 @@ def _values(block: Decisions) -> Digests:
 def _chunks(
     layout: Layout, table: str, keys: Digests, values: Digests, rows: NDArray[np.intp]
 ) -> Iterator[Chunk]:
-    """Buckets with equally many entries have commands of one length: a matrix of bytes."""
+    """Build the commands as a matrix of bytes for all buckets with the same number of entries."""
     words = words_of(keys[rows])
     order = np.argsort(words)
     rows, buckets = rows[order], words[order] >> np.uint64(64 - layout.bits)
@@ -137,7 +137,7 @@ def _chunks(
 
 
 def _entries(fields: Digests, values: Digests) -> Digests:
-    """Field and value of each row, as the protocol has them."""
+    """Return the field and the value of each row in the Redis protocol."""
     parts: list[Digests] = []
     for column in (fields, values):
         parts += _same(b"$%d\r\n" % column.shape[1], len(column)), column
@@ -146,7 +146,7 @@ def _entries(fields: Digests, values: Digests) -> Digests:
 
 
 def _heads(prefix: bytes, buckets: NDArray[np.uint64], count: int) -> Digests:
-    """What stands before the entries of each bucket."""
+    """Return the beginning of each bucket's command, before its entries."""
     length = len(prefix) + _BUCKET_DIGITS
     head = b"*%d\r\n$4\r\nHSET\r\n$%d\r\n%s" % (2 + 2 * count, length, prefix)
     shifts = np.arange(4 * (_BUCKET_DIGITS - 1), -1, -4, dtype=np.uint64)
@@ -159,7 +159,7 @@ def _same(text: bytes, times: int) -> Digests:
 
 
 def _is_new(words: NDArray[np.uint64], seen: Seen) -> NDArray[np.bool_]:
-    """Which are there once, and surely not from before."""
+    """Return the rows that appear once and have certainly not been loaded before."""
     _, at, counts = np.unique(words, return_inverse=True, return_counts=True)
     new: NDArray[np.bool_] = (counts == 1)[at] & ~seen.add(words)
     return new

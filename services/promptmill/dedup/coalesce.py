@@ -1,4 +1,4 @@
-"""Many callers, one call: what is asked while a call is under way goes out with the next one."""
+"""Coalescing: items that arrive while a call is in progress are sent with the next call."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Result = TypeVar("Result")
 
 
 class Coalescer(Generic[Item, Result]):
-    """Gathers items into batches; a lone item goes out at once.
+    """Collects items into batches; a single item is sent at once.
 
     Args:
-        run: takes a batch and returns one result for each item, in order; what it raises is
-            raised to every caller of the batch.
-        limit: items in one batch at most.
+        run: takes a batch and returns one result for each item, in order. Every caller of the
+            batch gets the exception that it raises.
+        limit: the largest number of items in a batch.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Coalescer(Generic[Item, Result]):
         self._flushing: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Result:
-        """The result for this item; cancelling the caller does not take the item back."""
+        """Return the result for this item; a cancelled caller does not withdraw its item."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._flushing is None:
@@ -37,7 +37,7 @@ class Coalescer(Generic[Item, Result]):
         return await future
 
     async def stop(self) -> None:
-        """Cancel what is waiting or under way."""
+        """Cancel waiting items and the call in progress."""
         if (task := self._flushing) is not None:
             task.cancel()
             await asyncio.wait([task])

@@ -1,8 +1,8 @@
-"""How claims lie in Redis: small hashes of fixed-width binary entries.
+"""The layout of claims in Redis: small hashes with entries of fixed width.
 
-A hash that stays below Redis's ``hash-max-listpack-entries`` (512) is one block of memory in
-which an entry costs its own bytes and four more; a key of its own would cost a hundred. So
-entries are spread over ``2**bits`` hashes by the first bits of their id, which is a digest::
+A hash with fewer entries than ``hash-max-listpack-entries`` (512) is one block of memory, in which
+an entry takes four bytes more than its own; a separate key would take a hundred. Entries are
+therefore spread over ``2**bits`` hashes by the first bits of their id, which is a digest::
 
     {namespace}:state              epoch, server, generation, bits, a field for each loader …
     {namespace}:<gen>:d:<bucket>   prompt (10 bytes) → decision (8) policy (4) replays (1) records
@@ -10,11 +10,11 @@ entries are spread over ``2**bits`` hashes by the first bits of their id, which 
     {namespace}:<gen>:b:<bucket>   band (5 bytes) → half a record id (8), of six records at most
     {namespace}:<gen>:s:<bucket>   half a record id (6 bytes) → the other half (8) signature (56)
 
-Each rebuild fills a generation of its own, with as many buckets as suit the decisions by then; the
-buckets of other generations are unlinked. An earlier version knew no generations.
+Each rebuild fills a new generation, whose number of buckets suits the number of decisions; the
+buckets of other generations are unlinked. The first version had no generations.
 
-Ten bytes beside 16 bucket bits tell 2^96 ids apart: among 10^9 the chance that any two are
-taken for each other is 6e-12. Every key carries the same hash tag.
+Ten bytes and 16 bucket bits distinguish 2^96 ids: the probability that any two of 10^9 are confused
+is 6e-12. All keys have the same hash tag.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ _SAMPLES: Final = 16
 
 
 def bits_for(expected_records: int) -> int:
-    """Bucket bits that suit so many records."""
+    """Return the number of bucket bits that suits this number of records."""
     buckets = max(1, expected_records // ENTRIES_PER_BUCKET)
     return min(max(buckets.bit_length(), MIN_BITS), MAX_BITS)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Names of keys and fields for one generation of a namespace's buckets.
+    """The names of keys and fields in one generation of a namespace's buckets.
 
     Attributes:
-        generation: id of the loader that filled it; empty: of the version without generations.
+        generation: the id of the loader that filled it; empty for the first version's buckets.
     """
 
     namespace: str
@@ -74,16 +74,16 @@ class Layout:
 
     @property
     def capacity(self) -> int:
-        """Records at which a bucket has as many entries as aimed at."""
+        """The number of records at which a bucket has the intended number of entries."""
         return ENTRIES_PER_BUCKET << self.bits
 
     def samples(self) -> list[bytes]:
-        """Some buckets of decisions, far from each other."""
+        """Return some buckets of decisions, as samples of all."""
         step = 2**self.bits // _SAMPLES
         return [self._name("d", number * step) for number in range(_SAMPLES)]
 
     def all_keys(self, *, sketches: bool) -> Iterator[bytes]:
-        """Every bucket that may exist."""
+        """Yield the keys of all buckets that may exist."""
         tables = {"d": self.bits, "c": self.bits}
         if sketches:
             tables |= {"s": self.bits, "b": self.bits + BAND_BITS}
@@ -91,23 +91,23 @@ class Layout:
             yield from (self._name(table, number) for number in range(2**bits))
 
     def prefix(self, table: str) -> bytes:
-        """What the names of a table's buckets begin with; eight hexadecimal digits follow."""
+        """Return the beginning of a table's bucket names; eight hexadecimal digits follow."""
         return f"{{{self.namespace}}}:{self.generation}:{table}:".encode()
 
     def decision(self, prompt_id: str) -> tuple[bytes, bytes]:
-        """Key and field of a prompt's decision."""
+        """Return the key and the field of a prompt's decision."""
         return self._place("d", prompt_id)
 
     def content(self, content: str) -> tuple[bytes, bytes]:
-        """Key and field of a content's owner."""
+        """Return the key and the field of a content's owner."""
         return self._place("c", content)
 
     def band(self, band: bytes) -> tuple[bytes, bytes]:
-        """Key and field of a band of a sketch."""
+        """Return the key and the field of a sketch's band."""
         return self._bucket("b", band, self.bits + BAND_BITS), band[BAND_FIELD]
 
     def signature(self, record_id: bytes) -> tuple[bytes, bytes]:
-        """Key and field of a record's signature."""
+        """Return the key and the field of a record's signature."""
         return self._bucket("s", record_id, self.bits), record_id[SIGNATURE_FIELD]
 
     def _place(self, table: str, digest: str) -> tuple[bytes, bytes]:
@@ -124,7 +124,7 @@ class Layout:
 
 
 def state_key(namespace: str) -> bytes:
-    """Key of the hash that says whether the claims are complete.
+    """Return the key of the hash with the state of the claims.
 
     Raises:
         Misconfigured: braces or control characters, which would break the hash tag.
@@ -139,10 +139,10 @@ def state_key(namespace: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def policy_digest(version: str) -> bytes:
-    """The four bytes by which a decision names its policy."""
+    """Return the four bytes by which a decision names its policy."""
     return blake2b(version.encode(), digest_size=POLICY_BYTES).digest()
 
 
 def policy_field(digest: bytes) -> bytes:
-    """Field of the state in which the full version stands."""
+    """Return the field of the state that holds the policy's full version."""
     return b"policy:" + digest.hex().encode()

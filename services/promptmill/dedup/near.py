@@ -1,4 +1,8 @@
-"""Near-duplicates: sketches of texts, and how much two sketches have in common."""
+"""Near-duplicates: sketches of texts, and the similarity that two sketches show.
+
+A sketch is a one-permutation MinHash over all runs of eight bytes, with two parts: the question
+and the answer. Contents are compared only if their sketches share a band.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_digest
 
+Words: TypeAlias = NDArray[np.uint64]
+
 PARTS: Final = 2
 BITS: Final = 224
-"""Bits of each part's signature; two equal ones agree in all, unrelated ones in half of them."""
+"""Bits of each part's signature: equal parts agree in all of them, unrelated parts in half."""
 
 SIGNATURE_BYTES: Final = PARTS * BITS // 8
 BANDS: Final = 16
@@ -21,15 +27,27 @@ BAND_BYTES: Final = 8
 LEAST_SIMILARITY: Final = 0.5
 """Below this, most pairs share no band and would not be found."""
 
+SHINGLE_BYTES: Final = 8
+ROWS: Final = 3
+"""Values of each part in a band: at a similarity of 0.8 in both, 99 % of pairs share a band."""
+
+SHORTEST_BYTES: Final = 64
+"""Shorter answers are only compared exactly: one label or number answers many prompts."""
+
+_LOW: Final = np.uint64(0xFFFF_FFFF)
+_HALF: Final = np.uint64(32)
+_TOP: Final = np.uint64(63)
+_GOLDEN: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
+
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """The sketch of one content; ``EXEMPT`` for content that is only compared exactly.
+    """The sketch of one content, or ``EXEMPT`` for content that is only compared exactly.
 
     Attributes:
-        bands: ``BANDS`` digests of ``BAND_BYTES`` each; only contents that share one are
-            compared.
-        signature: of each part one bit for each of ``BITS`` minima.
+        bands: ``BANDS`` digests of ``BAND_BYTES`` bytes each; only contents that share one of
+            them are compared.
+        signature: one bit for each of the ``BITS`` minima of each part.
     """
 
     bands: bytes
@@ -41,7 +59,7 @@ EXEMPT: Final = Sketch(b"", b"")
 
 
 def agreement(one: bytes, other: bytes) -> int:
-    """In how many bits of the part in which they differ most two signatures agree."""
+    """The number of equal bits of two signatures, in the part where they differ most."""
     size = BITS // 8
     parts = ((one[at : at + size], other[at : at + size]) for at in (0, size))
     return min(BITS - (_number(a) ^ _number(b)).bit_count() for a, b in parts)
@@ -61,23 +79,8 @@ def _number(part: bytes) -> int:
     return int.from_bytes(part, "big")
 
 
-Words: TypeAlias = NDArray[np.uint64]
-
-SHINGLE_BYTES: Final = 8
-ROWS: Final = 3
-"""Values of each part in a band: at a similarity of 0.8 in both, 99 % of pairs share a band."""
-
-SHORTEST_BYTES: Final = 64
-"""Shorter answers are compared exactly only: a label or a number is the right answer to many."""
-
-_LOW: Final = np.uint64(0xFFFF_FFFF)
-_HALF: Final = np.uint64(32)
-_TOP: Final = np.uint64(63)
-_GOLDEN: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
-
-
 def sketch(question: str, answer: str) -> Sketch:
-    """The sketch of a content, from its texts in normal form; ``EXEMPT`` for a short answer."""
+    """Sketch a content from its normalised texts; a short answer gives ``EXEMPT``."""
     if len(answer.encode()) < SHORTEST_BYTES:
         return EXEMPT
     asked, answered = _minima(question), _minima(answer)
@@ -85,7 +88,7 @@ def sketch(question: str, answer: str) -> Sketch:
 
 
 def _mixed(words: Words) -> Words:
-    """Each word as a hash of itself (the finaliser of SplitMix64)."""
+    """Hash each word with the finaliser of SplitMix64."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
     return words ^ (words >> np.uint64(31))
@@ -93,7 +96,7 @@ def _mixed(words: Words) -> Words:
 
 _BINS: Final[Words] = np.arange(BITS, dtype=np.uint64)
 _DONORS: Final = np.argsort(_mixed(_BINS[:, None] * np.uint64(BITS) + _BINS + _GOLDEN), axis=1)
-"""For each bin all bins, in the order in which it asks them when it is empty."""
+"""For each bin, all bins in the order in which it takes their value when it is empty itself."""
 
 
 def _minima(text: str) -> Words:
@@ -108,7 +111,7 @@ def _minima(text: str) -> Words:
 
 
 def _nearest_filled(filled: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For each bin itself if it is filled, else the first filled one that it asks."""
+    """Return for each bin its own number if it is filled, else that of its first filled donor."""
     source = np.arange(BITS)
     for asked in _DONORS.T:
         empty = np.flatnonzero(~filled[source])
@@ -125,7 +128,7 @@ def _shingles(text: str) -> Words:
 
 
 def _bits(minima: Words) -> bytes:
-    """One bit of each value; a value that was taken from another bin gives another bit here."""
+    """Return one bit of each value; a value taken from another bin gives a different bit here."""
     return np.packbits(_mixed(minima + _BINS * _GOLDEN) >> _TOP == 1).tobytes()
 
 

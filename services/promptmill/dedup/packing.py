@@ -1,7 +1,7 @@
-"""Claims as the scripts read them, and verdicts as the scripts write them.
+"""The binary formats of the scripts' arguments and replies.
 
-One binary argument carries a whole batch: a hundred small arguments would cost more to send
-than the decision itself.
+A whole batch is one binary argument, because sending a hundred small arguments would cost more than
+the decisions themselves.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _UNSKETCHED, _SKETCHED, _EXEMPT = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A batch for a script: the keys that it touches in their order, and its data."""
+    """A batch for a script: its keys in the order in which they are used, and its data."""
 
     keys: list[bytes]
     data: bytes
@@ -37,12 +37,12 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the claim script says about one claim.
+    """The claim script's reply to one claim.
 
     Attributes:
-        policy: digest of the policy that decided.
-        accepted: tokens of the accepted records.
-        owners: by number of the option whose content is another record's.
+        policy: the digest of the policy that decided.
+        accepted: the tokens of the accepted records.
+        owners: the owners of content that another record has, by the number of the option.
     """
 
     replayed: bool
@@ -52,7 +52,7 @@ class Reply:
 
 
 class _Packer:
-    """Appends to keys and data what a script takes from them, in the same order."""
+    """Appends keys and data in the order in which a script reads them."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -98,7 +98,7 @@ class _Packer:
 
 
 def pack_claims(layout: Layout, claims: Iterable[Claim]) -> Packed:
-    """The batch for ``claim.lua``."""
+    """Pack a batch for ``claim.lua``."""
     packer = _Packer(layout)
     for claim in claims:
         packer.head(claim)
@@ -109,7 +109,7 @@ def pack_claims(layout: Layout, claims: Iterable[Claim]) -> Packed:
 
 
 def pack_claimed(layout: Layout, published: Iterable[Claimed]) -> Packed:
-    """The batch for ``load.lua``."""
+    """Pack a batch for ``load.lua``."""
     packer = _Packer(layout)
     for claimed in published:
         packer.head(claimed)
@@ -118,7 +118,7 @@ def pack_claimed(layout: Layout, published: Iterable[Claimed]) -> Packed:
 
 
 def unpack(reply: bytes) -> Reply | None:
-    """The script's word on one claim; ``None`` for a variant."""
+    """Parse the script's reply to one claim; ``None`` stands for a variant."""
     if reply == b"V":
         return None
     end = _COUNT + 1 + reply[_COUNT] * TOKEN_BYTES

@@ -1,10 +1,10 @@
-"""Claims: for every prompt one decision, for every content one owner, whoever asks first.
+"""The port of de-duplication: one decision for every prompt, and one owner for every content.
 
-A filter asks before it publishes. The first decision about a prompt stands, accepted or
-rejected, so that a message that is delivered again gets the verdict it had, and another
-generation of the same prompt (a *variant*) gets none; until the prompt is sent again on purpose.
-Content belongs to the first record that claimed it; the owner is the record's own id, so no
-record is its own duplicate.
+A filter claims a decision before it publishes the result. The first decision about a prompt is
+final, whether accepted or rejected: a message that is delivered again gets the same verdict, and
+another generation of the same prompt (a *variant*) gets none, until the prompt is sent again on
+purpose. A content belongs to the first record that claimed it. The owner is the id of the record,
+so no record is a duplicate of itself.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Decisions:
     """Published decisions without sketches, one row for each record or reject.
 
     Attributes:
-        policies: the versions; ``policy`` holds an index into them for each row.
-        records: the accepted record and its content; none: all rows are rejects.
+        policies: the versions of policies; ``policy`` has an index into them for each row.
+        records: the accepted records and their contents; ``None`` if all rows are rejects.
     """
 
     prompts: Digests
@@ -43,7 +43,7 @@ class Decisions:
         return len(self.prompts)
 
     def rows(self, at: NDArray[np.intp]) -> Iterator[Claimed]:
-        """These rows, one by one."""
+        """Yield the rows as single decisions."""
         for number in at:
             yield Claimed(
                 self.prompts[number].tobytes().hex(),
@@ -57,7 +57,7 @@ class Decisions:
         return self.rows(np.arange(len(self), dtype=np.intp))
 
     def slice(self, start: int, stop: int) -> Self:
-        """Rows ``start`` to ``stop``."""
+        """Return the rows from ``start`` to ``stop``."""
         span = slice(start, stop)
         records = self.records and (self.records[0][span], self.records[1][span])
         return type(self)(
@@ -85,15 +85,15 @@ MAX_REPLAYS = 255
 
 
 class StateLost(Unavailable):
-    """The claims are incomplete: emptied, restarted or failed over. Rebuild before going on."""
+    """The claims are incomplete (emptied, restarted or failed over) and must be rebuilt."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordKey:
-    """A record by its id and by its content, 32 hexadecimal digits each.
+    """The id and the content key of a record, 32 hexadecimal digits each.
 
     Attributes:
-        sketch: by which nearly equal content is found; none: only equal content is.
+        sketch: finds nearly equal content; without it, only equal content is found.
     """
 
     record_id: str
@@ -103,18 +103,19 @@ class RecordKey:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a filter wants to decide.
+    """A decision that a filter asks for.
 
     Attributes:
-        decision_id: digest of all that was scored; tells a replay from a variant.
-        policy: version of the policy that decides.
-        options: records that the policy would let through, best first; none: a reject.
-        limit: how many of them are wanted; an option whose content is taken is passed over.
-        similarity: from which on content is taken by nearly equal content (Jaccard, of
-            sketches); ``None``: by equal content only.
+        decision_id: the digest of everything that was scored; it distinguishes a replay from a
+            variant.
+        policy: the version of the policy that decides.
+        options: the records that the policy would accept, best first; empty for a reject.
+        limit: the number of records wanted; an option whose content has an owner is skipped.
+        similarity: the Jaccard similarity of sketches from which contents count as duplicates;
+            ``None`` if only equal contents do.
         replays: how often the prompt has been sent again on purpose, because its decision was
-            never stored. More replays than those of the decision that stands replace that
-            decision, and its records stand in no way; 255 at most are told apart.
+            never stored. A claim with more replays than the present decision replaces that
+            decision and its records; at most 255 are distinguished.
     """
 
     prompt_id: str
@@ -126,7 +127,7 @@ class Claim:
     replays: int = 0
 
     def require(self, *, sketches: bool) -> None:
-        """Raises ``Misconfigured`` if the gate lacks the sketches that this claim asks for."""
+        """Raise ``Misconfigured`` if the gate lacks the sketches that this claim needs."""
         if self.similarity is not None and not sketches:
             raise Misconfigured(
                 f"a claim asks for a similarity of {self.similarity}, but this store keeps no "
@@ -136,7 +137,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose content an option's is: equal to it, or only nearly so (Jaccard similarity)."""
+    """The record that owns an option's content, and the Jaccard similarity of the two."""
 
     record_id: str
     similarity: float = 1.0
@@ -145,14 +146,14 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision that stands, made now or before.
+    """The valid decision, made by this claim or before.
 
     Attributes:
-        accepted: the accepted records, each by the first ``TOKEN_DIGITS`` digits of its id;
-            empty: the prompt is rejected.
-        policy: version of the policy that made the decision.
-        owners: for each option whose content is another record's: that record.
-        replayed: the decision had been made before.
+        accepted: the first ``TOKEN_DIGITS`` digits of each accepted record's id; empty if the
+            prompt is rejected.
+        policy: the version of the policy that made the decision.
+        owners: the owner of each option's content that belongs to another record.
+        replayed: whether the decision had been made before.
     """
 
     accepted: tuple[str, ...]
@@ -163,12 +164,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The prompt was already decided from another generation; drop this one."""
+    """The prompt was already decided from another generation, and this one is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A published decision, as the store and the topics tell it; no records: a reject."""
+    """A published decision, read from the store or a topic; without records, a reject."""
 
     prompt_id: str
     decision_id: str
@@ -179,12 +180,12 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a rebuild found.
+    """The result of a rebuild.
 
     Attributes:
-        claims: published decisions and records that were loaded.
-        conflicts: those among them that should not exist: a prompt that was decided twice,
-            content that is in two records. They leaked while the claims were lost.
+        claims: the number of published decisions and records that were loaded.
+        conflicts: the number of those that should not exist: prompts that were decided twice,
+            and contents in two records. They were published while the claims were lost.
     """
 
     claims: int
@@ -192,7 +193,7 @@ class Rebuilt:
 
 
 class Gate(Protocol):
-    """One filter's view of the claims that all filters share."""
+    """A filter's access to the claims that all filters share."""
 
     async def start(self) -> None:
         """Connect.
@@ -203,17 +204,17 @@ class Gate(Protocol):
         """
 
     async def stop(self) -> None:
-        """Let go of the server; claims in flight fail."""
+        """Disconnect; claims in flight fail."""
 
     async def is_complete(self) -> bool:
-        """Whether the claims hold every published decision; if not: :meth:`rebuild`."""
+        """Whether the claims have every published decision; otherwise call :meth:`rebuild`."""
 
     async def check(self) -> None:
-        """Look whether the claims are still complete; to be called once a second.
+        """Check that the claims are still complete; to be called about once a second.
 
         Raises:
             StateLost: they are incomplete.
-            Unavailable: no answer in time, or the server may evict claims by now.
+            Unavailable: there is no answer in time, or the server may now evict claims.
         """
 
     async def claim(self, claim: Claim) -> Verdict | Variant:
@@ -221,7 +222,8 @@ class Gate(Protocol):
 
         Raises:
             StateLost: the claims are incomplete; nothing was decided.
-            Unavailable: no answer in time. Whether it was decided is unknown: ask again.
+            Unavailable: there is no answer in time. It is unknown whether a decision was made, so
+                claim again.
         """
 
     async def rebuild(
@@ -229,12 +231,11 @@ class Gate(Protocol):
     ) -> Rebuilt:
         """Load all published decisions and declare the claims complete.
 
-        Several filters may ask for it at the same time: one loads, the others wait. Claims that
-        these gates made lately, and whose records may still be on their way to the broker, are
-        loaded with the rest.
+        Several filters may call this at the same time: one loads, the others wait. Recent claims
+        of these gates, whose records may not have reached the broker yet, are loaded too.
 
         Args:
-            expected: how many will be loaded, roughly.
+            expected: the approximate number of decisions.
 
         Raises:
             StateLost: the server was emptied, restarted or failed over meanwhile.
@@ -246,7 +247,7 @@ Decision: TypeAlias = Verdict | Variant
 
 
 def claimed_of(claim: Claim, verdict: Verdict) -> Claimed | None:
-    """What the verdict will be once it is published; ``None`` if it names other records."""
+    """Return the verdict in its published form; ``None`` if it names other records."""
     records = tuple(
         each for each in claim.options if each.record_id[:TOKEN_DIGITS] in verdict.accepted
     )

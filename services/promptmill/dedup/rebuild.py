@@ -1,8 +1,8 @@
-"""One gate's part in a rebuild of the claims in Redis.
+"""A rebuild of the claims in Redis, seen from one gate.
 
-The server is the bottleneck, so one filter loads and the others wait for it. It says that it is at
-work; one that is silent, or stuck with what it reads, is overtaken by another, which fills buckets
-of its own.
+The server is the bottleneck, so one filter loads while the others wait. The loader reports that it
+makes progress. A loader that reports nothing, or reads nothing, is replaced by another gate, which
+fills new buckets.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _MISSING, _AT_WORK, _OVERTAKEN = range(3)
 
 
 class Loader:
-    """Loads what a gate has been registered for.
+    """Carries out the task for which a gate is registered.
 
     Args:
-        stall_s: without progress for so long, this loader lets itself be overtaken.
+        stall_s: after this time without progress, the loader stops reporting.
     """
 
     def __init__(self, state: ClaimState, session: Session, task: Task, stall_s: float) -> None:
@@ -52,7 +52,7 @@ class Loader:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        """Say so as long as there is progress; buckets that do not count are unlinked."""
+        """Report while there is progress, and unlink buckets that are no longer used."""
         beating = asyncio.create_task(self._beat_always(), name="beat-loader")
         try:
             await self._unlink_old()
@@ -65,7 +65,7 @@ class Loader:
             await asyncio.gather(beating, return_exceptions=True)
 
     async def load(self, published: Sequence[Claimed] | Decisions) -> bool:
-        """Whether the claims have become complete meanwhile, by another filter's work.
+        """Load a block; return whether another filter has completed the claims meanwhile.
 
         Raises:
             StateLost: they were lost again.
@@ -113,13 +113,13 @@ class Loader:
         return await self._state.add(self._session, self._task.layout, batch, self._task.field)
 
     def _note(self, published: Sequence[Claimed]) -> None:
-        """Remember what blocks that follow may contradict."""
+        """Remember decisions that later blocks may contradict."""
         contents = [record.content for each in published for record in each.records]
         self._seen.prompts.add(words_of(_digests([each.prompt_id for each in published])))
         self._seen.contents.add(words_of(_digests(contents)))
 
     async def _may_go_on(self) -> bool:
-        """Whether nobody was faster.
+        """Whether no other filter has completed the claims.
 
         Raises:
             StateLost: the claims were lost again.
@@ -137,7 +137,7 @@ class Loader:
                 return
 
     async def _unlink_old(self) -> None:
-        """Unlink buckets that do not count any more: of the last layout, of dead loaders."""
+        """Unlink buckets of earlier layouts and of dead loaders."""
         fields = await self._session.call("HGETALL", self._state.key)
         old = [field for field in fields[::2] if field.startswith(b"old:")]
         found = dict(zip(fields[::2], fields[1::2], strict=True))

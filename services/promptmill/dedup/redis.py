@@ -1,4 +1,4 @@
-"""Claims in Redis or Valkey; see ``layout.py`` for how they lie there."""
+"""The claims in Redis or Valkey, in the layout of ``layout.py``."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ RECENT: Final = 16_384
 
 
 class RedisGate:
-    """The claims of one namespace; nothing is decided while they are incomplete.
+    """The claims of one namespace. Nothing is decided while they are incomplete.
 
     Args:
         url: ``redis://[user:password@]host:port/db``, ``rediss://`` or ``unix://``.
-        namespace: names the data set; one for each store, so that claims never outlive it.
-        expected_records: how many the data set will have, roughly: the layout suits at least so
-            many. It becomes wider when there are many more.
-        sketches: whether nearly equal content is looked for; then every record that is loaded or
-            accepted must have a sketch, and claims that hold others count as incomplete.
-        timeout_s: how long one answer of the server may take.
-        settle_s: how long a rebuild waits, before it reads what was published, for what other
-            filters had decided to reach the broker.
-        loader_timeout_s: another gate that rebuilds, and was not heard of for so long, is dead.
-        stall_s: a gate that rebuilds, and read nothing for so long, lets others overtake it.
+        namespace: the name of the data set; each store has its own, so claims never outlive it.
+        expected_records: the approximate number of records; the layout suits at least this many
+            and becomes wider when there are many more.
+        sketches: whether nearly equal contents are found. Every record that is loaded or
+            accepted must then have a sketch, and claims without one count as incomplete.
+        timeout_s: the longest time for one answer of the server.
+        settle_s: the time that a rebuild waits before it reads what was published, so that
+            decisions of other filters reach the broker.
+        loader_timeout_s: another loader that has not reported for this long is considered dead.
+        stall_s: a loader that has read nothing for this long lets others take over.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class RedisGate:
 
     @property
     def conflicts(self) -> int:
-        """Decisions and contents that this gate found twice when it loaded them."""
+        """The number of decisions and contents that this gate found twice when it loaded them."""
         return self._state.conflicts
 
     @property
     def per_bucket(self) -> float:
-        """Decisions in a bucket, on average, when it was last looked at."""
+        """The average number of decisions in a bucket at the last check."""
         return self._state.per_bucket
 
     async def start(self) -> None:
@@ -103,7 +103,7 @@ class RedisGate:
             await self._session.close()
 
     async def is_complete(self) -> bool:
-        """Whether the claims hold every published decision."""
+        """Whether the claims have every published decision."""
         try:
             await self._find(await self._connected())
         except StateLost:
@@ -111,7 +111,7 @@ class RedisGate:
         return True
 
     async def check(self) -> None:
-        """Look whether the claims are still complete."""
+        """Check that the claims are still complete."""
         session = await self._connected()
         try:
             found = await self._state.find(session)
@@ -156,7 +156,7 @@ class RedisGate:
         return claims
 
     async def _find(self, session: Session) -> Complete:
-        """The complete claims, with this gate's recent ones added."""
+        """Find the complete claims, and add this gate's recent claims to them."""
         self._complete = None
         found = await self._state.find(session)
         await self._state.add(session, found.layout, list(self._recent))
@@ -234,7 +234,7 @@ async def _batches(
 
 
 async def _ahead(items: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
-    """The same items, each of them read while the one before is loaded."""
+    """Yield the same items, and read each of them while the one before is loaded."""
 
     async def advance() -> Item | None:
         return await anext(items, None)

@@ -1,9 +1,9 @@
-"""Which server is at the other end, and whether it still has what was written to it.
+"""The identity of a Redis server, and whether it still has the data that was written to it.
 
-``run_id`` alone is not enough: a primary that was a replica in between keeps it, with the data
-of another server. The replication id alone is too much: a primary takes a new one when its first
-replica attaches, and when the last one has been gone for an hour, and its data stays. But then
-it has no earlier replication id (``master_replid2``), which a promoted replica always has.
+``run_id`` alone is not enough: a primary that was a replica in between keeps its ``run_id`` but has
+the data of another server. The replication id alone is too strict: a primary takes a new one when
+its first replica attaches, and when its last replica has been gone for an hour, and its data stays.
+In these cases it has no earlier replication id (``master_replid2``); a promoted replica has one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ never decide on each other's claims."""
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A server's process and the history of its data, as its ``INFO`` tells.
+    """A server's process and the history of its data, from its ``INFO``.
 
     Attributes:
-        process: ``run_id``, another one after each start.
+        process: ``run_id``, which changes at each start.
         history: ``master_replid``.
         policy: ``maxmemory-policy``.
-        evicted: keys that were evicted since the start of the process.
-        promoted: there is an earlier replication id: the server was a replica, or a dump told
-            it the replication id of the process that wrote it.
-        is_replica: it takes no writes.
+        evicted: the number of keys that were evicted since the process started.
+        promoted: whether there is an earlier replication id: the server was a replica, or it
+            has read a dump with the replication id of the process that wrote it.
+        is_replica: whether the server refuses writes.
     """
 
     process: str
@@ -40,7 +40,7 @@ class Identity:
 
     @classmethod
     def of(cls, info: bytes) -> Self:
-        """Read the answer to ``INFO``."""
+        """Parse the answer to ``INFO``."""
         lines = (line.partition(":") for line in info.decode().splitlines())
         found = {name: value for name, colon, value in lines if colon}
         return cls(
@@ -54,7 +54,7 @@ class Identity:
 
     @classmethod
     def parse(cls, token: bytes) -> Self | None:
-        """The identity that a token names; ``None`` if another version wrote the token."""
+        """Parse a token; return ``None`` if another version of promptmill wrote it."""
         *parts, form = token.decode().split(":")
         if form != _FORMAT or len(parts) != 4 or not parts[3].isdecimal():
             return None
@@ -62,31 +62,31 @@ class Identity:
 
     @property
     def token(self) -> bytes:
-        """What is kept beside the claims to recognise the server by."""
+        """The text that is stored beside the claims to recognise the server."""
         return f"{self.process}:{self.history}:{self.policy}:{self.evicted}:{_FORMAT}".encode()
 
     @property
     def evicts(self) -> bool:
-        """Whether claims may be evicted; the ``volatile`` policies spare keys without expiry."""
+        """Whether claims may be evicted; the ``volatile`` policies never evict them."""
         return self.policy.startswith("allkeys")
 
     def is_same_history(self, other: Identity) -> bool:
-        """Whether both are one process with one replication id."""
+        """Whether both have the same process and replication id."""
         return (self.process, self.history) == (other.process, other.history)
 
     def may_continue(self, recorded: Identity) -> bool:
-        """Whether the data may be the recorded one although the replication id differs.
+        """Whether the data may be the same although the replication id differs.
 
-        A replica that was promoted looks like this too, an hour after its last replica left; so
-        it must have been observed shortly before and after the change.
+        A promoted replica looks like this too, an hour after its last replica has left. The
+        server must therefore have been observed shortly before and after the change.
         """
         return self.process == recorded.process and not self.promoted and not self.is_replica
 
     def keeps(self, recorded: Identity, *, observed: bool) -> bool:
-        """Whether nothing that was written at the time of ``recorded`` has been lost since.
+        """Whether no data has been lost since ``recorded`` was written.
 
         Args:
-            observed: the server was seen as ``recorded`` a few seconds ago.
+            observed: whether the server was seen as ``recorded`` a few seconds ago.
         """
         if not self.is_same_history(recorded) and not (observed and self.may_continue(recorded)):
             return False
@@ -95,9 +95,9 @@ class Identity:
         return _is_volatile(self) and _is_volatile(recorded)
 
     def recorded_after(self, recorded: Identity) -> Identity:
-        """What to keep as the token from now on, given that this one keeps ``recorded``.
+        """Return the identity to record from now on, given that no data of ``recorded`` was lost.
 
-        While claims may be evicted, the count stays that of the time before.
+        While claims may be evicted, the recorded number of evicted keys does not change.
         """
         evicted = recorded.evicted if self.evicts else self.evicted
         return type(self)(self.process, self.history, self.policy, evicted)

@@ -1,7 +1,7 @@
-"""One connection to one Redis or Valkey process: the only importer of ``redis`` for claims.
+"""One connection to one Redis or Valkey process; the only importer of ``redis`` for claims.
 
-A session never reconnects by itself, so every command is known to reach the process whose
-identity was read when the session began. When it ends, the next one may meet another process.
+A session never reconnects, so every command reaches the process whose identity was read when the
+session began. The next session may reach another process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _READ_BYTES: Final = 2**16
 
 
 class Script:
-    """A Lua script that ships with this package; of several files, each reads on."""
+    """A Lua script of this package; several files are concatenated."""
 
     def __init__(self, *names: str) -> None:
         self.source = b"".join(
@@ -47,7 +47,7 @@ class Script:
 
 
 class _Connection(Protocol):
-    """What is used of redis-py's connection, whose methods are not annotated."""
+    """The part of redis-py's connection that is used; its own methods are not annotated."""
 
     async def connect(self) -> None: ...
     async def disconnect(self, nowait: bool = ...) -> None: ...
@@ -61,10 +61,10 @@ class _Connection(Protocol):
 
 
 class Session:
-    """A connection, and who is at its other end.
+    """A connection, and the identity of the server.
 
     Attributes:
-        identity: of the server, when it was last asked.
+        identity: the server's identity when it was last read.
     """
 
     def __init__(self, connection: _Connection, timeout_s: float) -> None:
@@ -75,7 +75,7 @@ class Session:
 
     @classmethod
     async def open(cls, url: str, timeout_s: float) -> Self:
-        """Connect, and learn who the server is.
+        """Connect, and read the server's identity.
 
         Raises:
             Misconfigured: wrong URL or credentials.
@@ -98,25 +98,25 @@ class Session:
 
     @property
     def is_open(self) -> bool:
-        """Whether the connection stands, as far as is known."""
+        """Whether the connection is open, as far as is known."""
         return self._connection.is_connected
 
     async def close(self) -> None:
-        """Disconnect; the answer to a command under way is lost."""
+        """Disconnect; the answer to a command in flight is lost."""
         await self._connection.disconnect(nowait=True)
 
     async def identify(self) -> Identity:
-        """Ask the server who it is now."""
+        """Read the server's present identity."""
         self.identity = Identity.of(await self.call("INFO"))
         return self.identity
 
     async def call(self, *command: object) -> Any:
-        """The answer to one command, with strings as bytes.
+        """Send one command and return its answer, with strings as bytes.
 
         Raises:
             Unavailable: no answer in time, or the server cannot do it now; the session is over.
             Misconfigured: the user may not do this.
-            Fatal: the server does not understand; a fault in promptmill.
+            Fatal: the server does not understand the command, which is a fault of promptmill.
         """
         async with self._turn:
             try:
@@ -133,10 +133,10 @@ class Session:
                 raise _away(error) from error
 
     async def send(self, commands: bytes, replies: bytes) -> None:
-        """Send commands that are packed already, each of which is answered with a number.
+        """Send packed commands, each of which is answered with a number.
 
         Args:
-            replies: those that are expected; other numbers are as good.
+            replies: the expected replies; other numbers are accepted too.
 
         Raises:
             Unavailable: no answer in time, or the server cannot do it now; the session is over.
@@ -153,7 +153,7 @@ class Session:
                 raise _classified(_first_error(answer))
 
     async def run(self, script: Script, keys: Sequence[bytes], *args: bytes) -> Any:
-        """The script's result, in one round trip unless the server does not know it yet."""
+        """Run a script, in one round trip if the server has it already, and return its result."""
         rest = (len(keys), *keys, *args)
         try:
             return await self.call("EVALSHA", script.digest, *rest)
@@ -168,7 +168,7 @@ class Session:
         return await self._connection.read_response()
 
     async def _exchange_packed(self, commands: bytes, count: int) -> bytes:
-        """The replies as they come: redis-py would take 15 µs to parse each."""
+        """Read the raw replies, because redis-py would take 15 µs to parse each."""
         if not self._connection.is_connected:
             raise ConnectionResetError("the connection was closed")
         await self._connection.send_packed_command(commands)
@@ -212,7 +212,7 @@ def _first_error(replies: bytes) -> ResponseError:
 
 
 def _classified(error: ResponseError) -> Unavailable | Fatal:
-    """By the code, which older servers wrap into the text of a script's error."""
+    """Classify an error by its code, which older servers put into the text of a script's error."""
     text = str(error)
     status = getattr(error, "status_code", None)
     for code in _NOT_NOW:

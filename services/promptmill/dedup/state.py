@@ -1,11 +1,13 @@
-"""Whether the claims in Redis are complete, and how they become so again.
+"""The state of the claims in Redis: whether they are complete, and how a rebuild begins.
 
-Every claim says on which epoch it relies, and the script compares: a server that was emptied has
-none. An epoch counts only on the server on which it was declared, while that keeps its data: one
-that was restarted, that took over as a replica or that evicted keys may lack claims.
+Every claim carries the epoch on which it relies, and the script compares it with the server's: a
+server that was emptied has no epoch. An epoch is valid only on the server on which it was declared,
+and only while that server keeps its data. A server that was restarted, that took over as a replica
+or that evicted keys may lack claims.
 
-A change that the data survives (the first replica attaches) is noted by a gate that observed the
-server shortly before. Any other gate waits for it, and rebuilds only if there is none.
+Some changes leave the data intact, for example the first replica that attaches. A gate that
+observed the server shortly before records such a change. Any other gate waits for that, and
+rebuilds only if no gate records it.
 """
 
 from __future__ import annotations
@@ -40,21 +42,21 @@ SIZES: Final = Script("sizes.lua")
 OUTGROW: Final = Script("outgrow.lua")
 
 BATCH: Final = 128
-"""Claims in one call: the server is busy with them for two milliseconds."""
+"""Claims in one call, which keep the server busy for about two milliseconds."""
 
 SKETCHED_BATCH: Final = 16
-"""The same with sketches, each of which costs as much as ten claims without."""
+"""The same for claims with a sketch, each of which costs as much as ten without."""
 
 RETRY_S: Final = 0.5
 
 REMEDY: Final = "set it to noeviction (CONFIG SET maxmemory-policy noeviction)"
 
 OBSERVED_S: Final = 5.0
-"""A gate that saw the server so many seconds ago knows that it was not a replica in between: it
-would have to be demoted, synchronised, promoted, and to drop its backlog within that time."""
+"""A gate that saw the server within these seconds knows that it was not a replica in between: the
+server would have to be demoted, synchronised, promoted and to drop its backlog in that time."""
 
 OBSERVER_WAIT_S: Final = 2.5
-"""How long a gate that did not observe a change waits for one that did: two of its looks."""
+"""How long a gate that did not observe a change waits for one that did: two of its checks."""
 
 AGAIN: Final = "were lost again during the rebuild, or another filter took over"
 _MISHAP: Final = "restarted or failed over, or evicted keys"
@@ -70,12 +72,12 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a gate has been registered to load.
+    """The part of a rebuild for which a gate is registered.
 
     Attributes:
-        layout: where to.
-        loader: id of this attempt; of a new generation too.
-        begun: the server at that time.
+        layout: the buckets that it fills.
+        loader: the id of this attempt; a new generation has the same id.
+        begun: the identity of the server when the attempt began.
     """
 
     layout: Layout
@@ -84,18 +86,18 @@ class Task:
 
     @property
     def is_new(self) -> bool:
-        """Whether the buckets are this loader's own; else sketches are added to those in use."""
+        """Whether the loader fills new buckets; otherwise it adds sketches to those in use."""
         return self.loader == self.layout.generation
 
     @property
     def field(self) -> bytes:
-        """Where the loader is registered in the state."""
+        """The field of the state in which the loader is registered."""
         return f"{'loader' if self.is_new else 'joiner'}:{self.loader}".encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The server's token as it is recorded beside the claims, and whether its data is kept."""
+    """The recorded token of the server, and whether the server still has the data."""
 
     recorded: bytes
     kept: bool
@@ -105,13 +107,13 @@ class ClaimState:
     """One gate's part in keeping the claims of a namespace complete.
 
     Args:
-        expected_records: the layout suits at least so many.
-        sketches: whether they must hold a sketch of every record.
-        loader_timeout_s: a loader that has not been heard of for so long is considered dead.
-        clock: monotonic seconds.
+        expected_records: the layout suits at least this number of records.
+        sketches: whether the claims must have a sketch of every record.
+        loader_timeout_s: a loader that has not reported for this long is considered dead.
+        clock: returns monotonic seconds.
 
     Attributes:
-        batch: claims in one call at most.
+        batch: the largest number of claims in one call.
         conflicts: decisions and contents that were found twice when they were loaded.
         per_bucket: entries in a bucket, on average.
     """
@@ -138,7 +140,7 @@ class ClaimState:
         self._observed: tuple[Identity, float] | None = None
 
     async def find(self, session: Session) -> Complete:
-        """The complete claims; raises ``StateLost`` if they are not.
+        """Return the claims if they are complete, and raise ``StateLost`` otherwise.
 
         Raises:
             Unavailable: the server may evict claims, or is a replica.
@@ -159,10 +161,10 @@ class ClaimState:
     async def add(
         self, session: Session, layout: Layout, published: Sequence[Claimed], field: bytes = b""
     ) -> bool:
-        """Add decisions one by one; returns whether the claims have become complete.
+        """Add decisions one by one, and return whether the claims have become complete.
 
         Args:
-            field: of the loader; none: they are added to complete claims.
+            field: the loader's field; empty to add to complete claims.
         """
         complete = False
         for start in range(0, len(published), self.batch):
@@ -178,7 +180,7 @@ class ClaimState:
         return complete
 
     async def measure(self, session: Session, found: Complete) -> None:
-        """Look how full the buckets are; claims that outgrew them become incomplete."""
+        """Check how full the buckets are; claims that have outgrown them become incomplete."""
         samples = found.layout.samples()
         self.per_bucket = await session.run(SIZES, samples) / len(samples)
         bits = found.layout.bits
@@ -189,14 +191,14 @@ class ClaimState:
     async def begin(
         self, session: Session, expected: int, recent: Sequence[Claimed]
     ) -> Task | None:
-        """What this gate is to load; ``None`` if the claims are complete.
+        """Register this gate as a loader; return ``None`` if the claims are complete.
 
-        Waits for another loader as long as it is at work.
+        It waits while another loader makes progress.
 
         Args:
-            expected: decisions that will be loaded.
-            recent: claims whose records may be on their way to the broker. They are handed to the
-                loader, so that no other gate decides without them afterwards.
+            expected: the approximate number of decisions that will be loaded.
+            recent: claims whose records may not have reached the broker yet. They are passed to
+                the loader, so that no other gate decides without them afterwards.
         """
         handed = ""
         await self.await_observer(session)
@@ -231,15 +233,15 @@ class ClaimState:
         return Task(Layout(self._namespace, int(chosen), generation), loader, begun)
 
     async def _hand(self, session: Session, layout: Layout, recent: Sequence[Claimed]) -> None:
-        """Add claims to what another gate is loading."""
-        with suppress(StateLost):  # it was overtaken; the caller looks again
+        """Add claims to those that another gate is loading."""
+        with suppress(StateLost):  # it was overtaken; the caller checks again
             field = b"loader:" + layout.generation.encode()
             await self.add(session, layout, recent, field)
 
     async def look(self, session: Session) -> Standing:
-        """What is recorded of the server, and whether its data is still there.
+        """Return the recorded server, and whether its data is still there.
 
-        A change that the data survives is noted.
+        A change that leaves the data intact is recorded.
 
         Raises:
             Unavailable: the server may evict claims, or is a replica.
@@ -257,7 +259,7 @@ class ClaimState:
         return Standing(recorded or b"", kept)
 
     def _observed_as(self, known: Identity, before: tuple[Identity, float] | None) -> bool:
-        """Whether this gate has just seen the server as it is recorded."""
+        """Whether this gate has just seen the server that is recorded."""
         if before is None or self._clock() - before[1] > OBSERVED_S:
             return False
         return before[0].is_same_history(known)
@@ -275,14 +277,14 @@ class ClaimState:
         return identity
 
     async def _note(self, session: Session, known: Identity, now: Identity) -> bytes:
-        """Record the server as it is now; returns what is recorded."""
+        """Record the present server, and return its token."""
         token = now.recorded_after(known).token
         if token != known.token:
             await session.run(RENEW, [self.key], known.token, token)
         return token
 
     async def await_observer(self, session: Session) -> None:
-        """Give a gate that observed a change of the server the time to note it."""
+        """Give a gate that observed a change of the server the time to record it."""
         deadline = self._clock() + OBSERVER_WAIT_S
         while self._clock() < deadline:
             standing = await self.look(session)
@@ -292,14 +294,14 @@ class ClaimState:
             await asyncio.sleep(OBSERVER_WAIT_S / 10)
 
     async def name_policies(self, session: Session, versions: set[str]) -> None:
-        """Have the full versions known by which decisions will be found to be made."""
+        """Store the full versions of these policies, which decisions name by a digest."""
         for version in versions.difference(self.policies.values()):
             digest = policy_digest(version)
             await session.call("HSET", self.key, policy_field(digest), version)
             self.policies[digest] = version
 
     async def policy(self, session: Session, digest: bytes) -> str:
-        """The version of the policy that made a decision."""
+        """Return the version of the policy with this digest."""
         if digest not in self.policies:
             version = await session.call("HGET", self.key, policy_field(digest))
             self.policies[digest] = (version or b"unknown@" + digest.hex().encode()).decode()
@@ -307,18 +309,18 @@ class ClaimState:
 
 
 def flag(yes: bool) -> bytes:
-    """How the scripts read a truth value."""
+    """Encode a truth value for the scripts."""
     return b"1" if yes else b"0"
 
 
 def lost(how: str) -> StateLost:
-    """What a claim meets that may not be decided."""
+    """The error of a claim that must not be decided."""
     text = f"the claims {how}; nothing is decided until they are rebuilt from the store"
     return StateLost(text, retry_after_s=RETRY_S)
 
 
 def evicting(policy: str) -> Unavailable:
-    """What a claim meets while the server may evict what it is told."""
+    """The error of a claim while the server may evict keys."""
     return Unavailable(
         f"Redis has maxmemory-policy {policy}, which evicts claims when memory is full; {REMEDY}",
         retry_after_s=RETRY_S,

@@ -1,6 +1,6 @@
-"""Claims that come back: while they are lost nothing is decided, and they are rebuilt.
+"""Recovery of the claims: while they are lost, nothing is decided, and they are rebuilt.
 
-They are looked at each second, so a filter that has nothing to decide notices too.
+The claims are checked twice a second, so an idle filter notices a loss too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 RETRY_S = 1.0
 CHECK_S = 0.5
-"""Between two looks at the claims: their loss is noticed within a second."""
+"""Pause between two checks, in seconds: a loss is noticed within a second."""
 
 
 async def _no_count() -> int:
@@ -28,15 +28,16 @@ async def _no_count() -> int:
 class RecoveringClaims:
     """A gate whose claims are rebuilt in the background when they are lost.
 
-    A claim never waits for that: it fails at once with ``StateLost``, which is ``Unavailable``,
-    so that its message is tried again without counting an attempt or nearing its deadline.
+    A claim never waits for a rebuild. It fails at once with ``StateLost``, which is
+    ``Unavailable``, so its message is retried without an attempt being counted and without its
+    deadline coming nearer.
 
     Args:
-        gate: started and stopped with this.
-        published: tells every published decision, from the store and from the tails of the
-            topics that the store has not taken yet; called anew for each rebuild.
-        count: roughly how many decisions that will be; chooses the layout of the claims.
-        check_s: seconds between two looks at the claims.
+        gate: is started and stopped together with this object.
+        published: yields every published decision, from the store and from the part of the
+            topics that the store has not read yet; it is called once for each rebuild.
+        count: the approximate number of these decisions, which chooses the claims' layout.
+        check_s: seconds between two checks.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class RecoveringClaims:
     async def __aenter__(self) -> Self:
         """Connect, and rebuild the claims unless they are complete.
 
-        Waits for a server that is away.
+        It waits for a server that is unavailable.
 
         Raises:
             Misconfigured: the server may evict claims, or refuses the credentials.
@@ -88,7 +89,7 @@ class RecoveringClaims:
 
     @property
     def usable(self) -> bool:
-        """Whether the last look found claims that can be relied on."""
+        """Whether the claims were complete at the last check."""
         return not self.recovering and not self._trouble
 
     async def claim(self, claim: Claim) -> Decision:
@@ -120,13 +121,13 @@ class RecoveringClaims:
             self._note(await self._trouble_now())
 
     async def _trouble_now(self) -> str:
-        """What stands in the way of a decision; empty if nothing does."""
+        """What prevents decisions now; empty if nothing does."""
         try:
             await self._gate.check()
         except StateLost as error:
             self._begin_recovery(error)
             return str(error)
-        except PromptmillError as error:  # a claim meets it too, and ends the process if it must
+        except PromptmillError as error:  # a claim raises it too, and ends the process if it must
             return str(error)
         return ""
 
@@ -144,7 +145,7 @@ class RecoveringClaims:
                 await asyncio.sleep(error.retry_after_s or RETRY_S)
             except Fatal:
                 raise
-            except Exception as error:  # else each claim would meet it, and be buried for it
+            except Exception as error:  # else each claim would raise it and be dead-lettered
                 raise Fatal(f"the claims cannot be rebuilt: {error!r}") from error
             else:
                 return

@@ -1,4 +1,4 @@
-"""The books of a run, read from the tables alone: what became of every published prompt."""
+"""Run counts: the outcome of every published prompt, read from the tables alone."""
 
 from __future__ import annotations
 

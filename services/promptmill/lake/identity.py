@@ -1,4 +1,8 @@
-"""Whose tables these are: the cluster and the topic that their offsets refer to."""
+"""The identity of a table: the cluster and topic of its offsets, and the last message it took.
+
+A topic that was deleted and recreated has the same name and similar offsets. Its id, or the
+message before the table's position, shows that it is another log.
+"""
 
 from __future__ import annotations
 
@@ -9,56 +13,14 @@ from hashlib import blake2b
 from promptmill.runtime.errors import Misconfigured
 from promptmill.stream.ports import Delivery
 
-OFFSET_BITS = 16
-DIGEST_BITS = 47
-_OFFSET_MASK = (1 << OFFSET_BITS) - 1
-
-
-def identify(delivery: Delivery) -> int:
-    """The number for this message, as the last one before the next offset."""
-    digest = blake2b(digest_size=8)
-    digest.update(delivery.timestamp_ms.to_bytes(8, "big", signed=True))
-    for part in (delivery.key, delivery.value):
-        digest.update((-1 if part is None else len(part)).to_bytes(8, "big", signed=True))
-        digest.update(part or b"")
-    bits = int.from_bytes(digest.digest(), "big") >> (64 - DIGEST_BITS)
-    return bits << OFFSET_BITS | (delivery.offset + 1) & _OFFSET_MASK
-
-
-def is_of(last: int | None, next_offset: int | None) -> bool:
-    """Whether the number was stored together with this next offset."""
-    return (
-        last is not None
-        and next_offset is not None
-        and last & _OFFSET_MASK == (next_offset & _OFFSET_MASK)
-    )
-
-
-def check_last(table_uri: str, delivery: Delivery | None, shard: int, at: int, last: int) -> None:
-    """Compare the message that the log holds with the one that was taken from there.
-
-    Args:
-        delivery: what the log holds at offset ``at``; ``None`` when it holds nothing there.
-
-    Raises:
-        Misconfigured: they differ: the topic was deleted and created again, or truncated.
-    """
-    if delivery is not None and identify(delivery) == last:
-        return
-    found = "no message" if delivery is None else "another message"
-    raise Misconfigured(
-        f"{table_uri}: partition {shard} was stored up to offset {at}, and the log now holds "
-        f"{found} there than the one that was stored: the topic was deleted and recreated, or "
-        "truncated and refilled, and reading on would skip the messages before it. Set "
-        "PROMPTMILL_STORE to a new folder to store the present topic from its beginning, or "
-        "restore the topic"
-    )
-
-
 CLUSTER_ID = "promptmill.cluster_id"
 TOPIC = "promptmill.topic"
 PARTITIONS = "promptmill.partitions"
 TOPIC_ID = "promptmill.topic_id"
+
+OFFSET_BITS = 16
+DIGEST_BITS = 47
+_OFFSET_MASK = (1 << OFFSET_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +94,7 @@ def check_partitions(identities: Iterable[Identity]) -> None:
     """Check that the layouts of all tables are the same.
 
     Raises:
-        Misconfigured: what belongs to one prompt would stand in partitions of several numbers.
+        Misconfigured: messages of one prompt would be in partitions with different numbers.
     """
     check_equal({identity.topic: identity.partitions for identity in identities})
 
@@ -141,7 +103,7 @@ def check_equal(counts: Mapping[str, int]) -> None:
     """Check that all topics have equally many partitions.
 
     Raises:
-        Misconfigured: what belongs to one prompt would stand in partitions of several numbers.
+        Misconfigured: messages of one prompt would be in partitions with different numbers.
     """
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
@@ -165,4 +127,45 @@ def check_end(table_uri: str, shard: int, stored: int, begin: int, end: int) -> 
         f"{table_uri}: partition {shard} was stored up to offset {stored}, but the log ends "
         f"before it (it holds {begin} to {end}): the topic was recreated or truncated; restore "
         "it, or set PROMPTMILL_STORE to a new folder"
+    )
+
+
+def identify(delivery: Delivery) -> int:
+    """Return 63 bits of a message's offset, key, timestamp and value, to recognise it again."""
+    digest = blake2b(digest_size=8)
+    digest.update(delivery.timestamp_ms.to_bytes(8, "big", signed=True))
+    for part in (delivery.key, delivery.value):
+        digest.update((-1 if part is None else len(part)).to_bytes(8, "big", signed=True))
+        digest.update(part or b"")
+    bits = int.from_bytes(digest.digest(), "big") >> (64 - DIGEST_BITS)
+    return bits << OFFSET_BITS | (delivery.offset + 1) & _OFFSET_MASK
+
+
+def is_of(last: int | None, next_offset: int | None) -> bool:
+    """Whether the number was stored in the same commit as this next offset."""
+    return (
+        last is not None
+        and next_offset is not None
+        and last & _OFFSET_MASK == (next_offset & _OFFSET_MASK)
+    )
+
+
+def check_last(table_uri: str, delivery: Delivery | None, shard: int, at: int, last: int) -> None:
+    """Compare the message in the log with the one that the table took from that offset.
+
+    Args:
+        delivery: what the log holds at offset ``at``; ``None`` when it holds nothing there.
+
+    Raises:
+        Misconfigured: they differ: the topic was deleted and created again, or truncated.
+    """
+    if delivery is not None and identify(delivery) == last:
+        return
+    found = "no message" if delivery is None else "another message"
+    raise Misconfigured(
+        f"{table_uri}: partition {shard} was stored up to offset {at}, and the log now holds "
+        f"{found} there than the one that was stored: the topic was deleted and recreated, or "
+        "truncated and refilled, and reading on would skip the messages before it. Set "
+        "PROMPTMILL_STORE to a new folder to store the present topic from its beginning, or "
+        "restore the topic"
     )

@@ -12,6 +12,12 @@ import pyarrow.compute as pc
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 
+Keys: TypeAlias = npt.NDArray[np.bytes_]
+"""Ids of 16 bytes, sorted and distinct."""
+
+KEY_BYTES = 16
+NONE: Keys = np.empty(0, f"S{KEY_BYTES}")
+
 ID_CHARACTERS = 32
 WORD_BITS = 64
 WORD_MASK = (1 << WORD_BITS) - 1
@@ -56,13 +62,6 @@ def _characters(ids: pa.Array) -> npt.NDArray[np.uint8]:
     return characters.reshape(-1, ID_CHARACTERS)
 
 
-Keys: TypeAlias = npt.NDArray[np.bytes_]
-"""Ids of 16 bytes, sorted, each once."""
-
-KEY_BYTES = 16
-NONE: Keys = np.empty(0, f"S{KEY_BYTES}")
-
-
 def contains(keys: Keys, identity: str) -> bool:
     """Whether the id is among the keys; about 5 µs."""
     wanted = np.frombuffer(bytes.fromhex(identity), NONE.dtype)
@@ -71,17 +70,17 @@ def contains(keys: Keys, identity: str) -> bool:
 
 
 def octet_keys(ids: pa.Array) -> Keys:
-    """A column of ids without nulls, in its order."""
+    """The ids of a column without nulls, in the order of the column."""
     return octets_of(pc.cast(ids, pa.string())).view(NONE.dtype).reshape(-1)
 
 
 def keys_of(batches: Iterable[pa.RecordBatch]) -> Keys:
-    """The ids in the first column of all batches."""
+    """The sorted, distinct ids in the first column of all batches."""
     return union(NONE, *(octet_keys(batch.column(0)) for batch in batches))
 
 
 def union(*sets: Keys) -> Keys:
-    """Everything in any of them, which need not be sorted."""
+    """The sorted union of several sets, which need not be sorted."""
     filled = [keys for keys in sets if len(keys)] or [NONE]
     merged = np.concatenate(filled)
     merged.sort(kind="stable")  # sorted parts are merged in linear time
@@ -92,7 +91,7 @@ def union(*sets: Keys) -> Keys:
 
 
 def without(keys: Keys, others: Keys) -> Keys:
-    """Those of the sorted keys that are not among the sorted others."""
+    """The sorted keys that are not among the sorted others."""
     if len(keys) == 0 or len(others) == 0:
         return keys
     places = np.searchsorted(others, keys)

@@ -199,13 +199,16 @@ class _Draft:
         return "kept"
 
     def _move(self, table: TableName, delivery: Delivery, key: bytes) -> str:
-        """Instruct workers publish misplaced prompts again; a second copy would be generated."""
+        """Move a message, but not a prompt: instruct workers move those, and a copy costs twice."""
         if table is not TableName.PROMPTS:
             self._misplaced.append(Misplaced(delivery, key))
         return MISPLACED
 
     def _undecodable(self, table: TableName, delivery: Delivery, error: Exception) -> str:
-        """Instruct buries what is no prompt; a dead letter has nowhere else to go."""
+        """Dead-letter a message that is no contract; for prompts, instruct workers do that.
+
+        A dead letter that cannot be decoded is stored as a row itself.
+        """
         is_outside = self._layout and delivery.partition.number >= self._layout.partitions
         if table is TableName.DEAD_LETTERS and is_outside:
             return self._move(table, delivery, delivery.key or b"")

@@ -1,6 +1,6 @@
-"""``prompts``: what was admitted, one row for each prompt, so that the books need no broker.
+"""``prompts``: one row for each published prompt, so that run counts need no broker.
 
-Rows from before the text was kept have no ``messages``.
+Rows that were written before the text was stored have no ``messages``.
 """
 
 from __future__ import annotations
