@@ -4,9 +4,9 @@ Fault points of a commit (:mod:`promptmill.runtime.fault_points`), each for ever
 ``store.written.records``:
 
 ====================  =======================================================================
-``store.claimed.*``   the shards are ours in this table; not yet in those after it
-``store.checked.*``   ours, and where we believe; nothing is written
-``store.written.*``   the library has drawn all rows; the log has no entry
-``store.committed.*`` the log has its entry; Kafka and the other tables do not know
+``store.claimed.*``   the shards are owned in this table, but not yet in the tables after it
+``store.checked.*``   owner and position are verified, and nothing is written yet
+``store.written.*``   the library has read all rows, and the table's log has no entry yet
+``store.committed.*`` the log has the entry; Kafka and the other tables do not know of it yet
 ====================  =======================================================================
 """

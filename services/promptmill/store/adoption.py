@@ -1,4 +1,4 @@
-"""Taking shards over: claim them in every table, read what they hold, go on where they stand."""
+"""Adoption of shards: claim them in every table, read their rows, continue from there."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Adopter:
     check: LogCheck
 
     async def adopt(self) -> bool:
-        """Become the owner of the shards that are whole and wait for it; whether any opened.
+        """Become the owner of the complete shards that wait; return whether any was opened.
 
         The index is read after the last claim: from then on no earlier owner can add a row.
 
         Raises:
-            LostRecords: a log begins beyond where its table stands, or beyond 0 for a table
-                that has nothing of the shard.
+            LostRecords: a log begins beyond the table's position, or beyond 0 if the table has no
+                rows of the shard.
             Misconfigured: a log ends before it, or the table's last message is not the one
                 that the log holds there (the topic was deleted and created again).
             Transient: the storage or the broker does not answer.
@@ -68,7 +68,7 @@ class Adopter:
         return True
 
     def _count(self, adoption: Adoption) -> None:
-        """Count by run what earlier versions stored, once."""
+        """Count the rows that earlier versions stored without counts, once."""
         for table, shards in adoption.uncounted.items():
             stays = {s: Advance(at, at) for s in shards if (at := adoption.next_offsets[table][s])}
             if not stays:
@@ -92,7 +92,7 @@ class Adopter:
         return await self.check.resume(starts, bounds)
 
     async def _check_identity(self, adoption: Adoption, begins: Mapping[Partition, int]) -> None:
-        """Read the last stored messages back, as far as the log still holds them."""
+        """Compare the last stored messages with the log, as far as the log still has them."""
         lasts: dict[Partition, tuple[int, int]] = {}
         for partition, begin in begins.items():
             table, shard = self.shards.tables[partition.topic], partition.number
@@ -105,7 +105,7 @@ class Adopter:
             check_last(table, found.get(partition), partition.number, at, last)
 
     def _pass_over(self, stored: NextOffsets, starts: Mapping[Partition, int]) -> NextOffsets:
-        """Move the tables over what is lost and accepted; where they stand then."""
+        """Move the tables' positions over accepted losses, and return the new positions."""
         moved = {table: dict(offsets) for table, offsets in stored.items()}
         for partition, start in starts.items():
             table, shard = self.shards.tables[partition.topic], partition.number

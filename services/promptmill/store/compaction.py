@@ -1,4 +1,4 @@
-"""Merging small files now and then, beside the flushes."""
+"""Merging of small files after every few flushes, in the background."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Compaction:
     """Counts flushes and merges the files of every table after so many of them.
 
     Args:
-        every: flushes between two rounds; 0 never.
-        on_error: told what should end the process.
+        every: the number of flushes between two rounds; 0 disables compaction.
+        on_error: called with an error that should end the process.
     """
 
     def __init__(self, sink: Sink, every: int, on_error: Callable[[BaseException], None]) -> None:
@@ -29,7 +29,7 @@ class Compaction:
         self._round: asyncio.Task[None] | None = None
 
     def count_flush(self, *, is_elected: bool) -> None:
-        """One more flush; of the sinks of a store only the elected one merges files."""
+        """Count a flush. Only the elected sink of a store merges files."""
         self._flushes += 1
         if self._every == 0 or self._flushes < self._every or not is_elected:
             return
@@ -50,7 +50,7 @@ class Compaction:
             self._on_error(error)
 
     async def end(self) -> None:
-        """Begin no further table; one that is at work is left to its thread."""
+        """Begin no further table; a table that is being compacted is finished by its thread."""
         if self._round is not None:
             self._round.cancel()
             await asyncio.gather(self._round, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""One flush at a time, from deliveries to stored rows, tried again where it stopped."""
+"""Flushing: one flush at a time, from deliveries to stored rows, retried from where it stopped."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ Move: TypeAlias = Callable[[Delivery, bytes], Awaitable[None]]
 
 
 async def refuse_to_move(delivery: Delivery, _key: bytes) -> None:
-    """For a sink without a layout, to which nothing is misplaced."""
+    """The mover of a sink without a layout, for which no message is misplaced."""
     raise Fatal(f"{delivery.partition} at {delivery.offset}: this sink cannot move messages")
 
 
 @dataclass(frozen=True, slots=True)
 class SinkPublisher:
-    """What a sink publishes, beside what it stores.
+    """The messages that a sink publishes, besides storing rows.
 
     Attributes:
-        send_dead_letter: takes messages on ``records`` and ``rejects`` that are no contract.
-        layout: of the tables; without it, every message is taken where it stands.
-        move: publishes a message that stands in another partition than the layout gives.
+        send_dead_letter: publishes dead letters for undecodable records and rejects.
+        layout: the layout of the tables; without it, no message is misplaced.
+        move: publishes a message again that is in another partition than its layout's.
     """
 
     send_dead_letter: SendDeadLetter
@@ -48,11 +48,11 @@ class SinkPublisher:
 
 
 class Flusher:
-    """Draws up plans and carries them out.
+    """Creates plans and carries them out.
 
     A call that raises ``Transient`` or ``Fenced`` leaves what remains of the plan in place;
-    :meth:`carry_out` goes on with it. Order of safety: the tables first, then Kafka, whose
-    offsets are advice and only show the lag.
+    :meth:`carry_out` continues with it. The tables are written first. The offsets are committed
+    to Kafka afterwards and only show the lag.
     """
 
     def __init__(
@@ -69,19 +69,19 @@ class Flusher:
 
     @property
     def size(self) -> int:
-        """Messages in the flush under way; 0 when there is none."""
+        """The number of messages in the present flush, or 0."""
         return len(self._taken)
 
     def touches(self, shards: Collection[int]) -> bool:
-        """Whether the flush under way has messages of these shards."""
+        """Whether the present flush has messages of these shards."""
         return any(delivery.partition.number in shards for delivery in self._taken)
 
     def lose(self, shards: Collection[int]) -> None:
-        """These shards belong to somebody else: what remains of them is left to the owner."""
+        """Leave the rest of these shards to their new owner."""
         self._lost |= set(shards)
 
     async def take(self, deliveries: Sequence[Delivery]) -> None:
-        """Begin a flush; the last one must be done."""
+        """Begin a flush; the previous one must be finished."""
         self._taken = deliveries
         stored, indexes = dict(self._shards.stored), dict(self._shards.indexes)
         self._plan = await asyncio.to_thread(
@@ -89,11 +89,11 @@ class Flusher:
         )
 
     async def carry_out(self) -> Counter[tuple[TableName, str]]:
-        """Do what remains; messages by table and outcome.
+        """Finish the flush, and return the number of messages by table and outcome.
 
         Raises:
-            Fenced: somebody has claimed shards; :meth:`lose` them and call again.
-            Transient: the storage or the broker fails; call again.
+            Fenced: another sink has claimed shards; call :meth:`lose`, then try again.
+            Transient: the storage or the broker fails; try again.
         """
         counts: Counter[tuple[TableName, str]] = Counter()
         while self._plan is not None:
@@ -104,10 +104,10 @@ class Flusher:
         return counts
 
     def shed(self) -> None:
-        """Drop the part of lost shards from the plan.
+        """Drop lost shards from the plan.
 
-        Their indexes know rows that may never be stored, so they are read anew if the shards
-        come back.
+        Their indexes have rows that may never be stored, so they are read again if the shards
+        return.
         """
         lost, self._lost = self._lost, set()
         if self._plan is not None and (part := self._plan.shards & lost):
@@ -115,7 +115,7 @@ class Flusher:
             self._plan = self._plan.without(part)
 
     async def _step(self, plan: Plan) -> Plan | None:
-        """The next thing to do, done; what remains."""
+        """Carry out the next part of the plan, and return the rest."""
         if plan.undecodable:
             for undecodable in plan.undecodable:
                 await self._publisher.send_dead_letter(undecodable)
@@ -132,7 +132,7 @@ class Flusher:
         return None
 
     async def _move(self, message: Misplaced) -> None:
-        """A message that its topic no longer takes is dead-lettered where it stands."""
+        """Move a message; one that its topic refuses is dead-lettered."""
         try:
             await self._publisher.move(message.delivery, message.key)
         except Poison as error:
@@ -144,7 +144,7 @@ class Flusher:
 
 
 async def advise(source: Source, positions: Mapping[Partition, int]) -> None:
-    """Tell Kafka what is stored, so that its tools show the lag; nobody reads it back."""
+    """Commit the stored positions to Kafka for its tools; they are never read back."""
     if not positions:
         return
     try:

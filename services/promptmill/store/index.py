@@ -1,8 +1,8 @@
-"""What a shard has already settled, small enough to hold for millions of prompts.
+"""The index of a shard: its settled prompts, compact enough for millions of them.
 
-Pure: no I/O. About 37 bytes for a prompt with one record: 16 for its id, 8 for the decision,
-5 for its state, 8 for the record. The newest entries lie in a dictionary until there are
-enough of them to be merged into the sorted arrays.
+It does no I/O. A prompt with one record takes about 37 bytes: 16 for its id, 8 for the decision,
+5 for its state and 8 for the record. New entries are kept in a dictionary until there are enough
+of them to be merged into the sorted arrays.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_REPLAYS = 2**32 - 1
 
 
 class State:
-    """What is known of a prompt, as bits of which several may be set (an enum costs 10 times)."""
+    """The state of a prompt as bits, several of which may be set; an enum is 10 times slower."""
 
     UNKNOWN: Final = 0
     PUBLISHED: Final = 1
@@ -35,11 +35,11 @@ class State:
 
 
 class Settlement(NamedTuple):
-    """What is known of one prompt.
+    """The known state of one prompt.
 
     Attributes:
         state: bits of :class:`State`.
-        decision: the first 64 bits of the decision's id; 0 when there is none.
+        decision: the first 64 bits of the decision's id, or 0.
         replays: the highest number of replays among its dead letters.
     """
 
@@ -54,11 +54,11 @@ class Settlement(NamedTuple):
 
     @property
     def is_dead(self) -> bool:
-        """Whether it has a dead letter, sent again or not."""
+        """Whether the prompt has a dead letter, whether or not it was sent again."""
         return self.state & State.DEAD != 0
 
     def joined(self, other: Settlement) -> Settlement:
-        """Both together; the order does not matter."""
+        """Combine two settlements; their order does not matter."""
         return Settlement(
             self.state | other.state,
             max(self.decision, other.decision),
@@ -88,7 +88,7 @@ class Entries:
         decision: Words | None = None,
         replays: npt.NDArray[np.uint32] | None = None,
     ) -> Entries:
-        """Columns of which some are the same for all."""
+        """Create columns, some of which have the same value for all rows."""
         size = len(high)
         return cls(
             high,
@@ -100,14 +100,14 @@ class Entries:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all columns."""
+        """The size of all columns in bytes."""
         return sum(getattr(self, name).nbytes for name in self.__slots__)
 
 
 class RunCounts:
-    """How many prompts of each run a shard has in each table, and which numbers have changed.
+    """The number of prompts of each run in each table of a shard, and which numbers have changed.
 
-    Of dead letters, prompts with an open one: one that says dead and was not sent again.
+    For dead letters, this is the number of prompts whose dead letter was not sent again.
     """
 
     def __init__(self) -> None:
@@ -115,21 +115,21 @@ class RunCounts:
         self._changed: set[tuple[TableName, str]] = set()
 
     def add(self, table: TableName, run: str | None, by: int = 1) -> None:
-        """So many more; what has no run is not counted."""
+        """Add to the number of a run; messages without a run are not counted."""
         if run is not None:
             self._numbers[table, run] += by
             self._changed.add((table, run))
 
     def load(self, table: TableName, numbers: Mapping[str, int]) -> None:
-        """What the table's rows say."""
+        """Set the numbers that were counted from the table's rows."""
         self._numbers.update({(table, run): n for run, n in numbers.items()})
 
     def of(self, table: TableName) -> dict[str, int]:
-        """All runs of one table."""
+        """Return the numbers of all runs in one table."""
         return {run: n for (name, run), n in self._numbers.items() if name == table}
 
     def take_changed(self) -> dict[tuple[TableName, str], int]:
-        """The numbers that have changed since the last call."""
+        """Return the numbers that have changed since the last call."""
         changed, self._changed = self._changed, set()
         return {key: self._numbers[key] for key in changed}
 
@@ -154,25 +154,25 @@ class SettledIndex:
         self.counts = RunCounts()
 
     def __len__(self) -> int:
-        """Prompts known; those both merged and recent count once after the next merge."""
+        """The number of known prompts; one that is merged and recent counts twice until then."""
         return len(self._entries.high) + len(self._recent)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the merged part."""
+        """The size of the merged part in bytes."""
         return self._entries.nbytes + self._records.nbytes
 
     # Prompts
 
     def settlement(self, prompt_id: str) -> Settlement:
-        """What is known of this prompt."""
+        """Return the known state of this prompt."""
         key = key_of(prompt_id)
         return self._recent.get(key) or self._merged(key)
 
     def note(
         self, prompt_id: str, state: int, *, decision_id: str | None = None, replays: int = 0
     ) -> None:
-        """Add what has become known."""
+        """Add to the known state of a prompt."""
         key = key_of(prompt_id)
         decision = 0 if decision_id is None else high_word(decision_id)
         new = Settlement(state, decision, min(replays, MAX_REPLAYS))
@@ -199,8 +199,8 @@ class SettledIndex:
     def has_record(self, record_id: str) -> bool:
         """Whether this record is stored, by the first 64 bits of its id.
 
-        Asked only of a prompt that this decision has settled before, so that the chance of a
-        false yes is that of a record with siblings: 1 in 1.8e19 for each stored record.
+        It is only called for a prompt that the same decision has settled, so a false yes needs a
+        collision with a sibling record: 1 in 1.8e19 for each stored record.
         """
         word = high_word(record_id)
         if word in self._recent_records:
@@ -209,35 +209,35 @@ class SettledIndex:
         return at < len(self._record_words) and self._record_words[at] == word
 
     def add_record(self, record_id: str) -> None:
-        """The record is stored."""
+        """Add a stored record."""
         self._recent_records.add(high_word(record_id))
         if len(self._recent_records) >= max(MIN_RECENT, len(self._records) // RECENT_SHARE):
             self._merge_records()
 
     def has_letter(self, letter_id: str) -> bool:
-        """Whether this dead letter, of bytes that held no prompt, is stored."""
+        """Whether this dead letter, which holds no prompt, is stored."""
         return key_of(letter_id) in self._letters
 
     def add_letter(self, letter_id: str) -> None:
-        """The letter is stored."""
+        """Add a stored dead letter."""
         self._letters.add(key_of(letter_id))
 
     def open_letter(self, letter_id: str, prompt_id: str | None = None) -> None:
-        """The letter says dead, as the only one of its prompt; about 200 bytes until it closes."""
+        """Open a dead letter, the only open one of its prompt; it takes about 200 bytes."""
         self._open[key_of(prompt_id or letter_id)] = key_of(letter_id)
 
     @property
     def open_letters(self) -> Collection[int]:
-        """The letters that are open, as numbers."""
+        """Return the open dead letters as numbers."""
         return self._open.values()
 
     def letter_of(self, prompt_id: str) -> str | None:
-        """The open letter of a prompt."""
+        """Return the open dead letter of a prompt."""
         key = self._open.get(key_of(prompt_id))
         return None if key is None else f"{key:0{ID_CHARACTERS}x}"
 
     def close_letter(self, letter_id: str, prompt_id: str | None = None) -> bool:
-        """The letter was sent again; ``False`` when it is not open."""
+        """Close a dead letter that was sent again; return ``False`` if it is not open."""
         subject = key_of(prompt_id or letter_id)
         if self._open.get(subject) != key_of(letter_id):
             return False
@@ -247,23 +247,23 @@ class SettledIndex:
     # Bulk
 
     def load(self, entries: Entries, records: Words | None = None) -> None:
-        """Add many; call :meth:`merge` after the last."""
+        """Add many entries; call :meth:`merge` after the last call."""
         self._loaded.append(entries)
         if records is not None:
             self._loaded_records.append(records)
 
     def load_letters(self, opened: Mapping[int, int], replayed: Collection[int]) -> None:
-        """Add letters, in any order, as numbers; call :meth:`merge` after the last.
+        """Add dead letters as numbers, in any order; call :meth:`merge` after the last call.
 
         Args:
-            opened: by letter, the prompt; the letter itself where it holds none.
-            replayed: letters of which a row says that they were sent again.
+            opened: the prompt of each open dead letter, or the dead letter if it has no prompt.
+            replayed: dead letters that were sent again according to a row.
         """
         self._loaded_open |= opened
         self._loaded_replayed.update(replayed)
 
     def merge(self) -> None:
-        """Bring everything into the sorted arrays."""
+        """Merge all entries into the sorted arrays."""
         self._merge_letters()
         parts = [self._entries, *self._loaded, _as_entries(self._recent)]
         self._loaded, self._recent = [], {}
@@ -300,7 +300,7 @@ def _as_entries(settlements: dict[int, Settlement]) -> Entries:
 
 
 def _reduced(entries: Entries) -> Entries:
-    """Sorted by id, what is said of one prompt in several places joined."""
+    """Sort entries by id and combine those of the same prompt."""
     if len(entries.high) == 0:
         return entries
     order = _order(entries.high, entries.low)
@@ -317,7 +317,7 @@ def _reduced(entries: Entries) -> Entries:
 
 
 def _order(high: Words, low: Words) -> npt.NDArray[np.intp]:
-    """The order by id. Sorting by one word is three times as fast, and nearly always enough."""
+    """Return the order by id; one word is nearly always enough and three times as fast."""
     order: npt.NDArray[np.intp] = np.argsort(high, kind="stable")
     by_high, by_low = high[order], low[order]
     if np.any((by_high[1:] == by_high[:-1]) & (by_low[1:] != by_low[:-1])):

@@ -1,4 +1,4 @@
-"""Messages between the broker and the next flush: in order, without gaps, bounded."""
+"""The buffer between the broker and the next flush: ordered, without gaps, and bounded."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from promptmill.stream.ports import Delivery, Partition
 
 
 class Intake:
-    """The queue of an owned set of partitions.
+    """The queue of the owned partitions.
 
-    A partition is *open* from ``order.expect`` to :meth:`close`; what arrives for others is not
-    taken, because it comes again after the seek that opens them. Which delivery may come next is
-    the business of :class:`~promptmill.stream.intake.OrderedIntake`.
+    A partition is *open* from ``order.expect`` to :meth:`close`. Deliveries for other partitions
+    are not taken, because they arrive again after the seek that opens them.
+    :class:`~promptmill.stream.intake.OrderedIntake` decides which delivery may be next.
     """
 
     def __init__(self, limits: SinkLimits, clock: Callable[[], float]) -> None:
@@ -30,11 +30,11 @@ class Intake:
     # Partitions
 
     def shut(self, partitions: Collection[Partition]) -> None:
-        """Take no more from these; what waits still waits."""
+        """Take no more deliveries of these partitions; queued messages stay."""
         self.order.close(partitions)
 
     def close(self, partitions: Collection[Partition]) -> None:
-        """Take no more from these, and forget what waits."""
+        """Take no more deliveries of these partitions, and drop their queued messages."""
         self.shut(partitions)
         kept = [entry for entry in self._queue if entry[1].partition not in partitions]
         self._queue = deque(kept)
@@ -44,7 +44,7 @@ class Intake:
     # Messages
 
     def take_in(self, batch: Iterable[Delivery]) -> None:
-        """Queue what is expected."""
+        """Queue the deliveries that are expected."""
         now = self._clock()
         for delivery in batch:
             if self.order.admit(delivery):
@@ -53,7 +53,7 @@ class Intake:
                 self.bytes += _size(delivery)
 
     def take_out(self) -> list[Delivery]:
-        """The oldest messages, as many as one flush may hold, at least one."""
+        """Remove and return the oldest messages: at least one, at most a full flush."""
         taken: list[Delivery] = []
         size = 0
         while self._queue and len(taken) < self._limits.flush_rows:
@@ -68,11 +68,11 @@ class Intake:
         return taken
 
     def holds(self, partitions: Collection[Partition]) -> bool:
-        """Whether a message of one of these waits."""
+        """Whether a message of one of these partitions is queued."""
         return any(delivery.partition in partitions for _, delivery in self._queue)
 
     def due_in_s(self) -> float:
-        """Seconds until the next flush is due; infinity when nothing waits."""
+        """The seconds until the next flush is due, or infinity if nothing is queued."""
         if not self._queue:
             return math.inf
         if self.rows >= self._limits.flush_rows or self.bytes >= self._limits.flush_bytes:
@@ -81,7 +81,7 @@ class Intake:
         return max(0.0, self._limits.flush_delay_s - waited)
 
     def is_full(self, *, was_full: bool) -> bool:
-        """Whether to pause: at the limit, and then until half of it is free again."""
+        """Whether to pause: from the limit on, until the queue is half empty."""
         share = 2 if was_full else 1
         return (
             self.rows * share >= self._limits.buffer_rows

@@ -1,4 +1,4 @@
-"""How a sink buffers, flushes and retries. Units stand in the names."""
+"""The limits for a sink's buffering, flushing and retries; the names contain the units."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Backoff:
 
     @property
     def left_s(self) -> float:
-        """Seconds until the next try; negative when it may begin."""
+        """The seconds until the next attempt; negative if it may begin."""
         return self._until - self._clock()
 
     def failed(self) -> float:
-        """One more failure; the pause before the next try, in seconds."""
+        """Count a failure, and return the pause before the next attempt in seconds."""
         self._failures += 1
         limits = self._limits
         pause = backoff_s(
@@ -38,7 +38,7 @@ class Backoff:
         return pause
 
     def succeeded(self) -> None:
-        """The next failure is the first one."""
+        """Reset the pause."""
         self._failures = 0
 
 
@@ -51,15 +51,15 @@ class SinkLimits:
 
     Attributes:
         flush_delay_s: the longest time that a message waits for its flush.
-        flush_rows: messages after which a flush does not wait any longer, and its most.
-        flush_bytes: the same, in bytes of messages.
-        buffer_rows: messages that may wait; more pause every partition.
-        buffer_bytes: the same, in bytes of messages.
-        backoff_initial_s: pause after the first failure of the storage; doubles each time.
+        flush_rows: the largest flush; with this many messages, a flush begins at once.
+        flush_bytes: the same in bytes of messages.
+        buffer_rows: the number of queued messages at which every partition is paused.
+        buffer_bytes: the same in bytes of messages.
+        backoff_initial_s: the pause after the first failure of the storage; it doubles each time.
         backoff_max_s: the longest such pause.
-        revoke_budget_s: how long leaving partitions wait for their last flush.
-        grace_s: how long a stopping sink may take in all, its last flush included.
-        compact_commits: flushes after which small files are merged; 0 never.
+        revoke_budget_s: the longest time that revoked partitions wait for their last flush.
+        grace_s: the longest time for a whole shutdown, including the last flush.
+        compact_commits: the number of flushes after which small files are merged; 0 disables it.
     """
 
     flush_delay_s: float = 1.0

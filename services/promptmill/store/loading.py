@@ -1,4 +1,4 @@
-"""Building the index of shards from what their tables hold."""
+"""Building the indexes of shards from the rows of their tables."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Load: TypeAlias = Callable[[SettledIndex, pa.RecordBatch], None]
 
 
 def load_indexes(sink: Sink, shards: Collection[int]) -> dict[int, SettledIndex]:
-    """An index for each of the shards, which must have been adopted before.
+    """Build an index for each of the shards, which must be owned.
 
-    Reads the id columns of every row of theirs: about 0.3 s for a million rows.
+    It reads the id columns of all their rows, in about 0.3 s for a million rows.
     """
     indexes = {shard: SettledIndex() for shard in shards}
     if not indexes:
@@ -41,7 +41,7 @@ def load_indexes(sink: Sink, shards: Collection[int]) -> dict[int, SettledIndex]
 
 
 class _Rows:
-    """Counts the rows of each run, where a prompt has one row."""
+    """Counts the rows of each run in a table with one row for each prompt."""
 
     def __init__(self) -> None:
         self._runs: Counter[str] = Counter()
@@ -57,7 +57,7 @@ class _Rows:
 
 
 class _Prompts:
-    """Counts the prompts of each run, where a prompt may have several rows."""
+    """Counts the prompts of each run in a table with several rows for a prompt."""
 
     def __init__(self) -> None:
         self._keys: defaultdict[str, list[Keys]] = defaultdict(list)

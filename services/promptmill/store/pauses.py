@@ -1,4 +1,4 @@
-"""Which partitions are paused, and why: not adopted, suspect, or everything is full."""
+"""Paused partitions: those that are not adopted or suspect, and all while the buffer is full."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from promptmill.stream.ports import Partition, Source
 
 
 class Pauses:
-    """Keeps the source's pauses equal to what is needed."""
+    """Pauses and resumes partitions of the source as needed."""
 
     def __init__(self, source: Source, shards: Shards, intake: Intake) -> None:
         self._source = source
@@ -19,16 +19,16 @@ class Pauses:
         self.held = False
 
     def hold(self) -> None:
-        """Pause everything from now on."""
+        """Pause all partitions from now on."""
         self.held = True
         self.apply()
 
     def forget(self) -> None:
-        """The source has forgotten them: it does so at every rebalance."""
+        """Forget the pauses, as the source does at every rebalance."""
         self._paused.clear()
 
     def apply(self) -> None:
-        """Pause and resume whatever differs from what is needed."""
+        """Pause and resume the partitions whose state must change."""
         self._is_full = self._intake.is_full(was_full=self._is_full)
         all_held = self.held or self._is_full
         assigned = self._shards.assigned

@@ -1,4 +1,4 @@
-"""What one flush does, as data: drawn up from deliveries, then carried out piece by piece."""
+"""The plan of a flush as data: created from deliveries, then carried out part by part."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ _RULES: Final[dict[TableName, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A message that is not its topic's contract and must not be lost.
+    """A message that does not fit its topic's contract and must not be lost.
 
-    It keeps the error's words only: the error itself holds the parsed message, by its cause and its
-    traceback, and there can be thousands of these in one flush.
+    It keeps only the text of the error. The error itself refers to the parsed message by its cause
+    and its traceback, and a flush can have thousands of such messages.
     """
 
     delivery: Delivery
@@ -56,13 +56,13 @@ class Undecodable:
 
     @classmethod
     def of(cls, delivery: Delivery, error: Exception) -> Self:
-        """The message that caused this error."""
+        """Create it from a message and the error that it caused."""
         return cls(delivery, reason_of(error), str(error))
 
 
 @dataclass(frozen=True, slots=True)
 class Misplaced:
-    """A message that stands in another partition than the layout gives for its key."""
+    """A message in another partition than the layout gives for its key."""
 
     delivery: Delivery
     key: bytes
@@ -70,14 +70,14 @@ class Misplaced:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What remains to be done, in this order: dead letters, moves, commits, then advice to Kafka.
+    """The remaining parts of a flush, in order: dead letters, moves, commits, Kafka's offsets.
 
     Attributes:
-        misplaced: to be published again, to where they belong.
-        batches: in the order of their commits: marks of dead letters are rows of that table, and
-            come before what the replays became.
-        positions: the next offset of every partition, to be told to Kafka at the end.
-        counts: messages by table and outcome (``kept`` or why not).
+        misplaced: messages that are published again to the partition of their key.
+        batches: in the order of their commits; marks of dead letters are rows of that table and
+            are committed before the outcomes of the replays.
+        positions: the next offset of every partition, which is committed to Kafka at the end.
+        counts: the number of messages by table and outcome (``kept``, or why not).
     """
 
     undecodable: tuple[Undecodable, ...] = ()
@@ -88,11 +88,11 @@ class Plan:
 
     @property
     def shards(self) -> frozenset[int]:
-        """The shards that have a part in it."""
+        """The shards in this plan."""
         return frozenset(partition.number for partition in self.positions)
 
     def without(self, shards: Collection[int]) -> Plan:
-        """What remains when these shards belong to somebody else."""
+        """Return the rest of the plan without these shards."""
         if self.shards.isdisjoint(shards):
             return self
         return replace(
@@ -106,7 +106,7 @@ class Plan:
         )
 
     def without_batch(self, table: TableName) -> Plan:
-        """What remains when this table's commit is done."""
+        """Return the rest of the plan after this table's commit."""
         return replace(self, batches={n: b for n, b in self.batches.items() if n != table})
 
 
@@ -124,14 +124,14 @@ def draw_up(
     stored: Mapping[Partition, int | None],
     layout: Layout | None = None,
 ) -> Plan:
-    """The plan for these deliveries; the indexes are told what is kept.
+    """Create the plan for these deliveries, and add the kept rows to the indexes.
 
     Args:
-        deliveries: in offset order by partition.
-        tables: by full topic name.
-        indexes: by shard.
-        stored: the next offset that each partition's table holds.
-        layout: of the tables; without it, every message is taken where it stands.
+        deliveries: the messages, in the order of offsets within each partition.
+        tables: the tables by full topic name.
+        indexes: the indexes by shard.
+        stored: the next offset of each partition in its table.
+        layout: the layout of the tables; without it, no message is misplaced.
     """
     draft = _Draft(tables, indexes, layout)
     for delivery in deliveries:
@@ -140,7 +140,7 @@ def draw_up(
 
 
 class _Row(NamedTuple):
-    """A row and the message that it was made of."""
+    """A row and the message from which it was made."""
 
     delivery: Delivery
     values: dict[str, Any]
@@ -170,7 +170,7 @@ class _Draft:
         self._counts: Counter[tuple[TableName, str]] = Counter()
 
     def add(self, delivery: Delivery) -> None:
-        """Decode and judge one message."""
+        """Decode one message and decide what becomes of it."""
         table = self._tables[delivery.partition.topic]
         self._positions[delivery.partition] = delivery.offset + 1
         self._last[delivery.partition] = delivery
@@ -238,9 +238,9 @@ class _Draft:
                 self._convert_alone(table, row)
 
     def _convert_alone(self, table: TableName, row: _Row) -> None:
-        """The last line: contracts hold nothing that a column refuses, as far as is known.
+        """Convert one row after its column has refused a value; no contract is known to allow that.
 
-        The index keeps what the refused row said, until the shard is adopted again.
+        The index keeps the refused row until the shard is adopted again.
         """
         try:
             self._chunks[table].append(_as_table(table, [row.values]))
@@ -253,7 +253,7 @@ class _Draft:
                 self._chunks[table].append(_as_table(table, [last.values]))
 
     def finish(self, stored: Mapping[Partition, int | None]) -> Plan:
-        """The plan; ``stored`` as in :func:`draw_up`."""
+        """Return the plan; ``stored`` is the same as in :func:`draw_up`."""
         advances: dict[TableName, dict[int, Advance]] = {name: {} for name in COMMIT_ORDER}
         for partition, position in self._positions.items():
             table = self._tables[partition.topic]
@@ -278,7 +278,7 @@ class _Draft:
     def _changed_counts(
         self, advances: Mapping[TableName, Mapping[int, Advance]]
     ) -> dict[TableName, dict[tuple[int, str], int]]:
-        """By table, then by shard and run; what changes has a row, so its shard has an advance."""
+        """Return changed counts by table, shard and run; each is of a shard with new rows."""
         counts = {name: {(s, COUNTED): 1 for s in steps} for name, steps in advances.items()}
         for shard in {partition.number for partition in self._positions} & self._indexes.keys():
             for (table, run), number in self._indexes[shard].counts.take_changed().items():
@@ -288,7 +288,7 @@ class _Draft:
     def _add_marked(
         self, advances: dict[int, Advance], stored: Mapping[Partition, int | None]
     ) -> None:
-        """Shards with a mark and no message of that table stay where they are."""
+        """Add the marked shards; one without a message of that table keeps its position."""
         for partition, position in stored.items():
             is_letters = self._tables[partition.topic] is TableName.DEAD_LETTERS
             if is_letters and partition.number in self._marked - advances.keys():

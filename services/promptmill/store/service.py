@@ -67,10 +67,10 @@ async def serve(settings: StoreSettings) -> None:
 
 
 async def _identities(settings: StoreSettings) -> tuple[Layout, dict[TableName, Identity]]:
-    """The layout, and whose offsets the tables hold: this cluster's, of these topics.
+    """Return the layout and the identities of the tables: this cluster and these topics.
 
-    The tables carry the layout; new ones take it from the topics. Workers that cannot read the
-    tables find it in Redis.
+    The layout is stored in the tables; a new data set takes it from the topics. Workers that cannot
+    read the tables find it in Redis.
     """
     names = {topic: settings.topic_prefix + topic.name for topic in TABLES}
     log_now = await describe_log(settings.require_kafka(), list(names.values()))
@@ -90,7 +90,7 @@ async def _identities(settings: StoreSettings) -> tuple[Layout, dict[TableName, 
 
 
 def mover(sender: Sender) -> Move:
-    """Publishes a message again where it belongs; the sender knows the layout."""
+    """Return a function that publishes a message again to the partition of its key."""
 
     async def move(delivery: Delivery, key: bytes) -> None:
         await sender.send(delivery.partition.topic, key, delivery.value or b"")
@@ -99,7 +99,7 @@ def mover(sender: Sender) -> Move:
 
 
 def dead_letter_sender(sender: Sender, prefix: str) -> SendDeadLetter:
-    """Publishes what stands on a topic of decisions and is none."""
+    """Return a function that publishes dead letters for undecodable decisions."""
 
     async def send(key: bytes, value: bytes) -> None:
         await sender.send(prefix + DEAD_LETTERS.name, key, value)

@@ -1,4 +1,4 @@
-"""Which shards this sink holds, and what it knows of them."""
+"""The shards of this sink, and what is known of them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from promptmill.stream.ports import Partition
 
 @dataclass(slots=True)
 class Shards:
-    """The assignment of one member, seen as shards: partitions of the same number.
+    """The assignment of one member as shards, which are partitions of the same number.
 
-    What belongs to one prompt stands in the partition of the same number in every topic, so a
-    shard is consumed only when all of its partitions are here.
+    All messages of a prompt are in the partition of the same number in every topic. A shard is
+    therefore consumed only while all of its partitions are assigned to this member.
 
     Attributes:
-        tables: by full topic name.
-        layout: of the tables. Partitions beyond it were added later: no row is stored of them,
-            what stands there is published again, so they need not be here all together.
+        tables: the tables by full topic name.
+        layout: the layout of the tables. Partitions beyond it were added later. Their messages
+            are published again and not stored, so they need not be assigned together.
         assigned: the partitions of this member.
         waiting: shards that are assigned and not yet adopted.
-        indexes: what is settled; kept when a shard leaves, for the case that it comes back
-            before anybody else has claimed it.
+        indexes: the indexes by shard; the index of a revoked shard is kept, in case the shard
+            returns before another sink has claimed it.
         stored: the next offset of each partition in its table.
-        generation: counts the changes of the assignment.
+        generation: the number of changes of the assignment.
     """
 
     tables: Mapping[str, TableName]
@@ -39,19 +39,19 @@ class Shards:
     generation: int = 0
 
     def assign(self, partitions: Collection[Partition]) -> None:
-        """These are ours now; their shards wait for adoption."""
+        """Add assigned partitions; their shards wait for adoption."""
         self.generation += 1
         self.assigned |= set(partitions)
         self.waiting |= {partition.number for partition in partitions}
 
     def release(self, partitions: Collection[Partition]) -> None:
-        """These have left; a shard of which some are still here waits to be whole again."""
+        """Remove revoked partitions; a shard that keeps some of them waits for the others."""
         self.generation += 1
         self.assigned -= set(partitions)
         self.await_adoption({partition.number for partition in partitions})
 
     def await_adoption(self, shards: Collection[int]) -> None:
-        """Those of the shards that are here have to be adopted anew."""
+        """Mark the assigned ones of these shards to be adopted again."""
         self.waiting = (self.waiting | set(shards)) & {p.number for p in self.assigned}
 
     def settle(
@@ -59,7 +59,7 @@ class Shards:
         shards: Collection[int],
         next_offsets: Mapping[TableName, Mapping[int, int | None]],
     ) -> None:
-        """These are adopted. What is known of shards that are not here is dropped."""
+        """Record adopted shards, and drop what is known of shards that are not assigned."""
         self.waiting -= set(shards)
         here = {partition.number for partition in self.assigned}
         self.indexes = {shard: index for shard, index in self.indexes.items() if shard in here}
@@ -68,16 +68,16 @@ class Shards:
 
     @property
     def ready(self) -> set[int]:
-        """Shards that wait for adoption and are whole."""
+        """Return the complete shards that wait for adoption."""
         return {s for s in self.waiting if self.assigned.issuperset(self.partitions([s]))}
 
     @property
     def incomplete(self) -> set[int]:
-        """Shards that are not whole: some topics' partitions went to another member."""
+        """Return the shards of which another member has some partitions."""
         return self.waiting - self.ready
 
     def partitions(self, shards: Collection[int]) -> list[Partition]:
-        """Every topic's partition of these numbers; of added ones, those that are here."""
+        """Return all topics' partitions of these numbers; added ones only if assigned."""
         named = (Partition(topic, shard) for shard in shards for topic in self.tables)
         return [p for p in named if not self._is_added(p.number) or p in self.assigned]
 
@@ -85,6 +85,6 @@ class Shards:
         return self.layout is not None and shard >= self.layout.partitions
 
     def forget(self, shards: Collection[int]) -> None:
-        """What is known of these is no longer true."""
+        """Drop what is known of these shards."""
         for shard in shards:
             self.indexes.pop(shard, None)

@@ -1,8 +1,8 @@
-"""The loop of a sink: four topics in, four tables out, the tables' own positions in charge.
+"""The loop of a sink, which stores four topics in four tables and continues from their positions.
 
-Polling never stops: messages queue in an :class:`Intake` while one task adopts shards, draws
-up plans and carries them out. Storage that fails is tried again with the same plan for as long
-as it takes; meanwhile the intake fills up and the partitions are paused.
+Polling never stops. Messages queue in an :class:`Intake` while one task adopts shards, creates
+plans and carries them out. If the storage fails, the same plan is tried again for as long as it
+takes; meanwhile the intake becomes full and the partitions are paused.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ STAGE = "store"
 
 
 class Probe(Protocol):
-    """What is told of a sink's work; ``StageMetrics`` has these methods."""
+    """Receives the figures of a sink's work; ``StageMetrics`` has these methods."""
 
     def count_done(self, records: int) -> None:
-        """So many messages are settled."""
+        """Count settled messages."""
 
     def retried(self, reason: str) -> None:
-        """The storage or the broker failed and will be asked again."""
+        """Count a failure of the storage or the broker that will be retried."""
 
 
 class SinkLoop:
     """One member of the store's consumer group.
 
     Args:
-        source: consumes every topic of ``tables``; partitions of one number in all topics
-            must go to one member, whatever the topics have (``CoPartitionedAssignor``).
+        source: consumes every topic of ``tables``; one member must have the partitions of one
+            number of all topics, whatever their numbers are (``CoPartitionedAssignor``).
         sink: this member's writer.
-        tables: by full topic name.
-        publisher: of dead letters and of messages that stand in a wrong partition.
+        tables: the tables by full topic name.
+        publisher: publishes dead letters and misplaced messages.
         accepted: reads the gaps of this stage that were accepted as lost.
     """
 
@@ -98,21 +98,21 @@ class SinkLoop:
 
     @property
     def in_flight(self) -> int:
-        """Messages in the flush that is under way."""
+        """The number of messages in the present flush."""
         return self._flusher.size
 
     @property
     def waiting(self) -> int:
-        """Messages delivered that wait for a flush."""
+        """The number of messages that wait for a flush."""
         return self._intake.rows
 
     @property
     def assigned(self) -> Sequence[Partition]:
-        """Partitions of this member."""
+        """The partitions of this member."""
         return sorted(self._shards.assigned)
 
     def stop(self, deadline: Deadline | None = None) -> None:
-        """Begin to drain; :meth:`run` returns when what has arrived is stored, or in time."""
+        """Begin to drain; :meth:`run` returns when all messages are stored, or at the deadline."""
         if self._deadline is None:
             self._deadline = deadline or Deadline(self._limits.grace_s, self._clock)
             self._pauses.hold()
@@ -125,7 +125,7 @@ class SinkLoop:
         """Store until :meth:`stop`.
 
         Raises:
-            Fatal: the process cannot go on; what is not stored stays on the topics.
+            Fatal: the process cannot continue; messages that are not stored stay on the topics.
         """
         async with AsyncExitStack() as stack:
             serving = asyncio.create_task(self._serve(stack))
@@ -171,7 +171,7 @@ class SinkLoop:
         return idle or self._deadline.drain_left_s == 0
 
     async def _attempt(self, act: Callable[[], Awaitable[None]]) -> None:
-        """Do it; if storage or broker fail, not again before a pause has passed."""
+        """Attempt it; after a failure of the storage or the broker, the next attempt waits."""
         try:
             await act()
         except Fenced as error:
@@ -182,7 +182,7 @@ class SinkLoop:
             log.warning("storage_failed", error=str(error), again_in_s=round(pause, 1))
 
     async def _sleep(self) -> None:
-        """Until something may be due; woken by what the source says."""
+        """Sleep until something may be due, or until the source has news."""
         self._wake.clear()
         due = self._due_in_s()
         if self._deadline is not None:
@@ -217,7 +217,7 @@ class SinkLoop:
         self._backoff.succeeded()
 
     async def _flush(self) -> None:
-        """Finish the flush under way; begin one if it is due."""
+        """Finish the present flush, and begin another if it is due."""
         if not self._flusher.size:
             if self._intake.rows == 0 or self._due_in_s() > 0:
                 return
@@ -232,7 +232,7 @@ class SinkLoop:
         self._compaction.count_flush(is_elected=is_elected)
 
     def _on_fenced(self, error: Fenced) -> None:
-        """Another sink has claimed shards. If they are still ours, they are claimed back."""
+        """Drop shards that another sink has claimed; those still assigned are claimed again."""
         log.warning("fenced", table=error.table, shards=sorted(error.shards))
         self._backoff.failed()
         self._flusher.lose(error.shards)
@@ -244,7 +244,7 @@ class SinkLoop:
     # What the source says
 
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
-        """Hold these until their shards are adopted; nothing is read here, so it is quick."""
+        """Hold these partitions until their shards are adopted; nothing is read here."""
         self._shards.assign(partitions)
         self._intake.close(self._shards.partitions({p.number for p in partitions}))
         self._pauses.forget()
@@ -256,7 +256,7 @@ class SinkLoop:
         self._wake.set()
 
     async def on_revoked(self, partitions: Collection[Partition]) -> None:
-        """Store what has arrived, as far as the budget goes; then it is somebody else's."""
+        """Store what has arrived within the budget, then leave the rest to the new owner."""
         shards = {partition.number for partition in partitions}
         self._intake.shut(partitions)
         self._leaving += 1
@@ -276,7 +276,7 @@ class SinkLoop:
         return self._intake.holds(partitions) or self._flusher.touches(shards)
 
     async def on_records(self, batch: Sequence[Delivery]) -> None:
-        """Queue what is expected; pause when there is too much of it."""
+        """Queue the expected deliveries, and pause when the buffer is full."""
         if self._deadline is not None:
             return
         self._intake.take_in(batch)
@@ -284,6 +284,6 @@ class SinkLoop:
         self._wake.set()
 
     def on_lost(self, error: BaseException) -> None:
-        """The source has failed for good: a process that polls nothing must end."""
+        """End the process, because the source has failed permanently."""
         self._failure = self._failure or error
         self._wake.set()

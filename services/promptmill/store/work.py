@@ -1,6 +1,6 @@
-"""Which message becomes a row: the first decision of a prompt wins, the first record of an id.
+"""The rules for rows: the first decision of a prompt is kept, and the first record of an id.
 
-Pure: what is already settled comes from a :class:`SettledIndex`, which is told what is kept.
+The rules do no I/O. They read and update a :class:`SettledIndex`.
 
 =============  ==============================================  =================================
 table          kept                                            dropped as
@@ -13,11 +13,11 @@ dead letters   of an open prompt, the first at each number     ``settled``, ``du
                of replays; any that hold no prompt             ``replay_noted``, ``unknown_letter``
 =============  ==============================================  =================================
 
-A note that a letter was sent again, and whatever comes of a replay, mark the letter of the prompt
-that is still open; there is at most one.
+A note that a dead letter was sent again, and every outcome of a replay, marks the open dead letter
+of the prompt; there is at most one.
 
-A dead prompt is open again for what carries more replays than its dead letter: somebody has
-sent it again on purpose. What arrives late from before its death stays out.
+A dead prompt accepts messages with more replays than its dead letter has, because it was sent again
+on purpose. Late messages from before its death are dropped.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Replayed(NamedTuple):
 
 
 class Ruling(NamedTuple):
-    """What becomes of a message.
+    """The decision about a message.
 
     Attributes:
-        dropped: why it becomes no row; ``None`` when it becomes one.
-        replayed: the dead letter that it marks.
+        dropped: the reason why it becomes no row, or ``None``.
+        replayed: the dead letter that it marks as sent again.
     """
 
     dropped: str | None = None
@@ -61,7 +61,7 @@ KEPT = Ruling()
 
 
 def rule_prompt(prompt: Prompt, index: SettledIndex) -> Ruling:
-    """A prompt is admitted once; a replay is the same prompt."""
+    """Keep a prompt once; a replay is the same prompt."""
     if index.settlement(prompt.prompt_id).state & State.PUBLISHED:
         return Ruling(DUPLICATE)
     index.note(prompt.prompt_id, State.PUBLISHED)
@@ -70,7 +70,7 @@ def rule_prompt(prompt: Prompt, index: SettledIndex) -> Ruling:
 
 
 def rule_record(record: Record, index: SettledIndex) -> Ruling:
-    """All records of the first decision are kept, each once."""
+    """Keep all records of the first decision, each once."""
     known = index.settlement(record.prompt_id)
     if known.is_decided:
         same = _is_same_decision(known, State.ACCEPTED, record.decision_id)
@@ -87,7 +87,7 @@ def rule_record(record: Record, index: SettledIndex) -> Ruling:
 
 
 def rule_reject(reject: Reject, index: SettledIndex) -> Ruling:
-    """A prompt is rejected once, and only while nothing else has settled it."""
+    """Keep one reject of a prompt, and only if nothing else has settled it."""
     known = index.settlement(reject.prompt_id)
     if known.is_decided:
         same = _is_same_decision(known, State.REJECTED, reject.decision_id)
@@ -100,7 +100,7 @@ def rule_reject(reject: Reject, index: SettledIndex) -> Ruling:
 
 
 def rule_letter(letter: DeadLetter, index: SettledIndex) -> Ruling:
-    """A prompt dies once at each number of replays, and not after a decision."""
+    """Keep one dead letter at each number of replays, and none after a decision."""
     if letter.state == REPLAYED:
         return _rule_note(letter, index)
     if letter.prompt_id is None:
@@ -122,7 +122,7 @@ def rule_letter(letter: DeadLetter, index: SettledIndex) -> Ruling:
 
 
 def _rule_note(note: DeadLetter, index: SettledIndex) -> Ruling:
-    """The note that a letter was sent again is no row of its own; it marks that letter."""
+    """Mark the dead letter that was sent again; the note itself is no row."""
     if note.prompt_id is None:
         is_known, replays = index.has_letter(note.letter_id), 0
     else:
@@ -142,14 +142,14 @@ def _is_same_decision(known: Settlement, state: int, decision_id: str) -> bool:
 
 
 def _is_late(known: Settlement, replays: int) -> bool:
-    """Whether the prompt died and this is not from a later life."""
+    """Whether the prompt is dead and this message does not belong to a later replay."""
     return known.is_dead and replays <= known.replays
 
 
 def _replayed(
     known: Settlement, later: Record | Reject | DeadLetter, index: SettledIndex
 ) -> Replayed | None:
-    """Whatever comes from a later life proves that the letter of this one was sent again."""
+    """Return the dead letter that a message with more replays proves to have been sent again."""
     letter_id = index.letter_of(str(later.prompt_id)) if known.is_dead else None
     if letter_id is None:
         return None
