@@ -1,4 +1,4 @@
-"""The graded answers to one prompt, and the records that can be made of them."""
+"""The graded answers to one prompt, and the records that they can become."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from promptmill_schemas.content import normalised
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A candidate that has grades.
+    """A candidate with grades.
 
     Attributes:
-        digest: of its text.
+        digest: the digest of its text.
     """
 
     candidate: GradedCandidate
@@ -26,23 +26,23 @@ class Answer:
 
     @property
     def index(self) -> int:
-        """Its place among the prompt's candidates."""
+        """The index among the prompt's candidates."""
         return self.candidate.index
 
     @property
     def rank(self) -> tuple[float, int]:
-        """Sorts by falling reward; equal ones by index."""
+        """The sort key: the highest reward first, equal ones by index."""
         return -self.reward, self.index
 
     @property
     def text(self) -> str:
-        """What the model wrote."""
+        """The text of the model's answer."""
         return self.candidate.text
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A record to be: one answer, or one that is better than another."""
+    """A possible record: one answer, or a better and a worse one."""
 
     record_id: str
     chosen: Answer
@@ -50,7 +50,7 @@ class Selection:
 
     @classmethod
     def of(cls, prompt_id: str, chosen: Answer, rejected: Answer | None = None) -> Self:
-        """With the id of the record; equal texts make the same record."""
+        """Return it with the id of the record; equal texts make the same record."""
         if rejected is None:
             return cls(ids.record_id(prompt_id, "sft", chosen.digest), chosen)
         record_id = ids.record_id(prompt_id, "preference", chosen.digest, rejected.digest)
@@ -63,12 +63,12 @@ class Selection:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The answers in it, the chosen one first."""
+        """The texts of its answers, the chosen one first."""
         return (self.chosen.text, *(() if self.rejected is None else (self.rejected.text,)))
 
 
 def ranked(candidates: Iterable[GradedCandidate]) -> list[Answer]:
-    """The answers that have grades, by falling reward; equal ones by index."""
+    """Return the graded answers, the highest reward first, equal ones by index."""
     answers = [
         Answer(candidate, candidate.scores, candidate.reward, ids.text_digest(candidate.text))
         for candidate in candidates
@@ -78,7 +78,7 @@ def ranked(candidates: Iterable[GradedCandidate]) -> list[Answer]:
 
 
 def selections(policy: Policy, answers: Sequence[Answer], prompt_id: str) -> dict[str, Selection]:
-    """The records that the policy would let through, by id, best first."""
+    """Return the records that the policy would accept by id, best first."""
     passing = [answer for answer in answers if not policy.failed(answer.candidate, None)]
     found: dict[str, Selection] = {}
     for chosen in passing:
@@ -91,14 +91,14 @@ def selections(policy: Policy, answers: Sequence[Answer], prompt_id: str) -> dic
 
 
 def worst_beside(chosen: Answer, answers: Sequence[Answer]) -> Answer | None:
-    """The answer of least reward that has a text, and another one than ``chosen``."""
+    """Return the answer with the lowest reward whose text differs from that of ``chosen``."""
     text = normalised(chosen.text)
     others = (answer for answer in reversed(answers) if normalised(answer.text) not in ("", text))
     return next(others, None)
 
 
 def possible(answers: Sequence[Answer], prompt_id: str) -> Iterator[Selection]:
-    """Every record that any policy could make of these answers."""
+    """Return every record that any policy could make of these answers."""
     yield from (Selection.of(prompt_id, answer) for answer in answers)
     for chosen in answers:
         others = (answer for answer in answers if answer is not chosen)

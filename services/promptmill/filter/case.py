@@ -1,4 +1,4 @@
-"""One scored message under one policy: all that its decision needs."""
+"""A case: one scored message and one policy, with everything that the decision needs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from promptmill_schemas import GradedCandidate, Prompt, Scored
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is decided on, and what could come of it.
+    """A scored message, and the records that it could become.
 
     Attributes:
-        candidates: all answers with their grades, in order of index.
-        answers: those that have grades, best first.
-        options: the records that the policy would let through, by id, best first.
+        candidates: all answers with their grades, in the order of their index.
+        answers: the graded answers, best first.
+        options: the records that the policy would accept by id, best first.
     """
 
     scored: Scored
@@ -34,7 +34,7 @@ class Case:
 
     @classmethod
     def of(cls, scored: Scored, policy: Policy) -> Self:
-        """The case of this message."""
+        """Create the case of this message."""
         candidates = scored.graded_candidates()
         answers = ranked(candidates)
         options = selections(policy, answers, scored.completion.prompt.prompt_id)
@@ -46,7 +46,7 @@ class Case:
         return self.scored.completion.prompt
 
     def claim(self) -> Claim:
-        """What to ask the gate."""
+        """The claim for the gate."""
         conversation = Conversation.of(self.prompt.messages if self.options else ())
         similarity = self.policy.duplicate_similarity
         options = tuple(
@@ -64,10 +64,9 @@ class Case:
         )
 
     def accepted(self, tokens: Iterable[str]) -> list[Selection]:
-        """The records that a verdict names, best first.
+        """Return the records that a verdict names, best first.
 
-        A verdict may have been made under another policy; then all that these answers could
-        make is searched.
+        If the verdict was made under another policy, all possible records are searched.
 
         Raises:
             Poison: the answers cannot make a record that the verdict names.
@@ -86,7 +85,7 @@ class Case:
         return sorted(found.values(), key=lambda each: each.chosen.rank)
 
     def provenance(self, policy_version: str, at: datetime) -> dict[str, Any]:
-        """The fields that records and rejects share."""
+        """The fields that records and rejects have in common."""
         return {
             "prompt_id": self.prompt.prompt_id,
             "decision_id": self.decision_id,

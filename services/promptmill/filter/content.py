@@ -1,4 +1,4 @@
-"""What makes two records the same content, and two scored messages the same decision.
+"""The keys of contents and decisions: which records and which scored messages are equal.
 
 The keys can be computed from a stored record alone, so claims can be rebuilt from the store.
 """
@@ -17,7 +17,7 @@ from promptmill_schemas.content import content_digest, normalised
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What a record continues, in its normal form, for the keys of several records.
+    """The normalised conversation that records continue, for the keys of several records.
 
     Attributes:
         turns: ``[[role, text], …]``.
@@ -27,24 +27,24 @@ class Conversation:
 
     @classmethod
     def of(cls, messages: Sequence[Message]) -> Self:
-        """The conversation of these messages."""
+        """Create the conversation of these messages."""
         return cls([[message.role, normalised(message.content)] for message in messages])
 
     def key(
         self, record_id: str, kind: str, answers: Sequence[str], *, sketched: bool
     ) -> RecordKey:
-        """The record as it is claimed.
+        """Return the key of a record that ends with these answers.
 
         Args:
-            answers: the chosen one, and for a pair the rejected one.
-            sketched: whether nearly equal content shall be found.
+            answers: the chosen answer, and for a pair the rejected one.
+            sketched: whether nearly equal contents should be found.
         """
         texts = list(map(normalised, answers))
         content = content_digest(kind, self.turns, texts)
         return RecordKey(record_id, content, self._sketch(texts) if sketched else None)
 
     def _sketch(self, texts: list[str]) -> Sketch:
-        """System turns are left out: they are often the same for a whole corpus."""
+        """Sketch the conversation without system turns, which a whole corpus often shares."""
         asked = " ".join(text for role, text in self.turns if role != "system")
         return sketch(asked, " ".join(texts))
 
@@ -58,17 +58,17 @@ def record_key(
     *,
     sketched: bool = False,
 ) -> RecordKey:
-    """A record as it is claimed: its id, its content, and its sketch if that is wanted.
+    """Return a record's id, its content and, if wanted, its sketch.
 
-    Content is the normalised conversation with its answers, and the kind. The same answer to
-    another prompt is other content, and so is a pair whose rejected side differs.
+    The content is the normalised conversation with its answers, and the kind. The same answer to
+    another prompt is another content, and so is a pair with another rejected answer.
     """
     answers = (chosen,) if rejected is None else (chosen, rejected)
     return Conversation.of(prompt).key(record_id, kind, answers, sketched=sketched)
 
 
 def decision_id(scored: Scored) -> str:
-    """The id of what is decided on: the answers, their grades, and who gave these."""
+    """Return the digest of the answers, their grades and the grader."""
     answers = [
         [answer.index, ids.text_digest(answer.text), answer.finish_reason]
         for answer in scored.completion.candidates
@@ -79,7 +79,7 @@ def decision_id(scored: Scored) -> str:
 
 
 def claimed_from_record(record: Record, *, sketched: bool = False) -> Claimed:
-    """The claim that let this record through."""
+    """Return the claim that accepted this record."""
     prompt = record.messages[:-1] if record.kind == "sft" else record.messages
     key = record_key(
         record.record_id, record.kind, prompt, record.chosen, record.rejected, sketched=sketched
@@ -90,7 +90,7 @@ def claimed_from_record(record: Record, *, sketched: bool = False) -> Claimed:
 
 
 def claimed_from_reject(reject: Reject) -> Claimed:
-    """The claim that kept this prompt out."""
+    """Return the claim that rejected this prompt."""
     return Claimed(
         reject.prompt_id, reject.decision_id, reject.policy_version, replays=reject.replays
     )

@@ -1,8 +1,8 @@
-"""Which data set a filter's claims are about: the one whose tables the store has created.
+"""The data set of a filter's claims: the one whose tables the store has created.
 
-Its id stands in the table itself, so it is the same however the folder is spelt or mounted, and
-another one when the folder is not the store's. A filter that sees no table decides nothing:
-claims that were built from nothing would let through again what was accepted before.
+Its id is stored in a table. It is therefore the same for every spelling or mount of the folder, and
+another id for another store. A filter that sees no table decides nothing, because claims that were
+built without the table would accept contents again.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class DataSet:
         self.id = ""
 
     async def wait(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> str:
-        """The id of the data set; waits until the store has created its tables.
+        """Return the id of the data set; wait until the store has created its tables.
 
         Raises:
-            Misconfigured: the tables are about other topics.
+            Misconfigured: the tables belong to other topics.
         """
         waited_s = 0.0
         while True:
@@ -56,7 +56,7 @@ class DataSet:
                 return self.id
 
     async def snapshot(self, table: TableName) -> Snapshot:
-        """A table as it stands now.
+        """Return the present version of a table.
 
         Raises:
             Unavailable: there is no table, or the storage does not answer.

@@ -1,7 +1,7 @@
-"""What counts as training data: limits by attribute and reward, and how many answers to keep.
+"""The policy: limits by attribute and reward, and the number of answers to keep.
 
-A policy is pure data. Its version, name and digest of its content, is stamped on every record
-and reject, so that two policies never look alike.
+A policy is data. Every record and reject has its version, which is its name and a digest of its
+content, so different policies always have different versions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WITHHELD: Final = frozenset({"refusal", "content_filter"})
 
 
 class Bounds(BaseModel):
-    """Least and greatest value that pass; both ends belong to what passes."""
+    """The least and the greatest value that pass, both inclusive."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -42,7 +42,7 @@ class Bounds(BaseModel):
 
 
 def default_limits() -> dict[Measure, Bounds]:
-    """Helpfulness of at least 3.0, nothing else."""
+    """Return the default limits: a helpfulness of at least 3.0."""
     return {"helpfulness": Bounds(min=DEFAULT_MIN_HELPFULNESS)}
 
 
@@ -95,13 +95,13 @@ class Policy(BaseModel):
         return self
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A policy that differs in what is given; checked, and with a version of its own."""
+        """Return a changed and checked copy, which has its own version."""
         del deep  # there is nothing in a policy that could be changed
         return type(self).model_validate({**self.model_dump(), **(update or {})})
 
     @cached_property
     def version(self) -> str:
-        """``name@digest`` of all that decides."""
+        """``name@digest``, with the digest of everything that affects decisions."""
         content = self.model_dump(mode="json", exclude={"name"}, exclude_none=True)
         if self.mode == "preference":
             content["min_margin"] = self.margin
@@ -109,17 +109,17 @@ class Policy(BaseModel):
 
     @property
     def margin(self) -> float:
-        """The least lead in reward of a chosen answer."""
+        """The least margin of reward for a chosen answer."""
         return DEFAULT_MIN_MARGIN if self.min_margin is None else self.min_margin
 
     def wanted(self, options: int) -> int:
-        """How many of so many options become records."""
+        """Return the number of options that become records."""
         if self.mode == "all":
             return options
         return self.top_k if self.top_k is not None else 1
 
     def failed(self, answer: GradedCandidate, refusal: str | None) -> tuple[Check, ...]:
-        """The checks that the answer fails; none: it may become a record."""
+        """Return the checks that the answer fails; without any, it may become a record."""
         if answer.scores is None or answer.reward is None:
             return (Check(name="graded", detail=refusal or "the answer has no grades"),)
         values = {name: getattr(answer.scores, name) for name in ATTRIBUTES}
@@ -154,5 +154,5 @@ def _off(name: str, value: float, limit: float) -> Check:
 
 
 def distance(value: float, other: float) -> float:
-    """How far apart two finite numbers are; finite too, as contracts demand."""
+    """Return the distance of two finite numbers, which is finite too, as contracts require."""
     return min(abs(value - other), sys.float_info.max)

@@ -1,4 +1,4 @@
-"""Every published decision: what the store holds, then what stands on the topics beyond it."""
+"""Every published decision: those in the store, then those on the topics beyond it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.
 
 
 def stored_records(snapshot: Snapshot, *, sketched: bool) -> Iterator[Decisions | list[Claimed]]:
-    """All accepted records; blocks, and lists where texts are needed."""
+    """Yield all accepted records, as blocks, or as lists if texts are needed."""
     known = "content_key" in snapshot.schema.names and not sketched
     has_key = pc.field("content_key").is_valid()
     if known:
@@ -46,7 +46,7 @@ def stored_records(snapshot: Snapshot, *, sketched: bool) -> Iterator[Decisions 
 
 
 def stored_rejects(snapshot: Snapshot) -> Iterator[Decisions]:
-    """All rejects."""
+    """Yield all rejects."""
     yield from map(_decisions, _blocks(snapshot, _HEAD, None))
 
 
@@ -83,7 +83,7 @@ def _decisions(rows: pa.Table, records: tuple[Digests, Digests] | None = None) -
 
 
 def _digests(rows: pa.Table, column: str) -> Digests:
-    """A column of 32 hexadecimal digits as bytes.
+    """Return a column of 32 hexadecimal digits as bytes.
 
     Raises:
         ValueError: a value is something else; another program wrote the table.
@@ -115,7 +115,7 @@ Item = TypeVar("Item")
 
 
 class Published:
-    """Reads all decisions of a store and of the topics in front of it.
+    """Reads all decisions of a store, and those on the topics that it has not read yet.
 
     Args:
         data_set: the store's tables.
@@ -133,7 +133,7 @@ class Published:
         self._sketched = sketched
 
     async def __call__(self) -> AsyncIterator[Claimed | Decisions]:
-        """The table is read before its topic's tail, so nothing falls between them.
+        """Yield all decisions; a table is read before its topic's tail, so none is missed.
 
         Raises:
             Unavailable: a table is missing, or the storage or the broker does not answer.
@@ -153,7 +153,7 @@ class Published:
                     yield claimed
 
     async def count(self) -> int:
-        """Decisions that the store holds, roughly.
+        """Return the approximate number of decisions in the store.
 
         Raises:
             Unavailable: a table is missing, or the storage does not answer.
@@ -176,7 +176,7 @@ class Published:
                     yield claimed
 
     def _claims_in(self, topic: Topic, batch: Sequence[Delivery]) -> list[Claimed]:
-        """The decisions in one poll of up to thousands of messages, a second's work."""
+        """Return the decisions in one poll, which can take a second for thousands of messages."""
         found = []
         for delivery in batch:
             try:
@@ -195,7 +195,7 @@ class Published:
 
 
 async def _in_thread(items: Iterable[Item]) -> AsyncIterator[Item]:
-    """The items of a blocking iterator, each fetched in a thread."""
+    """Yield the items of a blocking iterator, each fetched in a thread."""
     iterator: Iterator[Item] = iter(items)
     advance: Callable[[], Item | None] = lambda: next(iterator, None)  # noqa: E731 - one line is all it is
     while (item := await asyncio.to_thread(advance)) is not None:

@@ -24,7 +24,7 @@ from promptmill_schemas.reject import Reason
 
 
 def records_of(case: Case, verdict: Verdict, at: datetime) -> list[Record]:
-    """The records that the verdict names, best first; the first one lists all candidates."""
+    """Return the records that the verdict names, best first; the first lists all candidates."""
     return [
         Record(
             record_id=selection.record_id,
@@ -60,7 +60,7 @@ def _rejected_side(selection: Selection) -> dict[str, Any]:
 
 
 def reject_of(case: Case, verdict: Verdict, at: datetime) -> Reject:
-    """The reject that lists every candidate with what it failed."""
+    """Return the reject, which lists every candidate with the checks that it failed."""
     owners: dict[str, Owner] = {}
     if verdict.policy == case.policy.version:  # else the content was not what kept it out
         owners = {case.options[own].chosen.text: other for own, other in verdict.owners.items()}
@@ -98,7 +98,7 @@ def _failed(
 def _unwanted(
     case: Case, verdict: Verdict, candidate: GradedCandidate, owner: Owner | None
 ) -> Check:
-    """Why an answer within all limits is no record."""
+    """Return the reason why an answer within all limits is no record."""
     if owner is not None:
         return _duplicate_check(owner, case.policy.duplicate_similarity)
     if case.policy.version != verdict.policy:
@@ -139,7 +139,7 @@ def _margin_check(case: Case, candidate: GradedCandidate) -> Check:
 
 
 def _best(case: Case, failed: Sequence[FailedCandidate]) -> FailedCandidate:
-    """The answer that came nearest: a duplicate, else the one of highest reward."""
+    """Return the nearest answer: a duplicate, or else the one with the highest reward."""
     order = {answer.index: place for place, answer in enumerate(case.answers)}
     return min(failed, key=lambda each: (each.duplicate is None, order.get(each.index, len(order))))
 

@@ -1,4 +1,4 @@
-"""Settings of a filter worker: the policy in flat names, and where the claims are."""
+"""The settings of a filter worker: the policy as flat names, and the place of the claims."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ class FilterSettings(StageSettings):
 
     @model_validator(mode="after")
     def _policy_holds(self) -> Self:
-        """Contradictions end the start, not the first record."""
+        """Check at the start that the settings do not contradict each other."""
         _ = self.policy
         return self
 
     @property
     def policy(self) -> Policy:
-        """The policy; raises ``Misconfigured`` when settings contradict each other."""
+        """Return the policy; raise ``Misconfigured`` if settings contradict each other."""
         try:
             return Policy(
                 name=self.policy_name,

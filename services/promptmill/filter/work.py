@@ -1,4 +1,4 @@
-"""Scored completion in, training records or one reject out; every prompt is decided once."""
+"""The filter's work: a scored completion becomes training records or one reject."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from promptmill_schemas.topics import RECORDS, REJECTS
 
 
 class Claims(Protocol):
-    """The part of a gate that a decision needs."""
+    """The part of a gate that decisions need."""
 
     async def claim(self, claim: Claim) -> Decision:
         """Decide, atomically among all filters; see ``promptmill.dedup.ports.Gate``."""
@@ -31,10 +31,10 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Limits first, then the claim; what is published follows from the verdict alone.
+    """Applies the limits, then claims the decision, and publishes what the verdict says.
 
-    So a message that is delivered again, after a crash between claim and publication, leads to
-    the same records or the same reject.
+    A message that is delivered again after a crash between claim and publication therefore leads
+    to the same records or the same reject.
     """
 
     policy: Policy
@@ -42,7 +42,7 @@ class Filter:
     clock: Callable[[], datetime] = utc_now
 
     async def __call__(self, scored: Scored) -> Outcome:
-        """At least one record, or exactly one reject; nothing for a variant.
+        """Return at least one record or exactly one reject, or nothing for a variant.
 
         Raises:
             Unavailable: the claims cannot answer now, or are incomplete.

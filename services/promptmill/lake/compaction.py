@@ -1,8 +1,8 @@
-"""Merging small files into large ones, without changing a row.
+"""Compaction: small files are merged into large ones, without a change of rows.
 
-Files are merged when together they are :data:`GROWTH` times as large as the largest of them, or as
-large as a file should be. So only files of like size are merged, and a row is written again at
-most three times on its way from a flush of a kilobyte to a file of the target's size.
+Files are merged when their total size is :data:`GROWTH` times that of the largest of them, or the
+size that a file should have. Only files of similar size are therefore merged, and a row is
+rewritten at most three times between a flush of a kilobyte and a file of the target size.
 
 The library's own ``optimize.compact`` must not be used beside other writers: in 1.6.6 two of
 them at once both succeed and leave every row twice, because a file that a compaction has
@@ -41,9 +41,9 @@ def vacuum(
     dry_run: bool = False,
     storage_options: StorageOptions = None,
 ) -> dict[TableName, list[str]]:
-    """Delete the files that no version of the last ``retention_hours`` needs; which, by table.
+    """Delete files that no version of the last ``retention_hours`` needs; return them by table.
 
-    Nothing calls this by itself: a reader of an older version would lose its files.
+    Nothing calls this automatically, because a reader of an older version would lose its files.
 
     Raises:
         Misconfigured: less than two hours; a commit under way could lose its files.
@@ -93,10 +93,10 @@ def compact(
     target_bytes: int = TARGET_BYTES,
     growth: int = GROWTH,
 ) -> int:
-    """Merge small files of like size; how many went. With a ``growth`` of 1, any two.
+    """Merge small files of similar size, or any two with a ``growth`` of 1; return their number.
 
-    0 when there is nothing to merge, or when another compaction came first: then the new files
-    are no part of the table, and :func:`vacuum` removes them.
+    It returns 0 if there is nothing to merge, or if another compaction was faster. In that case the
+    new files do not belong to the table, and :func:`vacuum` removes them.
     """
     options = None if storage_options is None else dict(storage_options)
     with translated(uri):
@@ -131,9 +131,9 @@ def _files(table: DeltaTable) -> Iterator[_File]:
 def _grouped(
     files: Iterable[_File], target_bytes: int, growth: int = GROWTH
 ) -> Iterator[list[_File]]:
-    """Files that are due, older rows first, in groups of at most the target.
+    """Group the files that are due, older rows first, up to the target size.
 
-    What is left beside full groups waits until it has grown.
+    Files that fill no group wait until there are more.
     """
     small = [file for file in files if file.size < target_bytes / 2]
     due = sorted(_due(small, target_bytes, growth), key=_place)
@@ -150,7 +150,7 @@ def _grouped(
 
 
 def _due(files: list[_File], target_bytes: int, growth: int) -> list[_File]:
-    """As many of the smallest as make a file that is enough larger than each of them."""
+    """Return the smallest files that together make a sufficiently larger file."""
     files = sorted(files, key=lambda file: file.size)
     totals = list(accumulate(file.size for file in files))
     count = max(
@@ -165,12 +165,12 @@ def _due(files: list[_File], target_bytes: int, growth: int) -> list[_File]:
 
 
 def _place(file: _File) -> tuple[int, str]:
-    """Older rows first."""
+    """Sort older rows first."""
     return file.bounds.get("shard_offset", (0, 0))[0], file.path
 
 
 def _replace(table: DeltaTable, group: list[_File]) -> list[AddAction | RemoveAction]:
-    """Write one file with the rows of all, and say so."""
+    """Replace these files by one file with all their rows."""
     name = f"compacted-{uuid4()}.zstd.parquet"
     size = _write(table, {file.path for file in group}, name)
     now = int(time.time() * 1000)
@@ -180,7 +180,7 @@ def _replace(table: DeltaTable, group: list[_File]) -> list[AddAction | RemoveAc
 
 
 def _write(table: DeltaTable, paths: set[str], name: str) -> int:
-    """One file with the rows of these; its size in bytes."""
+    """Write one file with the rows of these files, and return its size in bytes."""
     dataset = table.to_pyarrow_dataset()
     fragments = [each for each in dataset.get_fragments() if each.path in paths]
     if len(fragments) != len(paths):
@@ -196,7 +196,7 @@ def _write(table: DeltaTable, paths: set[str], name: str) -> int:
 
 
 def _row_groups(fragments: Iterable[Any], schema: pa.Schema) -> Iterator[pa.Table]:
-    """All rows, in tables of about a row group each."""
+    """Yield all rows in tables of about the size of a row group."""
     held: list[pa.RecordBatch] = []
     rows = size = 0
     for fragment in fragments:
@@ -211,7 +211,7 @@ def _row_groups(fragments: Iterable[Any], schema: pa.Schema) -> Iterator[pa.Tabl
 
 
 def _statistics(group: list[_File]) -> str:
-    """The bounds of the columns for which every file has them."""
+    """Return the minima and maxima of the columns for which every file has them."""
     names = set[str].intersection(*(set(file.bounds) for file in group))
     statistics = {
         "numRecords": sum(file.rows for file in group),

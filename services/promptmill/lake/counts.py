@@ -31,7 +31,7 @@ reads is found in both and counts as accepted; one that is settled was published
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Prompts of a run by what became of them; the last four add up to ``published``.
+    """The prompts of a run by outcome; the last four numbers add up to ``published``.
 
     A prompt that was settled before its row in ``prompts`` was read is counted as published.
     """
@@ -45,12 +45,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What a table has taken since a reader last looked.
+    """The rows that a table has received since a reader's last call.
 
     Attributes:
         rows: in the order of shard and offset.
-        next: what to pass as ``since`` the next time. It names the same rows for ever, unlike
-            a table version, which the log forgets.
+        next: the value of ``since`` for the next call. It is always valid, unlike a table
+            version, which the log forgets.
     """
 
     rows: pa.Table
@@ -58,10 +58,10 @@ class Tail:
 
 
 class Books:
-    """The books of one run.
+    """The exact counts of one run.
 
-    A later row can only close what is in ``dead_letters``, so each call reads all of that table
-    and what the others have taken since the last call; 17 bytes are held for each prompt and table.
+    Later rows can change the state of dead letters only. Each call therefore reads all of
+    ``dead_letters``, and the new rows of the other tables. A prompt takes 17 bytes for each table.
     """
 
     def __init__(self, reader: DeltaReader, run: str) -> None:
@@ -73,7 +73,7 @@ class Books:
         self._outcome: Outcomes = (NONE, NONE, NONE, NONE)
 
     def counts(self) -> Counts:
-        """How many prompts have which outcome, exactly, at one moment of each table."""
+        """Count the prompts by outcome, exactly, at one version of each table."""
         published, accepted, rejected, dead = self._outcomes()
         settled = union(accepted, rejected, dead)
         return Counts(
@@ -85,13 +85,13 @@ class Books:
         )
 
     def missing(self) -> list[str]:
-        """The prompts that are published and not settled."""
+        """Return the published prompts that are not settled."""
         published, *outcomes = self._outcomes()
         left = without(published, union(*outcomes))
         return [bytes(key).ljust(KEY_BYTES, b"\0").hex() for key in left.tolist()]
 
     def _outcomes(self) -> Outcomes:
-        """What became of the prompts, at the newest version of each table."""
+        """Return the prompts by outcome at the newest version of each table."""
         snapshots = {name: self._reader.snapshot(name) for name in READ_ORDER}
         versions = tuple(-1 if each is None else each.version for each in snapshots.values())
         if versions != self._versions:
@@ -100,7 +100,7 @@ class Books:
         return self._outcome
 
     def _sort_out(self, snapshots: Mapping[TableName, Snapshot | None]) -> Outcomes:
-        """Published, accepted, rejected and dead prompts; the last three are disjoint."""
+        """Return published, accepted, rejected and dead prompts; the last three are disjoint."""
         accepted = self._newest(TableName.RECORDS, snapshots)
         rejected = without(self._newest(TableName.REJECTS, snapshots), accepted)
         dead = _dead(snapshots[TableName.DEAD_LETTERS], self._run)
@@ -109,7 +109,7 @@ class Books:
         return union(published, accepted, rejected, dead), accepted, rejected, dead
 
     def _newest(self, name: TableName, snapshots: Mapping[TableName, Snapshot | None]) -> Keys:
-        """All of the run's prompts in a table to which rows are only added."""
+        """Return all prompts of the run in a table that is only appended to."""
         known = self._known.get(name, NONE)
         if (snapshot := snapshots[name]) is None:
             return known
@@ -129,7 +129,7 @@ def _dead(snapshot: Snapshot | None, run: str) -> Keys:
 
 
 def read_tail(snapshot: Snapshot, since: Mapping[int, int], run: str | None = None) -> Tail:
-    """The rows at and beyond ``since`` (next offsets by shard; shards left out begin at 0)."""
+    """Read the rows from ``since`` on (next offsets by shard; missing shards begin at 0)."""
     wanted = _beyond(since)
     if run is not None:
         wanted &= field("run") == run

@@ -1,4 +1,4 @@
-"""Dead letters as they are now: each with its latest state, from rows that are never changed."""
+"""The present dead letters: each with its latest state, from rows that never change."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def scan_letters(
     *,
     state: str | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Letters with these columns, each once and in no order.
+    """Yield dead letters with these columns, each once and in no order.
 
     Args:
-        snapshot: of the table ``dead_letters``.
-        condition: on any column but ``state``, which is the state at the letter's arrival.
-        state: only letters whose latest state is this one.
+        snapshot: a snapshot of the table ``dead_letters``.
+        condition: a condition on any column but ``state``, which is the state at arrival.
+        state: if given, only dead letters with this latest state.
     """
     replayed = _replayed(snapshot)
     is_letter = field("shard_offset") != NO_MESSAGE
@@ -39,7 +39,7 @@ def scan_letters(
 
 
 def _replayed(snapshot: Snapshot) -> pa.Array:
-    """The letters that have a mark."""
+    """Return the dead letters that are marked as sent again."""
     marks = snapshot.scan(["letter_id"], field("shard_offset") == NO_MESSAGE)
     return pa.concat_arrays(
         [pa.array([], pa.string()), *(pc.cast(m.column(0), pa.string()) for m in marks)]
@@ -47,7 +47,7 @@ def _replayed(snapshot: Snapshot) -> pa.Array:
 
 
 def _latest(batch: pa.RecordBatch, replayed: pa.Array) -> pa.RecordBatch:
-    """The rows with the state that the marks give them."""
+    """Return the rows with their latest state according to the marks."""
     is_replayed = pc.is_in(batch.column("letter_id"), replayed)
     state = pc.if_else(is_replayed, pa.scalar(REPLAYED), batch.column("state"))
     return batch.set_column(batch.schema.get_field_index("state"), "state", state)

@@ -1,7 +1,7 @@
-"""The table of accepted gaps: which lost records each stage may pass over, and since when.
+"""The table of accepted gaps: the lost records that each stage may skip, and since when.
 
-It lies beside the four tables of a store; it has no topic and no shards. It is
-written by ``promptmill gaps accept`` alone, and read by a worker that has found records lost.
+It is a fifth table of a store, without a topic or shards. Only ``promptmill gaps accept`` writes
+it, and a worker reads it when it has found lost records.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class GapTable:
         self._clock = clock
 
     def read(self, stage: str) -> list[Gap]:
-        """What has been accepted for this stage; nothing while there is no table.
+        """Return the accepted gaps of this stage; there are none without a table.
 
         Raises:
             Unavailable: the store cannot be read.
@@ -69,7 +69,7 @@ class GapTable:
         ]
 
     def accept(self, stage: str, gaps: Collection[Gap]) -> None:
-        """Record that this stage may pass over these; a gap that is recorded twice counts once.
+        """Record that this stage may skip these gaps; a gap that is recorded twice counts once.
 
         Raises:
             Unavailable: the store cannot be written.

@@ -30,9 +30,9 @@ class Identity:
     Attributes:
         cluster_id: as the brokers report it.
         topic: the full name on the broker.
-        partitions: of the data set's layout; the topic may have more by now.
-        topic_id: the broker's own id, which a recreated topic does not share; not compared
-            where one side does not know it.
+        partitions: the number in the data set's layout; the topic may have more by now.
+        topic_id: the broker's id, which is different for a recreated topic; it is compared only
+            if both sides know it.
     """
 
     cluster_id: str
@@ -41,7 +41,7 @@ class Identity:
     topic_id: str | None = None
 
     def as_properties(self) -> dict[str, str]:
-        """The form in which a table keeps it."""
+        """Return the table properties that store it."""
         properties = {
             CLUSTER_ID: self.cluster_id,
             TOPIC: self.topic,
@@ -67,11 +67,11 @@ class Identity:
 
 
 def check_layout(known: int | None, counts: Mapping[str, int]) -> int:
-    """The layout of a data set, compared with what its topics have now.
+    """Return the layout of a data set after comparing it with the topics.
 
     Args:
-        known: that of the tables; ``None`` for a new data set, which takes what the topics have.
-        counts: the present number of partitions by topic; more than the layout may be there.
+        known: the layout of the tables; ``None`` for a new data set, which takes the topics'.
+        counts: the present number of partitions by topic, which may be larger.
 
     Raises:
         Misconfigured: a topic has fewer partitions than the layout, or the topics of a new data
@@ -116,7 +116,7 @@ def check_equal(counts: Mapping[str, int]) -> None:
 
 
 def check_end(table_uri: str, shard: int, stored: int, begin: int, end: int) -> None:
-    """Check that the log reaches as far as what the table has stored.
+    """Check that the log reaches as far as the table's position.
 
     Raises:
         Misconfigured: it ends at ``end``, before ``stored``.
@@ -154,7 +154,7 @@ def check_last(table_uri: str, delivery: Delivery | None, shard: int, at: int, l
     """Compare the message in the log with the one that the table took from that offset.
 
     Args:
-        delivery: what the log holds at offset ``at``; ``None`` when it holds nothing there.
+        delivery: the message in the log at offset ``at``, or ``None``.
 
     Raises:
         Misconfigured: they differ: the topic was deleted and created again, or truncated.

@@ -1,8 +1,8 @@
-"""What a sink is: tables that take rows and the position they stand for in one commit.
+"""The port of a sink: tables that store rows and the position after them in one commit.
 
-The table is the truth. For each Kafka topic there is one table, and for each of the topic's
-partitions (its *shards*) the table knows the offset that comes next. Rows and that offset
-change together or not at all, so a writer that died is continued exactly where it ended.
+The tables are authoritative. Each Kafka topic has a table, and for each of the topic's partitions
+(the table's *shards*) the table stores the next offset. Rows and offset change together or not at
+all, so another writer continues exactly where a dead one ended.
 
 All calls block; callers run them in a thread. One sink is used by one thread at a time.
 """
@@ -38,8 +38,8 @@ class Advance:
     """A shard's step in one table.
 
     Attributes:
-        expected: the next offset that the writer believes to be stored; ``None`` when the
-            table has never taken anything from this shard.
+        expected: the next offset that the writer believes to be stored; ``None`` if the table has
+            nothing of this shard.
         next: the next offset after this commit.
         last: identifies the message at ``next - 1``; see :mod:`promptmill.lake.identity`.
     """
@@ -55,11 +55,11 @@ class Batch:
 
     Attributes:
         rows: an Arrow table of the table's schema; it may be empty.
-        advances: by shard, for every shard that has a row in ``rows`` and any other that
-            moves on without one. A shard may have rows and not move.
-        counts: by shard and run, how many of the run's prompts the shard has in the table once the
-            rows are stored; of dead letters, prompts with an open one. Numbers, not differences,
-            so that a repetition changes nothing.
+        advances: the steps by shard. A shard may advance without rows, and have rows without
+            advancing.
+        counts: the number of a run's prompts in a shard after the commit, by shard and run; for
+            dead letters, prompts with an open one. They are totals and not differences, so a
+            repeated commit changes nothing.
     """
 
     rows: pa.Table
@@ -69,16 +69,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What a writer finds when it takes shards over.
+    """The result of an adoption of shards.
 
     Attributes:
-        kept: shards that no other writer has claimed since this one did; what was derived
-            from their rows is still true.
-        next_offsets: by table and shard; ``None`` when the table has nothing of the shard.
-        last_messages: by table and shard, what identifies the message before the next offset;
-            ``None`` where the table does not know it.
-        uncounted: by table, shards with rows and without counts by run: an earlier version
-            stored them.
+        kept: shards that no other writer has claimed since this one did, whose indexes are still
+            valid.
+        next_offsets: by table and shard; ``None`` if the table has nothing of the shard.
+        last_messages: the number that identifies the message before the next offset, by table
+            and shard; ``None`` if the table does not know it.
+        uncounted: by table, the shards whose rows an earlier version stored without counts.
     """
 
     kept: frozenset[int]
@@ -88,7 +87,7 @@ class Adoption:
 
 
 class Fenced(Stale):
-    """Another writer has claimed these shards; nothing of the batch was written."""
+    """Another writer has claimed these shards, and nothing of the batch was written."""
 
     def __init__(self, table: TableName, shards: Collection[int]) -> None:
         self.table = table
@@ -105,38 +104,38 @@ Step: TypeAlias = Callable[[str], None]
 
 
 def no_step(_name: str) -> None:
-    """The hook that does nothing."""
+    """The default hook, which does nothing."""
 
 
 class Sink(Protocol):
     """One writer of a store.
 
-    Every call may raise ``Transient`` (the storage cannot do it now; nothing changed, or what
-    changed is found out by the next try) and ``Misconfigured`` (these are not our tables).
+    Every call may raise ``Transient`` (the storage is unavailable; the next attempt finds out
+    whether anything changed) and ``Misconfigured`` (the tables belong to other topics).
     """
 
     def open(self) -> None:
-        """Create the tables that do not exist; check that the others belong to our topics."""
+        """Create missing tables, and check that existing ones belong to these topics."""
 
     def adopt(self, shards: Collection[int]) -> Adoption:
         """Become the only writer of these shards, in every table.
 
-        When this returns, no commit of an earlier owner to these shards can succeed, so what
-        is read from now on is final but for our own commits.
+        When this returns, no commit of an earlier owner to these shards can succeed. From then on
+        only this writer changes them.
         """
 
     def ids(self, table: TableName, shards: Collection[int]) -> Iterator[pa.RecordBatch]:
-        """The shard and the id columns of all rows of these shards, in any order."""
+        """Yield the shard and the ids of all rows of these shards, in any order."""
 
     def commit(self, table: TableName, batch: Batch) -> None:
-        """Store rows and positions, all or nothing; a batch that is already stored is left.
+        """Store rows and positions, all or nothing; a batch that is already stored is skipped.
 
-        What is stored is recognised by its position. The rows of a batch that moves no shard are
-        appended each time, so they must be such that a repetition changes nothing.
+        A stored batch is recognised by its positions. The rows of a batch without advances are
+        appended each time, so a repetition of them must change nothing.
 
         Raises:
-            Fenced: a shard has another owner, or stands elsewhere than expected.
+            Fenced: a shard has another owner or another position than expected.
         """
 
     def compact(self, table: TableName) -> None:
-        """Merge small files; readers and writers go on meanwhile, this sink's too."""
+        """Merge small files, while readers and writers continue."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Snapshot:
-    """One table as it stood at one version; later commits do not change it."""
+    """One version of a table, which later commits do not change."""
 
     def __init__(self, table: DeltaTable) -> None:
         self._table = table
@@ -27,7 +27,7 @@ class Snapshot:
 
     @property
     def table_id(self) -> str:
-        """The id that the table was created with; no move and no spelling changes it."""
+        """The id that the table got at its creation; it does not depend on the folder's path."""
         return str(self._table.metadata().id)
 
     @property
@@ -36,7 +36,7 @@ class Snapshot:
         return str(self._table.metadata().configuration[TOPIC])
 
     def check(self, identity: Identity) -> None:
-        """Compare with whose offsets the table should hold.
+        """Check that the table has the offsets of this log.
 
         Raises:
             Misconfigured: it is another cluster's, another topic's or of another layout.
@@ -51,14 +51,14 @@ class Snapshot:
         return pa.schema(self._table.schema().to_arrow())
 
     def count(self) -> int:
-        """Rows, by the statistics of the files."""
+        """The number of rows, from the statistics of the files."""
         return self._table.count()
 
     def next_offsets(self, shards: Collection[int] | None = None) -> dict[int, int]:
-        """The next offset by shard; shards that have stored nothing are left out.
+        """Return the next offset by shard; shards without rows are missing.
 
         Args:
-            shards: those of the layout unless named; partitions may have been added since.
+            shards: the shards to read, by default those of the layout.
         """
         properties = self._table.metadata().configuration
         topic = properties[TOPIC]
@@ -69,7 +69,7 @@ class Snapshot:
     def scan(
         self, columns: Sequence[str] | None = None, condition: Expression | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Rows as record batches, in no order."""
+        """Yield rows as record batches, in no order."""
         return scan(self._table, columns, condition)
 
 
@@ -78,9 +78,9 @@ class RunCount:
     """A run in one table, at one version.
 
     Attributes:
-        prompts: of the run; of dead letters, those with an open one.
-        next_offsets: by shard; shards that have stored nothing are left out.
-        partitions: of the layout; 0 while there is no table.
+        prompts: the number of the run's prompts; for dead letters, of those with an open one.
+        next_offsets: by shard; shards without rows are missing.
+        partitions: the number in the layout; 0 without a table.
     """
 
     prompts: int
@@ -99,7 +99,7 @@ class DeltaReader:
         self._storage_options = storage_options
 
     def layout(self) -> int | None:
-        """How many partitions the data set is laid out for; ``None`` while it has no table."""
+        """The number of partitions in the data set's layout; ``None`` without a table."""
         for handle in self._handles.values():
             if handle.exists():
                 properties = handle.open().metadata().configuration
@@ -107,10 +107,10 @@ class DeltaReader:
         return None
 
     def run_count(self, name: TableName, run: str) -> RunCount | None:
-        """How many prompts of the run the table has; ``None`` when its rows are not counted.
+        """Return the number of the run's prompts; ``None`` if the rows are not counted by run.
 
-        No row is read: a first call asks the log for each shard's numbers, later ones read only
-        the log entries that have come since.
+        No row is read. The first call reads the numbers of each shard from the log, and later
+        calls read only new log entries.
         """
         handle = self._handles[name]
         if not handle.exists():
@@ -130,6 +130,6 @@ class DeltaReader:
         return RunCount(sum(count or 0 for count in counts), known, len(shards))
 
     def snapshot(self, name: TableName) -> Snapshot | None:
-        """The table now; ``None`` while no sink has made it."""
+        """Return the present version of the table; ``None`` before a sink has created it."""
         handle = self._handles[name]
         return Snapshot(handle.open()) if handle.exists() else None

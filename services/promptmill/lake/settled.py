@@ -1,7 +1,7 @@
-"""Which prompts of a shard have an outcome in the tables, at one moment.
+"""The settled prompts of a shard: those with an outcome in the tables.
 
-Only what is stored counts: a claim in Redis is not a published decision yet. What is decided stays
-so; a dead prompt is open again for what carries more replays than its dead letters.
+Only stored outcomes count, because a claim in Redis is not yet a published decision. A decision is
+final. A dead prompt is open again for messages with more replays than its dead letters have.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ OUTCOMES = (*DECISIONS, TableName.DEAD_LETTERS)
 
 @dataclass(frozen=True, slots=True)
 class SettledShard:
-    """The settled prompts of one shard: 16 bytes each, about 150 for a dead one.
+    """The settled prompts of one shard: 16 bytes each, or about 150 for a dead prompt.
 
     Attributes:
-        decided: accepted or rejected.
+        decided: the accepted and rejected prompts.
         dead: the highest number of replays among a prompt's dead letters.
     """
 
@@ -35,7 +35,7 @@ class SettledShard:
     dead: Mapping[str, int] = field(default_factory=dict)
 
     def is_settled(self, prompt_id: str, replays: int) -> bool:
-        """Whether nothing that comes of this life of the prompt can become a row any more."""
+        """Whether no message of the prompt with this number of replays can become a row."""
         return self.dead.get(prompt_id, -1) >= replays or contains(self.decided, prompt_id)
 
     def __len__(self) -> int:
@@ -45,7 +45,7 @@ class SettledShard:
 def open_outcomes(
     tables: DeltaReader, identities: Mapping[TableName, Identity]
 ) -> dict[TableName, Snapshot]:
-    """The tables of outcomes as they stand now; those that no sink has made are left out.
+    """Return the present versions of the tables of outcomes that exist.
 
     Raises:
         Misconfigured: a table is filled from another cluster or topic than ``identities`` say.
@@ -90,7 +90,7 @@ def read_settled(
 def _rows(
     snapshot: Snapshot | None, columns: tuple[str, ...], shards: Collection[int]
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of these shards that are about a prompt."""
+    """Yield the rows of these shards that belong to a prompt."""
     if snapshot is not None:
         wanted = column("shard").isin(sorted(shards)) & column("prompt_id").is_valid()
         yield from snapshot.scan(columns, wanted)

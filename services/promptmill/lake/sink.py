@@ -1,9 +1,9 @@
-"""A sink over Delta Lake: one commit carries the rows and the positions they stand for.
+"""A sink on Delta Lake: one commit has the rows and the positions after them.
 
 Two kinds of application transactions fence every commit. ``promptmill/<topic>-<partition>``
-holds the next offset; ``promptmill/<topic>-<partition>/epoch`` counts the owners of the shard:
-whoever adopts a shard raises it in all tables, and every commit repeats it, so that a commit
-of an earlier owner meets a transaction that it has not read, and is refused. A third one,
+holds the next offset, and ``promptmill/<topic>-<partition>/epoch`` counts the owners of the shard.
+A sink that adopts a shard raises the epoch in all tables, and every commit repeats it. A commit of
+an earlier owner conflicts with that transaction and is refused. A third one,
 ``promptmill/<topic>-<partition>/last``, identifies the message before the next offset. The
 library only refuses a transaction that was committed *since the version that the writer has
 read*, and does not look whether its number grows; so each commit first compares what it has
@@ -51,9 +51,9 @@ class DeltaSink:
 
     Args:
         folder: URI or path of the store.
-        identities: by table, the topic whose offsets it stores.
-        step: told each step of a commit as it is reached.
-        clock: monotonic seconds.
+        identities: the topic whose offsets a table stores, by table.
+        step: called at each step of a commit.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class DeltaSink:
         )
 
     def open(self) -> None:
-        """Create the tables that do not exist; check that the others belong to our topics."""
+        """Create missing tables, and check that existing ones belong to these topics."""
         check_partitions(self._identities.values())
         for name, handle in self._handles.items():
             identity, schema = self._identities[name], TABLES[name].schema
@@ -118,7 +118,7 @@ class DeltaSink:
         return self._with_latest(name, attempt)
 
     def _claim(self, name: TableName, shards: Collection[int]) -> tuple[Numbers, Numbers]:
-        """Raise the epoch of the shards that are not ours; positions and last messages of all."""
+        """Raise the epoch of shards of other owners; return all positions and last messages."""
         mine, ledger = self._epochs[name], self._ledgers[name]
 
         def attempt(table: DeltaTable) -> tuple[Numbers, Numbers]:
@@ -142,7 +142,7 @@ class DeltaSink:
     # Reading
 
     def ids(self, table: TableName, shards: Collection[int]) -> Iterator[pa.RecordBatch]:
-        """The shard and the id columns of all rows of these shards, in any order."""
+        """Yield the shard and the ids of all rows of these shards, in any order."""
         latest = self._handles[table].latest()
         among = field("shard").isin(sorted(shards))
         return scan(latest, ["shard", *TABLES[table].id_columns], among)
@@ -150,7 +150,7 @@ class DeltaSink:
     # Writing
 
     def commit(self, table: TableName, batch: Batch) -> None:
-        """Store rows and positions, all or nothing; a batch that is already stored is left."""
+        """Store rows and positions, all or nothing; a batch that is already stored is skipped."""
         shards = batch.advances.keys()
         target = {shard: advance.next for shard, advance in batch.advances.items()}
         last = {s: step.last for s, step in batch.advances.items() if step.last is not None}
@@ -168,7 +168,7 @@ class DeltaSink:
             self._step(f"committed:{table}")
 
     def _is_stored(self, latest: DeltaTable, name: TableName, batch: Batch) -> bool:
-        """Whether an earlier try of this batch came through although it seemed to fail."""
+        """Whether an earlier attempt stored this batch although it seemed to fail."""
         ledger = self._ledgers[name]
         found = {shard: ledger.entry(latest, shard).position for shard in batch.advances}
         if all(found[s] == step.expected for s, step in batch.advances.items()):
@@ -207,7 +207,7 @@ class DeltaSink:
             )
 
     def _with_latest(self, name: TableName, attempt: Callable[[DeltaTable], Answer]) -> Answer:
-        """``attempt`` on the latest version, again whenever another commit came first."""
+        """Run ``attempt`` on the latest version, and again whenever another commit was faster."""
         handle, ledger = self._handles[name], self._ledgers[name]
         with translated(handle.uri):
             for _ in range(CONFLICT_TRIES):
@@ -227,12 +227,12 @@ class DeltaSink:
     # Upkeep
 
     def compact(self, table: TableName) -> None:
-        """Merge small files; readers and writers go on meanwhile."""
+        """Merge small files, while readers and writers continue."""
         compact(self._handles[table].uri, self._storage_options)
 
 
 def _noting_the_end(rows: pa.Table, note: Callable[[], None]) -> pa.RecordBatchReader:
-    """The rows as a stream that tells when the library has drawn all of them."""
+    """Return the rows as a stream that reports when the library has read all of them."""
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield from rows.to_batches()

@@ -1,4 +1,4 @@
-"""A handle on one Delta table, kept up to date, with foreign errors in our own words."""
+"""A handle on one Delta table, kept up to date; the library's errors become promptmill's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ StorageOptions: TypeAlias = Mapping[str, str] | None
 
 @dataclass(frozen=True, slots=True)
 class TableSettings:
-    """How tables are kept.
+    """The settings of tables.
 
     Attributes:
         checkpoint_every: commits between two checkpoints of the log.
@@ -55,7 +55,7 @@ class TableSettings:
 
 @contextmanager
 def translated(uri: str) -> Iterator[None]:
-    """Raises what the library raises as promptmill's errors."""
+    """Translate the library's errors into promptmill's errors."""
     try:
         yield
     except (SchemaMismatchError, DeltaProtocolError) as error:
@@ -68,7 +68,7 @@ def translated(uri: str) -> Iterator[None]:
 
 
 class TableHandle:
-    """One table; the library's own handle is opened late and replaced now and then."""
+    """One table; the library's own handle is opened at first use and replaced from time to time."""
 
     def __init__(self, uri: str, storage_options: StorageOptions = None) -> None:
         self.uri = uri
@@ -77,14 +77,14 @@ class TableHandle:
         self._uses = 0
 
     def exists(self) -> bool:
-        """Whether there is a table."""
+        """Whether the table exists."""
         with translated(self.uri):
             return DeltaTable.is_deltatable(self.uri, self._options)
 
     def create(self, schema: pa.Schema, properties: Mapping[str, str]) -> None:
-        """Make the table; of several processes that try at once, one does.
+        """Create the table; if several processes try at the same time, one of them succeeds.
 
-        Without retries: the library would put its own first entry behind another's.
+        There are no retries, because the library would append its first entry after another's.
         """
         try:
             DeltaTable.create(
@@ -101,7 +101,7 @@ class TableHandle:
                     raise
 
     def latest(self) -> DeltaTable:
-        """The table at its latest version."""
+        """Return the table at its latest version."""
         if self._table is not None and self._uses < REOPEN_EVERY:
             self._uses += 1
             try:
@@ -114,11 +114,11 @@ class TableHandle:
         return self._table
 
     def forget(self) -> None:
-        """Open the table anew next time: after an error nothing that was read is trusted."""
+        """Open the table again at the next call, because after an error nothing is trusted."""
         self._table = None
 
     def open(self) -> DeltaTable:
-        """A handle of its own, at the latest version, which later calls do not move."""
+        """Return a separate handle at the latest version, which later calls do not change."""
         with translated(self.uri):
             return DeltaTable(self.uri, storage_options=self._options)
 
@@ -126,7 +126,7 @@ class TableHandle:
 def scan(
     table: DeltaTable, columns: Sequence[str] | None, condition: Expression | None
 ) -> Iterator[pa.RecordBatch]:
-    """Rows as record batches, with these columns and under this condition, in no order."""
+    """Yield rows as record batches with these columns and under this condition, in no order."""
     with translated(table.table_uri):
         scanner = table.to_pyarrow_dataset().scanner(
             columns=None if columns is None else list(columns), filter=condition

@@ -1,4 +1,4 @@
-"""What a table's application transactions say about its shards: owner and position."""
+"""The application transactions of a table, which store owner and position of its shards."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Entry(NamedTuple):
     """A shard in one table.
 
     Attributes:
-        epoch: how many owners it has had; 0 before the first.
-        position: the next offset; ``None`` when nothing has been stored.
+        epoch: the number of owners so far.
+        position: the next offset; ``None`` before the first commit.
     """
 
     epoch: int
@@ -47,12 +47,11 @@ class Entry(NamedTuple):
 
 
 class Ledger:
-    """What one table says of its application ids, as of the version that was seen last.
+    """The numbers of a table's application ids at the last version that was read.
 
-    Asking the library costs about 1 ms for each application id, because it reads the end of the
-    log every time. So each id is asked for once; from then on the log entries of later commits
-    are read, about 0.2 ms each whatever the number of shards. What this writer's own commits
-    change is known.
+    The library takes about 1 ms for each application id, because it reads the end of the log every
+    time. Each id is therefore read once. Afterwards the log entries of later commits are read,
+    which takes about 0.2 ms each for any number of shards. This writer knows its own commits.
     """
 
     def __init__(self, topic: str, storage_options: StorageOptions = None) -> None:
@@ -63,18 +62,18 @@ class Ledger:
         self._numbers: dict[str, int | None] = {}
 
     def entry(self, table: DeltaTable, shard: int) -> Entry:
-        """The shard's entry in this version of the table."""
+        """Return the shard's entry in this version of the table."""
         self._follow(table)
         epoch = self._number(table, epoch_id(self._topic, shard))
         return Entry(epoch or 0, self._number(table, position_id(self._topic, shard)))
 
     def last_message(self, table: DeltaTable, shard: int) -> int | None:
-        """What identifies the message before the position."""
+        """Return the number that identifies the message before the position."""
         self._follow(table)
         return self._number(table, last_id(self._topic, shard))
 
     def count(self, table: DeltaTable, shard: int, run: str) -> int | None:
-        """The run's prompts in a shard; ``None`` when the shard's rows are not counted by run."""
+        """Return the number of the run's prompts in a shard; ``None`` if it is not counted."""
         self._follow(table)
         found = self._number(table, count_id(self._topic, shard, run))
         return 0 if found is None and self.is_counted(table, shard) else found
@@ -96,7 +95,7 @@ class Ledger:
         return number
 
     def _follow(self, table: DeltaTable) -> None:
-        """Take over what has been committed since; start anew where that cannot be known."""
+        """Read the later commits; forget everything if they cannot be read."""
         table_id, version = str(table.metadata().id), table.version()
         if (table_id, version) == (self._table_id, self._version):
             return
@@ -105,7 +104,7 @@ class Ledger:
         self._table_id, self._version = table_id, version
 
     def _since(self, table: DeltaTable) -> dict[str, int] | None:
-        """The numbers committed after the version that was seen last; ``None``: better ask."""
+        """Return the numbers of later commits; ``None`` if asking for each id is faster."""
         missed = range(self._version + 1, table.version() + 1)
         if not 0 < len(missed) <= len(self._numbers):
             return None
@@ -121,29 +120,28 @@ class Ledger:
         last_messages: Mapping[int, int],
         counts: Mapping[tuple[int, str], int],
     ) -> dict[str, int]:
-        """By application id, what these epochs, positions, last messages and counts become."""
+        """Return the numbers of epochs, positions, last messages and counts, by application id."""
         numbers = {epoch_id(self._topic, shard): number for shard, number in epochs.items()}
         numbers |= {position_id(self._topic, shard): at for shard, at in positions.items()}
         numbers |= {last_id(self._topic, s): last for s, last in last_messages.items()}
         return numbers | {count_id(self._topic, s, run): n for (s, run), n in counts.items()}
 
     def note_commit(self, table: DeltaTable, before: int, numbers: Mapping[str, int]) -> None:
-        """This writer has committed these numbers on top of version ``before``.
+        """Record this writer's commit of these numbers on top of version ``before``.
 
-        If others came in between, perhaps with claims of other shards, the next look at the
-        ledger reads what they and this writer have committed.
+        If there were other commits in between, the next call reads all of them.
         """
         if (self._version, table.version()) == (before, before + 1):
             self._version = before + 1
             self._numbers.update(numbers)
 
     def forget(self) -> None:
-        """Ask again, whatever the version."""
+        """Read all ids again at the next call."""
         self._table_id = None
 
 
 def properties_of(numbers: Mapping[str, int]) -> CommitProperties:
-    """A commit that sets these numbers, by application id."""
+    """Return the properties of a commit that sets these numbers by application id."""
     return CommitProperties(
         app_transactions=[Transaction(app, number, None) for app, number in numbers.items()]
     )
@@ -152,7 +150,7 @@ def properties_of(numbers: Mapping[str, int]) -> CommitProperties:
 def _committed(
     table: DeltaTable, options: dict[str, str] | None, versions: Iterable[int]
 ) -> dict[str, int]:
-    """The numbers, by application id, that these versions have set.
+    """Return the numbers by application id that these versions have set.
 
     Raises:
         FileNotFoundError: the log no longer has one of them.
@@ -168,13 +166,13 @@ def _committed(
 def log_entries(
     uri: str, options: dict[str, str] | None, versions: Iterable[int]
 ) -> Iterator[bytes]:
-    """The log entries of these versions of a table.
+    """Return the log entries of these versions of a table.
 
-    A local table's are read as files: the library's own reader loads pyarrow, half a second and
-    60 MiB that ``promptmill status`` needs for nothing else.
+    The entries of a local table are read as files. The library's own reader loads pyarrow, which
+    costs half a second and 60 MiB and which ``promptmill status`` does not need otherwise.
 
     Args:
-        uri: as the library spells it, ``file://`` where it is local.
+        uri: the library's spelling, with ``file://`` for a local table.
 
     Raises:
         FileNotFoundError: the log no longer has one of them.
