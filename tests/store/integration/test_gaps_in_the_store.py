@@ -140,6 +140,8 @@ async def test_retention_that_overtakes_a_sink_ends_it_and_stores_nothing_beyond
         await delete_up_to(kafka, pipeline.records, 4)
         pipeline.source.failures = 3
         pipeline.source.resume([pipeline.records])
-        with pytest.raises(LostRecords, match=r"records-0: offsets 2 to 3"):
+        # A fetch that was in flight at the pause may have brought the record at offset 2. It is
+        # then not among the lost, and is stored or not, depending on when the sink ends.
+        with pytest.raises(LostRecords, match=r"records-0: offsets [23] to 3"):
             await asyncio.wait_for(pipeline.running, PATIENCE_S)
-        assert pipeline.offsets() == [0, 1]
+        assert pipeline.offsets() in ([0, 1], [0, 1, 2])
