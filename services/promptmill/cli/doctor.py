@@ -25,7 +25,7 @@ START = "promptmill up"
 
 
 def all_findings(settings: CommandSettings) -> list[Finding]:
-    """Run all checks. A Kafka or Redis that is not configured and not running is no failure."""
+    """Run all checks. Kafka and Redis may be missing if neither is configured nor running."""
     return [
         _python(),
         _vllm(),

@@ -32,7 +32,8 @@ class StageStatus:
 
     Attributes:
         lag: messages that its group has not finished.
-        workers: how many are alive; ``None``, as all that follow, when the registry is away.
+        workers: the number of live workers. This and all later fields are ``None`` while the
+            registry is unavailable.
         in_flight: messages at work.
         rate: messages finished a second.
         held: why backpressure lets its workers take no new work, each reason once; empty when it
@@ -182,7 +183,7 @@ class StatusReader:
 
 
 def stage_status(stage: str, lag: int, workers: Sequence[WorkerInfo] | None) -> StageStatus:
-    """What the workers of a stage say, together; ``None``: nobody knows of any."""
+    """Combine what the workers of a stage report; return ``None`` if none is known."""
     if workers is None:
         return StageStatus(lag)
     own = [worker for worker in workers if worker.stage == stage]

@@ -185,7 +185,7 @@ def find_binary() -> RedisBinary:
 
 
 def inspect_binary(path: Path) -> RedisBinary | None:
-    """The program's version; ``None`` if it does not run here or is no Redis."""
+    """Return the program's version, or ``None`` if it does not run or is not a Redis server."""
     try:
         result = subprocess.run(  # noqa: S603 - the user's or our package's program
             [path, "--version"], capture_output=True, check=True, timeout=30

@@ -13,6 +13,8 @@ from promptmill_schemas import (
     Generator,
     GradedCandidate,
     Message,
+    Record,
+    Reject,
     Sampling,
     Scorer,
 )
@@ -50,8 +52,18 @@ PROVENANCE = [
     pa.field("shard", pa.int32(), nullable=False),
     pa.field("shard_offset", INT, nullable=False),
 ]
-"""Where a row's message stands: the partition and the offset in the table's own topic."""
+"""The partition and the offset of a row's message in the table's own topic."""
 
+ORIGIN = [
+    pa.field("sampling", TEXT),
+    pa.field("tags", TAGS),
+    pa.field("generator", GENERATOR),
+    pa.field("scorer", SCORER),
+    pa.field("policy_version", TEXT, nullable=False),
+    pa.field("replays", INT),
+    pa.field("created_at", TIMESTAMP, nullable=False),
+]
+"""How a decision came about; records and rejects have these columns."""
 
 MAX_INT = 2**63 - 1
 
@@ -102,3 +114,12 @@ def candidate(graded: GradedCandidate | FailedCandidate) -> dict[str, Any]:
     """An answer, its scores in the form of :data:`SCORES`."""
     check_fits(f"candidates.{graded.index}", graded.index, graded.completion_tokens)
     return vars(graded) | {"scores": None if graded.scores is None else vars(graded.scores)}
+
+
+def origin(decision: Record | Reject) -> dict[str, Any]:
+    """The columns of :data:`ORIGIN` whose form differs from that of the contract."""
+    return {
+        "sampling": sampling(decision.sampling),
+        "generator": generator(decision.generator),
+        "scorer": scorer(decision.scorer),
+    }

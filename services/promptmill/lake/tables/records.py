@@ -38,13 +38,7 @@ SCHEMA = pa.schema(
         pa.field("rejected_reward", columns.REAL),
         pa.field("margin", columns.REAL),
         pa.field("candidates", pa.list_(CANDIDATE)),
-        pa.field("sampling", columns.TEXT),
-        pa.field("tags", columns.TAGS),
-        pa.field("generator", columns.GENERATOR),
-        pa.field("scorer", columns.SCORER),
-        columns.required("policy_version", columns.TEXT),
-        pa.field("replays", columns.INT),
-        columns.required("created_at", columns.TIMESTAMP),
+        *columns.ORIGIN,
         pa.field("content_key", columns.TEXT),
         *columns.PROVENANCE,
     ]
@@ -60,9 +54,7 @@ def row(record: Record) -> dict[str, Any]:
         "scores": vars(record.scores),
         "rejected_scores": None if rejected is None else vars(rejected),
         "candidates": [columns.candidate(answer) for answer in record.candidates],
-        "sampling": columns.sampling(record.sampling),
-        "generator": columns.generator(record.generator),
-        "scorer": columns.scorer(record.scorer),
+        **columns.origin(record),
         "content_key": _content_key(record),
     }
 

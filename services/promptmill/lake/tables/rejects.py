@@ -41,13 +41,7 @@ SCHEMA = pa.schema(
         columns.required("detail", columns.TEXT),
         pa.field("messages", columns.MESSAGES),
         pa.field("candidates", pa.list_(CANDIDATE)),
-        pa.field("sampling", columns.TEXT),
-        pa.field("tags", columns.TAGS),
-        pa.field("generator", columns.GENERATOR),
-        pa.field("scorer", columns.SCORER),
-        columns.required("policy_version", columns.TEXT),
-        pa.field("replays", columns.INT),
-        columns.required("created_at", columns.TIMESTAMP),
+        *columns.ORIGIN,
         *columns.PROVENANCE,
     ]
 )
@@ -59,9 +53,7 @@ def row(reject: Reject) -> dict[str, Any]:
     return vars(reject) | {
         "messages": columns.messages(reject.messages),
         "candidates": [_candidate(answer) for answer in reject.candidates],
-        "sampling": columns.sampling(reject.sampling),
-        "generator": columns.generator(reject.generator),
-        "scorer": columns.scorer(reject.scorer),
+        **columns.origin(reject),
     }
 
 
