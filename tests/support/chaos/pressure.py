@@ -45,6 +45,7 @@ LONGEST_STOP_S = 3.0
 """Shorter than a session, so that a slow store stays a member of its group."""
 
 WARM_UP_S = 60.0
+COURSE_POINTS = 60
 IN_FLIGHT = {PROMPTS: 2_000, COMPLETIONS: 64, SCORED: 64, RECORDS: 512, REJECTS: 512}
 """What those who write to a topic may still finish after they were held, with this workers."""
 
@@ -94,9 +95,19 @@ class Measured:
         """By process: how much the last third is above the first third after the warm-up."""
         return {name: g for name, of in self.memory.items() if (g := _growth(of)) is not None}
 
+    def course(self) -> dict[str, list[tuple[int, int]]]:
+        """By process: at most so many pairs of time (seconds) and resident size (MiB)."""
+        return {name: _course(samples) for name, samples in self.memory.items()}
+
     def beyond(self, high_records: int) -> dict[str, int]:
         """Topics whose lag was ever above the mark and what was in flight, with that lag."""
         return {t: lag for t, lag in self.lag.items() if lag > high_records + IN_FLIGHT[t]}
+
+
+def _course(samples: list[tuple[float, int]]) -> list[tuple[int, int]]:
+    every = max(1, len(samples) // COURSE_POINTS)
+    began = samples[0][0]
+    return [(round(at - began), size >> 20) for at, size in samples[::every]]
 
 
 def _growth(samples: list[tuple[float, int]]) -> float | None:
@@ -248,6 +259,8 @@ class PressureRun:
             if time.monotonic() > said + SAY_EVERY_S:
                 said = time.monotonic()
                 self._say(f"{self._stored} rows stored, largest lags {self.measured.lag}")
+                sizes = {name: of[-1][1] >> 20 for name, of in self.measured.memory.items()}
+                self._say(f"resident MiB {sizes}")
 
     async def _look_at_lags(self, pipeline: PipelineUnderTest) -> None:
         done = await asyncio.to_thread(
@@ -299,6 +312,7 @@ def report(plan: PressurePlan, run: PressureRun, audit: Audit) -> dict[str, Any]
         "largest_lags": run.measured.lag,
         "beyond_mark_and_in_flight": run.measured.beyond(plan.high_records),
         "memory_growth": run.measured.growth(),
+        "memory_mib": run.measured.course(),
         "lost": len(audit.lost),
         "doubled": len(audit.doubled),
         "gaps": len(audit.gaps),
