@@ -23,6 +23,7 @@ from promptmill.lake.reader import DeltaReader
 from promptmill.lake.tables.dead_letters import DEAD, REPLAYED, SCHEMA
 from promptmill.runtime.errors import Misconfigured, Poison
 from promptmill.runtime.fan_out import all_outcomes, most_severe
+from promptmill.runtime.terminal import printable
 from promptmill.stream.ports import Delivery, Partition, Sender
 from promptmill_schemas import TOPICS, ContractError, DeadLetter, encode
 from promptmill_schemas.base import parse_json
@@ -49,7 +50,7 @@ def show_list(where: Sequence[str], *, as_json: bool) -> None:
         if as_json:
             print_json(_summary(letter))
         else:
-            print_bytes(_line(letter).encode())
+            print_bytes(printable(_line(letter)).encode())
     if not letters and not as_json:
         print_bytes(b"no dead letters")
 
@@ -75,7 +76,7 @@ def show_one(letter_id: str, *, as_json: bool) -> None:
         print_json(letter.model_dump(mode="json") | {"original": original})
         return
     for name, value in _summary(letter).items():
-        print_bytes(f"{name:12} {value}".encode())
+        print_bytes(printable(f"{name:12} {value}").encode())
     print_bytes(f"\n{original}".encode())
 
 

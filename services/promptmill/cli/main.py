@@ -44,6 +44,7 @@ from promptmill.cli.commands import (
     up,
 )
 from promptmill.runtime.errors import Fatal, PromptmillError, Transient
+from promptmill.runtime.terminal import printable
 
 TRY_AGAIN_LATER = 75  # EX_TEMPFAIL of sysexits.h
 FAILED = 1
@@ -116,7 +117,7 @@ def main() -> None:
     try:
         app()
     except PromptmillError as error:
-        sys.stderr.write(f"promptmill: {error}\n")
+        sys.stderr.write(f"promptmill: {printable(str(error), lines=True)}\n")
         sys.exit(exit_code(error))
 
 

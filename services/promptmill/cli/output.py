@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from promptmill.runtime.terminal import printable, printable_json
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
@@ -20,18 +22,24 @@ def print_json(value: Any) -> None:
     """Print a value as one line of JSON."""
     import orjson
 
-    print_bytes(orjson.dumps(value))
+    print_document(orjson.dumps(value))
 
 
-def print_bytes(line: bytes) -> None:
-    """Print a line of UTF-8 text, and flush it."""
-    sys.stdout.write(line.decode() + "\n")
+def print_document(document: bytes) -> None:
+    """Print a JSON document, and flush it; terminals execute nothing in it."""
+    sys.stdout.write(printable_json(document) + "\n")
+    sys.stdout.flush()
+
+
+def print_bytes(text: bytes) -> None:
+    """Print lines of UTF-8 text, and flush them; what a terminal would execute is escaped."""
+    sys.stdout.write(printable(text.decode(), lines=True) + "\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
-    """Print a line on standard error, for information that is not part of the result."""
-    sys.stderr.write(text + "\n")
+    """Print lines on standard error, for information that is not part of the result."""
+    sys.stderr.write(printable(text, lines=True) + "\n")
     sys.stderr.flush()
 
 
@@ -77,7 +85,7 @@ def line_progress(total_bytes: int | None) -> Iterator[Callable[[int, str], None
         return
     with _bar("{task.fields[text]}") as bar:
         task = bar.add_task("publishing", total=total_bytes, text="")
-        yield lambda done, text: bar.update(task, completed=done, text=text)
+        yield lambda done, text: bar.update(task, completed=done, text=printable(text))
 
 
 @contextmanager
@@ -101,7 +109,7 @@ def _on_bar(bar: Bar) -> OnProgress:
 
     def show(progress: Progress) -> None:
         if progress.step not in tasks:
-            tasks[progress.step] = bar.add_task(progress.step, total=progress.total)
+            tasks[progress.step] = bar.add_task(printable(progress.step), total=progress.total)
         bar.update(tasks[progress.step], completed=progress.done, total=progress.total)
 
     return show

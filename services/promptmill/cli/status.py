@@ -18,6 +18,7 @@ from promptmill.cli.store_counts import open_books
 from promptmill.cli.waiting import wait_until_settled
 from promptmill.flow.marks import MIB
 from promptmill.kafka.log_reader import LogReader
+from promptmill.runtime.terminal import printable
 
 CLIENT = "promptmill-status"
 NOT_SETTLED = 4
@@ -39,7 +40,7 @@ def show_status(run: str, wait_s: float | None, *, as_json: bool) -> int:
         console = Console()
         console.print(as_table(status), topics_table(status))
         for line in (*held_lines(status), *idle_lines(status)):
-            console.print(line, markup=False)
+            console.print(printable(line), markup=False)
     return NOT_SETTLED if wait_s is not None and not status.settled else 0
 
 
@@ -67,7 +68,7 @@ def _progress(run: str) -> Iterator[Callable[[RunStatus], None]]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(run, total=0)
+        task = bar.add_task(printable(run), total=0)
         yield lambda status: bar.update(
             task, total=status.published, completed=status.published - status.pending
         )

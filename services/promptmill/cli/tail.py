@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from promptmill.cli.addresses import find_addresses
-from promptmill.cli.output import print_bytes, quiet_logs
+from promptmill.cli.output import print_bytes, print_document, quiet_logs
 from promptmill.cli.settings import load
 from promptmill.kafka.log_reader import LogReader
+from promptmill.runtime.terminal import printable
 from promptmill.stream.ports import Delivery, Partition
 from promptmill_schemas import Contract, DeadLetter, Record, Reject, Topic, decode, encode
 from promptmill_schemas.topics import DEAD_LETTERS, RECORDS, REJECTS
@@ -35,7 +36,8 @@ def show_tail(kind: str, run: str | None, count: int, *, follow: bool, as_json: 
         Unavailable: Kafka does not answer.
     """
     quiet_logs()
-    asyncio.run(_show(kind, run, count, follow=follow, form=encode if as_json else as_line))
+    show = _show_document if as_json else _show_line
+    asyncio.run(_show(kind, run, count, follow=follow, show=show))
 
 
 class Tail:
@@ -101,25 +103,33 @@ class Tail:
 def as_line(message: Contract) -> bytes:
     """The message as one line of text."""
     if isinstance(message, Record):
-        return _record(message).encode()
+        return printable(_record(message)).encode()
     if isinstance(message, Reject):
-        return _reject(message).encode()
+        return printable(_reject(message)).encode()
     if isinstance(message, DeadLetter):
-        return _letter(message).encode()
+        return printable(_letter(message)).encode()
     raise TypeError(f"{type(message).__name__} is not shown by tail")
 
 
 async def _show(
-    kind: str, run: str | None, count: int, *, follow: bool, form: Callable[[Contract], bytes]
+    kind: str, run: str | None, count: int, *, follow: bool, show: Callable[[Contract], None]
 ) -> None:
     settings, topic = load(), TOPIC_OF[kind]
     async with LogReader(find_addresses(settings).kafka, client_id=CLIENT) as reader:
         tail = Tail(reader, topic, settings.topic(topic), run)
         for message in await tail.last(count):
-            print_bytes(form(message))
+            show(message)
         if follow:
             async for message in tail.following():
-                print_bytes(form(message))
+                show(message)
+
+
+def _show_line(message: Contract) -> None:
+    print_bytes(as_line(message))
+
+
+def _show_document(message: Contract) -> None:
+    print_document(encode(message))
 
 
 def _record(record: Record) -> str:
@@ -143,5 +153,5 @@ def _letter(letter: DeadLetter) -> str:
 
 
 def _short(text: str, width: int) -> str:
-    line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -22,6 +22,7 @@ from promptmill.runtime.telemetry.health import Health, HealthServer
 from promptmill.runtime.telemetry.logs import set_up_logs
 from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.runtime.telemetry.registry import Registration, WorkerInfo, worker_id
+from promptmill.runtime.terminal import printable
 from promptmill.runtime.timing import Deadline
 from promptmill.stream.ports import Partition
 from promptmill.stream.stage_settings import StageSettings, StageSettingsT, parse_settings
@@ -275,7 +276,7 @@ def run_main(
     try:
         settings = parse_settings(cls, sys.argv[1:], examples)
     except Misconfigured as error:
-        sys.stderr.write(f"promptmill: {error}\n")
+        sys.stderr.write(f"promptmill: {printable(str(error), lines=True)}\n")
         return error.exit_code
     set_up_logs(settings.stage, settings.log_level)
     return uvloop.run(_exit_code_of(serve(settings)))

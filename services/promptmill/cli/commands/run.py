@@ -16,6 +16,7 @@ import typer
 
 from promptmill.cli.supervisor import Report, Spec, Supervisor
 from promptmill.runtime.errors import Misconfigured
+from promptmill.runtime.terminal import printable
 
 if TYPE_CHECKING:
     from promptmill.runtime.settings import Settings
@@ -165,7 +166,8 @@ def _flags(**values: str | int) -> list[str]:
 def report_text(event: str, worker: str, fields: dict[str, object]) -> None:
     """One readable line on standard error."""
     details = " ".join(f"{name}={value}" for name, value in fields.items())
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {event:15} {worker:12} {details}\n")
+    line = printable(f"{time.strftime('%H:%M:%S')} {event:15} {worker:12} {details}")
+    sys.stderr.write(line + "\n")
 
 
 def report_json(event: str, worker: str, fields: dict[str, object]) -> None:

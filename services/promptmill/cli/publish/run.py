@@ -43,6 +43,7 @@ from promptmill.kafka.batch_sender import KafkaBatchSender
 from promptmill.kafka.log_reader import LogReader
 from promptmill.runtime.errors import Unavailable
 from promptmill.runtime.telemetry.registry import worker_id
+from promptmill.runtime.terminal import printable
 from promptmill_schemas.topics import PROMPTS
 
 CLIENT = "promptmill-publish"
@@ -88,7 +89,7 @@ def _shown(summary: Summary, as_json: bool) -> Iterator[None]:
         yield
     finally:
         for line in (*summary.error_lines(), *summary.pending_lines()):
-            note(line)
+            note(printable(line))
         if as_json:
             print_json(summary.as_json())
         else:

@@ -8,6 +8,8 @@ from typing import Any
 
 import structlog
 
+from promptmill.runtime.terminal import printable_event
+
 SECRET_WORDS = ("password", "secret", "token", "api_key", "authorization")
 _KEPT = {"completion_tokens", "prompt_tokens", "context_tokens", "max_tokens"}
 _NOISY = ("aiokafka", "faststream", "asyncio", "vllm")
@@ -22,13 +24,19 @@ def set_up_logs(service: str, level: str = "INFO", *, as_json: bool | None = Non
         as_json: whether to write JSON; ``None`` writes text if standard error is a terminal.
     """
     as_json = not sys.stderr.isatty() if as_json is None else as_json
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    # The traceback is formatted here in both forms. The console's own one shows local variables,
+    # which may be secrets, and foreign text as it is.
+    renderers: list[Any] = (
+        [structlog.processors.JSONRenderer()]
+        if as_json
+        else [printable_event, structlog.dev.ConsoleRenderer()]
+    )
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         hide_secrets,
-        structlog.processors.format_exc_info if as_json else _unchanged,
+        structlog.processors.format_exc_info,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -39,7 +47,7 @@ def set_up_logs(service: str, level: str = "INFO", *, as_json: bool | None = Non
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     logging.root.handlers = [handler]
@@ -54,8 +62,4 @@ def hide_secrets(_logger: Any, _method: str, event: Any) -> Any:
     for name in event:
         if name not in _KEPT and any(word in name.lower() for word in SECRET_WORDS):
             event[name] = "***"
-    return event
-
-
-def _unchanged(_logger: Any, _method: str, event: Any) -> Any:
     return event
