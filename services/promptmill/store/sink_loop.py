@@ -27,7 +27,7 @@ from promptmill.store.intake import Intake
 from promptmill.store.limits import Backoff, SinkLimits
 from promptmill.store.pauses import Pauses
 from promptmill.store.shards import Shards
-from promptmill.stream.lost_records import LogCheck, ReadAccepted, nothing_accepted
+from promptmill.stream.lost_records import LogCheck, LostRecords, ReadAccepted, nothing_accepted
 from promptmill.stream.ports import Delivery, Partition, Source
 
 __all__ = ["Probe", "SinkLoop", "SinkPublisher"]
@@ -88,6 +88,7 @@ class SinkLoop:
         self._deadline: Deadline | None = None
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
+        self._lost_records: LostRecords | None = None
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
         self._is_open = False
@@ -167,8 +168,11 @@ class SinkLoop:
             return True
         if self._deadline is None:
             return False
-        idle = self._flusher.size == 0 and self._intake.rows == 0
-        return idle or self._deadline.drain_left_s == 0
+        return self._is_idle or self._deadline.drain_left_s == 0
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._flusher.size == 0 and self._intake.rows == 0
 
     async def _attempt(self, act: Callable[[], Awaitable[None]]) -> None:
         """Attempt it; after a failure of the storage or the broker, the next attempt waits."""
@@ -193,7 +197,7 @@ class SinkLoop:
 
     def _due_in_s(self) -> float:
         pause = self._backoff.left_s
-        if not self._is_open or self._flusher.size or self._shards.ready:
+        if not self._is_open or self._flusher.size or self._shards.ready or self._lost_records:
             return pause
         if self._intake.order.suspects:
             return pause
@@ -206,15 +210,27 @@ class SinkLoop:
     async def _turn(self) -> None:
         if self._due_in_s() > 0:
             return
+        if self._lost_records is None:
+            await self._prepare()
+        await self._flush()
+        self._backoff.succeeded()
+        if self._lost_records is not None and self._is_idle:
+            raise self._lost_records
+
+    async def _prepare(self) -> None:
+        """Adopt shards and check suspect partitions, before anything of theirs is stored."""
         # Opened where the tables stand, so that nothing of an earlier flush may follow.
         self._flusher.lose(self._shards.ready)
         self._flusher.shed()
-        if await self._adopter.adopt():
-            self.joined.set()
-        await self._intake.order.recheck(self._source, self._check)
+        try:
+            if await self._adopter.adopt():
+                self.joined.set()
+            await self._intake.order.recheck(self._source, self._check)
+        except LostRecords as error:
+            # Retention may have removed what is buffered too, so it is stored before the end.
+            self._lost_records = error
+            self._intake.shut(self._shards.assigned)
         self._pauses.apply()
-        await self._flush()
-        self._backoff.succeeded()
 
     async def _flush(self) -> None:
         """Finish the present flush, and begin another if it is due."""

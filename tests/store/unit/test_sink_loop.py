@@ -392,6 +392,26 @@ async def test_retention_that_overtakes_a_running_sink_stops_it_and_stores_nothi
     assert offsets(store, RECORDS) == {0: [0, 1]}
 
 
+@pytest.mark.parametrize("failures", [0, 3])
+async def test_what_was_delivered_before_retention_overtook_a_sink_is_stored_first(
+    log: Log, store: SharedStore, failures: int
+) -> None:
+    limits = replace(QUICK, flush_delay_s=3600)
+    async with member(log, store.sink(), limits=limits) as one:
+        await one.assign()
+        log.put(0, record("a"), record("b"))
+        log.put(1, *(record(f"other {n}") for n in range(8)))
+        await eventually(lambda: one.loop.waiting == 10)
+        store.memory.failures = failures
+        partition = Partition("records", 0)
+        delete_up_to(log, partition, 4)
+        log.put(0, record("c"))
+        one.source.seek(partition, 4)
+        with pytest.raises(LostRecords, match=r"records-0: offsets 2 to 3"):
+            await one.running
+    assert offsets(store, RECORDS) == {0: [0, 1], 1: list(range(8))}
+
+
 async def test_accepted_gaps_are_passed_over_and_nothing_else_is(
     log: Log, store: SharedStore
 ) -> None:
