@@ -1,4 +1,4 @@
-"""The wiring of an instruct worker; the only place where its parts meet."""
+"""The wiring of an instruct worker, the only place where its parts are connected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from promptmill_schemas.topics import PROMPTS
 
 
 async def serve(settings: InstructSettings) -> None:
-    """Run until told to stop."""
+    """Run the worker until it is told to stop."""
 
     async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
         vllm = settings.vllm_options(settings.loaded_adapters())

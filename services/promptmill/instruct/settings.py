@@ -42,7 +42,7 @@ class InstructSettings(EngineSettings):
     )
 
     def loaded_adapters(self) -> dict[str, str]:
-        """The adapters, looked at; raises ``Misconfigured`` for one that cannot be loaded."""
+        """Return the adapters; raise ``Misconfigured`` for one that cannot be loaded."""
         if self.adapters and self.engine != "vllm":
             raise Misconfigured(
                 f"adapters is {self.adapters} and engine is {self.engine!r}: only vllm loads "

@@ -1,4 +1,4 @@
-"""Prompt in, completion out: every candidate is a request of its own, with its own seed."""
+"""From a prompt to a completion: every candidate is a separate request with its own seed."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from promptmill_schemas.topics import COMPLETIONS
 
 
 class TokenCounter(Protocol):
-    """What is told about tokens."""
+    """Receives the number of tokens."""
 
     def tokens(self, *, prompt: int, completion: int) -> None:
-        """Tokens that went through the model."""
+        """Count tokens that the model has processed."""
 
 
 class Settled(Protocol):
-    """Which prompts have an outcome in the store."""
+    """Knows which prompts have an outcome in the store."""
 
     def is_settled(self, prompt: Prompt) -> bool:
-        """Whether nothing that comes of this prompt can become a row any more."""
+        """Whether no result of this prompt can become a row any more."""
 
 
 class NothingSettled:
-    """For a worker that cannot know."""
+    """The answer of a worker that has no access to the store."""
 
     def is_settled(self, _prompt: Prompt) -> bool:
-        """No."""
+        """Return ``False``."""
         return False
 
 
@@ -60,7 +60,7 @@ class Instruct:
         self._kept: KeptResults[Answer] = KeptResults()
 
     async def __call__(self, prompt: Prompt) -> Outcome:
-        """The prompt with all of its answers; one that fails fails the prompt.
+        """Return the prompt with all of its answers; if one answer fails, the prompt fails.
 
         A prompt that is settled costs no generation.
         """

@@ -1,4 +1,4 @@
-"""The wiring of a reward worker; the only place where its parts meet."""
+"""The wiring of a reward worker, the only place where its parts are connected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from promptmill_schemas.topics import COMPLETIONS
 
 
 async def serve(settings: RewardSettings) -> None:
-    """Run until told to stop."""
+    """Run the worker until it is told to stop."""
 
     async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
         vllm = settings.vllm_options()

@@ -27,7 +27,7 @@ EXAMPLES = """examples:
 
 
 class Weights(BaseModel):
-    """The reward is the sum of score x weight; those of Nemotron-4-340B-Reward's card."""
+    """The weights of the scores in the reward; by default those of Nemotron-4-340B-Reward."""
 
     helpfulness: float = NEMOTRON_WEIGHTS.helpfulness
     correctness: float = NEMOTRON_WEIGHTS.correctness
@@ -36,12 +36,12 @@ class Weights(BaseModel):
     verbosity: float = NEMOTRON_WEIGHTS.verbosity
 
     def as_scores(self) -> AttributeScores:
-        """The form that is stamped on records."""
+        """Return the weights as they are written to records."""
         return AttributeScores(**self.model_dump())
 
 
 class HeadNames(BaseModel):
-    """The model's label, or its index, for each attribute; empty goes by the labels' names."""
+    """The model's label or its index for each attribute; if empty, the label with its name."""
 
     helpfulness: str = ""
     correctness: str = ""
@@ -50,12 +50,12 @@ class HeadNames(BaseModel):
     verbosity: str = ""
 
     def named(self) -> dict[str, str]:
-        """The attributes that have one."""
+        """Return the attributes that have a label."""
         return {name: label for name, label in self.model_dump().items() if label}
 
 
 class CalibrationLines(BaseModel):
-    """Slope,intercept by attribute, applied to raw scores; they win over the score range."""
+    """Slope and intercept by attribute, which take precedence over the score range."""
 
     helpfulness: tuple[float, float] | None = None
     correctness: tuple[float, float] | None = None
@@ -87,7 +87,7 @@ class RewardSettings(EngineSettings):
     weights: Weights = Weights()
 
     def grading(self) -> GradingOptions:
-        """How a server is asked; raises ``Misconfigured`` when the rubric cannot be read."""
+        """Return how a server is asked; raise ``Misconfigured`` if the rubric cannot be read."""
         return GradingOptions(
             kind=self.grader,
             heads=self.heads.named(),
@@ -96,7 +96,7 @@ class RewardSettings(EngineSettings):
         )
 
     def calibrated(self) -> Calibration:
-        """What is done to raw scores; raises ``Misconfigured`` for numbers that make no line."""
+        """Return the calibration of raw scores; raise ``Misconfigured`` if it is no line."""
         lines = {name: line for name, line in self.calibration if line is not None}
         if self.score_range is not None:
             lines = {**from_range(*self.score_range).lines, **lines}

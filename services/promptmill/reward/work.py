@@ -1,4 +1,4 @@
-"""Completion in, scored completion out: one grade for each candidate, or its refusal."""
+"""From a completion to a scored completion: a grade or a refusal for each candidate."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Reward:
         self._kept: KeptResults[Grade] = KeptResults()
 
     async def __call__(self, completion: Completion) -> Outcome:
-        """The completion with a grade for each candidate, in order."""
+        """Return the completion with a grade for each candidate, in their order."""
         started_at, start = self._now(), time.monotonic()
         info = self._engine.info
         scored = Scored(
@@ -73,7 +73,7 @@ class Reward:
         )
 
     async def _grade(self, completion: Completion, candidate: Candidate) -> Grade:
-        """The grade, or the refusal of an answer that this grader can never grade.
+        """Return the grade, or the refusal of an answer that this grader can never grade.
 
         Raises:
             Exhausted: the grader failed too often; that says nothing about the answer.

@@ -1,1 +1,1 @@
-"""The broker, the claims and the store in memory, for tests of this project and of its users."""
+"""In-memory broker, deduplication and store, for the tests of this project and of its users."""

@@ -1,4 +1,4 @@
-"""A broker in memory, with logs, groups, rebalances and faults, behind the same ports.
+"""An in-memory broker with logs, groups, rebalances and faults, behind the same ports.
 
 It passes the contract suite that Apache Kafka passes (``tests/stream/contract``); tests of the
 loop use it where they need to control every step. It keeps nothing after the process ends.
@@ -42,7 +42,7 @@ class MemoryBroker:
     def append(
         self, topic: str, key: bytes, value: bytes, layout: Layout | None = None
     ) -> Delivery:
-        """Add a message to the partition of its key; what it would be delivered as."""
+        """Add a message to the partition of its key, and return it as it will be delivered."""
         partition = Partition(topic, (layout or Layout(self.partitions)).partition_of(key))
         log = self.logs[partition]
         log.records.append((key, value))
@@ -52,7 +52,7 @@ class MemoryBroker:
         return Delivery(partition, log.end - 1, key, value)
 
     def topic(self, name: str) -> list[Delivery]:
-        """Everything on the topic, partition by partition."""
+        """Return all messages of the topic, partition by partition."""
         return [
             Delivery(partition, log.first + index, key, value)
             for partition, log in sorted(self.logs.items())
@@ -61,13 +61,13 @@ class MemoryBroker:
         ]
 
     async def join(self, member: MemorySource) -> None:
-        """A member joins its group; all members are rebalanced."""
+        """Add a member to its group, and rebalance all members."""
         async with self._rebalancing[member.group]:
             self.groups[member.group].append(member)
             await self._rebalance(member.group)
 
     async def leave(self, member: MemorySource) -> None:
-        """A member leaves or is thrown out; the others share its partitions."""
+        """Remove a member from its group, and divide its partitions among the others."""
         async with self._rebalancing[member.group]:
             if member in self.groups[member.group]:
                 self.groups[member.group].remove(member)
@@ -75,7 +75,7 @@ class MemoryBroker:
                 await self._rebalance(member.group)
 
     async def rebalance(self, group: str) -> None:
-        """A rebalance for no reason."""
+        """Rebalance a group without a change of its members."""
         async with self._rebalancing[group]:
             await self._rebalance(group)
 
@@ -107,17 +107,17 @@ class MemorySource:
         self._task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """There may be something to poll."""
+        """Tell the member that a poll may return messages."""
         self._wake.set()
 
     async def start(self, listener: Listener) -> None:
-        """Join the group and begin to poll."""
+        """Join the group and start polling."""
         self._listener = listener
         self._task = asyncio.create_task(self._poll(listener))
         await self.broker.join(self)
 
     async def stop(self) -> None:
-        """Stop polling and leave the group; commits nothing."""
+        """Stop polling and leave the group without a commit."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -125,13 +125,13 @@ class MemorySource:
         await self.broker.leave(self)
 
     async def revoke(self) -> None:
-        """Called by the broker: everything leaves."""
+        """Give up all partitions; the broker calls this."""
         if self._listener is not None:
             await self._listener.on_revoked(list(self.owned))
         self.owned, self.paused = {}, set()
 
     async def assign(self, partitions: Collection[Partition]) -> None:
-        """Called by the broker: these are ours now; polling goes on meanwhile."""
+        """Take over these partitions while polling continues; the broker calls this."""
         committed = self.broker.offsets[self.group]
         for partition in partitions:
             log = self.broker.logs[partition]
@@ -168,28 +168,28 @@ class MemorySource:
         return []
 
     async def commit(self, positions: Mapping[Partition, Position]) -> None:
-        """Commit what is owned."""
+        """Commit the positions of the partitions that this member owns."""
         if strangers := [str(p) for p in positions if p not in self.owned]:
             raise Stale(f"not assigned: {', '.join(strangers)}")
         self.broker.offsets[self.group].update(positions)
 
     async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position]:
-        """What the group has committed."""
+        """Return the positions that the group has committed."""
         known = self.broker.offsets[self.group]
         return {p: known[p] for p in partitions if p in known}
 
     async def check_topics(self) -> None:
-        """A log in memory is never replaced."""
+        """Do nothing, because an in-memory log is never replaced."""
 
     async def bounds(
         self, partitions: Collection[Partition]
     ) -> Mapping[Partition, tuple[int, int]]:
-        """First offset and the one after the last."""
+        """Return the first offset and the offset after the last message."""
         logs = self.broker.logs
         return {p: (logs[p].first, logs[p].end) for p in partitions}
 
     async def messages_at(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, Delivery]:
-        """The message at this offset of each partition."""
+        """Return the message at this offset of each partition."""
         found = {}
         for partition, offset in offsets.items():
             log = self.broker.logs[partition]
@@ -199,16 +199,16 @@ class MemorySource:
         return found
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """Deliver nothing from these until resumed."""
+        """Deliver nothing from these partitions until they are resumed."""
         self.paused.update(p for p in partitions if p in self.owned)
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        """Deliver again."""
+        """Deliver messages of these partitions again."""
         self.paused.difference_update(partitions)
         self.wake()
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """The next delivery of this partition is the one at ``offset``."""
+        """Let the next delivery of this partition be the message at ``offset``."""
         if partition in self.owned:
             self.owned[partition] = offset
             self.wake()
@@ -222,13 +222,13 @@ class MemorySender:
         self._layout = layout
 
     async def start(self) -> None:
-        """Nothing to connect."""
+        """Do nothing, because there is no connection."""
 
     async def stop(self) -> None:
-        """Nothing is buffered."""
+        """Do nothing, because no message is buffered."""
 
     async def send(self, topic: str, key: bytes, value: bytes) -> None:
-        """Publish."""
+        """Add the message to the broker's log."""
         if len(value) > self.broker.max_message_bytes:
             raise Poison(
                 f"a message of {len(value)} bytes for topic {topic} is larger than the broker "

@@ -1,4 +1,4 @@
-"""Claims in this process's memory, for tests: the same decisions without a server."""
+"""In-memory claims for tests, which decide as the claims in Redis do."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class _Made:
     accepted: tuple[str, ...] = ()
     replays: int = 0
     earlier: tuple[str, ...] = ()
-    """Tokens of records of decisions that this one replaced."""
+    """The tokens of the records of decisions that this one replaced."""
 
     def replaced_by(self, new: _Made) -> _Made:
-        """The new decision, which knows the records of this one."""
+        """Return the new decision, with the records of this one among the replaced."""
         return replace(new, earlier=self.accepted + self.earlier)
 
 
 class _Index:
-    """Records by the bands of their sketches."""
+    """An index of records by the bands of their sketches."""
 
     def __init__(self) -> None:
         self._sketches: dict[str, Sketch] = {}
@@ -83,7 +83,7 @@ def _bands(sketch: Sketch) -> Iterator[tuple[int, bytes]]:
 
 @dataclass(slots=True)
 class MemoryClaims:
-    """What several gates share.
+    """The claims that several gates share.
 
     Attributes:
         loaders: gates that are rebuilding, with the number of records without a sketch that
@@ -100,13 +100,13 @@ class MemoryClaims:
     sketched: int | None = None
 
     def is_complete(self, *, sketches: bool = False) -> bool:
-        """Whether an epoch stands, and every record has a sketch if that matters."""
+        """Whether the claims are complete, including sketches if those are needed."""
         if sketches and self.sketched != self.index.without_sketch:
             return False
         return self.epoch is not None
 
     def empty(self) -> None:
-        """Forget everything, as a server does that was flushed."""
+        """Forget everything, like a server after ``FLUSHALL``."""
         self.epoch = None
         self.sketched = None
         self.decisions.clear()
@@ -124,7 +124,7 @@ class MemoryClaims:
             self.sketched = since
 
     def decide(self, claim: Claim) -> Decision:
-        """The decision that stands, made now if there is none."""
+        """Return the valid decision, and decide now if there is none."""
         made, replays = self.decisions.get(claim.prompt_id), min(claim.replays, MAX_REPLAYS)
         new = _Made(claim.decision_id, claim.policy, replays=replays)
         if made is not None and made.decision_id != claim.decision_id:
@@ -152,7 +152,7 @@ class MemoryClaims:
         return Verdict(tuple(accepted), standing.policy, owners, replayed=made is not None)
 
     def load(self, claimed: Claimed) -> int:
-        """Add a published decision; returns how many contradictions it brought."""
+        """Add a published decision, and return the number of contradictions that it caused."""
         tokens = tuple(record.record_id[:TOKEN_DIGITS] for record in claimed.records)
         replays = min(claimed.replays, MAX_REPLAYS)
         new = _Made(claimed.decision_id, claimed.policy, tokens, replays)
@@ -180,7 +180,7 @@ class MemoryClaims:
 
 
 def _merged(made: _Made, new: _Made) -> tuple[_Made, int]:
-    """Of two decisions about a prompt the one that stands, and how they contradict."""
+    """Return the valid one of two decisions about a prompt, and the number of contradictions."""
     if made.decision_id != new.decision_id:
         if new.replays > made.replays:
             return made.replaced_by(new), 0
@@ -192,7 +192,7 @@ def _merged(made: _Made, new: _Made) -> tuple[_Made, int]:
 
 
 class MemoryGate:
-    """One filter's view of shared claims.
+    """One filter's access to the shared claims.
 
     Attributes:
         conflicts: decisions and contents that this gate found twice when it loaded them.
@@ -209,21 +209,21 @@ class MemoryGate:
         self._recent: deque[Claimed] = deque(maxlen=16_384)
 
     async def start(self) -> None:
-        """Nothing to connect to."""
+        """Do nothing, because there is no connection."""
 
     async def stop(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing, because there is no connection."""
 
     async def is_complete(self) -> bool:
         """Whether the claims hold every published decision."""
         return self._claims.is_complete(sketches=self._sketches)
 
     async def check(self) -> None:
-        """Look whether the claims are still complete."""
+        """Check whether the claims are still complete."""
         self._adopt()
 
     async def claim(self, claim: Claim) -> Decision:
-        """Decide, atomically among all gates of these claims."""
+        """Decide atomically with respect to all gates of these claims."""
         claim.require(sketches=self._sketches)
         await asyncio.sleep(0)
         self._adopt()

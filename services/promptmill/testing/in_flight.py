@@ -1,4 +1,4 @@
-"""A flight log in memory, for tests; it passes the suite of the one in Redis."""
+"""An in-memory flight log for tests; it passes the contract suite of the one in Redis."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class _Entry:
     alone: bool = False
 
     def seen_by(self, life: object) -> Deaths:
-        """The deaths, with one more if another life did not take its entry back."""
+        """Return the number of deaths, plus one if an earlier life has left its entry."""
         if self.life is None or self.life is life:
             return self.deaths
         return Deaths(self.deaths.total + 1, self.deaths.alone + 1 if self.alone else 0)
 
 
 class FlightEntries:
-    """What all lives share."""
+    """The entries that all lives share."""
 
     def __init__(self) -> None:
         self.partitions: defaultdict[Partition, dict[int, _Entry]] = defaultdict(dict)
 
 
 class MemoryFlights:
-    """One life's view of the entries."""
+    """One life's access to the entries."""
 
     def __init__(self, entries: FlightEntries) -> None:
         self._partitions = entries.partitions
@@ -51,7 +51,7 @@ class MemoryFlights:
         return known
 
     async def begin(self, partition: Partition, offset: int, *, alone: bool) -> Deaths:
-        """The record is at work here from now on."""
+        """Note that work on the record begins here."""
         return self._begin(partition, offset, alone=alone)
 
     def _begin(self, partition: Partition, offset: int, *, alone: bool) -> Deaths:
@@ -60,11 +60,11 @@ class MemoryFlights:
         return deaths
 
     def resume(self, partition: Partition, offset: int) -> None:
-        """It is at work here after all."""
+        """Note that work on the record continues here after all."""
         self._begin(partition, offset, alone=False)
 
     def end(self, partition: Partition, offset: int) -> None:
-        """It is no longer at work here."""
+        """Note that work on the record has ended here."""
         entry = self._partitions[partition].get(offset)
         if entry is None or entry.life is not self._life:
             return
@@ -74,7 +74,7 @@ class MemoryFlights:
             del self._partitions[partition][offset]
 
     async def flush(self) -> None:
-        """It is written."""
+        """Do nothing, because every note is written at once."""
 
     async def stop(self) -> None:
-        """Nothing to disconnect."""
+        """Do nothing, because there is no connection."""

@@ -1,4 +1,4 @@
-"""A store in memory, behind the same port; it passes the contract suite of the Delta sink."""
+"""An in-memory store behind the same port; it passes the contract suite of the Delta sink."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from promptmill.runtime.errors import Unavailable
 
 @dataclass(slots=True)
 class MemoryTable:
-    """What a table holds: rows, and by shard next offsets, last messages and epochs."""
+    """The rows of a table, and by shard the next offset, the last message and the epoch."""
 
     rows: pa.Table
     properties: dict[str, str] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class MemoryStore:
         self.lock = threading.RLock()
 
     def check_room(self) -> None:
-        """Stand-in for a full disk."""
+        """Fail as a full disk does, if failures are left."""
         if self.failures > 0:
             self.failures -= 1
             raise Unavailable("memory://: there is no space left")
@@ -88,14 +88,14 @@ class MemorySink:
             return Adoption(kept, next_offsets, last_messages, uncounted)
 
     def ids(self, table: TableName, shards: Collection[int]) -> Iterator[pa.RecordBatch]:
-        """The shard and the id columns of all rows of these shards, in any order."""
+        """Yield the shard and the id columns of all rows of these shards, in any order."""
         with self._store.lock:
             rows = self._store.tables[table].rows
         rows = rows.filter(pc.is_in(rows["shard"], pa.array(sorted(shards), pa.int32())))
         yield from rows.select(["shard", *TABLES[table].id_columns]).to_batches()
 
     def commit(self, table: TableName, batch: Batch) -> None:
-        """Store rows and positions, all or nothing; a batch that is already stored is left."""
+        """Store rows and positions, all or nothing; a batch that is already stored is skipped."""
         with self._store.lock:
             stored = self._store.tables[table]
             self._check_owned(table, batch.advances.keys())
@@ -116,7 +116,7 @@ class MemorySink:
             self._step(f"committed:{table}")
 
     def compact(self, table: TableName) -> None:
-        """Merge small files; readers and writers go on meanwhile."""
+        """Do nothing, because an in-memory table has no files."""
         with self._store.lock:
             self._store.tables[table].rows = self._store.tables[table].rows.combine_chunks()
 

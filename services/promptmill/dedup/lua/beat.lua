@@ -1,10 +1,10 @@
--- Says that a loader is at work, and looks whether it may go on.
+-- Reports that a loader is alive, and checks whether it may continue.
 --
 -- KEYS  the state.
--- ARGV  field of the loader.
+-- ARGV  the loader's field.
 --
--- Returns 1; 2 when the claims have become complete by another loader's work; 0 when the loader is
--- no longer known (the claims were lost again, or another loader took over).
+-- Returns 1; 2 if another loader has completed the claims; 0 if the loader is no longer known,
+-- because the claims were lost again or another loader took over.
 
 local call = redis.call
 local state = call('HMGET', KEYS[1], ARGV[1], 'epoch')

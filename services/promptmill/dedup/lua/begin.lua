@@ -1,17 +1,18 @@
--- Registers a loader, or finds that the claims are complete or that another loader is at work.
+-- Registers a loader, unless the claims are complete or another loader is working.
 --
 -- KEYS  the state.
--- ARGV  the server as it was recorded when the caller looked ("" if none was), the server as it is
---       now, "1" if its data is what was recorded, bits, id of the loader, "1" if it loads sketches
---       too, milliseconds after which a loader that has not been heard of is considered dead.
+-- ARGV  the server that was recorded when the caller checked ("" if there was none), the present
+--       server, "1" if its data is what was recorded, the bits of the layout, the loader's id, "1"
+--       if it loads sketches too, and the milliseconds of silence after which a loader is
+--       considered dead.
 --
--- Each loader fills buckets of its own, a new generation named by its id, which no claim reads
--- before finish.lua declares them complete; so nothing that it writes late can do harm. Only
--- sketches that are missing from complete claims are added to the buckets in use ("join").
--- Buckets that no longer count are listed (old:<generation> = bits) until they are unlinked.
+-- Each loader fills its own buckets, a new generation that is named after its id. No claim reads
+-- them before finish.lua declares them complete, so a late write does no harm. Only sketches that
+-- are missing from complete claims are added to the buckets in use ("join"). Obsolete buckets are
+-- listed (old:<generation> = bits) until they are unlinked.
 --
--- Returns nothing when another server has been recorded since the caller looked; else what the
--- caller is to do ("complete", "wait", "join", "load"), generation and bits.
+-- Returns nothing if another server has been recorded since the caller checked. Otherwise, it
+-- returns what the caller must do ("complete", "wait", "join", "load"), the generation and the bits.
 
 local call, sub = redis.call, string.sub
 local state = call('HMGET', KEYS[1], 'epoch', 'server', 'bits', 'unsketched', 'sketched',

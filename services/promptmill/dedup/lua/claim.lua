@@ -2,16 +2,18 @@
 --
 -- KEYS  the state, then for each claim the bucket of its prompt, and for each option the bucket of
 --       its content and, with a sketch, those of its bands and of its signature.
--- ARGV  the epoch that the caller relies on; "1" if it relies on sketches; bits of the layout; all
---       claims packed one after the other: prompt (10 bytes), decision (8), policy (4), replays (1),
---       limit (1), bits in which nearly equal signatures agree (1; 0: not asked for), number of
---       options (1), then for each option its content (10), record id (16), "\0" without a sketch, "\2" if it
---       needs none, or "\1", bands (5 each) and signature (56).
+-- ARGV  the epoch that the caller relies on; "1" if it relies on sketches; the bits of the layout;
+--       all claims, packed one after the other: prompt (10 bytes), decision (8), policy (4),
+--       replays (1), limit (1), the number of bits in which nearly equal signatures agree (1; 0 to
+--       skip this check), the number of options (1). For each option: its content (10), its record
+--       id (16), then "\0" without a sketch, "\2" if it needs none, or "\1" followed by the bands
+--       (5 each) and the signature (56).
 --
--- Returns nothing when the claims are incomplete, else one string for each claim: "V" for a
--- variant; "N" (new) or "S" (decided before, the same), policy (4), number of accepted records
--- (1), their tokens (4 each), then for each option whose content is taken its number (1), the
--- owner (16), and in how many bits they agree (1; 255: the same content).
+-- Returns nothing if the claims are incomplete. Otherwise, it returns one string for each claim: "V"
+-- for a variant; "N" (new) or "S" (the same as decided before), followed by the policy (4), the
+-- number of accepted records (1) and their tokens (4 each). For each option whose content is taken,
+-- there follow its number (1), the owner (16), and the number of bits in which they agree (1; 255 for
+-- the same content).
 
 local state = call('HMGET', KEYS[1], 'epoch', 'unsketched', 'sketched', 'generation')
 if state[1] ~= ARGV[1] or (ARGV[2] == '1' and not (state[2] and state[2] == state[3])) then
@@ -34,8 +36,8 @@ local function agreement(one, other, first, last)
   return bits
 end
 
--- The known record whose signature agrees most, if it does in at least so many bits. Records of
--- decisions that were replaced never got a row, so they stand in no way.
+-- Returns the known record whose signature agrees in the most bits, if these are at least `least`.
+-- Records of replaced decisions never became rows, so they are ignored.
 local function nearest(record, least, replaced)
   local own, seen, found, most = sub(record.id, 1, 8), {}, nil, least - 1
   for number = 1, BANDS do
@@ -67,8 +69,9 @@ local function owner_of(record, least, replaced)
   end
 end
 
--- The decision that stands before this claim, the one it would make, and the tokens of records that
--- were never stored. A prompt that was sent again on purpose (more replays) is decided again.
+-- Returns the valid decision before this claim, or nil, and the decision after it. A prompt that was
+-- sent again on purpose, with more replays, is decided again; the new decision then keeps the tokens
+-- of the records of the earlier ones, which were never stored.
 local function standing(made, decision, policy, replays)
   local new = { id = decision, policy = policy, replays = replays, tokens = '', earlier = '' }
   if made and made.id ~= decision and replays > made.replays then
@@ -78,8 +81,8 @@ local function standing(made, decision, policy, replays)
   return made, made or new
 end
 
--- A decision that was made is never changed, with one exception: of one that accepted, records
--- may be missing after a rebuild (published in part). The same policy adds them again.
+-- A decision is never changed, with one exception: if only some records of an accepting decision were
+-- published before a rebuild, the same policy adds the missing ones again.
 local function may_add(made, policy)
   return not made or (made.tokens ~= '' and made.policy == policy)
 end

@@ -1,13 +1,13 @@
 -- Declares the claims complete.
 --
 -- KEYS  the state.
--- ARGV  field of the loader, the new epoch, the generation that it loaded, "1" if that is new.
+-- ARGV  the loader's field, the new epoch, the generation that it loaded, "1" if that is new.
 --
--- The generations of other loaders, which are too late, are listed to be unlinked. Sketches are
--- complete if no record came without one since this loader began.
+-- The generations of slower loaders are listed so that they are unlinked. Sketches are complete if
+-- no record without one was added since this loader began.
 --
--- Returns 1; 2 when another loader was faster; 0 when the loader is no longer known (the claims
--- were lost again, or another loader took over).
+-- Returns 1; 2 if another loader was faster; 0 if the loader is no longer known, because the claims
+-- were lost again or another loader took over.
 
 local call, sub = redis.call, string.sub
 local state = call('HMGET', KEYS[1], ARGV[1], 'epoch', 'unsketched')

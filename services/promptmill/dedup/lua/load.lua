@@ -1,16 +1,17 @@
--- Loads published decisions: what stands stays, what is missing is added.
+-- Loads published decisions; it adds what is missing and keeps what is already there.
 --
 -- KEYS  the state, then for each decision the bucket of its prompt, and for each record the bucket
 --       of its content and, with a sketch, those of its bands and of its signature.
--- ARGV  field of the loader ("" if the caller adds to complete claims), the generation of the
---       buckets; all decisions packed one after the other: prompt (10 bytes), decision (8),
---       policy (4), replays (1), number of records (1), then for each record its content (10),
---       record id (16), "\0" without a sketch, "\2" if it needs none, or "\1",
---       bands (5 each) and signature (56).
+-- ARGV  the loader's field ("" if the caller adds to complete claims), the generation of the
+--       buckets, all decisions, packed one after the other: prompt (10 bytes), decision (8),
+--       policy (4), replays (1), the number of records (1). For each record: its content (10), its
+--       record id (16), then "\0" without a sketch, "\2" if it needs none, or "\1" followed by the
+--       bands (5 each) and the signature (56).
 --
--- Returns nothing when the loader is no longer known (the claims were lost again), else how many
--- of the decisions and contents contradict what stands, and whether the claims have become all
--- that the loader wants them to be; nothing is loaded when another generation has.
+-- Returns nothing if the loader is no longer known because the claims were lost again. Otherwise, it
+-- returns the number of decisions and contents that contradict existing ones, and 1 if the claims are
+-- complete, including the sketches if the loader loads them. If another generation has been
+-- completed, nothing is loaded.
 
 local state = call('HMGET', KEYS[1], ARGV[1], 'epoch', 'unsketched', 'sketched', 'generation')
 if not (state[1] or (state[2] and state[5] == ARGV[2])) then
@@ -32,7 +33,7 @@ local function own(record, replaced)
   index(record)
 end
 
--- Of two decisions about a prompt the one with more replays stands.
+-- Returns the valid one of two decisions about a prompt, which is the one with more replays.
 local function merged(made, new)
   if not made then
     return new

@@ -1,9 +1,9 @@
--- Has the claims rebuilt into a wider layout: nothing is decided until they are.
+-- Requests a rebuild of the claims in a wider layout; until it is finished, nothing is decided.
 --
 -- KEYS  the state.
--- ARGV  the epoch that the caller found outgrown, bits of the wider layout.
+-- ARGV  the epoch whose layout is too small, the bits of the wider layout.
 --
--- Returns 1, or 0 when another filter was faster.
+-- Returns 1, or 0 if another filter was faster.
 
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return 0

@@ -1,9 +1,9 @@
--- Read before claim.lua and load.lua: how they take packed records apart, and remember them.
+-- Shared by claim.lua and load.lua, and read before them: unpacks records and adds them to the index.
 
 local sub, byte, char, call = string.sub, string.byte, string.char, redis.call
 
 local BANDS = 16
-local REFS = 6 * 8 -- bytes of a band's entry at most: records beyond are found by other bands
+local REFS = 6 * 8 -- the largest size of a band's entry in bytes; further records are found by other bands
 
 local data, at, key
 local unsketched = false

@@ -1,9 +1,9 @@
--- Notes under which identity the server goes on, unless another filter has noted one meanwhile.
+-- Records the server's new identity, unless another filter has recorded one in the meantime.
 --
 -- KEYS  the state.
--- ARGV  the server as it was recorded, the server as it is now.
+-- ARGV  the server that was recorded, the present server.
 --
--- Returns 1, or 0 when another server is recorded.
+-- Returns 1, or 0 if another server is recorded.
 
 if redis.call('HGET', KEYS[1], 'server') ~= ARGV[1] then
   return 0

@@ -1,4 +1,4 @@
--- How many entries some buckets hold together.
+-- Returns the total number of entries in these buckets.
 --
 -- KEYS  the buckets.
 
