@@ -78,6 +78,16 @@ def status(code: int, message: str = "as told", **headers: str) -> Behaviour:
     return behave
 
 
+def refused_as(code: str, status_code: int = 400) -> Behaviour:
+    """An error status whose error has a name of the server's own."""
+
+    async def behave(_request: web.Request) -> web.StreamResponse:
+        body = orjson.dumps({"error": {"message": "as told", "type": "test", "code": code}})
+        return web.Response(status=status_code, body=body, content_type="application/json")
+
+    return behave
+
+
 def raw(body: bytes, content_type: str = "application/json") -> Behaviour:
     """Status 200 with any bytes."""
 

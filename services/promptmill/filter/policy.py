@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from promptmill.dedup.near import LEAST_SIMILARITY
 from promptmill_schemas import ATTRIBUTES, Check, ContractError, GradedCandidate, ids
+from promptmill_schemas.finish_reasons import WITHHELD, finish_reason_of
 
 Mode = Literal["best", "top-k", "all", "preference"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -27,9 +28,6 @@ DEFAULT_MIN_HELPFULNESS: Final = 3.0
 
 DEFAULT_MIN_MARGIN: Final = 0.5
 VERSION_DIGITS: Final = 12
-
-WITHHELD: Final = frozenset({"refusal", "content_filter"})
-"""Finish reasons of answers that are none, or not whole, because the server wanted it so."""
 
 
 class Bounds(BaseModel):
@@ -130,13 +128,22 @@ class Policy(BaseModel):
         failed = []
         if not answer.text.strip():
             failed.append(Check(name="text", detail="the answer has no text"))
-        if answer.finish_reason in WITHHELD:
-            detail = f"the answer was withheld or cut off by the server: {answer.finish_reason}"
-            failed.append(Check(name="finish_reason", detail=detail))
-        if answer.finish_reason == "length" and not self.allow_truncated:
-            detail = f"the answer was cut off after {answer.completion_tokens} tokens"
-            failed.append(Check(name="finish_reason", detail=detail))
+        if ending := self._failed_ending(answer):
+            failed.append(Check(name="finish_reason", detail=ending))
         return failed
+
+    def _failed_ending(self, answer: GradedCandidate) -> str:
+        """Why the answer does not count as whole; empty if it does."""
+        reason = finish_reason_of(answer.finish_reason)
+        if reason == "stop" or (reason == "length" and self.allow_truncated):
+            return ""
+        if reason == "length":
+            return f"the answer was cut off after {answer.completion_tokens} tokens"
+        if reason == "tool_calls":
+            return "the answer ends with a call of a tool, and the prompt offers none"
+        if reason in WITHHELD:
+            return f"the answer was withheld or cut off by the server: {reason}"
+        return f"the answer may be incomplete: its finish reason is {answer.finish_reason[:40]!r}"
 
     def _failed_limits(self, values: dict[str, Any]) -> list[Check]:
         failed = []

@@ -37,7 +37,7 @@ class Answer:
 
     Attributes:
         text: the answer, without the prompt.
-        finish_reason: why generation ended, in the engine's words: ``stop``, ``length``, ….
+        finish_reason: how the answer ended, see :mod:`promptmill_schemas.finish_reasons`.
         prompt_tokens: tokens of the conversation; 0 if the server does not report them.
         completion_tokens: tokens of the answer; 0 if the server does not report them.
         logprob: sum of the log-probabilities of the answer's tokens, if sampling requested it.

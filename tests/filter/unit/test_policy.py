@@ -57,6 +57,28 @@ def test_a_cut_off_answer_fails_unless_it_is_allowed() -> None:
     assert names(Policy(allow_truncated=True), finish="length") == []
 
 
+@pytest.mark.parametrize(
+    ("ending", "detail"),
+    [
+        ("content_filter", "withheld or cut off by the server: content_filter"),
+        ("refusal", "withheld or cut off by the server: refusal"),
+        ("model_length", "cut off after"),
+        ("tool_calls", "call of a tool"),
+        ("abort", "may be incomplete: its finish reason is 'abort'"),
+        ("unknown", "may be incomplete"),
+    ],
+)
+def test_only_a_whole_answer_passes(ending: str, detail: str) -> None:
+    (check,) = Policy(limits={}).failed(candidate(finish=ending), None)
+    assert check.name == "finish_reason"
+    assert detail in str(check.detail)
+
+
+@pytest.mark.parametrize("ending", ["stop", "eos_token", "stop_sequence", "end_turn"])
+def test_the_words_for_a_whole_answer_all_pass(ending: str) -> None:
+    assert names(Policy(), finish=ending) == []
+
+
 @pytest.mark.parametrize("text", ["", " \n\t "])
 def test_an_answer_without_text_always_fails(text: str) -> None:
     empty = scored(answer(text)).graded_candidates()[0]

@@ -5,38 +5,36 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from promptmill.inference.http.errors import Malformed, NotFinite, Unreadable
+from promptmill.inference.http.errors import Interrupted, Malformed, NotFinite, Unreadable
 from promptmill.inference.http.options import Api
 from promptmill.inference.http.transport import parse_json
 from promptmill.inference.ports import Answer
 from promptmill_schemas import StructuredOutput
-
-UNKNOWN = "unknown"
-"""The finish reason of an answer for which the server reports none."""
-
-REFUSAL = "refusal"
-"""The finish reason of an answer that the model refused to give; OpenAI reports ``stop``."""
+from promptmill_schemas.finish_reasons import WITHHELD, FinishReason, finish_reason_of
 
 _MAX_TOKENS = 1 << 31
+_NO_RESOURCES = "insufficient_system_resource"
 _IGNORED_BY_SERVER = "the server ignores sampling.structured; name the kind of server with --server"
 
 
 def read_answer(api: Api, reply: Any) -> Answer:
     """Parse the answer in a reply.
 
-    A reply without text but with a finish reason is an empty answer: the model refused, a
+    A reply without text but with a known finish reason is an empty answer: the model refused, a
     content filter acted, the context was full, or the model only reasoned.
 
     Raises:
         Malformed: the reply does not follow the API's schema.
+        Interrupted: the finish reason is missing or unknown, so the answer may be incomplete.
     """
     choice = first_choice(reply)
     usage = reply.get("usage")
-    text, reason = _text(api, choice), _finish_reason(choice)
-    if text is None and reason == UNKNOWN:
+    text = _text(api, choice)
+    if text is None and not choice.get("finish_reason"):
         raise Malformed(
             f"the first choice has neither a text nor a finish reason: {_brief(choice)}"
         )
+    reason = finish_reason(choice)
     return Answer(
         text=text or "",
         finish_reason=reason,
@@ -74,7 +72,25 @@ def refusal_of(choice: dict[str, Any]) -> str | None:
     refusal = _message(choice).get("refusal")
     if isinstance(refusal, str) and refusal.strip():
         return refusal.strip()
-    return "content_filter" if choice.get("finish_reason") == "content_filter" else None
+    reason = finish_reason_of(choice.get("finish_reason"))
+    return reason if reason in WITHHELD else None
+
+
+def finish_reason(choice: dict[str, Any]) -> FinishReason:
+    """How the answer ended; a refusal is one whatever the server reports, as OpenAI's ``stop``.
+
+    Raises:
+        Interrupted: the server's word is missing or unknown, so the answer may be incomplete.
+    """
+    if "message" in choice and _message(choice).get("refusal"):
+        return "refusal"
+    word = choice.get("finish_reason")
+    if (reason := finish_reason_of(word)) is not None:
+        return reason
+    raise Interrupted(
+        f"the server ended the answer with finish reason {_brief(word)}, so it may be incomplete",
+        overload=word == _NO_RESOURCES,
+    )
 
 
 def _message(choice: dict[str, Any]) -> dict[str, Any]:
@@ -112,14 +128,6 @@ def _text(api: Api, choice: dict[str, Any]) -> str | None:
     if text is None or isinstance(text, str):
         return text
     raise Malformed(f"choices.0.text is not text: {_brief(text)}")
-
-
-def _finish_reason(choice: dict[str, Any]) -> str:
-    """The server's finish reason, or :data:`REFUSAL` for a refusal, whatever the server reports."""
-    if "message" in choice and _message(choice).get("refusal"):
-        return REFUSAL
-    reason = choice.get("finish_reason")
-    return reason if isinstance(reason, str) and reason else UNKNOWN
 
 
 def _joined(parts: list[Any]) -> str:

@@ -9,9 +9,12 @@
     └── ServerFault           this attempt failed: status 5xx, time-out, connection lost
         ├── Refused           the server refused the key, path or model
         │   └── NotFound      the path or the model does not exist (404)
+        ├── Interrupted       the server broke off the answer, which is billed
         └── Malformed         the response does not follow the API's schema
             └── Unreadable    a complete, billed answer whose content is not as requested
                 └── NotFinite     a number is NaN or infinite
+    Poison
+    └── Withheld              the server's content filter refused the request
 """
 
 from __future__ import annotations
@@ -21,6 +24,16 @@ from promptmill.runtime.errors import Poison, PromptmillError, Transient, Unavai
 
 _BUSY = {402, 429, 529}
 _PASSING = {408, 409, 421, 423, 424, 425, 499}
+_FILTERED = {
+    "content_filter",
+    "content_policy_violation",
+    "data_inspection_failed",
+    "invalid_prompt",
+    "moderation_blocked",
+    "responsibleaipolicyviolation",
+}
+"""Names of errors with which servers refuse the content of a prompt."""
+
 _TOO_LARGE = "request too large"
 
 
@@ -52,6 +65,10 @@ class NotFound(Refused):
     """The path or the model does not exist on the server."""
 
 
+class Interrupted(ServerFault):
+    """The server broke off the answer, or reports an end that is not known to be one."""
+
+
 class Malformed(ServerFault):
     """The response does not follow the API's schema."""
 
@@ -67,7 +84,13 @@ class NotFinite(Unreadable):
     """A number in the answer is NaN or infinite."""
 
 
-def failure_of(status: int, message: str, url: str, retry_after_s: float | None) -> PromptmillError:
+class Withheld(Poison):
+    """The server's content filter refused the request, as it would refuse it every time."""
+
+
+def failure_of(
+    status: int, message: str, url: str, retry_after_s: float | None, code: str = ""
+) -> PromptmillError:
     """Return the error for an HTTP status.
 
     Args:
@@ -75,8 +98,11 @@ def failure_of(status: int, message: str, url: str, retry_after_s: float | None)
         message: the server's error message, without secrets.
         url: the address of the request.
         retry_after_s: the wait that the server asks for, in seconds; ``None`` if it gives none.
+        code: the server's own name of the error, in lower case; empty if it gives none.
     """
     text = f"{url} answers {status}: {message or 'no reason given'}"
+    if code in _FILTERED and 400 <= status < 500:
+        return Withheld(text)
     if status in _BUSY or (status == 503 and retry_after_s is not None):
         if _TOO_LARGE in message.lower():
             return Poison(f"{text}; the request alone exceeds the server's rate limit: shorten it")

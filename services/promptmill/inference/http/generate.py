@@ -10,10 +10,10 @@ import orjson
 import structlog
 
 from promptmill.inference.http.address import parse_base_url
-from promptmill.inference.http.answer import REFUSAL, check_structured_output, read_answer
+from promptmill.inference.http.answer import check_structured_output, read_answer
 from promptmill.inference.http.client import Client
 from promptmill.inference.http.dialect import sampling_fields
-from promptmill.inference.http.errors import NotFound
+from promptmill.inference.http.errors import NotFound, Withheld
 from promptmill.inference.http.options import Api, HttpOptions
 from promptmill.inference.http.server import ServedModel, find_model, served_names
 from promptmill.inference.ports import Answer, GenerateRequest, Load
@@ -25,9 +25,6 @@ log = structlog.get_logger(__name__)
 CANARY = GenerateRequest(
     "canary", (Message(role="user", content="Are you there?"),), Sampling(max_tokens=16), seed=0
 )
-
-_ENDED_EARLY = {"length", "content_filter", REFUSAL}
-"""Finish reasons of answers that may be incomplete, so that their structure is not checked."""
 
 _NO_ROOM = re.compile(r"max_(completion_)?tokens|context length", re.IGNORECASE)
 
@@ -82,11 +79,15 @@ class HttpGenerator:
         """Generate one answer; see :class:`~promptmill.inference.ports.GeneratorEngine`.
 
         If the server refuses ``max_tokens`` because the rest of the context is shorter, the
-        request is repeated without it, and the context limits the answer.
+        request is repeated without it, and the context limits the answer. A prompt that the
+        server's content filter refuses has an empty answer.
         """
         fields = self._fields(request)
         try:
             return await self._ask(fields, request)
+        except Withheld as error:
+            log.info("prompt_withheld", request=request.request_id, error=str(error))
+            return Answer("", "content_filter", prompt_tokens=0, completion_tokens=0)
         except Poison as error:
             if not _NO_ROOM.search(str(error)):
                 raise
@@ -104,7 +105,7 @@ class HttpGenerator:
 
         def read(reply: Any) -> Answer:
             answer = read_answer(self._api, reply)
-            if structured is not None and answer.finish_reason not in _ENDED_EARLY:
+            if structured is not None and answer.finish_reason == "stop":
                 check_structured_output(answer.text, structured)
             return answer
 

@@ -10,7 +10,13 @@ from typing import NoReturn
 import structlog
 
 from promptmill.inference.http.breaker import Breaker
-from promptmill.inference.http.errors import Refused, ServerBusy, ServerFault, Unreadable
+from promptmill.inference.http.errors import (
+    Interrupted,
+    Refused,
+    ServerBusy,
+    ServerFault,
+    Unreadable,
+)
 from promptmill.inference.http.limiter import Limiter
 from promptmill.inference.http.options import HttpOptions
 from promptmill.runtime.errors import Exhausted, Poison, Transient, Unavailable
@@ -19,7 +25,9 @@ from promptmill.runtime.timing import backoff_s
 log = structlog.get_logger(__name__)
 
 ATTEMPT_COST = 2
-"""Cost of an unreadable answer or a refusal; a failure without an answer costs 1."""
+"""Cost of an answer that is billed, or of a refusal; a failure without an answer costs 1."""
+
+_COSTLY = (Unreadable, Interrupted, Refused)
 
 MAX_PAUSE_S = 30.0
 
@@ -70,7 +78,7 @@ class RequestRetries:
         """
         if isinstance(error, ServerFault):
             self.faults += 1
-            self._spent += ATTEMPT_COST if isinstance(error, Unreadable | Refused) else 1
+            self._spent += ATTEMPT_COST if isinstance(error, _COSTLY) else 1
             self._only_unreadable &= isinstance(error, Unreadable)
         else:
             self._delays += 1

@@ -93,8 +93,9 @@ class Transport:
                 raw = await _read(response, url)
                 if response.status == 200:
                     return self._parse(raw, url)
+                wait_s = retry_after_s(response.headers)
                 raise failure_of(
-                    response.status, self._message(raw), url, retry_after_s(response.headers)
+                    response.status, self._message(raw), url, wait_s, _name_of(_error_body(raw))
                 )
         except aiohttp.ClientConnectorCertificateError as error:
             raise Misconfigured(
@@ -127,8 +128,9 @@ class Transport:
         except ValueError as error:
             start = self._message(raw)[:80]
             raise Malformed(f"{url} did not answer with JSON ({error}): {start!r}") from None
-        if isinstance(answer, dict) and answer.get("error") and "choices" not in answer:
-            raise failure_of(_code(answer["error"]), self._message(raw), url, None)
+        if (reported := _error_in(answer)) is not None:
+            code, name = _code(reported), _name_of(reported)
+            raise failure_of(code, self._message(raw), url, None, name)
         return answer
 
     def _message(self, raw: bytes) -> str:
@@ -218,19 +220,46 @@ async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
 
 def _error_text(raw: bytes) -> str:
     """The message in an error body of a known schema; ``""`` if there is none."""
-    try:
-        body = parse_json(raw)
-    except ValueError:
-        return ""
+    body = _error_body(raw)
     for key in ("error", "message", "detail"):
         if isinstance(body, dict) and key in body:
             body = body[key]
     return body if isinstance(body, str) else ""
 
 
+def _error_body(raw: bytes) -> Any:
+    """The error that a body reports, or the whole body if it names none."""
+    try:
+        body = parse_json(raw)
+    except ValueError:
+        return None
+    error = _error_in(body)
+    return body if error is None else error
+
+
+def _name_of(error: Any) -> str:
+    """The server's own name of an error, in lower case; ``""`` if it gives none."""
+    named = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
+    return next((name.lower() for name in named if isinstance(name, str) and name), "")
+
+
+def _error_in(body: Any) -> Any:
+    """The error that a response reports, at the top or in its first choice; else ``None``."""
+    if not isinstance(body, dict):
+        return None
+    if body.get("error"):
+        return body["error"]
+    if body.get("object") == "error":
+        return body
+    choices = body.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return (first.get("error") or None) if isinstance(first, dict) else None
+
+
 def _code(error: Any) -> int:
     """The status that corresponds to an error in the body of a response with status 200."""
     code = error.get("code") if isinstance(error, dict) else None
+    code = int(code) if isinstance(code, str) and code.isdecimal() else code
     return code if isinstance(code, int) and 400 <= code < 600 else 500
 
 

@@ -80,6 +80,36 @@ async def test_a_request_that_the_server_always_fails_has_one_budget(
     assert server.base_url in str(cause) or isinstance(cause, Malformed)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"object": "error", "message": "the worker died", "code": 50001}',
+        b'{"choices": [{"error": {"code": 502, "message": "the worker died"}, "message": {}}]}',
+        b'{"error": {"message": "the worker died"}, "choices": [{"message": {"content": "The"}}]}',
+        b'{"error": "the worker died"}',
+    ],
+)
+async def test_an_error_with_status_200_is_an_error_with_the_servers_words(body: bytes) -> None:
+    def behave(call: Call) -> Behaviour:
+        return raw(body) if call.said == "bad" else chat()
+
+    async with BadServer(behave) as server, generating(server) as engine:
+        with pytest.raises(Exhausted, match="the worker died"):
+            await engine.generate(question("bad"))
+
+
+async def test_an_error_of_the_request_with_status_200_is_poison_at_once() -> None:
+    body = b'{"object": "error", "message": "the prompt is too odd", "code": 400}'
+
+    def behave(call: Call) -> Behaviour:
+        return raw(body) if call.said == "bad" else chat()
+
+    async with BadServer(behave) as server, generating(server) as engine:
+        with pytest.raises(Poison, match="the prompt is too odd"):
+            await engine.generate(question("bad"))
+        assert len(server.calls) == 1
+
+
 @pytest.mark.parametrize("code", [400, 413, 422, 451])
 async def test_a_request_that_the_server_calls_wrong_is_poison_at_once(code: int) -> None:
     def behave(call: Call) -> Behaviour:

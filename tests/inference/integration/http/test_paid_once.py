@@ -32,7 +32,7 @@ from promptmill_schemas import (
 )
 from promptmill_schemas.grading import NEMOTRON_WEIGHTS
 from promptmill_schemas.topics import COMPLETIONS, DEAD_LETTERS, PROMPTS, SCORED
-from support.bad_answers import Behaviour, chat, raw, status
+from support.bad_answers import Behaviour, chat, raw, refused_as, status
 from support.bad_server import BadServer, Call
 from support.engines import NoCounter
 from support.http_engines import generating, grading, question
@@ -46,7 +46,12 @@ GOOD_VERDICT = (
     '{"helpfulness": 4, "correctness": 4, "coherence": 4, "complexity": 1, "verbosity": 2}'
 )
 REFUSAL = chat(None, message={"role": "assistant", "content": None, "refusal": "I cannot help."})
+FILTERED = refused_as("content_filter")
 CARDS = [{"id": "m"}, {"id": "poet", "parent": "m"}]
+
+
+UNFINISHED: list[Any] = ["abort", "error", "insufficient_system_resource", "", "done"]
+"""Finish reasons after which an answer may be incomplete."""
 
 
 def prompts(number: int = ASKED, n: int = 1) -> list[Prompt]:
@@ -100,6 +105,12 @@ async def completed(engine: HttpGenerator, asked: Sequence[Prompt]) -> list[Comp
         (REFUSAL, "refusal"),
         (chat(None, finish_reason="content_filter"), "content_filter"),
         (chat("The sum of", finish_reason="content_filter"), "content_filter"),
+        (chat("The sum of", finish_reason="safety"), "content_filter"),
+        (chat("The sum of", finish_reason="refusal"), "refusal"),
+        (chat("The sum of", finish_reason="model_length"), "length"),
+        (chat(None, finish_reason="tool_calls"), "tool_calls"),
+        (chat("Let me look.", finish_reason="tool_calls"), "tool_calls"),
+        (FILTERED, "content_filter"),
         (chat(None, finish_reason="length"), "length"),
         (chat(None), "stop"),
         (chat(""), "stop"),
@@ -131,6 +142,37 @@ def rejected(scored: Scored) -> bool:
     policy = Policy(limits={})
     pairs = zip(scored.graded_candidates(), scored.grades, strict=True)
     return all(policy.failed(candidate, grade.refusal) for candidate, grade in pairs)
+
+
+@pytest.mark.parametrize("word", [*UNFINISHED, None])
+async def test_an_answer_that_was_broken_off_is_asked_for_again(word: Any) -> None:
+    """Each prompt is answered at the second call; no half sentence becomes an answer."""
+    asked: set[str] = set()
+
+    def behave(call: Call) -> Behaviour:
+        if is_canary(call) or call.said in asked:
+            return chat("Yes.")
+        asked.add(call.said)
+        return chat("The sum of", finish_reason=word)
+
+    async with BadServer(behave) as server, generating(server) as engine:
+        done = await completed(engine, prompts())
+        assert sum(not is_canary(call) for call in server.calls) == 2 * ASKED
+    assert {c.text for one in done for c in one.candidates} == {"Yes."}
+
+
+@pytest.mark.parametrize("word", [*UNFINISHED, None])
+async def test_an_answer_that_is_always_broken_off_costs_one_budget(word: Any) -> None:
+    def behave(call: Call) -> Behaviour:
+        return chat() if is_canary(call) else chat("The sum of", finish_reason=word)
+
+    async with BadServer(behave) as server, generating(server) as engine:
+        work = Instruct(engine, NoCounter())
+        done, letters = await through(work, PROMPTS, prompts(2), COMPLETIONS)
+        assert sum(not is_canary(call) for call in server.calls) == 2 * 5
+    assert done == []
+    assert {letter.reason for letter in letters} == {"exhausted"}
+    assert "finish reason" in letters[0].detail
 
 
 async def test_a_refused_candidate_leaves_the_others_of_its_prompt_alone() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from promptmill.inference.http.answer import check_structured_output, read_answer
-from promptmill.inference.http.errors import Malformed, NotFinite
+from promptmill.inference.http.errors import Interrupted, Malformed, NotFinite
 from promptmill_schemas import StructuredOutput
 from support.bad_answers import chat_body
 
@@ -49,8 +49,35 @@ def test_a_server_that_does_not_count_leaves_zeros(usage: Any) -> None:
     assert (answer.prompt_tokens, answer.completion_tokens) == (0, 0)
 
 
-def test_a_missing_finish_reason_is_called_unknown() -> None:
-    assert read_answer("chat", chat_body("Hello.", finish_reason=None)).finish_reason == "unknown"
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("eos_token", "stop"),
+        ("stop_sequence", "stop"),
+        ("end_turn", "stop"),
+        ("STOP", "stop"),
+        ("max_tokens", "length"),
+        ("model_length", "length"),
+        ("MAX_TOKENS", "length"),
+        ("content_filter", "content_filter"),
+        ("SAFETY", "content_filter"),
+        ("refusal", "refusal"),
+        ("tool_use", "tool_calls"),
+    ],
+)
+def test_the_words_of_servers_mean_the_same_everywhere(word: str, reason: str) -> None:
+    assert read_answer("chat", chat_body("Hello.", finish_reason=word)).finish_reason == reason
+
+
+@pytest.mark.parametrize(
+    "word", ["abort", "error", "insufficient_system_resource", None, "", "done", 7, ["stop"]]
+)
+def test_an_answer_whose_end_is_not_known_may_be_incomplete(word: Any) -> None:
+    with pytest.raises(Interrupted, match="may be incomplete"):
+        read_answer("chat", chat_body("The sum of", finish_reason=word))
+    choice = {"text": "The sum of", "finish_reason": word}
+    with pytest.raises(Interrupted):
+        read_answer("completions", {"choices": [choice]})
 
 
 def test_log_probabilities_are_summed_over_the_tokens() -> None:
