@@ -45,7 +45,7 @@ from promptmill.dedup.state import BATCH
 from promptmill.devstack.ports import free_port
 from promptmill.devstack.redis import RedisServer
 from promptmill.filter.published import BLOCK_ROWS
-from promptmill.worker.lifecycle import tune_garbage_collection
+from promptmill.runtime.memory import tune_garbage_collection
 from promptmill_schemas.ids import digest
 from support.claims import Published, block
 

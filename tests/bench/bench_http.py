@@ -26,7 +26,7 @@ from promptmill.inference.http.grade.grader import HttpGrader
 from promptmill.inference.http.grade.reward_model import RewardModelFormat
 from promptmill.inference.http.options import HttpOptions
 from promptmill.inference.ports import GenerateRequest, GradeRequest
-from promptmill.worker.lifecycle import tune_garbage_collection
+from promptmill.runtime.memory import tune_garbage_collection
 from promptmill_schemas import Message, Sampling
 from support.bare_http import ASKED, QUESTION, Pace, bare_chat, in_flight, medians, ratio
 from support.fast_server import fast_server

@@ -32,12 +32,12 @@ import structlog
 from promptmill.kafka.consumer import KafkaSource
 from promptmill.kafka.producer_supervisor import LINGER_MS, MAX_BATCH_BYTES
 from promptmill.kafka.sender import KafkaSender
+from promptmill.runtime.memory import tune_garbage_collection
 from promptmill.stream.loop import StreamLoop
 from promptmill.stream.offsets import OffsetTracker
 from promptmill.stream.outcome import Emit, Outcome, Outgoing
 from promptmill.stream.ports import Position
 from promptmill.stream.settings import LoopSettings
-from promptmill.worker.lifecycle import tune_garbage_collection
 from support.kafka_topics import make_topics
 from support.streams import ECHOES, ITEMS, CountingProbe, Item
 from support.waiting import eventually

@@ -35,11 +35,11 @@ from promptmill.lake.ids import words_of
 from promptmill.lake.ports import Advance, Batch, TableName
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.tables import TABLES, records
+from promptmill.runtime.memory import tune_garbage_collection
 from promptmill.store.index import Entries, SettledIndex, State
 from promptmill.store.limits import SinkLimits
 from promptmill.store.plan import draw_up
 from promptmill.stream.ports import Delivery, Partition
-from promptmill.worker.lifecycle import tune_garbage_collection
 from promptmill_schemas import (
     AttributeScores,
     Generator,

@@ -37,11 +37,11 @@ from promptmill.instruct.settings import InstructSettings
 from promptmill.instruct.work import Instruct
 from promptmill.kafka.consumer import KafkaSource
 from promptmill.kafka.sender import KafkaSender
+from promptmill.runtime.memory import tune_garbage_collection
 from promptmill.stream.loop import StreamLoop
 from promptmill.stream.ports import Sender, Source
 from promptmill.stream.stage_settings import parse_settings
 from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
-from promptmill.worker.lifecycle import tune_garbage_collection
 from promptmill_demo.models.untrained import make_untrained_models
 from promptmill_schemas import Prompt, encode
 from promptmill_schemas.topics import COMPLETIONS, DEAD_LETTERS, PROMPTS

@@ -13,6 +13,7 @@ import structlog
 
 from promptmill.dedup.ports import Claim, Claimed, Decision, Decisions, Gate, StateLost
 from promptmill.runtime.errors import Fatal, PromptmillError, Transient
+from promptmill.runtime.memory import release_unused_memory
 
 log = structlog.get_logger(__name__)
 
@@ -155,4 +156,5 @@ class RecoveringClaims:
         if await self._gate.is_complete():
             return
         rebuilt = await self._gate.rebuild(self._published(), await self._count())
+        await asyncio.to_thread(release_unused_memory)
         log.info("claims_rebuilt", claims=rebuilt.claims, conflicts=rebuilt.conflicts)

@@ -12,6 +12,7 @@ import structlog
 from promptmill.lake.identity import check_end, check_last, is_of
 from promptmill.lake.ports import COUNTED, Adoption, Advance, Batch, Sink, TableName
 from promptmill.lake.tables import TABLES
+from promptmill.runtime.memory import release_unused_memory
 from promptmill.store.flushing import advise
 from promptmill.store.intake import Intake
 from promptmill.store.loading import load_indexes
@@ -53,6 +54,7 @@ class Adopter:
         unread = wanted - (adoption.kept & self.shards.indexes.keys())
         # Kept even if the assignment changes meanwhile: the claims say whether it still holds.
         self.shards.indexes |= await asyncio.to_thread(load_indexes, self.sink, unread)
+        await asyncio.to_thread(release_unused_memory)
         await asyncio.to_thread(self._count, adoption)
         starts = await self._starts(adoption, wanted)
         stored = await asyncio.to_thread(self._pass_over, adoption.next_offsets, starts)

@@ -9,6 +9,7 @@ import structlog
 
 from promptmill.lake.ports import Sink, TableName
 from promptmill.runtime.errors import Transient
+from promptmill.runtime.memory import release_unused_memory
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ class Compaction:
                 await asyncio.to_thread(self._sink.compact, table)
             except Transient as error:
                 log.warning("compaction_failed", table=table, error=str(error))
+        await asyncio.to_thread(release_unused_memory)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
