@@ -1,8 +1,8 @@
 """Builds all Kafka clients.
 
-The address and client id are the same for every client of a process, so they are set only here;
-``tests/kafka/unit/test_kafka_clients.py`` fails if a client is built elsewhere. Options of only
-one kind of client are passed by the caller.
+The address, client id and security settings are the same for every client of a process, so they
+are set only here; ``tests/kafka/unit/test_kafka_clients.py`` fails if a client is built elsewhere.
+Options of only one kind of client are passed by the caller.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, NotControll
 from faststream.kafka import KafkaBroker
 
 from promptmill.kafka.producer import AbortableProducer
+from promptmill.kafka.security import security
 
 DEFAULT_CLIENT_ID = "promptmill"
 METADATA_MAX_AGE_MS = 30_000
@@ -162,9 +163,10 @@ def consuming_broker(bootstrap: str, client_id: str) -> KafkaBroker:
         logger=None,
         graceful_timeout=None,
         metadata_max_age_ms=METADATA_MAX_AGE_MS,
+        **security().broker_options(),
     )
 
 
 def _connection(bootstrap: str, client_id: str) -> dict[str, Any]:
     """The options with which aiokafka's clients connect to the cluster."""
-    return {"bootstrap_servers": bootstrap, "client_id": client_id}
+    return {"bootstrap_servers": bootstrap, "client_id": client_id, **security().options()}

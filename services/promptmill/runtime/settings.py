@@ -98,6 +98,27 @@ def config_file() -> Path:
     return Path(os.environ.get("PROMPTMILL_HOME") or default_home()) / "promptmill.toml"
 
 
+def file_values(stage: str = "") -> dict[str, Any]:
+    """The values in the settings file; those in the table of the stage take precedence.
+
+    Args:
+        stage: name of a stage; empty for the commands, which read only the top level.
+
+    Raises:
+        Misconfigured: the file is not valid TOML.
+    """
+    path = config_file()
+    if not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{path} is not TOML: {error}; correct it or remove it") from error
+    shared = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    own: dict[str, Any] = content.get(stage, {})
+    return shared | own
+
+
 def load_settings(**flags: Any) -> Settings:
     """Load the settings; flags that are not ``None`` override the other sources."""
     return Settings(**{name: value for name, value in flags.items() if value is not None})

@@ -8,7 +8,6 @@ precedence over those at the top level.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -25,7 +24,7 @@ from pydantic_settings import (
 )
 
 from promptmill.runtime.errors import Misconfigured
-from promptmill.runtime.settings import config_file, default_home, store_location
+from promptmill.runtime.settings import default_home, file_values, store_location
 from promptmill.stream.settings import LoopSettings
 
 StageSettingsT = TypeVar("StageSettingsT", bound="StageSettings")
@@ -101,7 +100,7 @@ class StageSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The sources in order of precedence: flags, stage environment, environment, file."""
         own = EnvSettingsSource(settings_cls, env_prefix=f"PROMPTMILL_{cls.stage.upper()}_")
-        file = InitSettingsSource(settings_cls, _from_file(cls.stage))
+        file = InitSettingsSource(settings_cls, file_values(cls.stage))
         return init_settings, own, env_settings, file
 
     @property
@@ -144,19 +143,6 @@ class StageSettings(BaseSettings):
                 "local stack, or set PROMPTMILL_REDIS=redis://host:port/0"
             )
         return self.redis
-
-
-def _from_file(stage: str) -> dict[str, Any]:
-    path = config_file()
-    if not path.is_file():
-        return {}
-    try:
-        content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{path} is not TOML: {error}; correct it or remove it") from error
-    shared = {key: value for key, value in content.items() if not isinstance(value, dict)}
-    own: dict[str, Any] = content.get(stage, {})
-    return shared | own
 
 
 def parse_settings(cls: type[StageSettingsT], argv: Sequence[str], examples: str) -> StageSettingsT:

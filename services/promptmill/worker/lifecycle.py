@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TypeAlias
 import structlog
 import uvloop
 
+from promptmill.kafka.security import shows_password, use_stage
 from promptmill.runtime.errors import Fatal, Misconfigured, PromptmillError
 from promptmill.runtime.memory import tune_garbage_collection
 from promptmill.runtime.telemetry.health import Health, HealthServer
@@ -264,10 +265,13 @@ def run_main(
     """
     try:
         settings = parse_settings(cls, sys.argv[1:], examples)
+        use_stage(settings.stage)
     except Misconfigured as error:
         sys.stderr.write(f"promptmill: {printable(str(error), lines=True)}\n")
         return error.exit_code
     set_up_logs(settings.stage, settings.log_level)
+    if shows_password(settings.kafka):
+        log.warning("kafka_password_sent_unencrypted", kafka=settings.kafka)
     return uvloop.run(_exit_code_of(serve(settings)))
 
 
