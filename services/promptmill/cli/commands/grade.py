@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from promptmill.cli.grading.formats import Format
+
 HELP = """Measure a grader: run a reward model on labelled answers and compare its scores.
 
-The format rewardbench has pairs (prompt, chosen, rejected, subset). The output is the accuracy by
-subset and section, and the leaderboard's score. The format helpsteer2 has rows (prompt, response,
-five scores). The output is the error and correlation of each attribute, and the straight line that
-would calibrate it. Other flags of `promptmill run reward` can be given after --.
+Pairs have the columns of RewardBench, RewardBench 2 (several rejected answers), UltraFeedback
+(conversations) or HelpSteer3 (two responses and a preference). The output is the accuracy by subset
+and section, and the leaderboard's score. HelpSteer2 has rated answers (prompt, response, five
+scores). The output is the error and correlation of each attribute, and the straight line that would
+calibrate it. Other flags of `promptmill run reward` can be given after --.
+
+A row that cannot be read or graded is reported with its number, and the run continues. The exit
+code is then 3.
 
 Examples:
 
 \b
-  promptmill grade pairs.jsonl --format rewardbench --model ~/models/reward
+  promptmill grade pairs.jsonl --model ~/models/reward
   promptmill grade rated.jsonl --format helpsteer2 --model ~/models/reward --json
   promptmill grade pairs.jsonl --format rewardbench --engine openai --base-url http://localhost:8000
   promptmill grade rated.jsonl --format helpsteer2 --model ~/models/reward -- --score-range=-30,10
 """
-
-
-class Format(StrEnum):
-    """Format of the file."""
-
-    REWARDBENCH = "rewardbench"
-    HELPSTEER2 = "helpsteer2"
 
 
 def grade(
@@ -39,11 +37,13 @@ def grade(
             exists=True, dir_okay=False, help="File with one JSON object per line.", metavar="FILE"
         ),
     ],
-    form: Annotated[Format, typer.Option("--format", help="Format of the file.")],
     flags: Annotated[
         list[str] | None,
         typer.Argument(help="Other flags of `promptmill run reward`.", metavar="FLAGS"),
     ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="Format of the file; auto looks at its columns.")
+    ] = Format.AUTO,
     engine: Annotated[
         str | None, typer.Option(help="Engine that runs the model: vllm, openai or scripted.")
     ] = None,
@@ -55,8 +55,9 @@ def grade(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from promptmill.cli.grading.grader import read_grader
-    from promptmill.cli.grading.run import grade_pairs, grade_rated
-    from promptmill.cli.grading.tables import helpsteer2_table, rewardbench_table, tell
+    from promptmill.cli.grading.labelled import read_labelled
+    from promptmill.cli.grading.run import evaluate, exit_code_of
+    from promptmill.cli.grading.tables import figures_table, show_failures, tell
     from promptmill.cli.output import print_bytes, print_json, quiet_logs
 
     quiet_logs()
@@ -68,10 +69,10 @@ def grade(
     }
     given = [f"--{name}={value}" for name, value in named.items() if value is not None]
     grader = read_grader([*given, *(flags or ())])
-    pairs = form is Format.REWARDBENCH
-    figures = (grade_pairs if pairs else grade_rated)(file, grader, tell)
+    figures = evaluate(read_labelled(file, form), grader, tell)
+    show_failures(figures)
     if as_json:
         print_json(figures)
-        return
-    table = rewardbench_table if pairs else helpsteer2_table
-    print_bytes(table(figures).encode())
+    else:
+        print_bytes(figures_table(figures).encode())
+    raise typer.Exit(exit_code_of(figures))

@@ -18,11 +18,14 @@ IN_FLIGHT = 256
 
 Item = tuple[Sequence[Message], str]
 
+Graded = AttributeScores | str
+"""The scores of an answer, or the reason why the grader refused it."""
+
 
 async def grade_all(
     grader: Grader, items: Sequence[Item], done: Callable[[int], None]
-) -> list[AttributeScores | None]:
-    """Grade all answers concurrently; ``None`` stands for an answer that the grader refused.
+) -> list[Graded]:
+    """Grade all answers concurrently. An answer that the grader refuses does not stop the others.
 
     Args:
         grader: not started; its engine is closed when this returns or raises.
@@ -31,14 +34,14 @@ async def grade_all(
     """
     places, finished = asyncio.Semaphore(IN_FLIGHT), 0
 
-    async def grade(number: int, item: Item) -> AttributeScores | None:
+    async def grade(number: int, item: Item) -> Graded:
         nonlocal finished
         messages, answer = item
         async with places:
             try:
                 return await grader.grade(GradeRequest(f"row-{number}", messages, answer))
-            except Poison:
-                return None
+            except Poison as error:
+                return str(error)
             finally:
                 finished += 1
                 done(finished)

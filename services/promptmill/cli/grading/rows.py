@@ -1,22 +1,41 @@
-"""Rows of labelled answers in the formats of RewardBench and HelpSteer2."""
+"""Rows of labelled answers, in the layouts of the data sets that graders are measured on.
+
+Pairs come from RewardBench (one rejected answer), RewardBench 2 (several), UltraFeedback (whole
+conversations) and HelpSteer3 (two responses and a preference); rated answers come from HelpSteer2.
+A row without a preference says nothing about a grader; it raises :class:`Tie`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import ATTRIBUTES, ContractError, Message
-from promptmill_schemas.base import contract_error, parse_json
+from promptmill_schemas.base import contract_error
+from promptmill_schemas.errors import MISSING
 from promptmill_schemas.prompt import Text
 
 TURN = "<extra_id_1>"
 """The token before each later turn in a HelpSteer2 prompt; the role follows on its line."""
 
+ALL = "all"
+"""The subset of rows that name none."""
+
 _ROLES = {"User": "user", "Assistant": "assistant", "System": "system"}
+_RATINGS = (
+    ("score_chosen", "score_rejected"),
+    ("chosen_score", "rejected_score"),
+    ("chosen-rating", "rejected-rating"),
+)
+
+Raw = Mapping[str, Any]
+Row = TypeVar("Row", bound=BaseModel)
+
+
+class Tie(Exception):
+    """The annotators preferred neither answer."""
 
 
 def _as_turns(value: Any) -> Any:
@@ -31,28 +50,25 @@ def _as_turns(value: Any) -> Any:
     return turns
 
 
-def _as_answer(value: Any) -> Any:
-    """The answer's text, which may also be given as a list of one turn."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        return value[0].get("content")
-    return value
-
-
 Turns = Annotated[tuple[Message, ...], BeforeValidator(_as_turns), Field(min_length=1)]
-Answer = Annotated[str, BeforeValidator(_as_answer)]
+Answers = Annotated[tuple[str, ...], Field(min_length=1)]
 Score = Annotated[float, Field(ge=0, le=4)]
-Row = TypeVar("Row", bound=BaseModel)
 
 
 class Pair(BaseModel):
-    """A row of RewardBench: the grader should reward ``chosen`` more than ``rejected``."""
+    """Answers of which a grader should reward each ``chosen`` one more than any ``rejected``."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     prompt: Turns
-    chosen: Answer
-    rejected: Answer
-    subset: Text = "all"
+    chosen: Answers
+    rejected: Answers
+    subset: Text = ALL
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The chosen answers, then the rejected ones."""
+        return self.chosen + self.rejected
 
 
 class Rated(BaseModel):
@@ -74,27 +90,89 @@ class Rated(BaseModel):
         return tuple(getattr(self, name) for name in ATTRIBUTES)
 
 
-def read_pairs(file: Path) -> list[Pair]:
-    """Read all pairs; raises ``Misconfigured`` with the number of an invalid line."""
-    return [_checked(Pair, file, number, row) for number, row in _lines(file)]
+def read_chosen_rejected(row: Raw) -> Pair:
+    """A row of RewardBench, RewardBench 2 or UltraFeedback.
+
+    Each side is a text, a list of texts, a turn, or a conversation that ends with the answer. The
+    prompt may be missing if both sides are conversations.
+
+    Raises:
+        ContractError: a field is missing or invalid; it names the field.
+        Tie: the ratings of both sides are equal, or an answer is on both sides.
+    """
+    for chosen, rejected in _RATINGS:
+        if row.get(chosen) is not None and row.get(chosen) == row.get(rejected):
+            raise Tie
+    before, chosen_answers = _side(row, "chosen")
+    before_rejected, rejected_answers = _side(row, "rejected")
+    if before != before_rejected:
+        raise ContractError(
+            "rejected",
+            before_rejected,
+            "chosen and rejected must continue the same conversation",
+            "give the conversation once, as prompt",
+        )
+    prompt = before or row.get("prompt", MISSING)
+    return _pair(prompt, chosen_answers, rejected_answers, row.get("subset"))
 
 
-def read_rated(file: Path) -> list[Rated]:
-    """Read all rated answers; raises ``Misconfigured`` with the number of an invalid line."""
-    return [_checked(Rated, file, number, row) for number, row in _lines(file)]
+def read_helpsteer3(row: Raw) -> Pair:
+    """A row of HelpSteer3's preferences; its domain is the subset.
+
+    Raises:
+        ContractError: a field is missing or invalid; it names the field.
+        Tie: the overall preference is 0, or the responses are equal.
+    """
+    preference = row.get("overall_preference", MISSING)
+    if type(preference) not in {int, float} or not -3 <= preference <= 3:
+        limit = "a number from -3 (response 1 is much better) to 3"
+        raise ContractError("overall_preference", preference, limit, "give the preference")
+    if preference == 0:
+        raise Tie
+    better, worse = ("response1", "response2") if preference < 0 else ("response2", "response1")
+    chosen, rejected = _side(row, better)[1], _side(row, worse)[1]
+    return _pair(row.get("context", MISSING), chosen, rejected, row.get("domain"))
 
 
-def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    lines = [(n, row) for n, row in enumerate(file.read_bytes().splitlines(), 1) if row.strip()]
-    if not lines:
-        raise Misconfigured(f"{file} has no lines; give a file with one JSON object per line")
-    return iter(lines)
+def read_rated(row: Raw) -> Rated:
+    """A row of HelpSteer2; raises ``ContractError`` for an invalid field."""
+    return _checked(Rated, row)
 
 
-def _checked(kind: type[Row], file: Path, number: int, raw: bytes) -> Row:
+def _pair(prompt: Any, chosen: list[Any], rejected: list[Any], subset: Any) -> Pair:
+    given = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "subset": subset or ALL}
+    pair = _checked(Pair, given)
+    if set(pair.chosen) & set(pair.rejected):
+        raise Tie
+    return pair
+
+
+def _side(row: Raw, name: str) -> tuple[list[Any], list[Any]]:
+    """The conversation before the answer, which may be empty, and the answers of one side."""
+    value = row.get(name, MISSING)
+    turns = [value] if isinstance(value, dict) else value
+    if isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns):
+        *before, last = turns
+        _require_answer(name, last)
+        return before, [last.get("content")]
+    answers = value if isinstance(value, list) else [value]
+    for answer in answers:
+        if not isinstance(answer, str):
+            limit = "a text, a list of texts, or turns that end with the answer"
+            raise ContractError(name, answer, limit, "give the answer as text")
+    return [], answers
+
+
+def _require_answer(name: str, turn: Raw) -> None:
+    if turn.get("role") not in {"assistant", None}:
+        raise ContractError(
+            f"{name}.role", turn.get("role"), "the last turn must be the assistant's", "add it"
+        )
+
+
+def _checked(kind: type[Row], fields: Raw) -> Row:
+    given = {name: value for name, value in fields.items() if value is not MISSING}
     try:
-        return kind.model_validate(parse_json(raw))
+        return kind.model_validate(given)
     except ValidationError as error:
-        raise Misconfigured(f"{file} line {number}: {contract_error(error)}") from error
-    except ContractError as error:
-        raise Misconfigured(f"{file} line {number}: {error}") from error
+        raise contract_error(error) from error

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from promptmill.cli.output import is_watched
+from promptmill.cli.output import is_watched, note
 
 EVERY = 16
 
@@ -17,6 +17,26 @@ def tell(done: int, total: int) -> None:
         end = "\n" if done == total else ""
         sys.stderr.write(f"\r{done:,} of {total:,} answers graded{end}")
         sys.stderr.flush()
+
+
+def show_failures(figures: dict[str, Any]) -> None:
+    """Report the first rows that could not be read or graded on standard error."""
+    shown = figures["failures"]
+    for failure in shown:
+        note(f"row {failure['row']}: {failure['error']}")
+    if more := figures["bad_rows"] + figures["ungraded"] - len(shown):
+        note(f"… and {more:,} more rows")
+
+
+def figures_table(figures: dict[str, Any]) -> str:
+    """The tables of the figures' format, and the rows that are not part of them."""
+    table = helpsteer2_table if "attributes" in figures else rewardbench_table
+    lines = [table(figures)]
+    if figures["bad_rows"]:
+        lines.append(f"{figures['bad_rows']:,} rows could not be read and are left out")
+    if figures["no_preference"]:
+        lines.append(f"{figures['no_preference']:,} pairs without a preference are left out")
+    return "\n".join(lines)
 
 
 def rewardbench_table(figures: dict[str, Any]) -> str:

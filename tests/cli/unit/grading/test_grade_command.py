@@ -45,12 +45,38 @@ def test_flags_of_a_reward_worker_reach_it(promptmill: Promptmill) -> None:
     assert moved["mae"] > plain["mae"]
 
 
-def test_a_wrong_line_is_one_clear_error(promptmill: Promptmill, tmp_path: Path) -> None:
+def test_a_file_without_a_good_row_is_one_clear_error(
+    promptmill: Promptmill, tmp_path: Path
+) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_text('{"prompt": "Hi"}\n')
     done = promptmill("grade", file, "--format", "rewardbench", "--engine", "scripted")
     assert done.code == 78
     assert "line 1" in done.err
+
+
+def test_a_bad_row_is_reported_with_its_number_and_the_others_are_graded(
+    promptmill: Promptmill, tmp_path: Path
+) -> None:
+    good = '{"prompt": "2 + 2?", "chosen": ["4"], "rejected": ["5", "6"], "subset": "Math"}'
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(f'\ufeff{good}\r\n{{"prompt": "Hi"}}\r\n{good}\r\n', encoding="utf-8")
+    done = promptmill("grade", file, "--engine", "scripted", "--json")
+    assert done.code == 3
+    assert "row 2: chosen is missing" in done.err
+    assert (done.json["pairs"], done.json["bad_rows"]) == (2, 1)
+    assert [failure["row"] for failure in done.json["failures"]] == [2]
+
+
+def test_answers_that_are_not_graded_show_in_the_exit_code(
+    promptmill: Promptmill, tmp_path: Path
+) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}\n')
+    done = promptmill("grade", file, "--engine", "scripted", "--model", "poison=1")
+    assert done.code == 3
+    assert "row 1: not graded" in done.err
+    assert "1 ungraded" in done.out
 
 
 def test_a_host_that_only_computes_is_refused(promptmill: Promptmill) -> None:

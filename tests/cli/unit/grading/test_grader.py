@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from promptmill.cli.grading.grader import IN_FLIGHT, Grader, grade_all
-from promptmill.cli.grading.run import grade_pairs, grade_rated
+from promptmill.cli.grading.labelled import read_labelled
+from promptmill.cli.grading.run import evaluate
 from promptmill.inference.ports import GradeRequest, GraderInfo
 from promptmill.inference.scores import Calibration
 from promptmill.runtime.errors import EngineDead, Poison
@@ -61,7 +62,7 @@ async def test_grades_come_in_the_order_of_the_answers() -> None:
     engine, told = LengthGrader(), list[int]()
     answers = ["a", "bbb", "refuse", "cc"]
     grades = await grade_all(grader(engine), [(QUESTION, each) for each in answers], told.append)
-    assert [None if g is None else g.helpfulness for g in grades] == [1, 3, None, 2]
+    assert [g if isinstance(g, str) else g.helpfulness for g in grades] == [1, 3, "too long", 2]
     assert told == [1, 2, 3, 4]
     assert engine.closed
 
@@ -81,7 +82,7 @@ async def test_a_dead_engine_ends_the_grading_and_is_closed() -> None:
 
 def test_the_shipped_pairs_are_graded() -> None:
     file = DATA / "rewardbench.jsonl"
-    figures = grade_pairs(file, grader(LengthGrader()), lambda _done, _all: None)
+    figures = evaluate(read_labelled(file), grader(LengthGrader()), lambda _done, _all: None)
     assert figures["pairs"] == 120
     assert figures["ungraded"] == 0
     assert {name.partition("-")[0] for name in figures["subsets"]} == {
@@ -91,7 +92,7 @@ def test_the_shipped_pairs_are_graded() -> None:
 
 def test_the_shipped_rows_are_graded() -> None:
     file = DATA / "helpsteer2.jsonl"
-    figures = grade_rated(file, grader(LengthGrader()), lambda _done, _all: None)
+    figures = evaluate(read_labelled(file), grader(LengthGrader()), lambda _done, _all: None)
     assert figures["rows"] == 120
     assert figures["attributes"]["verbosity"]["spearman"] > 0.8
 
@@ -99,5 +100,5 @@ def test_the_shipped_rows_are_graded() -> None:
 async def test_scores_are_calibrated_as_the_worker_would() -> None:
     engine = grader(LengthGrader(), verbosity=(0.5, 1.0))
     (scores,) = await grade_all(engine, [(QUESTION, "four")], lambda _done: None)
-    assert scores is not None
+    assert isinstance(scores, AttributeScores)
     assert (scores.verbosity, scores.helpfulness) == (3.0, 4.0)

@@ -9,7 +9,13 @@ from promptmill.cli.grading.tables import rewardbench_table
 
 
 def judged(subset: str, right: int, wrong: int) -> list[Judged]:
-    return [Judged(subset, 1.0, 0.0)] * right + [Judged(subset, 0.0, 1.0)] * wrong
+    return [row(subset, (1.0,), (0.0,))] * right + [row(subset, (0.0,), (1.0,))] * wrong
+
+
+def row(
+    subset: str, chosen: tuple[float | None, ...], rejected: tuple[float | None, ...]
+) -> Judged:
+    return Judged(subset, chosen, rejected)
 
 
 def test_a_section_weighs_its_subsets_as_the_leaderboard_does() -> None:
@@ -32,7 +38,7 @@ def test_unknown_subsets_form_a_section_and_weigh_what_they_count() -> None:
 
 
 def test_a_tie_and_an_ungraded_answer_are_wrong() -> None:
-    pairs = [Judged("a", 1.0, 1.0), Judged("a", None, 0.0), Judged("a", 1.0, None)]
+    pairs = [row("a", (1.0,), (1.0,)), row("a", (None,), (0.0,)), row("a", (1.0,), (None,))]
     figures = rewardbench_figures(pairs)
     assert (figures["accuracy"], figures["ties"], figures["ungraded"]) == (0.0, 1, 2)
 
@@ -48,3 +54,26 @@ def test_the_table_shows_every_subset_and_the_score() -> None:
     assert "mine" in table
     assert "75.0 %" in table
     assert "4 pairs" in table
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "right"),
+    [
+        ((3.0,), (2.0, 1.0, 0.0), True),
+        ((3.0,), (2.0, 3.0, 0.0), False),
+        ((3.0,), (2.0, None, 0.0), False),
+        ((4.0, 3.0), (2.0,), True),
+        ((4.0, 1.0), (2.0,), False),
+    ],
+)
+def test_every_chosen_answer_must_beat_every_rejected_one(
+    chosen: tuple[float, ...], rejected: tuple[float | None, ...], right: bool
+) -> None:
+    assert row("Ties", chosen, rejected).right is right
+
+
+def test_each_subset_of_rewardbench_2_is_a_section() -> None:
+    rows = [*judged("Factuality", 1, 0), *judged("Safety", 0, 3), *judged("Focus", 1, 1)]
+    figures = rewardbench_figures(rows)
+    assert figures["sections"] == {"Safety": 0.0, "Factuality": 1.0, "Focus": 0.5}
+    assert figures["score"] == pytest.approx(0.5)
