@@ -23,6 +23,7 @@ import pyarrow as pa
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from promptmill.lake.identity import Identity
+from promptmill.lake.ids import KEY_BYTES
 from promptmill.lake.ports import COUNTED, Advance, Batch, TableName
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.tables import TABLES
@@ -54,9 +55,8 @@ class Filled:
         """Store so many prompts more, in equal parts."""
         each = rows // SHARDS + 1
         shards = np.repeat(np.arange(SHARDS), each).astype(np.int64)
-        random = np.random.default_rng().integers(0, 2**62, len(shards))
         columns = {
-            "prompt_id": pa.array([f"{number:032x}" for number in random]),
+            "prompt_id": pa.array(ids(len(shards))),
             "shard": pa.array(shards),
         }
         table = EXAMPLE.take(pa.array(np.zeros(len(shards), int)))
@@ -69,6 +69,12 @@ class Filled:
         steps = {s: Advance(before[s], int(at or 0)) for s, at in self._stored.items()}
         counts = {(s, RUN): int(at or 0) for s, at in self._stored.items()}
         self._sink.commit(PROMPTS, Batch(table, steps, counts | {(s, COUNTED): 1 for s in steps}))
+
+
+def ids(number: int) -> list[str]:
+    """As evenly spread as digests are."""
+    digits = np.random.default_rng().bytes(number * KEY_BYTES).hex()
+    return [digits[at : at + 2 * KEY_BYTES] for at in range(0, len(digits), 2 * KEY_BYTES)]
 
 
 def measure(prompts: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from promptmill.flow.board import FlowKeys, LagBoard
+from promptmill.flow.figures import LEASE_S
 from promptmill.flow.lags import Lags
 from support.chaos.backend import committed
 from support.chaos.pipeline import PipelineUnderTest
@@ -173,6 +174,7 @@ async def test_30_the_reader_of_lags_dies(fresh_pipeline: PipelineUnderTest) -> 
                 reader = await marked.reader()
                 reader.kill()
                 seconds, micros = client.time()
+                assert client.pttl(marked.keys.lease) <= 1000 * LEASE_S, "it ends by itself"
             killed_ms = seconds * 1000 + micros // 1000
             after = await marked.newer_term(before.term)
             print(f"taken over {after.term - killed_ms} ms after the kill, by Redis' clock")

@@ -13,7 +13,7 @@ from promptmill.cli.gaps import stored_log_check
 from promptmill.cli.pipeline import alive_workers
 from promptmill.cli.publish.published import PublishedCount
 from promptmill.cli.settings import CommandSettings
-from promptmill.flow.board import LagBoard
+from promptmill.flow.board import LagBoard, Waits
 from promptmill.flow.lags import TopicLag
 from promptmill.flow.marks import Marks, Unit
 from promptmill.flow.settings import load_marks
@@ -86,6 +86,7 @@ class RunStatus:
 
     Attributes:
         held_publishers: how many publishers of each run, this one or another, wait for room.
+        publishers_waited_s: by run, for how long publishers have waited for room within a week.
     """
 
     run: str
@@ -97,6 +98,7 @@ class RunStatus:
     stages: dict[str, StageStatus]
     topics: dict[str, TopicStatus] = field(default_factory=dict)
     held_publishers: dict[str, int] = field(default_factory=dict)
+    publishers_waited_s: dict[str, float] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:
@@ -106,9 +108,8 @@ class RunStatus:
     def as_json(self) -> dict[str, Any]:
         """What ``status --json`` prints."""
         counts = asdict(self)
-        stages, topics = counts.pop("stages"), counts.pop("topics")
-        held = counts.pop("held_publishers")
-        own = {"stages": stages, "topics": topics, "held_publishers": held}
+        names = ("stages", "topics", "held_publishers", "publishers_waited_s")
+        own = {name: counts.pop(name) for name in names}
         return {**counts, "settled": self.settled, **own}
 
 
@@ -145,7 +146,7 @@ class StatusReader:
         # Outcomes first: a prompt that is settled by then is published by the next line.
         settled = await asyncio.to_thread(self._books.settled, self._run)
         published = await self._published.refresh()
-        lags, held_publishers = await self._board()
+        lags, waits = await self._board()
         return RunStatus(
             run=self._run,
             published=published,
@@ -155,21 +156,22 @@ class StatusReader:
             pending=published - settled.total,
             stages=await self._stages(),
             topics={name: _topic(marks, lags.get(name)) for name, marks in self._marks.items()},
-            held_publishers=held_publishers,
+            held_publishers={run: each.held for run, each in waits.items() if each.held},
+            publishers_waited_s={run: each.waited_s for run, each in waits.items()},
         )
 
-    async def _board(self) -> tuple[Mapping[str, TopicLag], dict[str, int]]:
-        """The lags that the elected worker has measured, and the publishers that wait."""
+    async def _board(self) -> tuple[Mapping[str, TopicLag], Mapping[str, Waits]]:
+        """The lags that the elected worker has measured, and the waits of publishers."""
         if not self._addresses.redis:
             return {}, {}
         board = LagBoard(self._addresses.redis, self._settings.topic_prefix)
         try:
-            found, held = await board.read(), await board.held_publishers()
+            found, waits = await board.read(), await board.waits()
         except Unavailable:  # the table of workers says that Redis is unavailable
             return {}, {}
         finally:
             await board.close()
-        return found.topics if found is not None and not found.is_stale else {}, held
+        return found.topics if found is not None and not found.is_stale else {}, waits
 
     async def _stages(self) -> dict[str, StageStatus]:
         prefix = self._settings.topic_prefix

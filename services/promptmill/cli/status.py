@@ -97,14 +97,15 @@ def _cells(stage: StageStatus) -> list[str]:
 def topics_table(status: RunStatus) -> Table:
     """What waits on each topic, beside its water marks."""
     table = Table()
-    for name in ("topic", "records", "high", "low", "MiB", "high", "tokens", "seconds left"):
+    columns = ("records", "high", "low", "MiB", "high", "low", "tokens", "seconds left")
+    for name in ("topic", *columns):
         table.add_column(name, justify="left" if name == "topic" else "right")
     for name, topic in status.topics.items():
-        size = None if topic.bytes is None else topic.bytes / MIB
+        sizes = (topic.bytes, topic.high_bytes, topic.low_bytes)
         table.add_row(
             name,
             *(_number(n) for n in (topic.records, topic.high_records, topic.low_records)),
-            *("?" if n is None else f"{n:,.1f}" for n in (size, topic.high_bytes / MIB)),
+            *("?" if n is None else f"{n / MIB:,.1f}" for n in sizes),
             "" if topic.tokens is None else f"{topic.tokens:,}",
             "" if topic.seconds is None else f"{topic.seconds:,.0f}",
         )
@@ -119,7 +120,9 @@ def held_lines(status: RunStatus) -> list[str]:
         for reason in stage.held or ()
     ]
     return stages + [
-        f"publish --run {run} is held ({number} waiting): prompts: no room on the topic"
+        f"publish --run {run} is held ({number} waiting, "
+        f"{status.publishers_waited_s.get(run, 0.0):,.0f} s in all): "
+        "prompts: no room on the topic"
         for run, number in sorted(status.held_publishers.items())
     ]
 

@@ -1,13 +1,15 @@
 -- The lease of the reader of lags, its term, the figures that it measured, the workers' reports.
 --
--- KEYS  the lease, the latest term, the figures, the reports, publishers that wait for room.
+-- KEYS  the lease, the latest term, the figures, the reports, publishers that wait for room, the
+--       milliseconds that publishers have waited by run.
 -- ARGV  the action, identity of the caller, milliseconds of a lease, milliseconds that figures
 --       stand; for "turn" also the caller's report and "1" if it can measure; for "publish" its
 --       term, when it began to measure, the figures; for "reports" milliseconds that one stands.
 --
 -- Returns: "turn" the caller's term (0 while another one holds the lease), the time in
--- milliseconds, how many publishers wait, and term, time and text of the figures; "reports" all that stand; "publish" and
--- "resign" 1 when done, 0 when that was no longer the caller's.
+-- milliseconds, how many publishers wait, the milliseconds that they have waited, and term, time and
+-- text of the figures; "reports" all that stand; "publish" and "resign" 1 when done, 0 when that was
+-- no longer the caller's.
 
 local lease, term, lags, reports = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local action, identity, lease_ms, keep_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -37,7 +39,12 @@ if action == 'turn' then
   redis.call('PEXPIRE', reports, 3600000)
   local own = ARGV[6] == '1' and elect() or '0'
   local found = redis.call('HMGET', lags, 'term', 'at_ms', 'lags')
-  return {own, text, redis.call('ZCOUNT', KEYS[5], text, '+inf'), found[1], found[2], found[3]}
+  local waited_ms = 0
+  for _, ms in ipairs(redis.call('HVALS', KEYS[6])) do
+    waited_ms = waited_ms + tonumber(ms)
+  end
+  local waiting = redis.call('ZCOUNT', KEYS[5], text, '+inf')
+  return {own, text, waiting, string.format('%.0f', waited_ms), found[1], found[2], found[3]}
 end
 
 if action == 'reports' then

@@ -69,6 +69,11 @@ class FlowKeys:
         """Those of them that wait for room."""
         return self._key("held_publishers")
 
+    @property
+    def waits(self) -> str:
+        """Milliseconds that publishers have waited, by run."""
+        return self._key("waits")
+
 
 def connect(redis_url: str, timeout_s: float = TIMEOUT_S) -> Redis:
     """A client that answers or fails soon, and never tries again by itself."""
@@ -90,6 +95,19 @@ async def answer_of(call: Awaitable[T], what: str) -> T:
         return await call
     except (RedisError, OSError, TimeoutError) as error:
         raise Unavailable(f"Redis cannot be asked for {what}: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The waits of a run's publishers.
+
+    Attributes:
+        held: how many of them wait for room now.
+        waited_s: for how long, all of them together; forgotten a week after the last wait.
+    """
+
+    held: int
+    waited_s: float
 
 
 class LagBoard:
@@ -120,22 +138,29 @@ class LagBoard:
             fields, (seconds, micros) = await pipe.execute()
         return fields, seconds * 1000 + micros // 1000
 
-    async def held_publishers(self) -> dict[str, int]:
-        """How many publishers of each run wait for room now.
+    async def waits(self) -> dict[str, Waits]:
+        """How long the publishers of each run have waited for room, and how many wait now.
 
         Raises:
             Unavailable: Redis does not answer.
         """
-        members, (seconds, _) = await answer_of(self._read_held(), "the publishers")
-        held = [member for member, until_ms in members if until_ms > seconds * 1000]
-        return dict(Counter(bytes(member).decode().partition(" ")[0] for member in held))
+        members, waited_ms, (seconds, _) = await answer_of(self._read_waits(), "the publishers")
+        held = Counter(
+            bytes(member).decode().partition(" ")[0]
+            for member, until_ms in members
+            if until_ms > seconds * 1000
+        )
+        waited_s = {bytes(run).decode(): int(ms) / 1000 for run, ms in waited_ms.items()}
+        runs = held.keys() | waited_s.keys()
+        return {run: Waits(held[run], waited_s.get(run, 0.0)) for run in sorted(runs)}
 
-    async def _read_held(self) -> tuple[list[Any], tuple[int, int]]:
+    async def _read_waits(self) -> tuple[list[Any], dict[bytes, bytes], tuple[int, int]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.zrange(self._keys.held_publishers, 0, -1, withscores=True)
+            pipe.hgetall(self._keys.waits)
             pipe.time()
-            members, now = await pipe.execute()
-        return members, now
+            members, waited_ms, now = await pipe.execute()
+        return members, waited_ms, now
 
     async def close(self) -> None:
         """Disconnect."""
@@ -162,12 +187,14 @@ class Turn:
         now_ms: by Redis' clock.
         lags: the figures on the board; ``None`` when there are none.
         held_publishers: how many wait for room on the topic of prompts.
+        waited_s: for how long publishers have waited, all of them together.
     """
 
     term: int
     now_ms: int
     lags: Lags | None = None
     held_publishers: int = 0
+    waited_s: float = 0.0
 
     @property
     def is_elected(self) -> bool:
@@ -204,9 +231,9 @@ class Election:
             Unavailable: Redis does not answer.
         """
         answer = await self._call("turn", report, int(can_measure))
-        own, now_ms, held_publishers = (int(number) for number in answer[:3])
-        lags = _lags([*answer[3:], None, None, None][:3], now_ms)
-        return Turn(own, now_ms, lags, held_publishers)
+        own, now_ms, held_publishers, waited_ms = (int(number) for number in answer[:4])
+        lags = _lags([*answer[4:], None, None, None][:3], now_ms)
+        return Turn(own, now_ms, lags, held_publishers, waited_ms / 1000)
 
     async def reports(self) -> list[bytes]:
         """What the workers that are alive have reported last.
@@ -235,7 +262,8 @@ class Election:
 
     async def _call(self, action: str, *arguments: int | bytes) -> list[Any]:
         names = self._keys
-        keys = [names.lease, names.term, names.lags, names.reports, names.held_publishers]
+        keys = [names.lease, names.term, names.lags, names.reports]
+        keys += [names.held_publishers, names.waits]
         limits = (self._identity, self._lease_ms, self._keep_ms)
         call = self._script(keys=keys, args=[action, *limits, *arguments])
         answer: list[Any] = await answer_of(call, "the lease of the reader of lags")

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from promptmill.flow.board import Turn
-from promptmill.flow.lags import TopicLag, encode_lags
+from promptmill.flow.lags import Standing, TopicLag, encode_lags
 from promptmill.flow.measure import READERS, Measurement, PositionReader
 from promptmill.flow.reports import WorkerReport, decode_report, encode_report
 from promptmill.runtime.errors import Unavailable
@@ -81,6 +81,9 @@ class Figures:
         topics: short names of those that this worker needs.
         clock: seconds, monotonic.
         draw: a random number from 0 to 1.
+
+    Attributes:
+        standing: what it knows of the reader of lags and of the publishers.
     """
 
     def __init__(
@@ -106,13 +109,7 @@ class Figures:
         self._rest_until_s = 0.0
         self._alone_at_s = self._alone_again()
         self._is_board_away = False
-        self.seen_term = 0
-        self.held_publishers = 0
-
-    @property
-    def is_elected(self) -> bool:
-        """Whether this worker measures for all."""
-        return self._term > 0
+        self.standing = Standing()
 
     async def look(self, report: WorkerReport) -> Sight | None:
         """The lags now; ``None`` when it is not time yet for another way to learn them.
@@ -123,13 +120,14 @@ class Figures:
         began_s = self._clock()
         turn = await self._turn(report)
         if turn is not None:
-            self.held_publishers = turn.held_publishers
+            self.standing.held_publishers = turn.held_publishers
+            self.standing.waited_s = turn.waited_s
             self._note_term(turn)
             measured = await self._measured(turn) if turn.is_elected else None
             if measured is not None:
                 return self._known(measured)
             if turn.lags is not None and not turn.lags.is_stale:
-                self.seen_term = turn.lags.term
+                self.standing.term = turn.lags.term
                 return self._known(Sight(turn.lags.topics, began_s - turn.lags.age_s, "board"))
         if not self._topics or self._clock() < self._alone_at_s:
             return None
@@ -166,7 +164,8 @@ class Figures:
         except Unavailable as error:
             if not self._is_board_away:
                 log.warning("lags_board_unavailable", error=str(error), again_in_s=ALONE_S)
-            self._is_board_away, self._term = True, 0
+            self._is_board_away = True
+            self._set_term(0)
             return None
         self._is_board_away = False
         return turn
@@ -175,7 +174,10 @@ class Figures:
         if turn.is_elected and turn.term != self._term:
             log.info("lag_reader_elected", term=turn.term)
             self._measurement = Measurement(turn.lags.topics if turn.lags else None)
-        self._term = turn.term
+        self._set_term(turn.term)
+
+    def _set_term(self, term: int) -> None:
+        self._term, self.standing.is_reader = term, term > 0
 
     async def _measured(self, turn: Turn) -> Sight | None:
         """What this worker has put on the board by now; ``None`` while that takes longer."""
@@ -194,7 +196,7 @@ class Figures:
                 return await self._publish(turn)
         except Exception as error:  # noqa: BLE001 - another worker may be able to
             log.warning("lags_not_measured", error=repr(error), rests_s=REST_S)
-            self._term = 0
+            self._set_term(0)
             self._rest_until_s = self._clock() + REST_S * (0.5 + self._draw())
             await self._resign()
             return None
@@ -209,9 +211,9 @@ class Figures:
         lags = self._measurement.lags(positions, reports, self._clock())
         if not await self._candidate.publish(turn, encode_lags(lags, self._identity)):
             log.warning("lags_of_an_older_term_refused", term=turn.term)
-            self._term = 0
+            self._set_term(0)
             return None
-        self.seen_term = turn.term
+        self.standing.term = turn.term
         return Sight(lags, began_s, "board")
 
     async def _ask_kafka(self, report: WorkerReport) -> Sight:

@@ -169,9 +169,7 @@ class Governor:
 
     def _count(self, source: str, sight: Sight | None) -> None:
         if self.metrics is not None:
-            own = self._throttle.limits
-            lags = {} if sight is None else {t: sight.topics[t] for t in own if t in sight.topics}
-            self.metrics.looked(source, lags)
+            self.metrics.looked(source, {} if sight is None else sight.topics)
 
     # Holding
 

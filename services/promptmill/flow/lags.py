@@ -43,6 +43,23 @@ class TopicLag:
     partitions: int = 0
 
 
+@dataclass(slots=True)
+class Standing:
+    """What a worker knows of the reader of lags and of the publishers; it changes at each look.
+
+    Attributes:
+        term: of the reader that measured the lags which it knows.
+        is_reader: whether it measures for all.
+        held_publishers: how many wait for room on the topic of prompts.
+        waited_s: for how long publishers have waited, all of them together.
+    """
+
+    term: int = 0
+    is_reader: bool = False
+    held_publishers: int = 0
+    waited_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Lags:
     """One measurement of all topics.

@@ -15,6 +15,9 @@ from promptmill.flow.board import FlowKeys, answer_of, connect
 ASKING_STANDS_S: Final = 5.0
 """A publisher that has not asked for so long has nothing to send, or is gone."""
 
+WAITS_STAND_MS: Final = 7 * 24 * 3600 * 1000
+"""For so long after the last wait of any publisher, what they have waited is known."""
+
 _ASK: Final = """
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -26,6 +29,10 @@ if ARGV[3] == '1' then
   redis.call('PEXPIRE', KEYS[2], 2 * ARGV[2])
 else
   redis.call('ZREM', KEYS[2], ARGV[1])
+end
+if ARGV[4] ~= '0' then
+  redis.call('HINCRBY', KEYS[3], ARGV[5], ARGV[4])
+  redis.call('PEXPIRE', KEYS[3], ARGV[6])
 end
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 """
@@ -53,23 +60,29 @@ class Publishers:
         self._redis = connect(redis_url)
         self._script = self._redis.register_script(_ASK)
         keys = FlowKeys(prefix)
-        self._asking, self._held = keys.publishers, keys.held_publishers
+        self._asking, self._held, self._waits = keys.publishers, keys.held_publishers, keys.waits
         self._run = run
         self._member = f"{run} {identity}"
         self._stands_ms = int(stands_s * 1000)
+        self._told_ms = 0
 
-    async def ask(self, *, is_held: bool = False) -> float:
+    async def ask(self, *, is_held: bool = False, waited_s: float = 0.0) -> float:
         """This publisher's part of the room, above 0 and at most 1.
 
         Args:
             is_held: whether it waits for room, as ``promptmill status`` shows.
+            waited_s: for how long it has waited since it began.
 
         Raises:
             Unavailable: Redis does not answer.
         """
+        waited_ms = int(waited_s * 1000)
+        more_ms = waited_ms - self._told_ms
         arguments: list[str | int] = [self._member, self._stands_ms, int(is_held)]
-        call = self._script(keys=[self._asking, self._held], args=arguments)
+        arguments += [more_ms, self._run, WAITS_STAND_MS]
+        call = self._script(keys=[self._asking, self._held, self._waits], args=arguments)
         members: list[Any] = await answer_of(call, "the other publishers")
+        self._told_ms = waited_ms
         runs = Counter(bytes(member).decode().partition(" ")[0] for member in members)
         return 1 / (len(runs) * runs[self._run])
 

@@ -51,7 +51,8 @@ async def governed(
     Raises:
         Misconfigured: a mark is wrong.
     """
-    outputs = outputs_of(settings.stage, load_marks())
+    marks = load_marks()
+    outputs = outputs_of(settings.stage, marks)
     topic = FLOW[settings.stage][0][0].name
     async with _figures(settings, [*outputs, topic], connect_log) as figures:
         governor = Governor(
@@ -65,11 +66,9 @@ async def governed(
         )
         governor.metrics = FlowMetrics(
             metrics,
-            {name: output.marks for name, output in outputs.items()},
-            age=lambda: governor.age_s,
-            term=lambda: figures.seen_term,
-            is_reader=lambda: figures.is_elected,
-            held_publishers=lambda: figures.held_publishers,
+            {name: marks[name] for name in (*outputs, topic)},
+            lambda: governor.age_s,
+            figures.standing,
         )
         async with _running(governor.run()):
             yield governor

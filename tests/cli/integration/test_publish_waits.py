@@ -139,6 +139,8 @@ def test_it_waits_above_the_mark_and_goes_on_below_the_low_one(
     assert result["waited_s"] > 0
     assert _askers(place) == 0, "it has left the room to the others"
     assert held_publishers(promptmill) == {}
+    waited = promptmill("status", "--run", "r", "--json").json["publishers_waited_s"]
+    assert 0 < waited["r"] <= result["waited_s"] + 0.001
 
 
 def test_ctrl_c_while_it_waits_leaves_exact_receipts(place: Place, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Harness:
         if self.redis_is_away:
             raise Unavailable("no Redis")
 
-    async def ask(self, *, is_held: bool = False) -> float:
+    async def ask(self, *, is_held: bool = False, waited_s: float = 0.0) -> float:
         self._check()
         return self.part
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
 from promptmill.devstack.ports import free_port
-from promptmill.flow.board import Election, FlowKeys, LagBoard, Turn, connect
-from promptmill.flow.lags import TopicLag, encode_lags
+from promptmill.flow.board import Election, FlowKeys, LagBoard, Turn, Waits, connect
+from promptmill.flow.figures import LEASE_S as REAL_LEASE_S
+from promptmill.flow.figures import Candidate
+from promptmill.flow.lags import Lags, TopicLag, encode_lags
+from promptmill.flow.publishers import Publishers
 from promptmill.runtime.errors import Unavailable
+from support.flow_board import MemoryBoard
 from support.stack import unique_name
 from support.waiting import eventually
 
@@ -30,6 +35,9 @@ class Board:
     def candidate(self, identity: str, lease_s: float = LEASE_S, keep_s: float = 600.0) -> Election:
         return Election(self.redis, self.keys, identity, lease_s=lease_s, keep_s=keep_s)
 
+    async def read(self) -> Lags | None:
+        return await self.board.read()
+
 
 @pytest.fixture
 async def board(redis_url: str) -> AsyncIterator[Board]:
@@ -39,24 +47,33 @@ async def board(redis_url: str) -> AsyncIterator[Board]:
     await board.redis.aclose()
 
 
+@pytest.fixture(params=["redis", "memory"])
+def election(request: pytest.FixtureRequest) -> Board | MemoryBoard:
+    """The board on Redis, and the one that stands for it in tests on a clock of their own."""
+    if request.param == "memory":
+        return MemoryBoard(time.time)
+    found: Board = request.getfixturevalue("board")
+    return found
+
+
 def figures(records: int) -> bytes:
     return encode_lags({"scored": TopicLag("scored", records)}, "reader")
 
 
-async def test_one_candidate_is_elected_and_stays_so(board: Board) -> None:
-    a, b = board.candidate("a", 600), board.candidate("b", 600)
+async def test_one_candidate_is_elected_and_stays_so(election: Board | MemoryBoard) -> None:
+    a, b = election.candidate("a", 600), election.candidate("b", 600)
     first = await a.turn()
     assert first.is_elected
     assert not (await b.turn()).is_elected
     assert (await a.turn()).term == first.term
 
 
-async def test_figures_are_read_with_their_term_and_age(board: Board) -> None:
-    a = board.candidate("a", 600)
-    assert await board.board.read() is None
+async def test_figures_are_read_with_their_term_and_age(election: Board | MemoryBoard) -> None:
+    a = election.candidate("a", 600)
+    assert await election.read() is None
     turn = await a.turn()
     assert await a.publish(turn, figures(5))
-    lags = await board.board.read()
+    lags = await election.read()
     assert lags is not None
     assert lags.term == turn.term
     assert lags.topics["scored"].records == 5
@@ -65,9 +82,9 @@ async def test_figures_are_read_with_their_term_and_age(board: Board) -> None:
 
 
 async def test_a_holder_that_is_gone_is_replaced_and_its_late_figures_are_refused(
-    board: Board,
+    election: Board | MemoryBoard,
 ) -> None:
-    a, b = board.candidate("a"), board.candidate("b", 600)
+    a, b = election.candidate("a", LEASE_S), election.candidate("b", 600)
     old = await a.turn()
     await a.publish(old, figures(1))
     new = await eventually(lambda: _elected(b))
@@ -76,23 +93,29 @@ async def test_a_holder_that_is_gone_is_replaced_and_its_late_figures_are_refuse
     assert not await a.publish(old, figures(1)), "the older term wrote after a newer one began"
     assert await b.publish(new, figures(2))
     assert not await a.publish(old, figures(1))
-    lags = await board.board.read()
+    lags = await election.read()
     assert lags is not None
     assert (lags.term, lags.topics["scored"].records) == (new.term, 2)
 
 
-async def _elected(candidate: Election) -> Turn | None:
+async def _elected(candidate: Candidate) -> Turn | None:
     turn = await candidate.turn()
     return turn if turn.is_elected else None
 
 
-async def test_a_holder_that_resigns_is_replaced_at_once(board: Board) -> None:
-    a, b = board.candidate("a", 600), board.candidate("b", 600)
+async def test_a_holder_that_resigns_is_replaced_at_once(election: Board | MemoryBoard) -> None:
+    a, b = election.candidate("a", 600), election.candidate("b", 600)
     old = await a.turn()
     await b.resign()
     assert not (await b.turn()).is_elected, "a candidate gave back another one's lease"
     await a.resign()
     assert (await b.turn()).term > old.term
+
+
+async def test_a_lease_ends_no_later_than_it_says(board: Board) -> None:
+    """What ``tests/flow/unit/test_takeover.py`` builds on: by Redis' clock, since the last turn."""
+    await board.candidate("a", REAL_LEASE_S).turn()
+    assert await board.redis.pttl(board.keys.lease) <= 1000 * REAL_LEASE_S
 
 
 async def test_terms_grow_over_an_emptied_redis(board: Board) -> None:
@@ -103,6 +126,18 @@ async def test_terms_grow_over_an_emptied_redis(board: Board) -> None:
     assert new.term > old.term
     assert not await a.publish(old, figures(1))
     assert not (await a.turn()).is_elected
+
+
+async def test_what_publishers_have_waited_is_summed_by_run(board: Board, redis_url: str) -> None:
+    a, b = (Publishers(redis_url, board.prefix, "r", name, stands_s=600) for name in ("a", "b"))
+    await a.ask(is_held=True, waited_s=1.5)
+    await a.ask(is_held=True, waited_s=4.0)
+    await b.ask(waited_s=0.25)
+    assert await board.board.waits() == {"r": Waits(1, 4.25)}
+    turn = await board.candidate("c", 600).turn()
+    assert (turn.held_publishers, turn.waited_s) == (1, 4.25)
+    for each in (a, b):
+        await each.close()
 
 
 async def test_figures_expire(board: Board) -> None:

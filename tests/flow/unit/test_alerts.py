@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import yaml  # type: ignore[import-untyped]
 
+from promptmill.flow.lags import Standing
 from promptmill.flow.marks import Marks
 from promptmill.flow.metrics import FlowMetrics
 from promptmill.runtime.telemetry.metrics import StageMetrics
@@ -25,14 +26,7 @@ def rules() -> list[dict[str, Any]]:
 def metrics() -> set[str]:
     """What a worker shows, and the gauges that its wiring adds."""
     stage = StageMetrics("filter", time.monotonic)
-    FlowMetrics(
-        stage,
-        {},
-        age=lambda: 0.0,
-        term=lambda: 0.0,
-        is_reader=lambda: False,
-        held_publishers=lambda: 0.0,
-    )
+    FlowMetrics(stage, {}, lambda: 0.0, Standing())
     names = {name for family in stage.registry.collect() for name in _names(family)}
     listed = set(METRIC.findall(StageMetrics.__doc__ or ""))
     return names | listed
@@ -56,14 +50,7 @@ def test_the_table_of_metrics_lists_what_backpressure_adds() -> None:
     listed = set(METRIC.findall(StageMetrics.__doc__ or ""))
     stage = StageMetrics("filter", time.monotonic)
     before = {family.name for family in stage.registry.collect()}
-    FlowMetrics(
-        stage,
-        {"records": Marks()},
-        age=lambda: 0.0,
-        term=lambda: 0.0,
-        is_reader=lambda: False,
-        held_publishers=lambda: 0.0,
-    )
+    FlowMetrics(stage, {"records": Marks()}, lambda: 0.0, Standing())
     added = [family for family in stage.registry.collect() if family.name not in before]
-    assert len(added) == 11
+    assert len(added) == 16
     assert all(_names(family) & listed for family in added)

@@ -91,7 +91,7 @@ async def test_the_board_is_read_with_the_time_of_its_measurement() -> None:
     harness = Harness(FakeBoard(lags=on_the_board()))
     sight = await harness.look()
     assert sight == Sight({"records": TopicLag("records", 5)}, 99.0, "board")
-    assert harness.figures.seen_term == 7
+    assert harness.figures.standing.term == 7
     assert harness.kafka.asked == []
 
 
@@ -100,7 +100,7 @@ async def test_the_elected_worker_measures_all_topics_and_publishes() -> None:
     sight = await harness.look()
     assert sight is not None
     assert sight.topics["records"].records == 6
-    assert harness.figures.is_elected
+    assert harness.figures.standing.is_reader
     (payload,) = harness.board.written
     assert decode_lags(3, 0, 0, payload).topics == sight.topics
     assert harness.kafka.asked[0] >= {"prompts", "completions", "scored", "records", "rejects"}
@@ -111,7 +111,7 @@ async def test_a_refused_measurement_is_not_acted_on() -> None:
     sight = await harness.look()
     assert sight is not None
     assert sight.topics["records"].records == 5, "the newer term's figures count"
-    assert not harness.figures.is_elected
+    assert not harness.figures.standing.is_reader
 
 
 async def test_one_who_cannot_measure_leaves_it_to_others_for_a_while() -> None:

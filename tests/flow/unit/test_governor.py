@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 
 import pytest
 
 from promptmill.flow.figures import Sight, UnknownLags
 from promptmill.flow.governor import Governor
-from promptmill.flow.lags import TopicLag
+from promptmill.flow.lags import Standing, TopicLag
 from promptmill.flow.marks import Marks
 from promptmill.flow.metrics import FlowMetrics
 from promptmill.flow.reports import WorkerReport
@@ -38,13 +39,16 @@ class FakeFigures:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.records: int | None = 0
+        self.tokens: int | None = None
+        self.seconds: float | None = 2.5
         self.reports: list[WorkerReport] = []
 
     async def look(self, report: WorkerReport) -> Sight | None:
         self.reports.append(report)
         if self.records is None:
             raise UnknownLags("nobody knows")
-        lags = {ECHOES.name: TopicLag(ECHOES.name, self.records)}
+        lag = TopicLag(ECHOES.name, self.records, tokens=self.tokens, seconds=self.seconds)
+        lags = {ECHOES.name: lag, "others": TopicLag("others", 3)}
         return Sight(lags, self.clock(), "board")
 
 
@@ -56,6 +60,7 @@ class Governed:
         self.clock = Clock()
         self.stage = StageMetrics("echo", self.clock)
         self.figures = FakeFigures(self.clock)
+        self.standing = Standing(term=1)
         throttle = Throttle({ECHOES.name: Output(MARKS)}, trickle=3)
         self.governor = Governor(
             "echo", "items", "", member.loop, throttle, self.figures, self.stage, self.clock
@@ -63,10 +68,8 @@ class Governed:
         self.governor.metrics = FlowMetrics(
             self.stage,
             {ECHOES.name: MARKS},
-            age=lambda: self.governor.age_s,
-            term=lambda: 1,
-            is_reader=lambda: False,
-            held_publishers=lambda: 0.0,
+            lambda: self.governor.age_s,
+            self.standing,
         )
 
     async def look(self, records: int | None) -> None:
@@ -153,6 +156,35 @@ async def test_sizes_and_finished_work_are_reported(governed: Governed) -> None:
     assert report.sizes["items"].records == report.sizes["echoes"].records == 8
     assert report.sizes["items"].mean > 10
     assert sum(report.done.values()) == 8
+
+
+async def test_the_backlog_is_shown_in_every_unit_beside_its_marks(governed: Governed) -> None:
+    governed.figures.tokens = 4_000
+    await governed.look(11)
+    backlog = {
+        name: governed.sample(f"promptmill_topic_{name}", topic="echoes")
+        for name in ("records", "tokens", "seconds", "low_records", "low_bytes", "high_bytes")
+    }
+    assert backlog == {
+        "records": 11,
+        "tokens": 4_000,
+        "seconds": 2.5,
+        "low_records": 10,
+        "low_bytes": 10**9 / 2,
+        "high_bytes": 10**9,
+    }
+    assert governed.sample("promptmill_topic_records", topic="others") is None
+    governed.figures.seconds = None
+    await governed.look(11)
+    assert governed.sample("promptmill_topic_seconds", topic="echoes") == math.inf
+
+
+async def test_the_waits_of_publishers_are_counted_from_the_first_look(governed: Governed) -> None:
+    """The sum in Redis is older than this worker, and starts again where Redis was emptied."""
+    for waited_s in (100.0, 130.0, 0.0, 5.0):
+        governed.standing.waited_s = waited_s
+        await governed.look(0)
+    assert governed.sample("promptmill_publishers_waited_seconds_total") == 35
 
 
 async def test_held_seconds_are_counted_by_reason(governed: Governed) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from promptmill.flow.lags import Standing
 from promptmill.flow.marks import Marks
 from promptmill.flow.metrics import FlowMetrics
 from promptmill.runtime.telemetry.metrics import StageMetrics
@@ -48,14 +49,7 @@ def watched() -> Iterator[str]:
 def registered() -> set[str]:
     """Every metric that a worker can show."""
     stage = StageMetrics("filter", time.monotonic)
-    FlowMetrics(
-        stage,
-        {"records": Marks()},
-        age=lambda: 0.0,
-        term=lambda: 0.0,
-        is_reader=lambda: False,
-        held_publishers=lambda: 0.0,
-    )
+    FlowMetrics(stage, {"records": Marks()}, lambda: 0.0, Standing())
     families = {
         family.name + ("_total" if family.type == "counter" else "")
         for family in stage.registry.collect()

@@ -47,7 +47,7 @@ class Board(Protocol):
 class Registry(Protocol):
     """The part of :class:`~promptmill.flow.publishers.Publishers` that is needed here."""
 
-    async def ask(self, *, is_held: bool = ...) -> float:
+    async def ask(self, *, is_held: bool = ..., waited_s: float = ...) -> float:
         """This publisher's part of the room."""
 
 
@@ -218,7 +218,8 @@ class Backpressure:
             return False
         try:
             if self._registry is not None:
-                self._part = await self._registry.ask(is_held=self._is_held)
+                waited_s = self.waited.seconds
+                self._part = await self._registry.ask(is_held=self._is_held, waited_s=waited_s)
             lags = await self._board.read()
         except Unavailable as error:
             # The last known part stands: the room is divided among the same runs meanwhile.

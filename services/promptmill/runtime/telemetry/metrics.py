@@ -39,12 +39,17 @@ class StageMetrics:
     promptmill_engine_waiting         gauge      requests that wait in the engine
     promptmill_held                   gauge      1 while backpressure holds the worker, else 0
     promptmill_held_seconds_total     counter    seconds held, by reason (topic and unit)
-    promptmill_topic_records          gauge      lag of a topic that the worker writes to
+    promptmill_topic_records          gauge      lag of a topic that the worker writes to or reads
     promptmill_topic_bytes            gauge      the same in bytes, estimated
+    promptmill_topic_tokens           gauge      the same in tokens of a model, estimated
+    promptmill_topic_seconds          gauge      until it is worked off at the present rate
     promptmill_topic_high_records     gauge      its high-water mark in records
     promptmill_topic_high_bytes       gauge      the same in bytes
+    promptmill_topic_low_records      gauge      its low-water mark in records
+    promptmill_topic_low_bytes        gauge      the same in bytes
     promptmill_lags_age_seconds       gauge      age of the lags that the worker knows
     promptmill_held_publishers        gauge      publishers that wait for room
+    promptmill_publishers_waited_seconds_total  counter  seconds that publishers waited for room
     promptmill_lags_term              gauge      term of the lag reader; grows with each election
     promptmill_lag_reads_total        counter    reads of the lags, by source (board, kafka, none)
     promptmill_is_lag_reader          gauge      1 while this worker is the lag reader, else 0
