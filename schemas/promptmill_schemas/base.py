@@ -9,13 +9,22 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, from_json
 
-from promptmill_schemas.errors import MISSING, SHOWN_CHARACTERS, ContractError, NewerVersion
+from promptmill_schemas.errors import (
+    MISSING,
+    SHOWN_CHARACTERS,
+    ContractError,
+    LocalError,
+    NewerVersion,
+)
 from promptmill_schemas.json_bounds import check_bounds
 from promptmill_schemas.limits import MAX_MESSAGE_BYTES, MAX_UNKNOWN_FIELDS
 from promptmill_schemas.plain_json import require_plain_json
 
 SCHEMA_VERSION: Final = 1
 MAX_FINDINGS = 64
+
+TYPED_UNION: Final = "reference"
+"""The field whose value is one of several contracts."""
 
 
 class Contract(BaseModel):
@@ -63,7 +72,7 @@ def _check_unknown(value: dict[str, Any], unknown: AbstractSet[str]) -> None:
     if len(unknown) > MAX_UNKNOWN_FIELDS:
         limit = f"at most {MAX_UNKNOWN_FIELDS} unknown fields in one object"
         remedy = "remove the fields or correct their names"
-        raise ContractError("", sorted(unknown)[:3], f"{limit}, got {len(unknown)}", remedy)
+        raise LocalError("", sorted(unknown)[:3], f"{limit}, got {len(unknown)}", remedy)
     for name in unknown:
         require_plain_json(value[name], name)
 
@@ -148,10 +157,23 @@ def contract_error(error: ValidationError) -> ContractError:
     if isinstance(cause, ContractError):
         # Raise a copy: pydantic's error holds the original, and the resulting reference cycle would
         # keep the whole parsed message, because Python's garbage collector cannot see it.
-        return cause.detached()
-    field = ".".join(str(part)[:SHOWN_CHARACTERS] for part in finding["loc"])
+        return _placed(cause.detached(), finding)
+    field = _path(finding)
     value = MISSING if finding["type"] == "missing" else finding.get("input")
     return ContractError(field, value, _limit(finding), _remedy(finding["type"]))
+
+
+def _placed(cause: ContractError, finding: ErrorDetails) -> ContractError:
+    """The error with the whole path of its field."""
+    if not isinstance(cause, LocalError):
+        return cause
+    return cause.renamed(".".join(filter(None, (_path(finding), cause.field))))
+
+
+def _path(finding: ErrorDetails) -> str:
+    """The dotted path of a finding, without the kind that pydantic inserts after a union."""
+    parts = [str(part)[:SHOWN_CHARACTERS] for part in finding["loc"]]
+    return ".".join(p for i, p in enumerate(parts) if i == 0 or parts[i - 1] != TYPED_UNION)
 
 
 def _follows(finding: ErrorDetails, findings: list[ErrorDetails]) -> bool:

@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.errors import ContractError
-from promptmill_schemas.fields import Items, Time
-from promptmill_schemas.prompt import Float, Id, Int, Prompt, Text
+from promptmill_schemas.fields import Float, Id, Int, Items, OrAbsent, Text, Time
+from promptmill_schemas.message import ToolCalls
+from promptmill_schemas.prompt import Prompt
 
 
 class Candidate(Contract):
@@ -17,9 +18,15 @@ class Candidate(Contract):
 
     Attributes:
         index: its index among the prompt's candidates, from 0.
+        text: the final answer, without the reasoning. Grading and the search for duplicates look
+            at the final answer only.
         finish_reason: why the model stopped: ``stop``, ``length`` or a value of the server.
-        digest: BLAKE2b-128 of the text.
+        completion_tokens: all generated tokens, those of the reasoning among them.
+        digest: BLAKE2b-128 of the final answer: of its text, or of its text and tool calls.
         logprob: sum of the log-probabilities of its tokens, if the prompt asked for it.
+        reasoning_content: the model's reasoning; ``""`` if it was present and empty.
+        tool_calls: the tools that the answer calls.
+        reasoning_tokens: how many of completion_tokens belong to the reasoning, if it is known.
     """
 
     index: Int = Field(ge=0)
@@ -30,6 +37,9 @@ class Candidate(Contract):
     seed: Int = Field(ge=0)
     digest: Id
     logprob: Float | None = None
+    reasoning_content: str | None = None
+    tool_calls: OrAbsent[ToolCalls] = None
+    reasoning_tokens: Int | None = Field(default=None, ge=0)
 
 
 class Generator(Contract):

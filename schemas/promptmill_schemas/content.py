@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from unicodedata import normalize
 
 from promptmill_schemas import ids
-from promptmill_schemas.prompt import Message
+from promptmill_schemas.message import Message
 
 
 def normalised(text: str) -> str:

@@ -11,10 +11,9 @@ from pydantic import Field, model_validator
 
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.errors import ContractError
-from promptmill_schemas.fields import Time
+from promptmill_schemas.fields import Id, Int, RunName, Text, Time
 from promptmill_schemas.ids import ID_BYTES
 from promptmill_schemas.limits import HEAD_BYTES, MAX_DEAD_LETTER_BYTES, MAX_ORIGINAL_BYTES
-from promptmill_schemas.prompt import Id, Int, RunName, Text
 
 
 class DeadLetter(Contract):

@@ -65,6 +65,14 @@ class ContractError(ValueError):
         }
 
 
+class LocalError(ContractError):
+    """An error whose field is relative to the object that was validated.
+
+    An object does not know where it is in a message. The conversion of pydantic's error adds the
+    path to it.
+    """
+
+
 class _Short(Repr):
     """A ``repr`` that reads only the beginning of a value, whatever its size."""
 

@@ -7,6 +7,7 @@ are validated.
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
@@ -20,7 +21,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from promptmill_schemas.limits import MAX_TAG_CHARACTERS, MAX_TAGS
+from promptmill_schemas.limits import MAX_RUN_CHARACTERS, MAX_TAG_CHARACTERS, MAX_TAGS
+from promptmill_schemas.plain_json import MAX_INT_BITS, require_plain_json
 
 T = TypeVar("T")
 
@@ -46,6 +48,33 @@ def _few(value: Any) -> Any:
     return value
 
 
+def _without_nulls(value: Any) -> Any:
+    """Treat the null columns of a data set's row as absent."""
+    if isinstance(value, dict) and None in value.values():
+        return {name: item for name, item in value.items() if item is not None}
+    return value
+
+
+def _empty_is_absent(value: Any) -> Any:
+    return None if value in ("", [], (), {}) else value
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    require_plain_json(value, "")
+    return value
+
+
+def _tag_as_text(value: Any) -> Any:
+    """Write a number or a truth value as JSON does."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() <= MAX_INT_BITS:
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(value)
+    return value
+
+
 def _in_reach(value: datetime) -> datetime:
     """Refuse times that could be stored but not read again."""
     if not FIRST_YEAR < value.year < LAST_YEAR:
@@ -63,6 +92,27 @@ Items: TypeAlias = Annotated[tuple[T, ...], _StopAtFirst()]
 SmallObject: TypeAlias = Annotated[dict[str, T], Field(max_length=MAX_TAGS), BeforeValidator(_few)]
 """An object with at most ``MAX_TAGS`` names."""
 
-Tag = Annotated[str, StringConstraints(max_length=MAX_TAG_CHARACTERS)]
-Tags: TypeAlias = SmallObject[Tag]
+Int = Annotated[int, Field(strict=True)]
+Float = Annotated[float, Field(strict=True)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TAG_CHARACTERS)]
+Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+RunName = Annotated[
+    str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_RUN_CHARACTERS - 1}}}$")
+]
+
+OrAbsent: TypeAlias = Annotated[T | None, BeforeValidator(_empty_is_absent)]
+"""A value or ``None``; an empty text, list or object is taken as absent."""
+
+JsonObject: TypeAlias = Annotated[SmallObject[Any], AfterValidator(_plain)]
+"""Any JSON that every reader preserves, in an object with at most ``MAX_TAGS`` names."""
+
+Tag = Annotated[
+    str,
+    StringConstraints(max_length=MAX_TAG_CHARACTERS),
+    BeforeValidator(_tag_as_text, json_schema_input_type=str | int | float | bool),
+]
+"""A text; numbers and truth values are accepted and kept as their JSON text."""
+
+Tags: TypeAlias = Annotated[SmallObject[Tag], BeforeValidator(_without_nulls)]
 Time = Annotated[AwareDatetime, AfterValidator(_in_reach)]

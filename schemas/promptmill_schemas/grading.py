@@ -7,8 +7,8 @@ from typing import Final
 from pydantic import Field
 
 from promptmill_schemas.base import Contract
-from promptmill_schemas.fields import SmallObject
-from promptmill_schemas.prompt import Float, Int, Text
+from promptmill_schemas.fields import Float, Int, OrAbsent, SmallObject, Text
+from promptmill_schemas.message import ToolCalls
 
 ATTRIBUTES: Final = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 
@@ -50,7 +50,14 @@ class Scorer(Contract):
 
 
 class GradedCandidate(Contract):
-    """An answer with its grades, as it is stored with a record or reject."""
+    """An answer with its grades, as it is stored with a record or reject.
+
+    Attributes:
+        text: the final answer, without the reasoning.
+        reasoning_content: the model's reasoning; ``""`` if it was present and empty.
+        tool_calls: the tools that the answer calls.
+        reasoning_tokens: how many of completion_tokens belong to the reasoning, if it is known.
+    """
 
     index: Int = Field(ge=0)
     text: str
@@ -58,3 +65,6 @@ class GradedCandidate(Contract):
     completion_tokens: Int = Field(ge=0)
     scores: AttributeScores | None = None
     reward: Float | None = None
+    reasoning_content: str | None = None
+    tool_calls: OrAbsent[ToolCalls] = None
+    reasoning_tokens: Int | None = Field(default=None, ge=0)

@@ -23,29 +23,41 @@ def digest(kind: str, *parts: Any) -> str:
 
 
 def prompt_id(
-    run: str, messages: list[list[str]], n: int, sampling: dict[str, Any], adapter: str | None
+    run: str,
+    messages: list[list[Any]],
+    n: int,
+    sampling: dict[str, Any],
+    adapter: str | None,
+    further: dict[str, Any] | None = None,
 ) -> str:
     """The id of a prompt.
 
     Args:
         run: name of the run.
-        messages: ``[[role, content], …]``.
+        messages: ``[[role, content], …]``; a turn's other fields are an object as third item.
         n: number of candidates.
         sampling: only the settings that differ from their defaults, so that a new setting with a
             default does not change existing ids.
         adapter: name of the LoRA adapter; ``None`` uses the model itself and adds nothing to the
             digest.
+        further: the other fields of the prompt that are part of the id and present, by name.
     """
-    content = prompt_content(run, messages, n, sampling, adapter)
+    content = prompt_content(run, messages, n, sampling, adapter, further)
     return blake2b(content, digest_size=ID_BYTES).hexdigest()
 
 
 def prompt_content(
-    run: str, messages: list[list[str]], n: int, sampling: dict[str, Any], adapter: str | None
+    run: str,
+    messages: list[list[Any]],
+    n: int,
+    sampling: dict[str, Any],
+    adapter: str | None,
+    further: dict[str, Any] | None = None,
 ) -> bytes:
     """The canonical JSON of which :func:`prompt_id` is the digest."""
     parts: list[Any] = ["prompt", run, messages, n, sampling]
-    return _canonical(parts if adapter is None else [*parts, adapter])
+    optional = (adapter, further or None)
+    return _canonical([*parts, *(part for part in optional if part is not None)])
 
 
 def candidate_seed(prompt: str, index: int) -> int:
@@ -54,7 +66,7 @@ def candidate_seed(prompt: str, index: int) -> int:
 
 
 def text_digest(text: str) -> str:
-    """The id of an answer's text."""
+    """The id of a text."""
     return blake2b(text.encode(), digest_size=ID_BYTES).hexdigest()
 
 

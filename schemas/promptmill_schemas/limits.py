@@ -25,6 +25,12 @@ MAX_CANDIDATES = 128
 MAX_MESSAGES = 512
 """Turns of one conversation."""
 
+MAX_TOOLS = 128
+"""Tools that a prompt defines, and calls of tools in one turn."""
+
+MAX_REFERENCE_ITEMS = 1024
+"""Choices, tests, cases or constraints of one reference."""
+
 MAX_TOKENS = 131_072
 """Tokens of one answer; the context length of the model limits it further."""
 

@@ -3,58 +3,83 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, TypedDict, Unpack
 
-from pydantic import Field, StringConstraints, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from promptmill_schemas import ids
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
-from promptmill_schemas.errors import ContractError
-from promptmill_schemas.fields import Items, Tags, Time
-from promptmill_schemas.limits import (
-    MAX_CANDIDATES,
-    MAX_MESSAGES,
-    MAX_RUN_CHARACTERS,
-    MAX_TOKENS,
+from promptmill_schemas.errors import MISSING, ContractError, LocalError
+from promptmill_schemas.fields import (
+    Float,
+    Id,
+    Int,
+    Items,
+    JsonObject,
+    Label,
+    OrAbsent,
+    RunName,
+    Tags,
+    Text,
+    Time,
 )
+from promptmill_schemas.limits import MAX_CANDIDATES, MAX_MESSAGES, MAX_TOKENS, MAX_TOOLS
+from promptmill_schemas.message import Message, canonical_turns
 from promptmill_schemas.plain_json import require_plain_json
+from promptmill_schemas.reference import Reference
 
-Role = Literal["system", "user", "assistant"]
-Int = Annotated[int, Field(strict=True)]
-Float = Annotated[float, Field(strict=True)]
-Text = Annotated[str, StringConstraints(min_length=1)]
-Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-RunName = Annotated[
-    str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_RUN_CHARACTERS - 1}}}$")
-]
+FURTHER: Final = ("tools", "chat_template_kwargs", "extra_body", "draw")
+"""The fields that are part of a prompt's id only where they are present."""
 
 
-class Message(Contract):
-    """One turn of a conversation."""
+def _defines_a_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """Require a type, and of a function its name."""
+    kind, function = tool.get("type", MISSING), tool.get("function", MISSING)
+    if not isinstance(kind, str) or not kind:
+        raise LocalError("type", kind, "a tool has a type", 'add "type": "function"')
+    if kind != "function":
+        return tool
+    name = function.get("name", MISSING) if isinstance(function, dict) else function
+    if not isinstance(name, str) or not name:
+        field = "function.name" if isinstance(function, dict) else "function"
+        limit = "a function is defined by an object with a name"
+        raise LocalError(field, name, limit, 'write {"type": "function", "function": {"name": …}}')
+    return tool
 
-    role: Role
-    content: Text
+
+Tool: TypeAlias = Annotated[JsonObject, AfterValidator(_defines_a_tool)]
+"""A tool definition of the OpenAI API, kept as it is."""
+
+Tools: TypeAlias = Annotated[Items[Tool], Field(max_length=MAX_TOOLS)]
 
 
 class StructuredOutput(Contract):
-    """A constraint on the answer's format; exactly one of the three fields is set."""
+    """A constraint on the answer's format; exactly one of the first four fields is set.
+
+    Attributes:
+        json_object: ``true`` for any JSON object.
+        strict: the ``strict`` of OpenAI's ``json_schema`` format; ``None`` leaves it out.
+    """
 
     json_schema: dict[str, Any] | None = None
     regex: Text | None = None
     choice: Items[Text] | None = Field(default=None, min_length=1)
+    json_object: Literal[True] | None = None
+    strict: Annotated[bool, Field(strict=True)] | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        formats = ("json_schema", "regex", "choice", "json_object")
+        given = [name for name in formats if getattr(self, name) is not None]
         if len(given) != 1:
-            limit = "exactly one of json_schema, regex, choice"
-            raise ContractError("sampling.structured", given, limit, "keep one of them")
+            limit = f"exactly one of {', '.join(formats)}"
+            raise LocalError("", given, limit, "keep one of them")
         return self
 
     @model_validator(mode="after")
     def _the_schema_is_plain_json(self) -> Self:
         if self.json_schema is not None:
-            require_plain_json(self.json_schema, "sampling.structured.json_schema")
+            require_plain_json(self.json_schema, "json_schema")
         return self
 
 
@@ -89,15 +114,38 @@ _ID_IS_DERIVED: Final = object()
 """Context of a validation whose id was just worked out from the content: once is enough."""
 
 
+class PromptOptions(TypedDict, total=False):
+    """The optional fields of a prompt; ``None`` and empty values are left out."""
+
+    tools: tuple[dict[str, Any], ...] | None
+    chat_template_kwargs: dict[str, Any] | None
+    extra_body: dict[str, Any] | None
+    draw: int | None
+    reference: Reference | None
+    category: str | None
+    licence: str | None
+
+
 class Prompt(Contract):
     """A conversation to be answered ``n`` times.
 
     Attributes:
-        prompt_id: derived from run, messages, n, sampling and adapter; a wrong one is refused.
+        prompt_id: derived from run, messages, n, sampling and adapter, and from tools,
+            chat_template_kwargs, extra_body and draw where present; a wrong one is refused.
         run: the name under which prompts are published and counted.
         n: the number of candidates.
         adapter: the name of the LoRA adapter that answers; ``None`` uses the model itself.
-        tags: labels of the user (domain, stratum, ground truth …); not part of the id.
+        tools: the tools that the model may call, as OpenAI's API defines them.
+        chat_template_kwargs: arguments of the model's chat template, for example
+            ``{"enable_thinking": false}``.
+        extra_body: further fields for the body of the request to a server.
+        draw: the number of a further draw of the same content, from 1; absent in the first. It
+            gives the prompt its own id and its candidates their own seeds.
+        tags: labels of the user (domain, stratum, …); not part of the id. Numbers and truth values
+            are accepted and kept as their JSON text; null is absent.
+        reference: the ground truth; not part of the id.
+        category: the kind of task, for example ``math``; not part of the id.
+        licence: the licence of the prompt; not part of the id.
         replays: how often the prompt was replayed after it had been dead-lettered.
     """
 
@@ -108,7 +156,14 @@ class Prompt(Contract):
     n: Int = Field(default=1, ge=1, le=MAX_CANDIDATES)
     sampling: Sampling = Sampling()
     adapter: Text | None = None
+    tools: OrAbsent[Tools] = None
+    chat_template_kwargs: OrAbsent[JsonObject] = None
+    extra_body: OrAbsent[JsonObject] = None
+    draw: Int | None = Field(default=None, ge=1)
     tags: Tags = Field(default_factory=dict)
+    reference: Reference | None = None
+    category: OrAbsent[Label] = None
+    licence: OrAbsent[Label] = None
     replays: Int = Field(default=0, ge=0)
     created_at: Time
 
@@ -123,11 +178,14 @@ class Prompt(Contract):
         adapter: str | None = None,
         tags: dict[str, str] | None = None,
         created_at: datetime | None = None,
+        **options: Unpack[PromptOptions],
     ) -> Prompt:
         """Create a prompt with its id; raises pydantic's ``ValidationError`` if it is invalid."""
         sampling = sampling or Sampling()
+        further = {name: options[name] for name in FURTHER if options.get(name)}
         fields = {
-            "prompt_id": _identify(run, messages, n, sampling, adapter),
+            **options,
+            "prompt_id": _identify(run, messages, n, sampling, adapter, further),
             "run": run,
             "messages": messages,
             "n": n,
@@ -141,7 +199,7 @@ class Prompt(Contract):
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
         if self.messages[-1].role == "assistant":
-            limit = "the last message must come from the user or the system"
+            limit = "the last message must not come from the assistant"
             remedy = "end the conversation with the turn that is to be answered"
             field = f"messages.{len(self.messages) - 1}.role"
             raise ContractError(field, "assistant", limit, remedy)
@@ -151,7 +209,8 @@ class Prompt(Contract):
     def _id_fits_the_content(self, info: ValidationInfo) -> Self:
         if info.context is _ID_IS_DERIVED:
             return self
-        expected = _identify(self.run, self.messages, self.n, self.sampling, self.adapter)
+        further = {name: value for name in FURTHER if (value := getattr(self, name))}
+        expected = _identify(self.run, self.messages, self.n, self.sampling, self.adapter, further)
         if self.prompt_id != expected:
             limit = f"the id that belongs to this content is {expected}"
             raise ContractError(
@@ -161,10 +220,15 @@ class Prompt(Contract):
 
 
 def _identify(
-    run: str, messages: tuple[Message, ...], n: int, sampling: Sampling, adapter: str | None
+    run: str,
+    messages: tuple[Message, ...],
+    n: int,
+    sampling: Sampling,
+    adapter: str | None,
+    further: dict[str, Any],
 ) -> str:
-    turns = [[message.role, message.content] for message in messages]
-    return ids.prompt_id(run, turns, n, _last_canonical.of(sampling), adapter)
+    turns = canonical_turns(messages)
+    return ids.prompt_id(run, turns, n, _last_canonical.of(sampling), adapter, further)
 
 
 class _LastCanonical:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Unpack
 from uuid import uuid4
 
 import orjson
 
 from promptmill_schemas import ids
 from promptmill_schemas.base import encode
-from promptmill_schemas.prompt import Message, Prompt, Sampling
+from promptmill_schemas.message import Message
+from promptmill_schemas.prompt import FURTHER, Prompt, PromptOptions, Sampling
 
 _OFFSET: Final = len("+00:00")
 
@@ -24,7 +25,8 @@ class PromptTemplate:
     """Everything of a prompt but its text.
 
     Args:
-        run, n, sampling, adapter, tags: as in :meth:`Prompt.create`, which checks them here.
+        run, n, sampling, adapter, tags, options: as in :meth:`Prompt.create`, which checks them
+            here.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class PromptTemplate:
         sampling: Sampling | None = None,
         adapter: str | None = None,
         tags: dict[str, str] | None = None,
+        **options: Unpack[PromptOptions],
     ) -> None:
         sampling = sampling or Sampling()
         mark, time = uuid4().hex, datetime(2000, 1, 1, tzinfo=UTC)
@@ -46,9 +49,12 @@ class PromptTemplate:
             adapter=adapter,
             tags=tags,
             created_at=time,
+            **options,
         )
+        further = {name: value for name in FURTHER if (value := getattr(self._example, name))}
         text = b'"%s"' % mark.encode()
-        content = ids.prompt_content(run, [["user", mark]], n, sampling.canonical(), adapter)
+        turns = [["user", mark]]
+        content = ids.prompt_content(run, turns, n, sampling.canonical(), adapter, further)
         self._before_content, self._after_content = content.split(text)
         self._head, rest = encode(self._example).split(self._example.prompt_id.encode(), 1)
         self._before_text, rest = rest.split(text)

@@ -9,9 +9,23 @@ from pydantic import Field, model_validator
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.completion import Generator
 from promptmill_schemas.errors import ContractError
-from promptmill_schemas.fields import Items, Tags, Time
+from promptmill_schemas.fields import (
+    Float,
+    Id,
+    Int,
+    Items,
+    JsonObject,
+    Label,
+    OrAbsent,
+    RunName,
+    Tags,
+    Text,
+    Time,
+)
 from promptmill_schemas.grading import AttributeScores, GradedCandidate, Scorer
-from promptmill_schemas.prompt import Float, Id, Int, Message, RunName, Sampling, Text
+from promptmill_schemas.message import Message, ToolCalls
+from promptmill_schemas.prompt import Sampling, Tools
+from promptmill_schemas.reference import Reference
 
 
 class Record(Contract):
@@ -25,9 +39,14 @@ class Record(Contract):
             ``preference`` the conversation that both answers continue.
         chosen: the accepted answer's text.
         rejected: the worse answer's text; ``preference`` only.
+        chosen_reasoning_content, rejected_reasoning_content: the reasoning of the two answers;
+            ``preference`` only, because the last message of ``sft`` has it.
+        chosen_tool_calls, rejected_tool_calls: the tool calls of the two answers;
+            ``preference`` only, for the same reason.
         scores: the five attributes of the chosen answer.
         reward: the scalar reward of the chosen answer.
         margin: reward of chosen minus reward of rejected; ``preference`` only.
+        tools, chat_template_kwargs, reference, category, licence: those of the prompt.
         candidates: every answer to the prompt with its grades; on ordinal 0 only.
         policy_version: digest and name of the policy that accepted the record.
     """
@@ -42,6 +61,10 @@ class Record(Contract):
     messages: Items[Message] = Field(min_length=1)
     chosen: str
     rejected: str | None = None
+    chosen_reasoning_content: str | None = None
+    rejected_reasoning_content: str | None = None
+    chosen_tool_calls: OrAbsent[ToolCalls] = None
+    rejected_tool_calls: OrAbsent[ToolCalls] = None
     scores: AttributeScores
     reward: Float
     rejected_scores: AttributeScores | None = None
@@ -49,7 +72,12 @@ class Record(Contract):
     margin: Float | None = None
     candidates: Items[GradedCandidate] = ()
     sampling: Sampling
+    tools: OrAbsent[Tools] = None
+    chat_template_kwargs: OrAbsent[JsonObject] = None
     tags: Tags = Field(default_factory=dict)
+    reference: Reference | None = None
+    category: OrAbsent[Label] = None
+    licence: OrAbsent[Label] = None
     generator: Generator
     scorer: Scorer
     policy_version: Text

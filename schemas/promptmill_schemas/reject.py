@@ -8,9 +8,23 @@ from pydantic import Field
 
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.completion import Generator
-from promptmill_schemas.fields import Items, Tags, Time
+from promptmill_schemas.fields import (
+    Float,
+    Id,
+    Int,
+    Items,
+    JsonObject,
+    Label,
+    OrAbsent,
+    RunName,
+    Tags,
+    Text,
+    Time,
+)
 from promptmill_schemas.grading import AttributeScores, Scorer
-from promptmill_schemas.prompt import Float, Id, Int, Message, RunName, Sampling, Text
+from promptmill_schemas.message import Message, ToolCalls
+from promptmill_schemas.prompt import Sampling, Tools
+from promptmill_schemas.reference import Reference
 
 Reason = Literal["below_limit", "duplicate_exact", "duplicate_near", "ungraded"]
 
@@ -33,7 +47,14 @@ class Duplicate(Contract):
 
 
 class FailedCandidate(Contract):
-    """An answer with the checks that it failed."""
+    """An answer with the checks that it failed.
+
+    Attributes:
+        text: the final answer, without the reasoning.
+        reasoning_content: the model's reasoning; ``""`` if it was present and empty.
+        tool_calls: the tools that the answer calls.
+        reasoning_tokens: how many of completion_tokens belong to the reasoning, if it is known.
+    """
 
     index: Int = Field(ge=0)
     text: str
@@ -43,6 +64,9 @@ class FailedCandidate(Contract):
     reward: Float | None = None
     checks: Items[Check] = Field(min_length=1)
     duplicate: Duplicate | None = None
+    reasoning_content: str | None = None
+    tool_calls: OrAbsent[ToolCalls] = None
+    reasoning_tokens: Int | None = Field(default=None, ge=0)
 
 
 class Reject(Contract):
@@ -51,6 +75,7 @@ class Reject(Contract):
     Attributes:
         reason: why the prompt's best answer was not accepted.
         detail: the same in words, with value and limit.
+        tools, chat_template_kwargs, reference, category, licence: those of the prompt.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -62,7 +87,12 @@ class Reject(Contract):
     messages: Items[Message] = Field(min_length=1)
     candidates: Items[FailedCandidate] = Field(min_length=1)
     sampling: Sampling
+    tools: OrAbsent[Tools] = None
+    chat_template_kwargs: OrAbsent[JsonObject] = None
     tags: Tags = Field(default_factory=dict)
+    reference: Reference | None = None
+    category: OrAbsent[Label] = None
+    licence: OrAbsent[Label] = None
     generator: Generator
     scorer: Scorer
     policy_version: Text

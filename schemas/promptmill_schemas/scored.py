@@ -9,9 +9,8 @@ from pydantic import Field, model_validator
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.completion import Completion, Timings
 from promptmill_schemas.errors import ContractError
-from promptmill_schemas.fields import Items
+from promptmill_schemas.fields import Float, Int, Items, Text
 from promptmill_schemas.grading import AttributeScores, GradedCandidate, Scorer
-from promptmill_schemas.prompt import Float, Int, Text
 
 
 class Grade(Contract):
@@ -58,6 +57,9 @@ class Scored(Contract):
                 completion_tokens=candidate.completion_tokens,
                 scores=grade.scores,
                 reward=grade.reward,
+                reasoning_content=candidate.reasoning_content,
+                tool_calls=candidate.tool_calls,
+                reasoning_tokens=candidate.reasoning_tokens,
             )
             for candidate, grade in zip(self.completion.candidates, self.grades, strict=True)
         )

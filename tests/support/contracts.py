@@ -17,6 +17,7 @@ from promptmill_schemas import (
     DeadLetter,
     Duplicate,
     FailedCandidate,
+    FunctionCall,
     Generator,
     Grade,
     Message,
@@ -28,9 +29,17 @@ from promptmill_schemas import (
     Scorer,
     StructuredOutput,
     Timings,
+    ToolCall,
 )
 from promptmill_schemas.dead_letter import to_base64
 from promptmill_schemas.ids import candidate_seed, digest, letter_id, record_id, text_digest
+from promptmill_schemas.message import answer_digest
+from promptmill_schemas.reference import (
+    AnswerReference,
+    ChoiceReference,
+    SchemaReference,
+    UnitTestsReference,
+)
 
 MAX_EXAMPLE_CANDIDATES = 4
 
@@ -57,6 +66,7 @@ structured = st.one_of(
     st.builds(StructuredOutput, json_schema=st.dictionaries(words, json_values, max_size=3)),
     st.builds(StructuredOutput, regex=words),
     st.builds(StructuredOutput, choice=st.lists(words, min_size=1, max_size=3).map(tuple)),
+    st.builds(StructuredOutput, json_object=st.just(True), strict=st.none() | st.booleans()),
 )
 samplings = st.builds(
     Sampling,
@@ -108,8 +118,56 @@ checks = st.builds(
     margin=st.none() | finite,
     detail=st.none() | texts,
 )
-roles = st.sampled_from(("system", "user", "assistant"))
-messages = st.builds(Message, role=roles, content=words)
+json_objects = st.dictionaries(words, json_values, max_size=3)
+tool_calls = st.lists(
+    st.builds(
+        ToolCall,
+        id=st.none() | words,
+        function=st.builds(FunctionCall, name=words, arguments=texts),
+    ),
+    min_size=1,
+    max_size=2,
+).map(tuple)
+tools = st.builds(
+    lambda name, more: ({"type": "function", "function": {**more, "name": name}},),
+    words,
+    json_objects,
+)
+references = st.one_of(
+    st.builds(AnswerReference, kind=st.just("answer"), answer=words),
+    st.builds(ChoiceReference, kind=st.just("choice"), choice=words),
+    st.builds(UnitTestsReference, kind=st.just("unit_tests"), tests=st.just(("pass",))),
+    st.builds(SchemaReference, kind=st.just("schema"), json_schema=json_objects),
+)
+origins: SearchStrategy[Any] = st.fixed_dictionaries(
+    {},
+    optional={
+        "tools": tools,
+        "chat_template_kwargs": json_objects,
+        "reference": references,
+        "category": words,
+        "licence": words,
+    },
+)
+"""The optional fields that a record has from its prompt."""
+
+reasoning: SearchStrategy[Any] = st.fixed_dictionaries(
+    {}, optional={"reasoning_content": texts, "reasoning_tokens": counts, "tool_calls": tool_calls}
+)
+"""The optional fields of an answer."""
+
+roles = st.sampled_from(("system", "developer", "user", "assistant"))
+messages = st.one_of(
+    st.builds(Message, role=roles, content=words, name=st.none() | words),
+    st.builds(
+        Message,
+        role=st.just("assistant"),
+        content=texts,
+        tool_calls=tool_calls,
+        reasoning_content=st.none() | texts,
+    ),
+    st.builds(Message, role=st.just("tool"), content=texts, tool_call_id=st.none() | words),
+)
 asking = st.builds(Message, role=st.sampled_from(("system", "user")), content=words)
 conversations = st.tuples(st.lists(messages, max_size=3).map(tuple), asking).map(
     lambda parts: (*parts[0], parts[1])
@@ -127,6 +185,9 @@ def prompts(draw: DrawFn) -> Prompt:
         adapter=draw(st.none() | words),
         tags=draw(tags),
         created_at=draw(times),
+        draw=draw(st.none() | st.integers(1, 9)),
+        extra_body=draw(json_objects),
+        **draw(origins),
     )
     return prompt.model_copy(update={"replays": draw(counts)})
 
@@ -134,7 +195,7 @@ def prompts(draw: DrawFn) -> Prompt:
 @st.composite
 def candidates(draw: DrawFn, prompt: Prompt, index: int) -> Candidate:
     """An answer to ``prompt`` with the seed and digest that belong to it."""
-    text = draw(texts)
+    text, more = draw(texts), draw(reasoning)
     return Candidate(
         index=index,
         text=text,
@@ -142,8 +203,9 @@ def candidates(draw: DrawFn, prompt: Prompt, index: int) -> Candidate:
         prompt_tokens=draw(counts),
         completion_tokens=draw(counts),
         seed=candidate_seed(prompt.prompt_id, index),
-        digest=text_digest(text),
+        digest=answer_digest(text, more.get("tool_calls")),
         logprob=draw(st.none() | finite),
+        **more,
     )
 
 
@@ -191,6 +253,8 @@ def records(draw: DrawFn) -> Record:
             "rejected_scores": draw(scores),
             "rejected_reward": draw(finite),
             "margin": draw(finite),
+            "chosen_reasoning_content": draw(st.none() | texts),
+            "rejected_tool_calls": draw(st.none() | tool_calls),
         }
     kind = "preference" if kind_is_pair else "sft"
     return Record(
@@ -213,6 +277,7 @@ def records(draw: DrawFn) -> Record:
         replays=prompt.replays,
         created_at=draw(times),
         **pair,
+        **draw(origins),
     )
 
 
@@ -228,6 +293,7 @@ def failed_candidates(draw: DrawFn, index: int) -> FailedCandidate:
         reward=draw(st.none() | finite),
         checks=tuple(draw(st.lists(checks, min_size=1, max_size=2))),
         duplicate=draw(st.none() | duplicates),
+        **draw(reasoning),
     )
 
 
@@ -252,6 +318,7 @@ def rejects(draw: DrawFn) -> Reject:
         policy_version=draw(words),
         replays=prompt.replays,
         created_at=draw(times),
+        **draw(origins),
     )
 
 

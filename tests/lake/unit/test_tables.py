@@ -41,8 +41,10 @@ def test_a_record_keeps_texts_scores_and_provenance(record: Record) -> None:
     plain = record.model_dump(mode="python")
     for name in ("record_id", "prompt_id", "run", "kind", "chosen", "rejected", "reward", "margin"):
         assert back[name] == plain[name]
-    for name in ("messages", "scores", "generator", "rejected_scores"):
-        assert back[name] == (list(plain[name]) if name == "messages" else plain[name])
+    for name in ("scores", "generator", "rejected_scores"):
+        assert back[name] == plain[name]
+    turns = [(turn["role"], turn["content"]) for turn in back["messages"]]
+    assert turns == [(message.role, message.content) for message in record.messages]
     assert back["scorer"]["weights"] == plain["scorer"]["weights"]
     assert len(back["candidates"]) == len(record.candidates)
 

@@ -38,7 +38,15 @@ from promptmill_schemas.topics import RECORDS, REJECTS
 from schemas.golden.test_version_1 import FILES, contract_of, golden_bytes
 
 NEWS = {"levels": [1, {"deep": "x"}], "flag": True, "number": 0.5}
-FREE = {"tags", "json_schema", "calibration", "future"}
+FREE = {
+    "tags",
+    "json_schema",
+    "calibration",
+    "future",
+    "tools",
+    "chat_template_kwargs",
+    "extra_body",
+}
 """Objects whose names are data."""
 
 each_file = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])

@@ -74,7 +74,7 @@ def test_the_golden_messages_fit_their_json_schema(topic: Topic) -> None:
         {"n": "3"},
         {"messages": []},
         {"messages": [{"role": "wizard", "content": "x"}]},
-        {"tags": {"year": 1931}},
+        {"tags": {"year": [1931]}},
         {"prompt_id": "short"},
         {"sampling": {"temperature": 3.5}},
     ],

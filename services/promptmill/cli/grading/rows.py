@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from promptmill_schemas import ATTRIBUTES, ContractError, Message
 from promptmill_schemas.base import contract_error
 from promptmill_schemas.errors import MISSING
-from promptmill_schemas.prompt import Text
+from promptmill_schemas.fields import Text
 
 TURN = "<extra_id_1>"
 """The token before each later turn in a HelpSteer2 prompt; the role follows on its line."""

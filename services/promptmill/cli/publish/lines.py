@@ -15,14 +15,13 @@ from promptmill.cli.publish.openai_batch import as_user_named, is_batch, plain_f
 from promptmill_schemas import Contract, ContractError, Message, Prompt, Sampling
 from promptmill_schemas.base import contract_error, parse_json, validate
 from promptmill_schemas.errors import MISSING
-from promptmill_schemas.fields import Items, Tags
+from promptmill_schemas.fields import Id, Int, Items, Tags, Text
 from promptmill_schemas.limits import (
     MAX_CANDIDATES,
     MAX_MESSAGES,
     MAX_PROMPT_BYTES,
     MAX_TAG_CHARACTERS,
 )
-from promptmill_schemas.prompt import Id, Int, Text
 
 CUSTOM_ID = "custom_id"
 """The tag that keeps the user's own id of a line."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from promptmill_schemas import Contract, ContractError
 from promptmill_schemas.base import validate
 from promptmill_schemas.errors import MISSING
-from promptmill_schemas.prompt import Text
+from promptmill_schemas.fields import Text
 
 Names = dict[str, str]
 """Fields of the plain line, and what they are called in the batch line."""

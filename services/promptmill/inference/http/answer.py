@@ -108,17 +108,21 @@ def check_structured_output(text: str, structured: StructuredOutput) -> None:
     A regular expression is not checked, because the servers' dialects differ from Python's.
 
     Raises:
-        Unreadable: the text is not one of the choices, or is not JSON.
+        Unreadable: the text is not one of the choices, or is not JSON, or not a JSON object.
     """
     if structured.choice is not None and text not in structured.choice:
         raise Unreadable(
             f"the answer {_brief(text)} is not one of the choices: {_IGNORED_BY_SERVER}"
         )
-    if structured.json_schema is not None:
+    if structured.json_schema is not None or structured.json_object:
         try:
-            parse_json(text.encode())
+            value = parse_json(text.encode())
         except ValueError as error:
             raise Unreadable(f"the answer is not JSON ({error}): {_IGNORED_BY_SERVER}") from None
+        if structured.json_object and not isinstance(value, dict):
+            raise Unreadable(
+                f"the answer {_brief(text)} is not a JSON object: {_IGNORED_BY_SERVER}"
+            )
 
 
 def _text(api: Api, choice: dict[str, Any]) -> str | None:

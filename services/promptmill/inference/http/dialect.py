@@ -73,12 +73,14 @@ def structured_fields(server: Server, structured: StructuredOutput) -> Fields:
     """
     if server == "nim":
         return {"nvext": _guided(structured)}
+    if structured.json_object:
+        return {"response_format": {"type": "json_object"}}
     if structured.json_schema is not None:
-        return {"response_format": _json_format(server, structured.json_schema)}
+        return {"response_format": _json_format(server, structured)}
     if server == "vllm":
         return {
             "structured_outputs": structured.model_dump(
-                mode="json", exclude_none=True, exclude=structured.unknown_fields
+                mode="json", exclude_none=True, include={"regex", "choice"}
             )
         }
     if server == "sglang":
@@ -91,19 +93,20 @@ def structured_fields(server: Server, structured: StructuredOutput) -> Fields:
 def _guided(structured: StructuredOutput) -> Fields:
     choice = None if structured.choice is None else list(structured.choice)
     guided = {
-        "guided_json": structured.json_schema,
+        "guided_json": {"type": "object"} if structured.json_object else structured.json_schema,
         "guided_regex": structured.regex,
         "guided_choice": choice,
     }
     return {name: value for name, value in guided.items() if value is not None}
 
 
-def _json_format(server: Server, schema: Fields) -> Fields:
-    named: Fields = {"name": "answer", "schema": schema}
-    return {
-        "type": "json_schema",
-        "json_schema": named | {"strict": True} if server == "openai" else named,
-    }
+def _json_format(server: Server, structured: StructuredOutput) -> Fields:
+    named: Fields = {"name": "answer", "schema": structured.json_schema}
+    if structured.strict is not None:
+        named["strict"] = structured.strict
+    elif server == "openai":
+        named["strict"] = True
+    return {"type": "json_schema", "json_schema": named}
 
 
 def _pattern(structured: StructuredOutput) -> str:

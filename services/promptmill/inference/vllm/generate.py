@@ -158,6 +158,7 @@ def _structured(structured: StructuredOutput | None) -> StructuredOutputsParams 
         json=structured.json_schema,
         regex=structured.regex,
         choice=None if structured.choice is None else list(structured.choice),
+        json_object=structured.json_object,
     )
 
 

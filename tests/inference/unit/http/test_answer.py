@@ -147,3 +147,7 @@ def test_an_answer_outside_its_form_is_refused_with_the_remedy() -> None:
     check_structured_output('{"a": 1}', schema)
     with pytest.raises(Malformed, match="is not JSON"):
         check_structured_output("Sure: {}", schema)
+    anything = StructuredOutput(json_object=True)
+    check_structured_output("{}", anything)
+    with pytest.raises(Malformed, match="is not a JSON object"):
+        check_structured_output("[]", anything)

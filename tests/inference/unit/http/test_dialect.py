@@ -91,6 +91,9 @@ def test_a_json_schema_travels_as_response_format(server: Server) -> None:
         ("nim", {"regex": "a+"}, {"nvext": {"guided_regex": "a+"}}),
         ("nim", {"choice": ("x",)}, {"nvext": {"guided_choice": ["x"]}}),
         ("nim", {"json_schema": SCHEMA}, {"nvext": {"guided_json": SCHEMA}}),
+        ("nim", {"json_object": True}, {"nvext": {"guided_json": {"type": "object"}}}),
+        ("vllm", {"json_object": True}, {"response_format": {"type": "json_object"}}),
+        ("generic", {"json_object": True}, {"response_format": {"type": "json_object"}}),
     ],
 )
 def test_each_server_is_told_of_a_form_in_its_own_way(
@@ -98,6 +101,13 @@ def test_each_server_is_told_of_a_form_in_its_own_way(
 ) -> None:
     said = structured(server, **form)
     assert {name: said[name] for name in fields} == fields
+
+
+@pytest.mark.parametrize("server", ["vllm", "openai", "generic"])
+@pytest.mark.parametrize("strict", [True, False])
+def test_the_strictness_of_a_schema_is_that_of_the_prompt(server: Server, strict: bool) -> None:
+    form = structured(server, json_schema=SCHEMA, strict=strict)["response_format"]
+    assert form["json_schema"]["strict"] is strict
 
 
 def test_nim_extensions_and_forms_share_one_object() -> None:
