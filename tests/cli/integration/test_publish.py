@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -111,6 +112,39 @@ def test_bad_lines_are_named_and_the_good_ones_published(
     assert "5000014" in errors[22]["error"]
     assert [p.messages[0].content for p in prompts_on_topic(place)].count("Why?") == 1
     assert len(place.read(PROMPTS)) == 2
+
+
+def test_a_compressed_array_is_published_once_and_a_cut_one_as_far_as_it_goes(
+    promptmill: Promptmill, place: Place, tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"Question {number}?"} for number in range(40)]
+    written = orjson.dumps(rows, option=orjson.OPT_INDENT_2)
+    cut, whole = tmp_path / "cut.json", tmp_path / "whole.json.gz"
+    cut.write_bytes(written[: len(written) // 2])
+    whole.write_bytes(gzip.compress(written))
+    done = promptmill("publish", cut, "--run", "r", "--json")
+    assert done.code == 78
+    assert done.json["published"] == 20
+    assert "cut off" in done.err
+    done = promptmill("publish", whole, "--run", "r", "--json")
+    assert done.code == 0
+    assert (done.json["published"], done.json["duplicate"]) == (20, 20)
+    assert len(place.read(PROMPTS)) == 40
+
+
+def test_the_receipts_of_a_folder_name_the_file(
+    promptmill: Promptmill, place: Place, tmp_path: Path
+) -> None:
+    folder, receipts = tmp_path / "in", tmp_path / "receipts"
+    folder.mkdir()
+    write_lines(folder / "a.jsonl", {"prompt": "Why?"})
+    (folder / "b.csv").write_text("prompt,n\nHow?,2\nWho?,0\n")
+    done = promptmill("publish", folder, "--run", "r", "--json", "--receipts", receipts)
+    assert (done.code, done.json["published"]) == (3, 2)
+    assert "b.csv line 3: n is 0" in done.err
+    written = [orjson.loads(line) for line in receipts.read_bytes().splitlines()]
+    assert [(r["file"], r["line"]) for r in written] == [("a.jsonl", 1), ("b.csv", 2), ("b.csv", 3)]
+    assert {p.n for p in prompts_on_topic(place)} == {1, 2}
 
 
 def test_a_summary_for_people_says_the_same(promptmill: Promptmill, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptmill.cli.publish.files.splitting import LineSplitter, RawLine
 from promptmill.cli.publish.lines import CUSTOM_ID, Defaults, parse_line, too_long
-from promptmill.cli.publish.splitting import LineSplitter
 from promptmill_schemas import ContractError, Prompt, Sampling, StructuredOutput
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 
@@ -37,9 +37,14 @@ def refusal(raw: bytes | dict[str, Any]) -> ContractError:
     return caught.value
 
 
+def raw_of(line: RawLine) -> bytes:
+    assert isinstance(line.content, bytes)
+    return line.content
+
+
 def lines_of(path: Path) -> list[bytes]:
     splitter = LineSplitter()
-    return [line.content for line in [*splitter.feed(path.read_bytes()), *splitter.end()]]
+    return [raw_of(line) for line in [*splitter.feed(path.read_bytes()), *splitter.end()]]
 
 
 def test_a_prompt_is_a_users_message() -> None:

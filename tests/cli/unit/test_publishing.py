@@ -13,11 +13,11 @@ import pytest
 
 from promptmill.cli.publish import outbox
 from promptmill.cli.publish import publisher as publishing
+from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.cli.publish.id_set import IdSet
 from promptmill.cli.publish.lines import Defaults
 from promptmill.cli.publish.outbox import Outbox
 from promptmill.cli.publish.publisher import LineResult, Publisher
-from promptmill.cli.publish.splitting import RawLine
 from promptmill.runtime.errors import Poison, Unavailable
 from promptmill.stream.ports import Message
 from promptmill_schemas import ContractError, Prompt, decode

@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
-HELP = """Publish prompts: one JSON object per line, from FILE or, with -, from standard input.
+HELP = """Publish prompts: the rows of FILE or, with -, of standard input.
 
-A line is {"prompt": "…"}, {"messages": […]} or a request line of OpenAI's batch format;
+FILE holds one JSON object per line, a JSON array, CSV with a header or Parquet, and may be
+compressed (.gz, .bz2, .zst). It may also be a folder of such files, or a data set of Hugging
+Face's hub (hf://datasets/OWNER/NAME?config=…&split=…) where the package datasets is installed.
+
+A row is {"prompt": "…"}, {"messages": […]} or a request line of OpenAI's batch format;
 it may also have n, sampling, tags, id, adapter and prompt_id. Publishing the same lines
 again changes nothing.
 
@@ -25,13 +29,14 @@ Examples:
   promptmill publish prompts.jsonl --run first
   promptmill publish prompts.jsonl --run first --n 4 --temperature 0.7 --max-tokens 256
   promptmill publish prompts.jsonl --run first --tag domain=law --receipts receipts.jsonl
-  zcat prompts.jsonl.gz | promptmill publish - --run first --json
+  promptmill publish prompts.jsonl.gz --run first --json
 """
 
 
 def publish(
     file: Annotated[
-        Path, typer.Argument(help="File with one JSON object per line, or - for standard input.")
+        str,
+        typer.Argument(help="File or folder, - for standard input, or hf://datasets/OWNER/NAME."),
     ],
     run: Annotated[str, typer.Option(help="Name under which the prompts are counted.")],
     n: Annotated[int, typer.Option("--n", "-n", help="Number of answers to each prompt.")] = 1,

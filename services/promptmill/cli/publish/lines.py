@@ -68,7 +68,7 @@ class Defaults:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-def parse_line(raw: bytes, defaults: Defaults) -> Prompt:
+def parse_line(raw: bytes | dict[str, Any], defaults: Defaults) -> Prompt:
     """The prompt that the line holds.
 
     Raises:
@@ -77,8 +77,10 @@ def parse_line(raw: bytes, defaults: Defaults) -> Prompt:
     return prompt_of(parse_object(raw), defaults)
 
 
-def parse_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object that the line holds; raises :class:`ContractError`."""
+def parse_object(raw: bytes | dict[str, Any]) -> dict[str, Any]:
+    """The JSON object that the line holds, or the row itself; raises :class:`ContractError`."""
+    if isinstance(raw, dict):
+        return raw
     if len(raw) > MAX_PROMPT_BYTES:
         raise too_long(raw, len(raw))
     value = parse_json(raw)
@@ -105,10 +107,11 @@ def prompt_of(value: dict[str, Any], defaults: Defaults) -> Prompt:
         raise as_user_named(error, names) from error
 
 
-def too_long(head: bytes, size: int) -> ContractError:
+def too_long(head: bytes | dict[str, Any], size: int) -> ContractError:
     """The error of a line of ``size`` bytes that begins with ``head``."""
     limit = f"a line may have at most {MAX_PROMPT_BYTES} bytes, this one has {size}"
-    return ContractError("", head[:SHOWN_BYTES], limit, "shorten or split the text")
+    shown = head[:SHOWN_BYTES] if isinstance(head, bytes) else head
+    return ContractError("", shown, limit, "shorten or split the text")
 
 
 def _prompt(line: PlainLine, defaults: Defaults) -> Prompt:

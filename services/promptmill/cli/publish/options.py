@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
+from promptmill.cli.publish.files.inputs import HUB, STANDARD_INPUT, find_inputs
 from promptmill.cli.publish.lines import Defaults
 from promptmill_schemas import ContractError, Message, Prompt, Sampling
 from promptmill_schemas.base import contract_error
@@ -16,17 +17,19 @@ from promptmill_schemas.base import contract_error
 ANY_QUESTION = (Message(role="user", content="?"),)
 
 
-def require_input(file: Path) -> None:
+def require_input(file: str) -> None:
     """Refuse a file that cannot be read; ``-`` is standard input."""
-    if str(file) == "-":
+    if file == STANDARD_INPUT or file.startswith(HUB):
         return
-    if file.is_dir() or not os.access(file, os.R_OK):
-        raise typer.BadParameter(f"{file} is not a readable file", param_hint="FILE")
+    if not os.access(file, os.R_OK):
+        raise typer.BadParameter(f"{file} is not a readable file or folder", param_hint="FILE")
 
 
-def refuse_overwriting(file: Path, receipts: Path | None) -> None:
+def refuse_overwriting(file: str, receipts: Path | None) -> None:
     """Receipts must not take the place of the prompts that they are about."""
-    if receipts is not None and receipts.exists() and file.exists() and receipts.samefile(file):
+    if receipts is None or not receipts.exists() or file == STANDARD_INPUT or file.startswith(HUB):
+        return
+    if any(receipts.samefile(each.path) for each in find_inputs(file)):
         raise typer.BadParameter(f"{receipts} is the input file", param_hint="--receipts")
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from promptmill.cli.publish.context import ContextCheck, accept_all
+from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.cli.publish.id_set import IdSet, OwnIds
 from promptmill.cli.publish.lines import (
     CUSTOM_ID,
@@ -19,8 +20,8 @@ from promptmill.cli.publish.lines import (
     too_long,
 )
 from promptmill.cli.publish.outbox import Batch, Outbox, Refusals
-from promptmill.cli.publish.splitting import RawLine
 from promptmill_schemas import ContractError, encode
+from promptmill_schemas.limits import MAX_PROMPT_BYTES
 from promptmill_schemas.prompt_template import PromptTemplate
 
 MAX_IN_FLIGHT = 8_000
@@ -33,12 +34,14 @@ class LineResult(NamedTuple):
     Attributes:
         prompt_id: of a prompt that is now on the topic, or was there before.
         error: why the line is invalid.
+        file: where the line is, if more than one file is read.
     """
 
     number: int
     outcome: Literal["published", "duplicate", "invalid"]
     prompt_id: str | None = None
     error: ContractError | None = None
+    file: str | None = None
 
 
 class Room(Protocol):
@@ -179,10 +182,12 @@ class Publisher:
         try:
             prompt_id, raw = self._parse(line)
         except ContractError as error:
-            self._pending.append(_Pending(LineResult(line.number, "invalid", error=error)))
+            self._pending.append(
+                _Pending(LineResult(line.number, "invalid", None, error, line.file))
+            )
             return None
         if not self._known.add(prompt_id):
-            result = LineResult(line.number, "duplicate", prompt_id)
+            result = LineResult(line.number, "duplicate", prompt_id, file=line.file)
             self._pending.append(_Pending(result))
             return None
         return prompt_id, raw
@@ -191,7 +196,7 @@ class Publisher:
         self._bytes += len(raw)
         self._room.sent(len(raw))
         batch = self._outbox.add(prompt_id.encode(), raw)
-        result = LineResult(line.number, "published", prompt_id)
+        result = LineResult(line.number, "published", prompt_id, file=line.file)
         self._pending.append(_Pending(result, len(raw), batch))
 
     def _parse(self, line: RawLine) -> tuple[str, bytes]:
@@ -209,7 +214,10 @@ class Publisher:
                 limit = f"line {number} has the same id with other content"
                 raise ContractError(CUSTOM_ID, own, limit, "give each prompt an id of its own")
         self._check(prompt)
-        return prompt.prompt_id, encode(prompt)
+        raw = encode(prompt)
+        if isinstance(line.content, dict) and len(raw) > MAX_PROMPT_BYTES:
+            raise too_long(raw, len(raw))
+        return prompt.prompt_id, raw
 
     def _fill(self) -> float:
         """How much is in flight, as a share of what may be."""
@@ -233,7 +241,7 @@ class Publisher:
             error = ContractError(
                 "", f"{entry.size} bytes", str(refusal), "shorten or split the text"
             )
-            result = LineResult(result.number, "invalid", error=error)
+            result = LineResult(result.number, "invalid", None, error, result.file)
         self._pending.popleft()
         self._bytes -= entry.size
         self._report(result)

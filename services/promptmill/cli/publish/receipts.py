@@ -48,7 +48,12 @@ class Receipts:
 
 
 def receipt(result: LineResult) -> dict[str, Any]:
-    """``{"line", "prompt_id"}``, or ``{"line", "error"}`` with the error's parts by name."""
+    """``{"line", "prompt_id"}``, or ``{"line", "error"}`` with the error's parts by name.
+
+    Of several files, ``file`` says which.
+    """
+    place: dict[str, Any] = {} if result.file is None else {"file": result.file}
+    place["line"] = result.number
     if result.error is None:
-        return {"line": result.number, "prompt_id": result.prompt_id}
-    return {"line": result.number, "error": str(result.error), **result.error.as_dict()}
+        return place | {"prompt_id": result.prompt_id}
+    return place | {"error": str(result.error), **result.error.as_dict()}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -24,14 +22,15 @@ from promptmill.cli.output import (
 from promptmill.cli.pipeline import addressed_layout, alive_workers
 from promptmill.cli.publish.admission import Backpressure, HeldBack
 from promptmill.cli.publish.context import ContextCheck, check_for
+from promptmill.cli.publish.files.inputs import Input, find_inputs, total_bytes
+from promptmill.cli.publish.files.reading import Progress, read_inputs
+from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.cli.publish.id_set import IdSet
-from promptmill.cli.publish.input import read_lines
 from promptmill.cli.publish.lines import Defaults
 from promptmill.cli.publish.outbox import Outbox
 from promptmill.cli.publish.published import PublishedPrompts
 from promptmill.cli.publish.publisher import LineResult, Publisher
 from promptmill.cli.publish.receipts import Receipts
-from promptmill.cli.publish.splitting import RawLine
 from promptmill.cli.publish.summary import Summary
 from promptmill.cli.settings import CommandSettings, load
 from promptmill.cli.store_counts import open_books
@@ -41,7 +40,7 @@ from promptmill.flow.publishers import Publishers
 from promptmill.flow.settings import load_marks
 from promptmill.kafka.batch_sender import KafkaBatchSender
 from promptmill.kafka.log_reader import LogReader
-from promptmill.runtime.errors import Unavailable
+from promptmill.runtime.errors import Misconfigured, Unavailable
 from promptmill.runtime.telemetry.registry import worker_id
 from promptmill.runtime.terminal import printable
 from promptmill_schemas.topics import PROMPTS
@@ -54,32 +53,30 @@ DRAIN_S = 5.0
 
 
 def publish_file(
-    file: Path, defaults: Defaults, receipts: Path | None, *, as_json: bool, waits: bool = True
+    file: str | Path,
+    defaults: Defaults,
+    receipts: Path | None,
+    *,
+    as_json: bool,
+    waits: bool = True,
 ) -> int:
-    """Publish the lines of ``file`` (``-`` is standard input); returns the exit code.
+    """Publish the rows of ``file``; returns the exit code.
 
     Args:
+        file: a file or folder, ``-`` for standard input, or the address of a data set.
         waits: for room on the topic; otherwise it ends with :data:`HELD` where there is none.
 
     Raises:
-        Misconfigured: no Kafka is known, a topic is missing, or receipts cannot be written.
+        Misconfigured: no Kafka is known, a topic is missing, receipts cannot be written, or a file
+            cannot be read; what was published before is printed.
         Unavailable: Kafka is away; what was published before is printed.
     """
     quiet_logs()
     settings = load()
-    summary = Summary(defaults.run)
-    with _opened(file) as descriptor, Receipts(receipts) as out:
+    summary, inputs = Summary(defaults.run), find_inputs(str(file))
+    with Receipts(receipts) as out:
         job = _Job(settings, find_addresses(settings), defaults, summary, out, waits)
-        return uvloop.run(job.run(descriptor, as_json=as_json))
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[int]:
-    if str(file) == "-":
-        yield sys.stdin.fileno()
-        return
-    with file.open("rb", buffering=0) as stream:
-        yield stream.fileno()
+        return uvloop.run(job.run(inputs, as_json=as_json))
 
 
 @contextmanager
@@ -114,9 +111,9 @@ class _Job:
         self._summary = summary
         self._receipts = receipts
         self._waits = waits
-        self._read = 0
+        self._progress = Progress()
 
-    async def run(self, descriptor: int, *, as_json: bool) -> int:
+    async def run(self, inputs: list[Input], *, as_json: bool) -> int:
         """Publish what can be read; returns the exit code."""
         known = await self._known()
         check = await self._context_check()
@@ -131,7 +128,7 @@ class _Job:
         await sender.start()
         try:
             with _shown(self._summary, as_json):
-                return await self._publish(descriptor, sender, known, check)
+                return await self._publish(inputs, sender, known, check)
         finally:
             await sender.stop()
 
@@ -148,22 +145,23 @@ class _Job:
         return check_for(await alive_workers(self._addresses.redis, prefix) or ())
 
     async def _publish(
-        self, descriptor: int, sender: KafkaBatchSender, known: IdSet, check: ContextCheck
+        self, inputs: list[Input], sender: KafkaBatchSender, known: IdSet, check: ContextCheck
     ) -> int:
         topic = self._settings.topic(PROMPTS)
         outbox = Outbox(sender, topic, await sender.partitioner(topic))
-        with line_progress(_size(descriptor)) as show:
+        with line_progress(total_bytes(inputs)) as show:
             async with self._backpressure(show) as room:
                 publisher = Publisher(
                     outbox, self._defaults, known, self._report, check=check, room=room
                 )
-                return await self._publish_to(publisher, descriptor, show)
+                return await self._publish_to(publisher, inputs, show)
 
     async def _publish_to(
-        self, publisher: Publisher, descriptor: int, show: Callable[[int, str], None]
+        self, publisher: Publisher, inputs: list[Input], show: Callable[[int, str], None]
     ) -> int:
         try:
-            async with aclosing(self._followed(read_lines(descriptor), show)) as lines:
+            rows = read_inputs(inputs, self._progress)
+            async with aclosing(rows), aclosing(self._followed(rows, show)) as lines:
                 await publisher.publish(lines)
             await self._count_pending()
         except HeldBack:
@@ -171,7 +169,7 @@ class _Job:
             return HELD
         except asyncio.CancelledError:
             return await self._interrupted(publisher)
-        except Unavailable:
+        except (Misconfigured, Unavailable):
             await _tell_unconfirmed(publisher)
             raise
         return SOME_INVALID if self._summary.invalid else 0
@@ -193,8 +191,7 @@ class _Job:
         """The same lines; shows how far they are read."""
         async for lines in batches:
             yield lines
-            self._read += sum(line.size + 1 for line in lines)
-            show(self._read, self._summary.counts())
+            show(self._progress.done, self._summary.counts())
 
     @asynccontextmanager
     async def _backpressure(self, show: Callable[[int, str], None]) -> AsyncIterator[Backpressure]:
@@ -205,7 +202,7 @@ class _Job:
         publishers = Publishers(redis, prefix, run, worker_id("publish")) if redis else None
 
         def tell(reason: str) -> None:
-            show(self._read, f"{self._summary.counts()}; {reason}")
+            show(self._progress.done, f"{self._summary.counts()}; {reason}")
             if not is_watched() and room.waited.times > self._summary.waits:
                 self._summary.waits = room.waited.times
                 note(f"waits: {reason}")
@@ -244,7 +241,3 @@ async def _leave(publishers: Publishers) -> None:
 async def _tell_unconfirmed(publisher: Publisher) -> None:
     if unconfirmed := await publisher.drain(DRAIN_S):
         note(f"{unconfirmed:,} prompts were sent but not acknowledged: publish the file again")
-
-
-def _size(descriptor: int) -> int | None:
-    return os.fstat(descriptor).st_size or None

@@ -39,7 +39,8 @@ class Summary:
         if result.outcome == "duplicate" and result.prompt_id is not None:
             self.duplicates.add(result.prompt_id)
         if result.error is not None and len(self.errors) < SHOWN_ERRORS:
-            self.errors.append(f"line {result.number}: {result.error}")
+            file = "" if result.file is None else f"{result.file} "
+            self.errors.append(f"{file}line {result.number}: {result.error}")
 
     def as_json(self) -> dict[str, Any]:
         """What ``publish --json`` prints."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 
@@ -10,22 +10,25 @@ UTF8_BOM = b"\xef\xbb\xbf"
 
 
 class RawLine(NamedTuple):
-    """A line as it was read.
+    """A line, or a row of a table, as it was read.
 
     Attributes:
         number: counted from 1, empty lines included.
-        content: without its line break; cut where it is longer than the limit.
-        size: bytes of the whole line.
+        content: without its line break, and cut where it is longer than the limit; of a table,
+            the row's cells by column.
+        size: bytes of the whole line; 0 of a row of a table.
+        file: where it is, if more than one file is read.
     """
 
     number: int
-    content: bytes
-    size: int
+    content: bytes | dict[str, Any]
+    size: int = 0
+    file: str | None = None
 
     @property
     def is_cut(self) -> bool:
         """Whether the line was longer than the limit."""
-        return self.size > len(self.content)
+        return isinstance(self.content, bytes) and self.size > len(self.content)
 
 
 class LineSplitter:
@@ -75,4 +78,4 @@ class LineSplitter:
 
 
 def _is_blank(line: RawLine) -> bool:
-    return not line.is_cut and not line.content.strip()
+    return isinstance(line.content, bytes) and not line.is_cut and not line.content.strip()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.cli.publish.splitting import UTF8_BOM, LineSplitter, RawLine
+from promptmill.cli.publish.files.splitting import UTF8_BOM, LineSplitter, RawLine
 
 
 def split(*chunks: bytes, limit: int = 100) -> list[RawLine]:

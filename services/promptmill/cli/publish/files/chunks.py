@@ -1,0 +1,104 @@
+"""The bytes of an open file or pipe in chunks, uncompressed where they are compressed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+from promptmill.cli.publish.files.formats import HEAD_BYTES, Compression, compression_of, refusal
+
+CHUNK_BYTES: Final = 256 * 1024
+MAGIC_BYTES: Final = 8
+"""Enough of a pipe to recognise a compressed file; of what is a line, less arrives at once."""
+
+
+class Chunks:
+    """The bytes of a descriptor, of which the first can be looked at before they are read.
+
+    The methods ``read``, ``close`` and ``closed`` are what pyarrow asks of a file.
+
+    Attributes:
+        done: how many bytes are read.
+    """
+
+    closed = False
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._head = b""
+        self.done = 0
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file on a disk, and no pipe or terminal."""
+        return stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file; ``None`` of a pipe."""
+        return os.fstat(self._descriptor).st_size or None
+
+    def head(self) -> bytes:
+        """The first bytes: of a pipe what has arrived, but a line or enough to recognise it."""
+        wanted = HEAD_BYTES if self.is_file else MAGIC_BYTES
+        while len(self._head) < wanted and (self.is_file or b"\n" not in self._head):
+            if not (more := self._read(HEAD_BYTES)):
+                break
+            self._head += more
+        return self._head
+
+    def read(self, size: int = CHUNK_BYTES) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        if self._head:
+            chunk, self._head = self._head[:size], self._head[size:]
+            return chunk
+        return self._read(size)
+
+    def file(self) -> BinaryIO:
+        """The whole file from its beginning, which can be read in any order."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        self.done = self.size or 0
+        return os.fdopen(os.dup(self._descriptor), "rb")
+
+    def close(self) -> None:
+        """The descriptor stays open; it belongs to the caller."""
+
+    def _read(self, size: int) -> bytes:
+        chunk = os.read(self._descriptor, size)
+        self.done += len(chunk)
+        return chunk
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self.read():
+            yield chunk
+
+
+def uncompressed(chunks: Chunks, name: str) -> Iterator[bytes]:
+    """The content of a file that may be compressed.
+
+    Raises:
+        Misconfigured: the compressed data are damaged or cut off.
+    """
+    codec = compression_of(chunks.head())
+    return iter(chunks) if codec is None else _decompressed(chunks, codec, name)
+
+
+def _decompressed(chunks: Chunks, codec: Compression, name: str) -> Iterator[bytes]:
+    import pyarrow as pa
+
+    with pa.CompressedInputStream(pa.PythonFile(chunks, mode="r"), codec.value) as stream:
+        while True:
+            try:
+                chunk = stream.read(CHUNK_BYTES)
+            except (OSError, pa.ArrowException) as error:
+                what = f"damaged or cut off ({codec.value}: {_first_line(error)})"
+                raise refusal(name, what, "fetch or write the file again") from error
+            if not chunk:
+                return
+            yield chunk
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

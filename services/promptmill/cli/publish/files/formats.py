@@ -1,0 +1,147 @@
+"""What a file holds, by its first bytes and its name; others are refused in one line."""
+
+from __future__ import annotations
+
+import csv
+from enum import StrEnum
+from typing import Final
+
+from promptmill.cli.publish.files.splitting import UTF8_BOM
+from promptmill.runtime.errors import Misconfigured
+
+
+class Format(StrEnum):
+    """How the rows of a file are written."""
+
+    LINES = "JSON Lines"
+    VALUES = "JSON"
+    CSV = "CSV"
+    TSV = "tab-separated values"
+    PARQUET = "Parquet"
+
+
+class Compression(StrEnum):
+    """How a file is compressed; the values are the names of pyarrow's codecs."""
+
+    GZIP = "gzip"
+    BZIP2 = "bz2"
+    ZSTANDARD = "zstd"
+
+
+HEAD_BYTES: Final = 64 * 1024
+"""How much of a file decides about its format."""
+
+COMPRESSIONS: Final = {
+    b"\x1f\x8b": Compression.GZIP,
+    b"BZh": Compression.BZIP2,
+    b"\x28\xb5\x2f\xfd": Compression.ZSTANDARD,
+}
+PARQUET_MAGIC: Final = b"PAR1"
+SUFFIXES: Final = {".csv": Format.CSV, ".tsv": Format.TSV, ".parquet": Format.PARQUET}
+COMPRESSED_SUFFIXES: Final = (".gz", ".bz2", ".zst", ".zstd")
+DATA_SUFFIXES: Final = (".jsonl", ".ndjson", ".json", *SUFFIXES)
+COLUMNS: Final = {"prompt", "messages", "question", "instruction", "conversations", "problem"}
+"""Names of which a header of CSV has at least one."""
+
+DELIMITERS: Final = {Format.CSV: ",", Format.TSV: "\t"}
+READABLE: Final = (
+    "give JSON Lines, a JSON array, CSV or Parquet, as it is or as .gz, .bz2 or .zst, "
+    "or a folder of such files"
+)
+AS_PARQUET: Final = 'write it with datasets: load_from_disk(FOLDER).to_parquet("rows.parquet")'
+FOREIGN: Final = (
+    (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save the sheet as CSV"),
+    (b"\xfd7zXZ\x00", "compressed with xz", "run xz -dc FILE | promptmill publish -"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4", "run lz4 -dc FILE | promptmill publish -"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it"),
+    (b"Rar!", "a RAR archive", "unpack it"),
+    (b"ARROW1", "an Arrow file", AS_PARQUET),
+    (b"\xff\xff\xff\xff", "an Arrow stream", AS_PARQUET),
+    (b"ORC", "an ORC file", "convert it to Parquet"),
+    (b"Obj\x01", "an Avro file", "convert it to JSON Lines"),
+    (b"SQLite format 3", "an SQLite database", "export the table: sqlite3 -csv FILE 'select …'"),
+    (b"%PDF", "a PDF document", READABLE),
+    (b"\xff\xfe", "text in UTF-16", "run iconv -f UTF-16 -t UTF-8 FILE | promptmill publish -"),
+    (b"\xfe\xff", "text in UTF-16", "run iconv -f UTF-16 -t UTF-8 FILE | promptmill publish -"),
+    (
+        b"version https://git-lfs.github.com/spec",
+        "a pointer of Git LFS, and not the file itself",
+        "run git lfs pull in the clone",
+    ),
+)
+TAR_MAGIC: Final = (257, b"ustar")
+MARKUP: Final = (b"<!doctype", b"<html", b"<?xml")
+AS_PROMPTS: Final = "make each line a prompt: jq -cR '{prompt: .}' FILE | promptmill publish -"
+
+
+def compression_of(head: bytes) -> Compression | None:
+    """How a file that begins with these bytes is compressed."""
+    return next((name for magic, name in COMPRESSIONS.items() if head.startswith(magic)), None)
+
+
+def format_of(head: bytes, name: str) -> Format:
+    """The format of a file, uncompressed.
+
+    Args:
+        head: its first bytes.
+        name: of the file, without the suffix of its compression.
+
+    Raises:
+        Misconfigured: it cannot be read; the one line says what it is, and the remedy.
+    """
+    if head.startswith(PARQUET_MAGIC):
+        return Format.PARQUET
+    _refuse_foreign(head, name)
+    text = head.removeprefix(UTF8_BOM).lstrip()
+    if not text:
+        return Format.LINES
+    if text[:1] in {b"{", b"["}:
+        return _json_format(text)
+    return _text_format(text, name)
+
+
+def refusal(name: str, what: str, remedy: str) -> Misconfigured:
+    """The error about a file that cannot be read."""
+    return Misconfigured(f"{name} is {what}; {remedy}")
+
+
+def _refuse_foreign(head: bytes, name: str) -> None:
+    for magic, what, remedy in FOREIGN:
+        if head.startswith(magic):
+            raise refusal(name, what, remedy)
+    at, magic = TAR_MAGIC
+    if head[at : at + len(magic)] == magic:
+        raise refusal(name, "a tar archive", "unpack it, and give the folder")
+    if head.lstrip()[:9].lower().startswith(MARKUP):
+        raise refusal(name, "HTML or XML, perhaps the page of a failed download", READABLE)
+    if b"\0" in head:
+        raise refusal(name, "a binary file of an unknown kind", READABLE)
+
+
+def _json_format(text: bytes) -> Format:
+    """One value a line, or values over several lines or in an array."""
+    first, ended, rest = text.partition(b"\n")
+    first = first.strip()
+    if first.startswith(b"["):
+        is_line = first.endswith(b"]") and rest.lstrip()[:1] in {b"{", b"["}
+        return Format.LINES if is_line else Format.VALUES
+    is_opened = first == b"{" or first.endswith((b"{", b"[", b","))
+    return Format.VALUES if is_opened and ended else Format.LINES
+
+
+def _text_format(text: bytes, name: str) -> Format:
+    suffix = "." + name.rpartition(".")[2].lower()
+    if suffix in {".csv", ".tsv"}:
+        return SUFFIXES[suffix]
+    header, *lines = text.split(b"\n")
+    if any(line.lstrip().startswith(b"{") for line in lines):
+        return Format.LINES  # lines that are no JSON are reported one by one
+    for found, delimiter in DELIMITERS.items():
+        cells = next(csv.reader([header.decode(errors="replace").strip()], delimiter=delimiter), [])
+        if not COLUMNS.isdisjoint(cells):
+            return found
+    raise refusal(
+        name,
+        "text, but neither JSON nor CSV with a header that names a column",
+        (f"{AS_PROMPTS}; or name it .csv"),
+    )

@@ -1,0 +1,85 @@
+"""What the argument of ``publish`` names: standard input, a file, a folder or a data set."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from promptmill.cli.publish.files.formats import COMPRESSED_SUFFIXES, DATA_SUFFIXES, READABLE
+from promptmill.runtime.errors import Misconfigured
+
+STANDARD_INPUT: Final = "-"
+HUB: Final = "hf://"
+
+
+class Input(NamedTuple):
+    """One file to be read.
+
+    Attributes:
+        path: ``-`` is standard input; a data set of a hub begins with ``hf://``.
+        file: its name among several files; ``None`` where it is the only one.
+    """
+
+    path: str
+    file: str | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is read from a hub."""
+        return self.path.startswith(HUB)
+
+    @property
+    def name(self) -> str:
+        """Its name for people."""
+        return "standard input" if self.path == STANDARD_INPUT else self.path
+
+    @property
+    def content_name(self) -> str:
+        """Its name without the suffix of a compression."""
+        stem, suffix = os.path.splitext(self.path)  # noqa: PTH122 - a path may be an address
+        return stem if suffix.lower() in COMPRESSED_SUFFIXES else self.path
+
+
+def find_inputs(argument: str) -> list[Input]:
+    """The files that the argument stands for, those of a folder in the order of their names.
+
+    Raises:
+        Misconfigured: a folder has no file that can be read.
+    """
+    if argument == STANDARD_INPUT or argument.startswith(HUB) or not Path(argument).is_dir():
+        return [Input(argument)]
+    folder = Path(argument)
+    found = sorted(path for path in folder.rglob("*") if _has_rows(path, folder))
+    if not found:
+        raise Misconfigured(f"{argument} is a folder without data files; {READABLE}")
+    return [Input(str(path), str(path.relative_to(folder))) for path in found]
+
+
+def _has_rows(path: Path, folder: Path) -> bool:
+    parts = path.relative_to(folder).parts
+    return (
+        not any(part.startswith(".") for part in parts)
+        and path.is_file()
+        and Path(Input(path.name).content_name).suffix.lower() in DATA_SUFFIXES
+    )
+
+
+def total_bytes(inputs: list[Input]) -> int | None:
+    """How many bytes there are to read; ``None`` if that is not known."""
+    if any(each.is_remote or each.path == STANDARD_INPUT for each in inputs):
+        return os.fstat(sys.stdin.fileno()).st_size or None if len(inputs) == 1 else None
+    return sum(Path(each.path).stat().st_size for each in inputs) or None
+
+
+@contextmanager
+def opened(each: Input) -> Iterator[int]:
+    """The descriptor of a file."""
+    if each.path == STANDARD_INPUT:
+        yield sys.stdin.fileno()
+        return
+    with Path(each.path).open("rb", buffering=0) as stream:
+        yield stream.fileno()
