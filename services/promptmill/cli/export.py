@@ -1,153 +1,76 @@
-"""Export of records from one version of the table to a file, which is created atomically."""
+"""What ``promptmill export`` reads from its options and prints."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import reduce
-from operator import and_
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+import re
+from typing import Final
 
-import orjson
-import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
-
-from promptmill.lake.ports import TableName
-from promptmill.lake.reader import DeltaReader
-from promptmill.lake.tables import TABLES
+from promptmill.cli.output import print_bytes, print_json
+from promptmill.export.export import OWN, Exported
+from promptmill.export.formats import FORMATS
 from promptmill.runtime.errors import Misconfigured
 
-LOG_POSITION = {"shard", "shard_offset"}
-SCHEMA = pa.schema(
-    [field for field in TABLES[TableName.RECORDS].schema if field.name not in LOG_POSITION]
-)
-JSON_COLUMNS = ("sampling",)
+MIN_SHARD_BYTES: Final = 1_000_000
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(K|M|G|T)?(i)?B?", re.IGNORECASE)
+_POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """The result of an export.
-
-    Attributes:
-        out: the file that was written.
-        form: the file format, ``jsonl`` or ``parquet``.
-        rows: number of records.
-        version: version of the table; the same version gives the same rows again.
-    """
-
-    out: Path
-    form: str
-    rows: int
-    version: int
-
-    def as_json(self) -> dict[str, str | int]:
-        """The object that ``export --json`` prints."""
-        return {
-            "out": str(self.out),
-            "format": self.form,
-            "rows": self.rows,
-            "table_version": self.version,
-        }
-
-
-class Writer(Protocol):
-    """A file format, to which rows are written in batches."""
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Append these rows."""
-
-    def close(self) -> None:
-        """Complete the content; the file itself stays open."""
-
-
-def export_records(
-    store: str, out: Path, form: str, *, run: str | None, kind: str | None
-) -> Exported:
-    """Write the matching records of the table's latest version to a file.
-
-    Args:
-        store: URI of the folder of the tables.
-        out: the file to write.
-        form: the file format, ``jsonl`` or ``parquet``.
-        run: export only this run; ``None`` exports all.
-        kind: export only this kind of record; ``None`` exports all.
+def shard_bytes(text: str) -> int:
+    """The bytes of a size such as ``512MB``, ``1.5GiB`` or ``1000000``.
 
     Raises:
-        Misconfigured: there is no table, or the file cannot be written.
-        Unavailable: the store does not answer.
+        Misconfigured: it is not a size, or too small.
     """
-    snapshot = DeltaReader(store).snapshot(TableName.RECORDS)
-    if snapshot is None:
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
         raise Misconfigured(
-            f"{store} has no table of records yet, because nothing has been stored; start "
-            "`promptmill run store`, or point PROMPTMILL_STORE at the right folder"
+            f"--shard-size {text}: this is not a size; write a number with kB, MB, GB or their "
+            "binary units, such as 512MB or 1GiB"
         )
-    rows = 0
-    with _appearing(out) as file:
-        writer: Writer = JsonLines(file) if form == "jsonl" else Parquet(file, SCHEMA)
-        for batch in snapshot.scan(SCHEMA.names, _condition(run=run, kind=kind)):
-            writer.write(batch)
-            rows += batch.num_rows
-        writer.close()
-    return Exported(out, form, rows, snapshot.version)
+    number, unit, binary = found.groups()
+    size = int(float(number) * (1024 if binary else 1000) ** _POWERS[(unit or "").lower()])
+    if size < MIN_SHARD_BYTES:
+        raise Misconfigured(f"--shard-size {text}: at least 1MB is needed; choose a larger size")
+    return size
 
 
-class JsonLines:
-    """JSON lines with one object per record; maps and columns of JSON text become objects."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Append these rows."""
-        for row in batch.to_pylist(maps_as_pydicts="strict"):
-            self._file.write(orjson.dumps(_plain(row), option=orjson.OPT_APPEND_NEWLINE))
-
-    def close(self) -> None:
-        """Do nothing, because every row has been written."""
-
-
-class Parquet:
-    """A Parquet file with zstd compression and one row group per batch."""
-
-    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._writer = pq.ParquetWriter(file, schema, compression="zstd")
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Append these rows."""
-        self._writer.write_table(pa.Table.from_batches([batch]).cast(self._schema))
-
-    def close(self) -> None:
-        """Write the footer."""
-        self._writer.close()
+def list_formats(*, as_json: bool) -> None:
+    """Print every trainer format with what it is for."""
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": each.name,
+                    "trainer": each.trainer,
+                    "purpose": each.purpose,
+                    "kinds": each.kinds,
+                    "columns": each.schema.names,
+                    "formats": each.files,
+                    "usage": each.usage,
+                    "legacy": each.legacy,
+                }
+                for each in FORMATS.values()
+            ]
+        )
+        return
+    width = max(map(len, FORMATS))
+    print_bytes(f"{OWN:{width}}  our own rows, as the table has them (the default)".encode())
+    for each in FORMATS.values():
+        legacy = " (legacy)" if each.legacy else ""
+        print_bytes(f"{each.name:{width}}  {each.trainer}{legacy}: {each.purpose}".encode())
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    texts = {name: row[name] for name in JSON_COLUMNS if row[name] is not None}
-    return row | {name: orjson.Fragment(text) for name, text in texts.items()}
+def report(done: Exported, *, as_json: bool) -> None:
+    """Print the result of an export."""
+    if as_json:
+        print_json(done.as_json())
+        return
+    what = _counted(done.manifest["records"], "record")
+    if done.manifest["format"] != OWN:
+        what = f"{_counted(done.rows, 'row')} from {what}"
+    print_bytes(f"{what} of table version {done.version} written to {done.out}".encode())
 
 
-def _condition(**wanted: str | None) -> ds.Expression | None:
-    given = [ds.field(name) == value for name, value in wanted.items() if value is not None]
-    return reduce(and_, given) if given else None
-
-
-@contextmanager
-def _appearing(out: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when it is complete; after an error nothing of it remains."""
-    draft = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with draft.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(out)
-    except OSError as error:
-        raise Misconfigured(f"cannot write {out}: {error}; choose another --out") from error
-    finally:
-        draft.unlink(missing_ok=True)
+def _counted(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -75,7 +75,7 @@ COMMANDS = {
     pending: "List prompts without an outcome, and where each is.",
     requeue: "Send lost prompts again.",
     tail: "Show records, rejects or dead letters as they arrive.",
-    export: "Write records to JSON lines or Parquet.",
+    export: "Write records for a trainer, as JSON lines or Parquet.",
     grade: "Measure a grader against labelled answers.",
     doctor: "Check the installation, and say how to get what is missing.",
     schemas: "Write JSON Schemas and the AsyncAPI document.",

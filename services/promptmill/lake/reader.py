@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 
 from promptmill.lake.identity import PARTITIONS, TOPIC, Identity
 from promptmill.lake.ports import TableName
-from promptmill.lake.table import StorageOptions, TableHandle, scan, translated
+from promptmill.lake.table import StorageOptions, TableHandle, scan, scan_in_order, translated
 from promptmill.lake.transactions import Ledger, position_id
 
 if TYPE_CHECKING:
@@ -72,6 +72,12 @@ class Snapshot:
         """Yield rows as record batches, in no order."""
         return scan(self._table, columns, condition)
 
+    def scan_in_order(
+        self, columns: Sequence[str], condition: Expression | None = None, *, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield rows as record batches, in an order that is the same for every reader."""
+        return scan_in_order(self._table, columns, condition, batch_rows)
+
 
 @dataclass(frozen=True, slots=True)
 class RunCount:
@@ -129,7 +135,14 @@ class DeltaReader:
         known = {shard: offset for shard, offset in offsets.items() if offset is not None}
         return RunCount(sum(count or 0 for count in counts), known, len(shards))
 
-    def snapshot(self, name: TableName) -> Snapshot | None:
-        """Return the present version of the table; ``None`` before a sink has created it."""
+    def snapshot(self, name: TableName, version: int | None = None) -> Snapshot | None:
+        """Return one version of the table; ``None`` before a sink has created it.
+
+        Args:
+            version: ``None`` returns the present version.
+
+        Raises:
+            Misconfigured: the table has no such version.
+        """
         handle = self._handles[name]
-        return Snapshot(handle.open()) if handle.exists() else None
+        return Snapshot(handle.open(version)) if handle.exists() else None

@@ -117,10 +117,31 @@ class TableHandle:
         """Open the table again at the next call, because after an error nothing is trusted."""
         self._table = None
 
-    def open(self) -> DeltaTable:
-        """Return a separate handle at the latest version, which later calls do not change."""
-        with translated(self.uri):
-            return DeltaTable(self.uri, storage_options=self._options)
+    def open(self, version: int | None = None) -> DeltaTable:
+        """Return a separate handle at a version, which later calls do not change.
+
+        Args:
+            version: ``None`` opens the latest one.
+
+        Raises:
+            Misconfigured: the table has no such version, or the log no longer holds it.
+        """
+        if version is None:
+            with translated(self.uri):
+                return DeltaTable(self.uri, storage_options=self._options)
+        latest = self.open().version()
+        if version > latest:
+            raise Misconfigured(
+                f"{self.uri} has no version {version}; the latest is {latest}; choose that or an "
+                "earlier one"
+            )
+        try:
+            return DeltaTable(self.uri, version=version, storage_options=self._options)
+        except (DeltaError, OSError) as error:
+            raise Misconfigured(
+                f"{self.uri} cannot be opened at version {version}: {error}; the log keeps "
+                f"versions for a limited time; choose a later version, up to {latest}"
+            ) from error
 
 
 def scan(
@@ -132,3 +153,29 @@ def scan(
             columns=None if columns is None else list(columns), filter=condition
         )
         yield from scanner.to_batches()
+
+
+def scan_in_order(
+    table: DeltaTable, columns: Sequence[str], condition: Expression | None, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of one version in the same order each time, with little memory.
+
+    The files are read one after the other, in the order of their names, and each from its first
+    row to its last. Nothing is read ahead beyond the next batch.
+    """
+    import pyarrow.dataset as ds
+
+    with translated(table.table_uri):
+        whole = table.to_pyarrow_dataset()
+        options = ds.ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
+        for fragment in sorted(whole.get_fragments(condition), key=lambda part: str(part.path)):
+            yield from fragment.scanner(
+                schema=whole.schema,
+                columns=list(columns),
+                filter=condition,
+                batch_size=batch_rows,
+                batch_readahead=1,
+                fragment_readahead=1,
+                fragment_scan_options=options,
+                use_threads=False,
+            ).to_batches()

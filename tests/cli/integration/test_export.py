@@ -84,9 +84,39 @@ def test_an_export_that_fails_leaves_the_old_file(
     out = tmp_path / "nowhere" / "out.jsonl"
     done = promptmill("export", "--out", out)
     assert done.code == 78
-    assert "--out" in done.err
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    assert promptmill("export", "--out", folder).code == 2
+    assert str(out) in done.err
+    (tmp_path / "folder.jsonl").mkdir()
+    assert promptmill("export", "--out", tmp_path / "folder.jsonl").code == 78
+    assert promptmill("export").code == 2
     exported(promptmill, tmp_path / "out.jsonl")
     assert [path.name for path in tmp_path.glob("*out.jsonl*")] == ["out.jsonl"]
+
+
+def test_a_trainers_format_is_a_folder_with_a_card(
+    promptmill: Promptmill, filled: Tables, tmp_path: Path
+) -> None:
+    out = tmp_path / "sft"
+    done = promptmill("export", "--for", "trl-sft", "--out", out, "--run", "test")
+    assert done.out.startswith("2 rows from 2 records of table version")
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "data", "manifest.json"]
+    rows = [
+        orjson.loads(line)
+        for line in (out / "data/train-00000-of-00001.jsonl").read_bytes().splitlines()
+    ]
+    assert all(list(row) == ["messages"] for row in rows)
+    again = promptmill("export", "--for", "trl-dpo", "--out", out)
+    assert again.code == 78
+    assert "--replace" in again.err
+
+
+def test_sizes_and_formats_are_checked_before_anything_is_written(
+    promptmill: Promptmill, filled: Tables, tmp_path: Path
+) -> None:
+    for size in ("much", "12", "1kB"):
+        done = promptmill("export", "--out", tmp_path / "set", "--shard-size", size)
+        assert done.code == 78
+        assert f"--shard-size {size}" in done.err
+    assert promptmill("export", "--out", tmp_path / "set", "--shard-size", "1.5 MiB").code == 0
+    assert "trl-dpo" in promptmill("export", "--formats").out
+    listed = promptmill("export", "--formats", "--json").json
+    assert {"trl-sft", "aligner-dpo"} <= {each["name"] for each in listed}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from promptmill.export.formats import FORMATS
 from promptmill.flow.lags import Standing
 from promptmill.flow.marks import Marks
 from promptmill.flow.metrics import FlowMetrics
@@ -25,6 +26,7 @@ LINKED = sorted(
 OPERATIONS = ROOT / "docs" / "operations.md"
 
 METRIC = re.compile(r"^\| `(promptmill_\w+)` \|", re.MULTILINE)
+FORMAT = re.compile(r"^\| `([\w-]+)`(?: \(legacy\))? \| (both|sft|preference) \|", re.MULTILINE)
 ALERT = re.compile(r"^\| `([A-Z][a-z]\w+)` \|", re.MULTILINE)
 QUOTED = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)`")
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
@@ -102,3 +104,11 @@ def test_a_decision_has_its_number_status_and_headings_and_is_short(page: Path) 
     assert len(STATUS.findall(text)) == 1
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == HEADINGS
     assert len(text.split()) <= MAX_WORDS
+
+
+def test_the_page_on_formats_lists_every_format_with_its_kinds() -> None:
+    listed = dict(FORMAT.findall((ROOT / "docs" / "formats.md").read_text()))
+    kinds = {
+        name: "both" if len(form.kinds) > 1 else form.kinds[0] for name, form in FORMATS.items()
+    }
+    assert listed == kinds

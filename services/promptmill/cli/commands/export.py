@@ -1,4 +1,4 @@
-"""``promptmill export``: write records from the table to one file."""
+"""``promptmill export``: write records from the table as the files that a trainer reads."""
 
 from __future__ import annotations
 
@@ -8,23 +8,30 @@ from typing import Annotated
 
 import typer
 
-HELP = """Write the records of one table version to a file, as JSON lines or Parquet.
+HELP = """Write the records of one table version to files, for a trainer or as they are.
 
-The file is written completely or not at all. Kafka need not be running.
+A name that ends with .jsonl, .jsonl.gz, .jsonl.zst or .parquet is one file. Any other name is a
+folder with a manifest and a dataset card. Either appears when it is complete, or not at all. The
+same version of the table gives the same bytes. Kafka need not be running.
 
 Examples:
 
 \b
+  promptmill export --formats
   promptmill export --format jsonl --out records.jsonl
-  promptmill export --format parquet --out first.parquet --run first
-  promptmill export --format jsonl --out pairs.jsonl --kind preference --json
+  promptmill export --for trl-sft --out sft --validation 0.02 --license cc-by-4.0
+  promptmill export --for trl-dpo --out pairs.parquet --run first
+  promptmill export --for verl-sft --format parquet --out verl --shard-size 256MB
+  promptmill export --out good.jsonl.zst --where "scores.helpfulness >= 3.5 AND reward > 4"
 """
 
 
-class Format(StrEnum):
-    """Format of the file."""
+class FileFormat(StrEnum):
+    """Format of the files."""
 
     JSONL = "jsonl"
+    JSONL_GZ = "jsonl.gz"
+    JSONL_ZST = "jsonl.zst"
     PARQUET = "parquet"
 
 
@@ -36,20 +43,72 @@ class Kind(StrEnum):
 
 
 def export(
-    out: Annotated[Path, typer.Option(dir_okay=False, help="File to write to.")],
-    form: Annotated[Format, typer.Option("--format", help="Format of the file.")] = Format.JSONL,
+    out: Annotated[Path | None, typer.Option(help="File or folder to write.")] = None,
+    trainer: Annotated[
+        str, typer.Option("--for", help="Trainer format; --formats lists them.")
+    ] = "records",
+    form: Annotated[
+        FileFormat | None,
+        typer.Option("--format", help="Format of the files; by default as --out ends, or jsonl."),
+    ] = None,
     run: Annotated[str | None, typer.Option(help="Export only records of this run.")] = None,
     kind: Annotated[Kind | None, typer.Option(help="Export only records of this kind.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="SQL condition over the columns of the table of records.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Columns, with commas: all of our own rows, or added to a trainer's."),
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(min=0, help="Version of the table; by default the latest.")
+    ] = None,
+    validation: Annotated[
+        float,
+        typer.Option(min=0, max=0.5, help="Share of the prompts in a validation split, by id."),
+    ] = 0.0,
+    shard_size: Annotated[
+        str, typer.Option(help="Size after which a file of a folder is complete.")
+    ] = "512MB",
+    verifier: Annotated[
+        str,
+        typer.Option(help="Scoring function or environment that RL formats name."),
+    ] = "promptmill",
+    licence: Annotated[
+        str | None, typer.Option("--license", help="Licence for the dataset card, e.g. cc-by-4.0.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the dataset card.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an earlier export's folder.")
+    ] = False,
+    formats: Annotated[
+        bool, typer.Option("--formats", help="List the trainer formats, and end.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    from promptmill.cli.export import export_records
-    from promptmill.cli.output import print_bytes, print_json
+    from promptmill.cli.export import list_formats, report, shard_bytes
     from promptmill.cli.settings import load
+    from promptmill.export.export import ExportSettings
+    from promptmill.export.export import export as export_records
+    from promptmill.export.selection import Selection
 
-    chosen = None if kind is None else kind.value
-    done = export_records(load().store_uri, out, form.value, run=run, kind=chosen)
-    if as_json:
-        print_json(done.as_json())
+    if formats:
+        list_formats(as_json=as_json)
         return
-    records = "1 record" if done.rows == 1 else f"{done.rows:,} records"
-    print_bytes(f"{records} of table version {done.version} written to {out}".encode())
+    if out is None:
+        raise typer.BadParameter("name the file or folder to write", param_hint="--out")
+    selection = Selection(run, () if kind is None else (kind.value,), where, version)
+    settings = ExportSettings(
+        out=out,
+        trainer=trainer,
+        form=None if form is None else form.value,
+        selection=selection,
+        columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
+        validation=validation,
+        shard_bytes=shard_bytes(shard_size),
+        verifier=verifier,
+        licence=licence,
+        title=title,
+        replace=replace,
+    )
+    report(export_records(load().store_uri, settings), as_json=as_json)

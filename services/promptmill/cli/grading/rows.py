@@ -23,6 +23,9 @@ TURN = "<extra_id_1>"
 ALL = "all"
 """The subset of rows that name none."""
 
+SYSTEM = "<extra_id_0>"
+"""The token before a system turn, with which a prompt may begin; all its turns are then marked."""
+
 _ROLES = {"User": "user", "Assistant": "assistant", "System": "system"}
 _RATINGS = (
     ("score_chosen", "score_rejected"),
@@ -44,6 +47,8 @@ def _as_turns(value: Any) -> Any:
         return value
     first, *later = value.split(TURN)
     turns = [{"role": "user", "content": first.strip("\n") if later else first}]
+    if first.startswith(SYSTEM):
+        turns, later = [], [first.removeprefix(SYSTEM), *later]
     for turn in later:
         role, _, content = turn.partition("\n")
         turns.append({"role": _ROLES.get(role.strip(), role), "content": content.strip("\n")})

@@ -110,6 +110,16 @@ def scorer(grader: Scorer) -> dict[str, Any]:
     }
 
 
+def scorer_fields(stored: dict[str, Any]) -> dict[str, Any]:
+    """The contract's fields of what :func:`scorer` made."""
+    return stored | {
+        "calibration": {
+            name: (line["slope"], line["intercept"])
+            for name, line in (stored["calibration"] or {}).items()
+        },
+    }
+
+
 def candidate(graded: GradedCandidate | FailedCandidate) -> dict[str, Any]:
     """An answer, its scores in the form of :data:`SCORES`."""
     check_fits(f"candidates.{graded.index}", graded.index, graded.completion_tokens)

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from promptmill.lake.tables import columns
-from promptmill_schemas import Record
+from promptmill_schemas import Record, Sampling
 from promptmill_schemas.content import content_key
 
 CANDIDATE = pa.struct(
@@ -57,6 +57,28 @@ def row(record: Record) -> dict[str, Any]:
         **columns.origin(record),
         "content_key": _content_key(record),
     }
+
+
+def contract_columns(*, candidates: bool) -> tuple[str, ...]:
+    """The columns that :func:`record` needs.
+
+    Args:
+        candidates: whether to read the answers that were not chosen, which take most of the bytes.
+    """
+    fields = [name for name in SCHEMA.names if name in Record.model_fields]
+    return tuple(name for name in fields if candidates or name != "candidates")
+
+
+def record(row: dict[str, Any]) -> Record:
+    """The record of a row; columns that were not read have their default.
+
+    Args:
+        row: with maps as dictionaries.
+    """
+    fields = {name: row[name] for name in Record.model_fields if row.get(name) is not None}
+    fields["sampling"] = Sampling.model_validate_json(row["sampling"])
+    fields["scorer"] = columns.scorer_fields(row["scorer"])
+    return Record.model_validate(fields)
 
 
 def _content_key(record: Record) -> str:

@@ -1,0 +1,230 @@
+"""An export: the selected records of one table version as files that a trainer reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from promptmill.export import card, summary
+from promptmill.export.folder import MANIFEST, appearing, file_format, format_by_name
+from promptmill.export.formats import FORMATS, Format
+from promptmill.export.formats.format import FileFormat
+from promptmill.export.rows import OwnRows, RowSource, TrainerRows
+from promptmill.export.selection import Selection
+from promptmill.export.splits import TRAIN, VALIDATION, ShardedFiles, WrittenFile
+from promptmill.lake.reader import Snapshot
+from promptmill.runtime.errors import Misconfigured
+
+OWN: Final = "records"
+"""The format of records as the table has them."""
+
+SHARD_BYTES: Final = 512 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """What to export, and how.
+
+    Attributes:
+        out: a file, if its name ends as one, or a folder with a manifest and a dataset card.
+        trainer: name of the format; see :data:`promptmill.export.formats.FORMATS`.
+        form: of the files; ``None`` follows the name of ``out``, or else is JSON lines.
+        selection: which records.
+        columns: those to export of our own rows, or to add to a trainer's.
+        validation: the share of the prompts in a split of its own.
+        shard_bytes: the size after which a file of a folder is complete.
+        verifier: see :class:`promptmill.export.formats.Context`.
+        licence: identifier for the dataset card.
+        title: of the dataset card; the folder's name by default.
+        replace: whether an earlier export's folder may be replaced.
+    """
+
+    out: Path
+    trainer: str = OWN
+    form: FileFormat | None = None
+    selection: Selection = dataclasses.field(default_factory=Selection)
+    columns: tuple[str, ...] = ()
+    validation: float = 0.0
+    shard_bytes: int = SHARD_BYTES
+    verifier: str = "promptmill"
+    licence: str | None = None
+    title: str | None = None
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The result of an export.
+
+    Attributes:
+        out: the file or folder that was written.
+        form: the format of the files.
+        manifest: counts, digests and provenance, as in the folder's ``manifest.json``.
+    """
+
+    out: Path
+    form: FileFormat
+    manifest: Mapping[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows in all splits."""
+        return sum(split["rows"] for split in self.manifest["splits"].values())
+
+    @property
+    def version(self) -> int:
+        """The version of the table."""
+        return int(self.manifest["table"]["version"])
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``export --json`` prints."""
+        return {
+            "out": str(self.out),
+            "format": self.form,
+            "rows": self.rows,
+            "table_version": self.version,
+            "manifest": self.manifest,
+        }
+
+
+def export(store: str, settings: ExportSettings) -> Exported:
+    """Write the selected records of the table; the same version gives the same bytes.
+
+    Args:
+        store: URI of the folder of the tables.
+        settings: what to write, and where.
+
+    Raises:
+        Misconfigured: a setting contradicts the table, the format or the files.
+        Unavailable: the store does not answer.
+    """
+    form = _chosen(settings.trainer)
+    files = file_format(settings.out, settings.form)
+    _check(settings, form, files)
+    selection = _of_kinds(settings.selection, form)
+    snapshot = selection.open(store)
+    source: RowSource = (
+        OwnRows(snapshot.schema, settings.columns)
+        if form is None
+        else TrainerRows(form, snapshot.schema, settings.columns, settings.verifier)
+    )
+    with appearing(settings.out, replace=settings.replace) as folder:
+        found = summary.Summary()
+        written = _write(folder, settings, files, source, selection, snapshot, found)
+        manifest = _manifest(settings, files, source, snapshot, found, written)
+        if format_by_name(settings.out) is None:
+            _describe(folder, settings, form, manifest, written)
+    return Exported(settings.out, files, manifest)
+
+
+def _write(
+    folder: Path,
+    settings: ExportSettings,
+    files: FileFormat,
+    source: RowSource,
+    selection: Selection,
+    snapshot: Snapshot,
+    found: summary.Summary,
+) -> dict[str, list[WrittenFile]]:
+    """Write the data, and return the files of each split."""
+    single = format_by_name(settings.out) is not None
+    size = 1 << 62 if single else settings.shard_bytes
+    names = (TRAIN, VALIDATION) if settings.validation else (TRAIN,)
+    splits = {name: ShardedFiles(folder, name, files, source.schema, size) for name in names}
+    columns = list(dict.fromkeys((*source.columns, *summary.COLUMNS)))
+    for batch in selection.batches(snapshot, columns):
+        found.add(batch)
+        source.write(batch, splits, settings.validation)
+    return {name: split.close() for name, split in splits.items()}
+
+
+def _manifest(
+    settings: ExportSettings,
+    files: FileFormat,
+    source: RowSource,
+    snapshot: Snapshot,
+    found: summary.Summary,
+    written: Mapping[str, list[WrittenFile]],
+) -> dict[str, Any]:
+    """Everything that someone needs to check the files, or to write them again."""
+    chosen = settings.selection
+    return {
+        "format": settings.trainer,
+        "file_format": files,
+        "columns": source.schema.names,
+        "table": {"name": "records", "id": snapshot.table_id, "version": snapshot.version},
+        "selection": {"run": chosen.run, "kinds": list(chosen.kinds), "where": chosen.where},
+        "validation_share": settings.validation,
+        "licence": settings.licence,
+        "splits": {
+            name: {
+                "rows": sum(file.rows for file in shards),
+                "files": [dataclasses.asdict(file) for file in shards],
+            }
+            for name, shards in written.items()
+        },
+        "records_without_rows": source.without_rows,
+        **found.as_json(),
+    }
+
+
+def _describe(
+    folder: Path,
+    settings: ExportSettings,
+    form: Format | None,
+    manifest: Mapping[str, Any],
+    written: Mapping[str, list[WrittenFile]],
+) -> None:
+    """Write the manifest, the dataset card and what the trainer wants beside the data."""
+    title = settings.title or settings.out.name
+    (folder / "README.md").write_text(card.dataset_card(title, form, manifest))
+    others: dict[str, Any] = {MANIFEST: manifest}
+    if form is not None and form.companions is not None:
+        paths = {name: [file.path for file in shards] for name, shards in written.items()}
+        others |= form.companions(paths)
+    for name, content in others.items():
+        text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        (folder / name).write_bytes(text)
+
+
+def _chosen(name: str) -> Format | None:
+    if name != OWN and name not in FORMATS:
+        raise Misconfigured(
+            f"--for {name}: there is no such format; choose from {OWN}, {', '.join(FORMATS)}"
+        )
+    return FORMATS.get(name)
+
+
+def _check(settings: ExportSettings, form: Format | None, files: FileFormat) -> None:
+    single = format_by_name(settings.out) is not None
+    if form is not None and files not in form.files:
+        raise Misconfigured(
+            f"--format {files}: {form.trainer} does not read it; choose from "
+            f"{', '.join(form.files)}"
+        )
+    if single and settings.validation:
+        raise Misconfigured(
+            f"--validation {settings.validation} needs two files, but --out {settings.out} is the "
+            "name of one; give the name of a folder"
+        )
+    if single and form is not None and form.companions is not None:
+        raise Misconfigured(
+            f"{form.name} has other files beside the data, but --out {settings.out} is the name of "
+            "one file; give the name of a folder"
+        )
+
+
+def _of_kinds(selection: Selection, form: Format | None) -> Selection:
+    if form is None:
+        return selection
+    if other := [kind for kind in selection.kinds if kind not in form.kinds]:
+        raise Misconfigured(
+            f"--kind {', '.join(other)}: {form.name} has rows only for records of kind "
+            f"{' or '.join(form.kinds)}"
+        )
+    return dataclasses.replace(selection, kinds=selection.kinds or form.kinds)

@@ -1,0 +1,20 @@
+"""Every trainer format by the name that ``promptmill export --for`` takes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from promptmill.export.formats import aligner, community, helpsteer, nemo, trl
+from promptmill.export.formats.format import Context, Format, Row, table_of
+
+FORMATS: Final = table_of(
+    (
+        *trl.FORMATS,
+        *nemo.FORMATS,
+        *community.FORMATS,
+        *helpsteer.FORMATS,
+        *aligner.FORMATS,
+    )
+)
+
+__all__ = ["FORMATS", "Context", "Format", "Row"]

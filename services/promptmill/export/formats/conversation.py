@@ -1,0 +1,89 @@
+"""A record's conversation in the shapes that trainers expect: turns, pairs and templated text.
+
+Multi-turn conversations keep every turn in its order. A system turn stays a message of its own
+where the trainer takes messages; formats that have one field for it join all system turns there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, TypeAlias
+
+from promptmill_schemas import ATTRIBUTES, AttributeScores, Message, Record
+
+Turn: TypeAlias = dict[str, str]
+
+SYSTEM: Final = "<extra_id_0>"
+TURN: Final = "<extra_id_1>"
+LABEL: Final = "<extra_id_2>"
+"""The special tokens of Nemotron's chat template."""
+
+_SPEAKERS: Final = {"user": "User", "assistant": "Assistant"}
+_BEST_SCORE: Final = 4
+
+
+def turn(role: str, content: str) -> Turn:
+    """One message in OpenAI's shape."""
+    return {"role": role, "content": content}
+
+
+def turns(messages: Iterable[Message]) -> list[Turn]:
+    """Messages in OpenAI's shape."""
+    return [turn(message.role, message.content) for message in messages]
+
+
+def asked(record: Record) -> tuple[Message, ...]:
+    """The conversation that the answers of the record continue."""
+    return record.messages[:-1] if record.kind == "sft" else record.messages
+
+
+def prompt(record: Record) -> list[Turn]:
+    """The conversation that the answers of the record continue, in OpenAI's shape."""
+    return turns(asked(record))
+
+
+def answer(text: str) -> Turn:
+    """An answer as a message."""
+    return turn("assistant", text)
+
+
+def conversation(record: Record, text: str | None = None) -> list[Turn]:
+    """The whole conversation with one answer at its end, by default the chosen one."""
+    return [*prompt(record), answer(record.chosen if text is None else text)]
+
+
+def system_text(messages: Iterable[Message]) -> str:
+    """All system turns as one text; empty if there is none."""
+    return "\n\n".join(message.content for message in messages if message.role == "system")
+
+
+def dialogue(messages: Iterable[Message]) -> list[Message]:
+    """The turns of the user and the assistant."""
+    return [message for message in messages if message.role != "system"]
+
+
+def nemotron_prompt(messages: tuple[Message, ...]) -> str:
+    """The conversation in Nemotron's chat template, up to where the assistant is to answer."""
+    said = "".join(
+        f"{TURN}{_SPEAKERS[message.role]}\n{message.content}\n" for message in dialogue(messages)
+    )
+    return f"{SYSTEM}System\n{system_text(messages)}\n{said}{TURN}Assistant\n"
+
+
+def graded_answers(record: Record) -> Iterator[tuple[str, AttributeScores]]:
+    """Every answer with scores that the record holds, each once.
+
+    The first record of a decision lists all candidates. The others hold answers of that list, so
+    they add nothing.
+    """
+    if record.candidates:
+        yield from ((c.text, c.scores) for c in record.candidates if c.scores is not None)
+    elif record.ordinal == 0:
+        yield record.chosen, record.scores
+        if record.rejected is not None and record.rejected_scores is not None:
+            yield record.rejected, record.rejected_scores
+
+
+def whole_scores(scores: AttributeScores) -> dict[str, int]:
+    """The scores as HelpSteer has them: rounded, and clamped to 0 to 4."""
+    return {name: min(_BEST_SCORE, max(0, round(getattr(scores, name)))) for name in ATTRIBUTES}
