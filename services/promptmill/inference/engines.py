@@ -109,9 +109,11 @@ def _wire_format(grading: GradingOptions) -> WireFormat:
     from promptmill.inference.http.grade.classify import ClassifyFormat
     from promptmill.inference.http.grade.judge import JudgeFormat
     from promptmill.inference.http.grade.reward_model import RewardModelFormat
+    from promptmill.inference.http.grade.rubric import read_rubric
 
     if grading.kind == "judge":
-        return JudgeFormat(grading.rubric, grading.judge_tokens)
+        rubric = None if grading.rubric is None else read_rubric(grading.rubric)
+        return JudgeFormat(rubric, grading.judge_tokens)
     if grading.kind == "classify":
         return ClassifyFormat(grading.heads)
     return RewardModelFormat(grading.heads)

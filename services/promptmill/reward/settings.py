@@ -10,7 +10,6 @@ from pydantic import BaseModel, Field
 from promptmill.inference.engine_settings import EngineSettings
 from promptmill.inference.http.options import GraderKind, GradingOptions
 from promptmill.inference.scores import Calibration, from_range
-from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import AttributeScores
 from promptmill_schemas.grading import NEMOTRON_WEIGHTS
 
@@ -74,7 +73,11 @@ class RewardSettings(EngineSettings):
         description="openai: a reward model in NVIDIA's format (nim), vLLM's pooling endpoint "
         "(classify), or a chat model with a rubric (judge)",
     )
-    rubric: Path | None = Field(default=None, description="judge: file with a different rubric")
+    rubric: Path | None = Field(
+        default=None,
+        description="judge: file with a different rubric, plain text or TOML (attributes, scale, "
+        "examples)",
+    )
     judge_tokens: int = Field(
         default=512, ge=16, description="judge: maximum number of tokens of a verdict"
     )
@@ -87,11 +90,11 @@ class RewardSettings(EngineSettings):
     weights: Weights = Weights()
 
     def grading(self) -> GradingOptions:
-        """Return how a server is asked; raise ``Misconfigured`` if the rubric cannot be read."""
+        """Return how a server is asked."""
         return GradingOptions(
             kind=self.grader,
             heads=self.heads.named(),
-            rubric=None if self.rubric is None else _read_rubric(self.rubric),
+            rubric=self.rubric,
             judge_tokens=self.judge_tokens,
         )
 
@@ -101,13 +104,3 @@ class RewardSettings(EngineSettings):
         if self.score_range is not None:
             lines = {**from_range(*self.score_range).lines, **lines}
         return Calibration(lines)
-
-
-def _read_rubric(path: Path) -> str:
-    try:
-        rubric = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"rubric {path} cannot be read: {error}; give a text file") from error
-    if not rubric:
-        raise Misconfigured(f"rubric {path} is empty: describe what each attribute means")
-    return rubric

@@ -22,6 +22,7 @@ from promptmill_schemas import (
     Scorer,
     Timings,
 )
+from promptmill_schemas.ids import text_digest
 from promptmill_schemas.topics import SCORED
 
 
@@ -67,7 +68,7 @@ class Reward:
     async def _grades(self, completion: Completion) -> list[Grade]:
         candidates = completion.candidates
         return await self._kept.all_of(
-            completion.prompt.prompt_id,
+            _key(completion),
             len(candidates),
             lambda index: self._grade(completion, candidates[index]),
         )
@@ -95,6 +96,12 @@ class Reward:
         scores = self._calibration.apply(raw)
         reward = scores.weighted(self._weights)
         return Grade(index=candidate.index, scores=scores, reward=reward)
+
+
+def _key(completion: Completion) -> str:
+    """The prompt with these answers; a replay of the prompt may bring other answers."""
+    digests = "".join(candidate.digest for candidate in completion.candidates)
+    return f"{completion.prompt.prompt_id}-{text_digest(digests)}"
 
 
 def _without_text(candidate: Candidate) -> str:

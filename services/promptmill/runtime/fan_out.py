@@ -18,18 +18,18 @@ KEPT_PROMPTS = 1_024
 
 
 class KeptResults(Generic[Result]):
-    """Keeps the results of requests by prompt and index, for the prompts that failed last."""
+    """Keeps the results of requests by key and index, for the prompts that failed last."""
 
     def __init__(self) -> None:
         self._kept: dict[str, dict[int, Result]] = {}
 
     async def all_of(
-        self, prompt_id: str, count: int, request: Callable[[int], Awaitable[Result]]
+        self, key: str, count: int, request: Callable[[int], Awaitable[Result]]
     ) -> list[Result]:
-        """Make all requests concurrently; another attempt makes only those that failed.
+        """Make all requests concurrently; another attempt makes only those that have no result.
 
         Args:
-            prompt_id: the id of the prompt.
+            key: the id of the prompt, with whatever else its requests depend on.
             count: the number of its requests.
             request: makes the request with the given index.
 
@@ -37,21 +37,26 @@ class KeptResults(Generic[Result]):
             The results, ordered by index.
 
         Raises:
-            PromptmillError: the most severe failure. The results of the others are kept.
+            PromptmillError: the most severe failure. The results of the others are kept, as they
+                are if this is cancelled.
         """
-        kept = self._kept.pop(prompt_id, {})
-        wanted = [index for index in range(count) if index not in kept]
-        outcomes = await all_outcomes([request(index) for index in wanted])
-        for index, outcome in zip(wanted, outcomes, strict=True):
-            if not isinstance(outcome, Exception):
-                kept[index] = outcome
+        kept = self._kept.pop(key, {})
+
+        async def make(index: int) -> None:
+            kept[index] = await request(index)
+
+        try:
+            outcomes = await all_outcomes([make(n) for n in range(count) if n not in kept])
+        except asyncio.CancelledError:
+            self._keep(key, kept)
+            raise
         if failure := most_severe(outcomes):
-            self._keep(prompt_id, kept)
+            self._keep(key, kept)
             raise failure
         return [kept[index] for index in range(count)]
 
-    def _keep(self, prompt_id: str, results: dict[int, Result]) -> None:
-        self._kept[prompt_id] = results
+    def _keep(self, key: str, results: dict[int, Result]) -> None:
+        self._kept[key] = results
         while len(self._kept) > KEPT_PROMPTS:
             del self._kept[next(iter(self._kept))]
 
@@ -67,7 +72,8 @@ async def all_outcomes(requests: Sequence[Awaitable[Result]]) -> list[Result | E
     """
     tasks = [asyncio.ensure_future(request) for request in requests]
     try:
-        await asyncio.wait(tasks)
+        if tasks:
+            await asyncio.wait(tasks)
     finally:
         for task in tasks:
             task.cancel()

@@ -108,3 +108,39 @@ async def test_calibrated_scores_are_rewarded_and_their_lines_are_stamped() -> N
     assert (graded.correctness, graded.helpfulness) == (2.0, 1.5)
     assert result.grades[0].reward == pytest.approx(graded.weighted(NEMOTRON_WEIGHTS))
     assert result.scorer.calibration == {"correctness": (2.0, -1.0)}
+
+
+async def test_a_retried_record_pays_only_for_the_grades_that_it_lacks() -> None:
+    asked: list[str] = []
+    busy = {"b"}
+
+    def reply(request: GradeRequest) -> AttributeScores:
+        asked.append(request.answer)
+        if request.answer in busy:
+            raise Transient("busy")
+        return scores(2.0)
+
+    work = Reward(FakeGrader(reply), NEMOTRON_WEIGHTS)
+    with pytest.raises(Transient):
+        await work(completion("a", "b"))
+    busy.clear()
+    await work(completion("a", "b"))
+    assert asked == ["a", "b", "b"]
+
+
+async def test_grades_are_kept_for_these_answers_and_not_for_others_to_the_same_prompt() -> None:
+    busy = {"b"}
+
+    def reply(request: GradeRequest) -> AttributeScores:
+        if request.answer in busy:
+            raise Transient("busy")
+        return scores(float(len(request.answer)))
+
+    work = Reward(FakeGrader(reply), NEMOTRON_WEIGHTS)
+    with pytest.raises(Transient):
+        await work(completion("a", "b"))
+    outcome = await work(completion("other", "c"))
+    assert isinstance(outcome, Emit)
+    result = outcome.messages[0].contract
+    assert isinstance(result, Scored)
+    assert [grade.scores and grade.scores.helpfulness for grade in result.grades] == [5.0, 1.0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from promptmill.runtime.errors import Transient
@@ -42,6 +44,25 @@ async def test_a_second_attempt_makes_only_what_failed() -> None:
     await fail(kept, "a")
     assert await made_again(kept, "a") == [1]
     assert await made_again(kept, "a") == [0, 1]
+
+
+async def test_what_was_ready_when_an_attempt_was_cancelled_is_not_made_again() -> None:
+    """A deadline or a rebalance aborts the attempt; the record comes again."""
+    kept: KeptResults[str] = KeptResults()
+    begun = asyncio.Event()
+
+    async def hang_at_1(index: int) -> str:
+        if index == 1:
+            begun.set()
+            await asyncio.Event().wait()
+        return f"result {index}"
+
+    attempt = asyncio.create_task(kept.all_of("a", 2, hang_at_1))
+    await begun.wait()
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    assert await made_again(kept, "a") == [1]
 
 
 async def test_the_results_of_so_many_prompts_are_kept_and_of_no_more() -> None:

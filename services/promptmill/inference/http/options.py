@@ -79,13 +79,13 @@ class GradingOptions:
         kind: the wire format. ``nim`` is that of NVIDIA's reward models, ``classify`` is vLLM's
             pooling endpoint, and ``judge`` is a chat model with a rubric.
         heads: the label or index by attribute; if empty, the labels' names decide.
-        rubric: the judge's rubric; ``None`` uses promptmill's own.
+        rubric: file with the judge's rubric; ``None`` uses promptmill's own.
         judge_tokens: maximum number of tokens of a verdict.
     """
 
     kind: GraderKind = "nim"
     heads: Mapping[str, str] = field(default_factory=dict)
-    rubric: str | None = None
+    rubric: Path | None = None
     judge_tokens: int = 512
 
 
