@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
+import orjson
 import structlog
 
+from promptmill.inference.http.abilities import HINT, Abilities
 from promptmill.inference.http.address import Address
 from promptmill.inference.http.breaker import REFUSALS, Breaker
-from promptmill.inference.http.errors import NotFound, Refused
+from promptmill.inference.http.errors import Malformed, NotFound, Refused, Withheld
 from promptmill.inference.http.limiter import Limiter
 from promptmill.inference.http.options import HttpOptions
 from promptmill.inference.http.request_retries import RequestRetries
@@ -35,12 +37,17 @@ class Client:
         address: the server's endpoints.
         options: the model, limits and time-outs.
         canary: sends a request that a healthy server answers; the limiter does not apply to it.
+
+    Attributes:
+        address: the server's endpoints; which of its candidates they are is found at the start.
+        abilities: what the server understands, as far as it is known.
     """
 
     def __init__(
         self, address: Address, options: HttpOptions, canary: Callable[[], Awaitable[object]]
     ) -> None:
         self.address = address
+        self.abilities = options.abilities
         self.options = options
         self.transport = Transport(address, options)
         self.limiter = Limiter(options.concurrency)
@@ -70,8 +77,7 @@ class Client:
         deadline, failures, refusals = self._deadline(), 0, 0
         while True:
             try:
-                await prepare()
-                await self._canary()
+                await self._find_address(prepare)
             except (Refused, Poison, Misconfigured) as error:
                 refusals += 1
                 if refusals == REFUSALS:
@@ -83,6 +89,44 @@ class Client:
                 await self._await_server(error, deadline, pause_s)
             else:
                 return
+
+    async def _find_address(self, prepare: Callable[[], Awaitable[object]]) -> None:
+        """Send the canary to the candidates of the address, until one of them exists."""
+        given, first = self.address, None
+        for candidate in given.candidates():
+            self.address = candidate
+            try:
+                await prepare()
+                await self._find_abilities()
+            except (NotFound, Malformed, Misconfigured) as error:
+                first = first or error
+            except BaseException:
+                self.address = given
+                raise
+            else:
+                return
+        self.address = given
+        raise first or NotFound(f"{given.api} has no endpoint")
+
+    async def _find_abilities(self) -> None:
+        """Send the canary; if it is refused and no field is blamed, try other wordings."""
+        known = self.abilities
+        try:
+            await self._canary()
+        except Poison as refusal:
+            for self.abilities in known.alternatives():
+                if await self._canary_succeeds():
+                    self._tell(self.abilities, str(refusal))
+                    return
+            self.abilities = known
+            raise
+
+    async def _canary_succeeds(self) -> bool:
+        try:
+            await self._canary()
+        except Poison:
+            return False
+        return True
 
     def _deadline(self) -> float:
         return time.monotonic() + self.options.start_limit_s
@@ -102,10 +146,44 @@ class Client:
         """Close all connections, which aborts the requests in flight."""
         await self._stack.aclose()
 
+    async def send(self, url: str, body: dict[str, Any]) -> Any:
+        """Send a request as the server understands it, and return its reply.
+
+        A field that the server refuses by its name is changed, and the request is sent again.
+        What works is kept for all requests. The errors are those of
+        :meth:`~promptmill.inference.http.transport.Transport.post`.
+        """
+        before = abilities = self.abilities
+        refusal: Poison | None = None
+        while True:
+            try:
+                reply = await self.transport.post(url, orjson.dumps(abilities.adapt(body)))
+            except Withheld:
+                raise
+            except Poison as error:
+                refusal = refusal or error
+                learned = abilities.after(str(error), abilities.adapt(body))
+                if learned is None:
+                    raise refusal from None
+                abilities = learned
+            else:
+                if abilities is not before:
+                    self._learn(before, abilities, str(refusal))
+                return reply
+
+    def _learn(self, before: Abilities, learned: Abilities, refusal: str) -> None:
+        abilities = self.abilities.merged(before, learned)
+        if abilities != self.abilities:
+            self.abilities = abilities
+            self._tell(abilities, refusal)
+
+    def _tell(self, abilities: Abilities, refusal: str) -> None:
+        log.warning("dialect_found", dialect=abilities.as_setting(), refused=refusal)
+
     async def call(
         self,
         url: str,
-        body: Callable[[int], bytes],
+        body: Callable[[int], dict[str, Any]],
         read: Callable[[Any], Answer],
         not_found: Callable[[NotFound], Awaitable[Poison | None]] | None = None,
     ) -> Answer:
@@ -129,7 +207,7 @@ class Client:
         while True:
             await retries.acquire_slot()
             try:
-                answer = read(await self.transport.post(url, body(retries.faults)))
+                answer = read(await self.send(url, body(retries.faults)))
                 retries.answered()
                 return answer  # noqa: TRY300 - the slot is released after the answer is read
             except Poison:
@@ -148,4 +226,5 @@ class Client:
 def _misconfigured(error: PromptmillError) -> Misconfigured:
     if isinstance(error, Misconfigured):
         return error
-    return Misconfigured(f"the server refuses the first request: {error}")
+    text = f"the server refuses the first request: {error}"
+    return Misconfigured(f"{text}; {HINT}" if isinstance(error, Poison) else text)

@@ -8,7 +8,7 @@
     Transient
     └── ServerFault           this attempt failed: status 5xx, time-out, connection lost
         ├── Refused           the server refused the key, path or model
-        │   └── NotFound      the path or the model does not exist (404)
+        │   └── NotFound      the path or the model does not exist (404, 405)
         ├── Interrupted       the server broke off the answer, which is billed
         └── Malformed         the response does not follow the API's schema
             └── Unreadable    a complete, billed answer whose content is not as requested
@@ -117,6 +117,6 @@ def failure_of(
 def _refused(status: int, text: str) -> Refused:
     if status in {401, 403}:
         return Refused(f"{text}; set {VARIABLE} to a key that may use this model")
-    if status == 404:
+    if status in {404, 405}:
         return NotFound(f"{text}; correct --base-url, --model, or the prompt's adapter")
     return Refused(f"{text}; correct --base-url or --model")

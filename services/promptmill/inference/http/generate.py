@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 import structlog
 
 from promptmill.inference.http.address import parse_base_url
@@ -23,8 +22,12 @@ from promptmill_schemas import Generator, Message, Sampling
 log = structlog.get_logger(__name__)
 
 CANARY = GenerateRequest(
-    "canary", (Message(role="user", content="Are you there?"),), Sampling(max_tokens=16), seed=0
+    "canary",
+    (Message(role="user", content="Are you there?"),),
+    Sampling(temperature=0.7, top_p=0.95, max_tokens=16),
+    seed=(1 << 63) - 1,
 )
+"""The first request: it has the fields that the requests for prompts have, and a large seed."""
 
 _NO_ROOM = re.compile(r"max_(completion_)?tokens|context length", re.IGNORECASE)
 
@@ -40,9 +43,13 @@ class HttpGenerator:
     def __init__(self, options: HttpOptions, api: Api = "chat") -> None:
         address = parse_base_url(options.base_url)
         self._api = api
-        self._url = f"{address.api}/{'chat/completions' if api == 'chat' else 'completions'}"
         self._client = Client(address, options, self._ask_canary)
         self._model: ServedModel | None = None
+
+    @property
+    def _url(self) -> str:
+        endpoint = "chat/completions" if self._api == "chat" else "completions"
+        return f"{self._client.address.api}/{endpoint}"
 
     @property
     def info(self) -> Generator:
@@ -100,7 +107,6 @@ class HttpGenerator:
         await self._client.close()
 
     async def _ask(self, fields: dict[str, Any], request: GenerateRequest) -> Answer:
-        body = orjson.dumps(fields)
         structured = request.sampling.structured
 
         def read(reply: Any) -> Answer:
@@ -113,7 +119,7 @@ class HttpGenerator:
             return await self._missing_adapter(str(request.adapter), error)
 
         return await self._client.call(
-            self._url, lambda _faults: body, read, not_found if request.adapter else None
+            self._url, lambda _faults: fields, read, not_found if request.adapter else None
         )
 
     async def _missing_adapter(self, name: str, error: NotFound) -> Poison | None:
@@ -145,8 +151,7 @@ class HttpGenerator:
         self._model = await find_model(self._client)
 
     async def _ask_canary(self) -> None:
-        body = orjson.dumps(self._fields(CANARY))
-        reply = await self._client.transport.post(self._url, body)
+        reply = await self._client.send(self._url, self._fields(CANARY))
         read_answer(self._api, reply)
 
     def _fields(self, request: GenerateRequest) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from promptmill.inference.http.abilities import Abilities
+from promptmill.inference.http.headers import Values
 from promptmill.runtime.errors import Misconfigured
 
 VARIABLE = "PROMPTMILL_API_KEY"
@@ -46,7 +48,10 @@ class HttpOptions:
         first_pause_s: pause after the first failure, in seconds; it doubles each time.
         start_limit_s: seconds that the server may take to answer for the first time.
         ca_file: trusted certificates in PEM format, instead of the system's.
-        api_key: the key, sent as a bearer token.
+        api_key: the key, sent as a bearer token, or in the header ``api-key`` to Azure.
+        headers: further headers of every request.
+        query: further query parameters of every request.
+        abilities: what the server is known to understand; the rest is found out.
     """
 
     base_url: str
@@ -61,6 +66,9 @@ class HttpOptions:
     start_limit_s: float = 300.0
     ca_file: Path | None = None
     api_key: SecretStr | None = field(default=None, repr=False)
+    headers: Values = field(default_factory=dict, repr=False)
+    query: Values = field(default_factory=dict, repr=False)
+    abilities: Abilities = field(default_factory=Abilities)
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "tries"):
@@ -69,6 +77,12 @@ class HttpOptions:
         for name in _TIMES:
             if getattr(self, name) <= 0:
                 raise Misconfigured(f"{name} is {getattr(self, name)}: it must be above 0")
+
+    @property
+    def secrets(self) -> list[SecretStr]:
+        """All values that must not appear in a message."""
+        values = (self.api_key, *self.headers.values(), *self.query.values())
+        return [value for value in values if isinstance(value, SecretStr)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +118,3 @@ def read_api_key(environment: Mapping[str, str] | None = None) -> SecretStr | No
             "key alone, as the server's operator issued it"
         )
     return SecretStr(key)
-
-
-def without_key(text: str, key: SecretStr | None) -> str:
-    """Redact the key in ``text``, since servers often quote a key that they refuse."""
-    return text if key is None else text.replace(key.get_secret_value(), "***")

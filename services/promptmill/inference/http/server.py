@@ -43,7 +43,8 @@ async def find_model(client: Client) -> ServedModel:
         ServerUnreachable, ServerBusy: the server cannot be asked at the moment.
     """
     cards = await _list(client)
-    name = client.options.model or _only(cards, client.address.api)
+    deployment = client.address.deployment
+    name = client.options.model or deployment or _only(cards, client.address.api)
     card = next((card for card in cards if card.get("id") == name), {})
     return ServedModel(name, _server(client, card or (cards[0] if cards else {})), _context(card))
 
@@ -80,6 +81,8 @@ def _server(client: Client, card: Mapping[str, Any]) -> Server:
     if client.options.server != "auto":
         return client.options.server
     host = urlsplit(client.address.server).hostname or ""
+    if client.address.is_azure:
+        return "openai"
     return _HOSTS.get(host) or _OWNERS.get(str(card.get("owned_by"))) or "generic"
 
 

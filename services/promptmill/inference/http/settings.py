@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
+from promptmill.inference.http.abilities import read_abilities
+from promptmill.inference.http.headers import read_headers, read_query
 from promptmill.inference.http.options import HttpOptions, Server, read_api_key
-from promptmill.inference.settings import ModelSettings
+from promptmill.inference.settings import ModelSettings, read_key_values
 from promptmill.runtime.errors import Misconfigured
 
 PATIENCE_DIVISOR = 3
@@ -15,6 +19,9 @@ PATIENCE_DIVISOR = 3
 
 After that the record is retried in place, and its deadline starts again.
 """
+
+
+KeyValues = Annotated[dict[str, str], NoDecode, BeforeValidator(read_key_values)]
 
 
 class ServerSettings(ModelSettings):
@@ -47,6 +54,24 @@ class ServerSettings(ModelSettings):
     ca_file: Path | None = Field(
         default=None, description="openai: file of trusted certificates in PEM format"
     )
+    headers: KeyValues = Field(
+        default_factory=dict,
+        description=(
+            "openai: further headers, as NAME=VALUE; $NAME in a value is taken from the environment"
+        ),
+    )
+    query: KeyValues = Field(
+        default_factory=dict,
+        description="openai: further query parameters, as NAME=VALUE; values as in headers",
+    )
+    dialect: KeyValues = Field(
+        default_factory=dict,
+        description=(
+            "openai: what the server understands, if it cannot be found out: seed=63|31|none, "
+            "limit=max_tokens|max_completion_tokens, chance=both|temperature|none, "
+            "stream=no|yes|plain, json=schema|object|none"
+        ),
+    )
 
     def http_options(self) -> HttpOptions:
         """The options of the HTTP engine.
@@ -71,4 +96,7 @@ class ServerSettings(ModelSettings):
             start_limit_s=self.start_limit_s,
             ca_file=self.ca_file,
             api_key=read_api_key(),
+            headers=read_headers(self.headers),
+            query=read_query(self.query),
+            abilities=read_abilities(self.dialect),
         )

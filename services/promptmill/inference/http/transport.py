@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,7 +17,14 @@ from pydantic_core import from_json
 
 from promptmill.inference.http.address import Address
 from promptmill.inference.http.errors import Malformed, ServerFault, ServerUnreachable, failure_of
-from promptmill.inference.http.options import HttpOptions, without_key
+from promptmill.inference.http.headers import (
+    as_text,
+    key_header,
+    standard_headers,
+    without_secrets,
+)
+from promptmill.inference.http.options import HttpOptions
+from promptmill.inference.http.streaming import assemble
 from promptmill.runtime.errors import Misconfigured
 
 log = structlog.get_logger(__name__)
@@ -34,6 +40,7 @@ MAX_RETRY_AFTER_S = 3_600.0
 
 MAX_MESSAGE_CHARACTERS = 500
 _CHUNK_BYTES = 1 << 16
+_EVENTS = "text/event-stream"
 
 
 class Transport:
@@ -42,11 +49,12 @@ class Transport:
     def __init__(self, address: Address, options: HttpOptions) -> None:
         self._address = address
         self._options = options
+        self._query = dict(address.query) | as_text(options.query)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         options = self._options
-        if options.api_key is not None and self._address.exposes_secrets:
+        if options.secrets and self._address.exposes_secrets:
             log.warning("api_key_sent_unencrypted", url=self._address.server, remedy="use https")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -55,7 +63,7 @@ class Transport:
             timeout=aiohttp.ClientTimeout(
                 total=options.request_timeout_s, sock_connect=options.connect_timeout_s
             ),
-            headers=_headers(options),
+            headers=self._headers(),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -88,11 +96,11 @@ class Transport:
             raise ServerUnreachable(f"the connection pool for {url} has not been opened")
         try:
             async with self._session.request(
-                method, url, data=body, allow_redirects=False
+                method, url, data=body, params=self._query, allow_redirects=False
             ) as response:
                 raw = await _read(response, url)
                 if response.status == 200:
-                    return self._parse(raw, url)
+                    return self._parse(raw, url, response.content_type)
                 wait_s = retry_after_s(response.headers)
                 raise failure_of(
                     response.status, self._message(raw), url, wait_s, _name_of(_error_body(raw))
@@ -122,9 +130,14 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise ServerFault(f"{url} closed the connection: {_cause(error)}") from None
 
-    def _parse(self, raw: bytes, url: str) -> Any:
+    def _headers(self) -> dict[str, str]:
+        options = self._options
+        key = key_header(options.api_key, is_azure=self._address.is_azure)
+        return standard_headers() | key | as_text(options.headers)
+
+    def _parse(self, raw: bytes, url: str, content_type: str) -> Any:
         try:
-            answer = parse_json(raw)
+            answer = assemble(raw) if content_type == _EVENTS else parse_json(raw)
         except ValueError as error:
             start = self._message(raw)[:80]
             raise Malformed(f"{url} did not answer with JSON ({error}): {start!r}") from None
@@ -136,7 +149,8 @@ class Transport:
     def _message(self, raw: bytes) -> str:
         """The server's error message on one line, without the API key."""
         text = _error_text(raw) or raw[: 4 * MAX_MESSAGE_CHARACTERS].decode(errors="replace")
-        return without_key(" ".join(text.split()), self._options.api_key)[:MAX_MESSAGE_CHARACTERS]
+        line = without_secrets(" ".join(text.split()), self._options.secrets)
+        return line[:MAX_MESSAGE_CHARACTERS]
 
 
 def parse_json(raw: bytes) -> Any:
@@ -277,22 +291,3 @@ def _ssl_context(options: HttpOptions) -> ssl.SSLContext | bool:
         raise Misconfigured(
             f"ca_file {options.ca_file} cannot be used ({error}): give certificates in PEM format"
         ) from error
-
-
-def _headers(options: HttpOptions) -> dict[str, str]:
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-        "User-Agent": f"promptmill/{_version()}",
-    }
-    if options.api_key is not None:
-        headers["Authorization"] = f"Bearer {options.api_key.get_secret_value()}"
-    return headers
-
-
-def _version() -> str:
-    try:
-        return version("promptmill")
-    except PackageNotFoundError:
-        return "unknown"

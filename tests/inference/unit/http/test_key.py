@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.inference.http.options import HttpOptions, read_api_key, without_key
+from promptmill.inference.http.headers import without_secrets
+from promptmill.inference.http.options import HttpOptions, read_api_key
 from promptmill.runtime.errors import Misconfigured
 
 KEY = "nvapi-0123456789"
@@ -30,5 +31,6 @@ def test_the_key_stands_in_no_representation() -> None:
 
 def test_a_quoted_key_is_blacked_out() -> None:
     key = read_api_key({"PROMPTMILL_API_KEY": KEY})
-    assert without_key(f"no such key: {KEY}!", key) == "no such key: ***!"
-    assert without_key("no key", None) == "no key"
+    assert key is not None
+    assert without_secrets(f"no such key: {KEY}!", [key]) == "no such key: ***!"
+    assert without_secrets("no key", []) == "no key"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import orjson
 import structlog
 
 from promptmill.inference.http.address import Address, parse_base_url
@@ -64,10 +63,8 @@ class HttpGrader:
     """
 
     def __init__(self, options: HttpOptions, form: WireFormat) -> None:
-        address = parse_base_url(options.base_url)
         self._form = form
-        self._url = form.url(address)
-        self._client = Client(address, options, self._ask_canary)
+        self._client = Client(parse_base_url(options.base_url), options, self._ask_canary)
         self._model: ServedModel | None = None
 
     @property
@@ -111,13 +108,17 @@ class HttpGrader:
 
     async def _ask_canary(self) -> None:
         try:
-            reply = await self._client.transport.post(self._url, self._body(CANARY, 0))
+            reply = await self._client.send(self._url, self._body(CANARY, 0))
         except Poison as error:
             if not self._form.simplify():
                 raise
             log.warning("structured_output_disabled", refused=str(error))
-            reply = await self._client.transport.post(self._url, self._body(CANARY, 0))
+            reply = await self._client.send(self._url, self._body(CANARY, 0))
         self._form.read(reply)
 
-    def _body(self, request: GradeRequest, faults: int) -> bytes:
-        return orjson.dumps(self._form.fields(self._served, request, faults))
+    @property
+    def _url(self) -> str:
+        return self._form.url(self._client.address)
+
+    def _body(self, request: GradeRequest, faults: int) -> dict[str, Any]:
+        return self._form.fields(self._served, request, faults)

@@ -1,0 +1,111 @@
+"""A streamed answer, put together as the server would have sent it in one piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+_TEXTS = ("content", "reasoning", "reasoning_content", "refusal")
+_DONE = b"[DONE]"
+
+
+def assemble(raw: bytes) -> Any:
+    """The answer of a stream of server-sent events.
+
+    An error in the stream is returned as the body of an error. A stream that ends early has no
+    finish reason, as an answer that was broken off.
+
+    Raises:
+        ValueError: an event is not a JSON object.
+    """
+    answer = _Answer()
+    for event in _events(raw):
+        chunk = orjson.loads(event)
+        if not isinstance(chunk, dict):
+            raise ValueError("an event of the stream is not a JSON object")  # noqa: TRY004
+        if chunk.get("error") or chunk.get("object") == "error":
+            return chunk
+        answer.add(chunk)
+    return answer.body()
+
+
+def _events(raw: bytes) -> Iterator[bytes]:
+    """The data of each event; comments, names of events and the last mark are left out."""
+    for block in raw.replace(b"\r\n", b"\n").split(b"\n\n"):
+        lines = [line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:")]
+        data = b"\n".join(lines)
+        if data and data != _DONE:
+            yield data
+
+
+class _Answer:
+    """What has arrived of the first choice."""
+
+    def __init__(self) -> None:
+        self._head: dict[str, Any] = {}
+        self._choice: dict[str, Any] = {}
+        self._texts: dict[str, list[str]] = {}
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._logprobs: list[Any] = []
+        self._has_choice = False
+
+    def add(self, chunk: dict[str, Any]) -> None:
+        """Add the content of one event."""
+        for name in ("id", "model", "usage"):
+            if chunk.get(name):
+                self._head[name] = chunk[name]
+        for choice in chunk.get("choices") or ():
+            if isinstance(choice, dict) and choice.get("index", 0) == 0:
+                self._add_choice(choice)
+
+    def body(self) -> dict[str, Any]:
+        """The body of the whole answer."""
+        if not self._has_choice:
+            return {**self._head, "choices": []}
+        joined = {name: "".join(parts) for name, parts in self._texts.items()}
+        choice = {"index": 0, "finish_reason": None, **self._choice}
+        if "text" in joined:
+            choice["text"] = joined.pop("text")
+        message: dict[str, Any] = {"role": "assistant", "content": None, **joined}
+        if self._calls:
+            message["tool_calls"] = [self._calls[index] for index in sorted(self._calls)]
+        if self._logprobs:
+            choice["logprobs"] = {"content": self._logprobs}
+        if "text" not in choice:
+            choice["message"] = message
+        return {**self._head, "choices": [choice]}
+
+    def _add_choice(self, choice: dict[str, Any]) -> None:
+        self._has_choice = True
+        for name in ("finish_reason", "error"):
+            if choice.get(name):
+                self._choice[name] = choice[name]
+        self._add_text("text", choice.get("text"))
+        delta = choice.get("delta") or choice.get("message")
+        if isinstance(delta, dict):
+            for name in _TEXTS:
+                self._add_text(name, delta.get(name))
+            for call in delta.get("tool_calls") or ():
+                self._add_call(call)
+        logprobs = choice.get("logprobs")
+        entries = logprobs.get("content") if isinstance(logprobs, dict) else None
+        if isinstance(entries, list):
+            self._logprobs += entries
+
+    def _add_text(self, name: str, text: Any) -> None:
+        if isinstance(text, str):
+            self._texts.setdefault(name, []).append(text)
+
+    def _add_call(self, call: Any) -> None:
+        """Merge a part of a call: its name comes first, its arguments come in pieces."""
+        if not isinstance(call, dict):
+            return
+        whole = self._calls.setdefault(call.get("index") or 0, {"type": "function", "function": {}})
+        if call.get("id"):
+            whole["id"] = call["id"]
+        function = call.get("function")
+        for name, text in (function if isinstance(function, dict) else {}).items():
+            if isinstance(text, str):
+                whole["function"][name] = whole["function"].get(name, "") + text

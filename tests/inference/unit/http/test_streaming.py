@@ -1,0 +1,88 @@
+"""Streams of server-sent events, put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from promptmill.inference.http.answer import read_answer
+from promptmill.inference.http.errors import Interrupted
+from promptmill.inference.http.streaming import assemble
+
+
+def stream(*chunks: Any, end: bytes = b"data: [DONE]\n\n") -> bytes:
+    """The events of these chunks, with a comment before them."""
+    return b": wait\n\n" + b"".join(b"data: " + orjson.dumps(c) + b"\n\n" for c in chunks) + end
+
+
+def delta(finish: str | None = None, **parts: Any) -> dict[str, Any]:
+    """One event with a part of the message."""
+    return {"choices": [{"index": 0, "delta": parts, "finish_reason": finish}]}
+
+
+USAGE = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
+
+
+def test_the_parts_of_a_message_are_joined_with_its_end_and_counts() -> None:
+    raw = stream(delta(role="assistant", content=""), delta(content="Ye"), delta("stop"), USAGE)
+    raw = raw.replace(
+        b'{"choices":[{"index":0,"delta":{},', b'{"choices":[{"index":0,"delta":null,'
+    )
+    answer = read_answer("chat", assemble(raw))
+    assert (answer.text, answer.finish_reason) == ("Ye", "stop")
+    assert (answer.prompt_tokens, answer.completion_tokens) == (7, 3)
+
+
+def test_reasoning_is_kept_apart_from_the_answer() -> None:
+    raw = stream(delta(reasoning_content="Hm"), delta(reasoning_content="."), delta("stop"))
+    message = assemble(raw)["choices"][0]["message"]
+    assert message == {"role": "assistant", "content": None, "reasoning_content": "Hm."}
+
+
+def test_calls_of_tools_are_joined_by_their_index() -> None:
+    first = {"index": 0, "id": "a", "function": {"name": "add", "arguments": '{"x"'}}
+    more = {"index": 0, "function": {"arguments": ": 1}"}}
+    raw = stream(delta(tool_calls=[first]), delta(tool_calls=[more]), delta("tool_calls"))
+    (call,) = assemble(raw)["choices"][0]["message"]["tool_calls"]
+    assert call["function"] == {"name": "add", "arguments": '{"x": 1}'}
+    assert call["id"] == "a"
+
+
+def test_a_completion_has_its_text() -> None:
+    raw = stream(
+        {"choices": [{"index": 0, "text": " y"}]},
+        {"choices": [{"index": 0, "text": "es", "finish_reason": "stop"}]},
+    )
+    assert read_answer("completions", assemble(raw)).text == " yes"
+
+
+def test_a_stream_that_ends_early_is_an_answer_that_was_broken_off() -> None:
+    with pytest.raises(Interrupted):
+        read_answer("chat", assemble(stream(delta(content="The sum of"), end=b"")))
+
+
+def test_an_error_in_the_stream_is_the_answer() -> None:
+    error = {"error": {"message": "the worker died"}}
+    assert assemble(stream(delta(content="The"), error)) == error
+
+
+def test_log_probabilities_and_windows_line_ends_are_read() -> None:
+    chunk = delta("stop", content="a")
+    chunk["choices"][0]["logprobs"] = {"content": [{"token": "a", "logprob": -0.5}]}
+    answer = read_answer("chat", assemble(stream(chunk).replace(b"\n", b"\r\n")))
+    assert (answer.text, answer.logprob) == ("a", -0.5)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [(b"data: nonsense\n\n", "invalid literal"), (b"data: 7\n\n", "not a JSON object")],
+)
+def test_events_that_are_no_objects_are_refused(raw: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        assemble(raw)
+
+
+def test_an_empty_stream_has_no_choices() -> None:
+    assert assemble(b"") == {"choices": []}
