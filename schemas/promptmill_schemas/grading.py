@@ -57,6 +57,7 @@ class GradedCandidate(Contract):
         reasoning_content: the model's reasoning; ``""`` if it was present and empty.
         tool_calls: the tools that the answer calls.
         reasoning_tokens: how many of completion_tokens belong to the reasoning, if it is known.
+        disagreement: how far the opinions differ whose mean the scores are, if there were several.
     """
 
     index: Int = Field(ge=0)
@@ -68,3 +69,4 @@ class GradedCandidate(Contract):
     reasoning_content: str | None = None
     tool_calls: OrAbsent[ToolCalls] = None
     reasoning_tokens: Int | None = Field(default=None, ge=0)
+    disagreement: Float | None = Field(default=None, ge=0)

@@ -14,12 +14,19 @@ from promptmill_schemas.grading import AttributeScores, GradedCandidate, Scorer
 
 
 class Grade(Contract):
-    """The grade of one candidate; ``refusal`` is the reason if it was not graded."""
+    """The grade of one candidate; ``refusal`` is the reason if it was not graded.
+
+    Attributes:
+        disagreement: the largest difference between two opinions on one attribute, if there was
+            more than one opinion: of several judges, or of both orders of a comparison. The scores
+            are the mean of the opinions.
+    """
 
     index: Int = Field(ge=0)
     scores: AttributeScores | None = None
     reward: Float | None = None
     refusal: Text | None = None
+    disagreement: Float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _graded_or_refused(self) -> Self:
@@ -60,6 +67,7 @@ class Scored(Contract):
                 reasoning_content=candidate.reasoning_content,
                 tool_calls=candidate.tool_calls,
                 reasoning_tokens=candidate.reasoning_tokens,
+                disagreement=grade.disagreement,
             )
             for candidate, grade in zip(self.completion.candidates, self.grades, strict=True)
         )

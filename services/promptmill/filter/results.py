@@ -92,6 +92,7 @@ def _failed(
         reward=candidate.reward,
         checks=checks,
         duplicate=_duplicate(owner),
+        disagreement=candidate.disagreement,
     )
 
 
