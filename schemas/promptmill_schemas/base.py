@@ -151,8 +151,17 @@ def contract_error(error: ValidationError) -> ContractError:
     missing field before an unknown one. For example, ``{"prompt": "…", "n": 0}`` sent as a contract
     is refused for its ``n``.
     """
+    return contract_errors(error)[0]
+
+
+def contract_errors(error: ValidationError) -> list[ContractError]:
+    """Convert all of pydantic's errors that do not follow from others, the most relevant first."""
     findings = error.errors(include_url=False)[:MAX_FINDINGS]
-    finding = min((f for f in findings if not _follows(f, findings)), key=_rank)
+    own = [finding for finding in findings if not _follows(finding, findings)]
+    return [_converted(finding) for finding in sorted(own, key=_rank)]
+
+
+def _converted(finding: ErrorDetails) -> ContractError:
     cause = finding.get("ctx", {}).get("error")
     if isinstance(cause, ContractError):
         # Raise a copy: pydantic's error holds the original, and the resulting reference cycle would

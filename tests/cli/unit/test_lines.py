@@ -138,7 +138,7 @@ def test_the_defaults_hold_for_a_batch_request_too() -> None:
     ("response_format", "structured"),
     [
         ({"type": "text"}, None),
-        ({"type": "json_object"}, StructuredOutput(json_schema={"type": "object"})),
+        ({"type": "json_object"}, StructuredOutput(json_object=True)),
         (
             {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array"}}},
             StructuredOutput(json_schema={"type": "array"}),
@@ -172,7 +172,7 @@ def test_text_parts_are_joined_and_developer_means_system() -> None:
         ({"max_completion_tokens": 0}, "body.max_completion_tokens", "within the limit"),
         ({"max_tokens": 5, "max_completion_tokens": 6}, "body.max_tokens", "keep only one"),
         ({"n": 10_000}, "body.n", "within the limit"),
-        ({"tools": []}, "body.tools", "remove the field"),
+        ({"functions": []}, "body.functions", "remove the field"),
         ({"metadata": {"year": [1]}}, "body.metadata.year", "expected type"),
         ({"response_format": {"type": "xml"}}, "body.response_format", "one of these types"),
         ({"response_format": "json"}, "body.response_format", "one of these types"),
@@ -224,7 +224,7 @@ EXPECTED = {
     7: ("messages", "valid list"),
     8: ("messages.0.role", "'system', 'developer', 'user', 'assistant' or 'tool'"),
     9: ("messages.0.content", "required"),
-    10: ("messages.1.role", "must not come from the assistant"),
+    10: ("messages.0.role", "must not come from the assistant"),
     11: ("sampling.temperature", "finite number"),
     12: ("sampling.temperature", "less than or equal to 2"),
     13: ("sampling.max_tokens", "greater than or equal to 1"),

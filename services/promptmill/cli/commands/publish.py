@@ -7,15 +7,21 @@ from typing import Annotated
 
 import typer
 
+from promptmill.cli.publish.layouts.choices import LastAnswer, UnknownColumns
+
 HELP = """Publish prompts: the rows of FILE or, with -, of standard input.
 
 FILE holds one JSON object per line, a JSON array, CSV with a header or Parquet, and may be
 compressed (.gz, .bz2, .zst). It may also be a folder of such files, or a data set of Hugging
 Face's hub (hf://datasets/OWNER/NAME?config=…&split=…) where the package datasets is installed.
 
-A row is {"prompt": "…"}, {"messages": […]} or a request line of OpenAI's batch format;
-it may also have n, sampling, tags, id, adapter and prompt_id. Publishing the same lines
-again changes nothing.
+A row is {"prompt": "…"}, {"messages": […]}, a request line of OpenAI's batch format, or a row
+of a usual data set: TRL, UltraChat, Magpie, ShareGPT, Alpaca, GSM8K, HelpSteer or Nemotron
+post-training data. The layout is recognised from the first rows; --layout forces one, and --map
+says what other columns mean. The assistant's turn at the end of a conversation becomes the
+prompt's reference answer. Our own rows may also have n, sampling, adapter, tools,
+chat_template_kwargs, extra_body, tags, reference, category, licence, id and prompt_id.
+Publishing the same rows again changes nothing.
 
 While the topic of prompts is above its high-water mark, the command waits and says why. With
 --no-wait it ends instead, and publishing the same file later sends the rest.
@@ -30,6 +36,7 @@ Examples:
   promptmill publish prompts.jsonl --run first --n 4 --temperature 0.7 --max-tokens 256
   promptmill publish prompts.jsonl --run first --tag domain=law --receipts receipts.jsonl
   promptmill publish prompts.jsonl.gz --run first --json
+  promptmill publish rows.parquet --run first --map prompt=question,tags.answer=answer
 """
 
 
@@ -58,6 +65,23 @@ def publish(
     tag: Annotated[
         list[str] | None, typer.Option(help="Tag of the prompts, key=value; can be repeated.")
     ] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Layout of the rows; by default it is recognised.")
+    ] = None,
+    mapping: Annotated[
+        str | None,
+        typer.Option("--map", help="Columns by field: prompt=question,tags.answer=answer."),
+    ] = None,
+    unknown_columns: Annotated[
+        UnknownColumns | None,
+        typer.Option(
+            help="What other columns become; by default data sets ignore and others refuse them."
+        ),
+    ] = None,
+    last_answer: Annotated[
+        LastAnswer,
+        typer.Option(help="What the assistant's turn at the end of a conversation becomes."),
+    ] = LastAnswer.REFERENCE,
     receipts: Annotated[
         Path | None,
         typer.Option(
@@ -75,6 +99,7 @@ def publish(
         publish_defaults,
         refuse_overwriting,
         require_input,
+        row_reader,
     )
     from promptmill.cli.publish.run import publish_file
 
@@ -89,4 +114,6 @@ def publish(
         seed=seed,
     )
     defaults = publish_defaults(run, n, sampling, adapter, given_tags(tag or []))
-    raise typer.Exit(publish_file(file, defaults, receipts, as_json=as_json, waits=wait))
+    reader = row_reader(layout, mapping, unknown_columns, last_answer)
+    code = publish_file(file, defaults, receipts, as_json=as_json, waits=wait, reader=reader)
+    raise typer.Exit(code)

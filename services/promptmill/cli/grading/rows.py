@@ -41,7 +41,7 @@ class Tie(Exception):
     """The annotators preferred neither answer."""
 
 
-def _as_turns(value: Any) -> Any:
+def as_turns(value: Any) -> Any:
     """Parse a conversation that is given as text: the user's turn, then marked turns."""
     if not isinstance(value, str):
         return value
@@ -55,7 +55,7 @@ def _as_turns(value: Any) -> Any:
     return turns
 
 
-Turns = Annotated[tuple[Message, ...], BeforeValidator(_as_turns), Field(min_length=1)]
+Turns = Annotated[tuple[Message, ...], BeforeValidator(as_turns), Field(min_length=1)]
 Answers = Annotated[tuple[str, ...], Field(min_length=1)]
 Score = Annotated[float, Field(ge=0, le=4)]
 

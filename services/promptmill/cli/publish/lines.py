@@ -1,27 +1,23 @@
-"""One line of input becomes one prompt, or one error that says what is wrong with it.
+"""One line of input becomes one prompt, or one error that says all that is wrong with it.
 
-Accepted are ``{"prompt": "…"}``, ``{"messages": […]}`` and request lines of OpenAI's batch
-format. Nothing here knows files, line numbers or Kafka.
+What a row's columns mean is known to ``layouts``. Nothing here knows files, line numbers or Kafka.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Protocol
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import ValidationError
 
-from promptmill.cli.publish.openai_batch import as_user_named, is_batch, plain_from_batch
-from promptmill_schemas import Contract, ContractError, Message, Prompt, Sampling
-from promptmill_schemas.base import contract_error, parse_json, validate
+from promptmill.cli.publish.layouts.plain import Names, PlainLine, Row, Taken
+from promptmill.cli.publish.layouts.reading import RowReader
+from promptmill_schemas import ContractError, Message, Prompt, Sampling
+from promptmill_schemas.base import contract_errors, parse_json
 from promptmill_schemas.errors import MISSING
-from promptmill_schemas.fields import Id, Int, Items, Tags, Text
-from promptmill_schemas.limits import (
-    MAX_CANDIDATES,
-    MAX_MESSAGES,
-    MAX_PROMPT_BYTES,
-    MAX_TAG_CHARACTERS,
-)
+from promptmill_schemas.limits import MAX_PROMPT_BYTES
+from promptmill_schemas.prompt import PromptOptions
 
 CUSTOM_ID = "custom_id"
 """The tag that keeps the user's own id of a line."""
@@ -29,32 +25,40 @@ CUSTOM_ID = "custom_id"
 SHOWN_BYTES = 40
 
 
-def _number_as_text(value: Any) -> Any:
-    return str(value) if type(value) is int else value
+class Reader(Protocol):
+    """The part of a :class:`~promptmill.cli.publish.layouts.reading.RowReader` that is needed."""
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether a row with a ``prompt`` and nothing else is that prompt."""
+
+    def take(self, row: Row) -> Taken:
+        """What the row says."""
 
 
-LineId = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=MAX_TAG_CHARACTERS),
-    BeforeValidator(_number_as_text),
-]
+AS_IT_IS: Reader = RowReader()
+"""Each row by its own layout."""
 
 
-class PlainLine(Contract):
-    """What a line may hold; an absent or null field takes the default of the command line.
+class FaultyLine(ContractError):
+    """Several things are wrong with a line; the first is the most relevant one.
 
-    A misspelt field is refused, here and in the contracts inside.
+    Attributes:
+        findings: all of them.
     """
 
-    prompt: Text | None = None
-    messages: Items[Message] | None = Field(default=None, min_length=1, max_length=MAX_MESSAGES)
-    n: Int | None = Field(default=None, ge=1, le=MAX_CANDIDATES)
-    sampling: Sampling | None = None
-    adapter: Text | None = None
-    tags: Tags | None = None
-    id: LineId | None = None
-    custom_id: LineId | None = None
-    prompt_id: Id | None = None
+    def __init__(self, findings: Sequence[ContractError]) -> None:
+        first = findings[0]
+        super().__init__(first.field, first.value, first.limit, first.remedy)
+        self.findings = tuple(findings)
+
+    def __str__(self) -> str:
+        return "; also ".join(map(str, self.findings))
+
+
+def findings_of(error: ContractError) -> tuple[ContractError, ...]:
+    """All that is wrong with a line."""
+    return error.findings if isinstance(error, FaultyLine) else (error,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Defaults:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-def parse_line(raw: bytes | dict[str, Any], defaults: Defaults) -> Prompt:
+def parse_line(raw: bytes | Row, defaults: Defaults) -> Prompt:
     """The prompt that the line holds.
 
     Raises:
@@ -77,7 +81,7 @@ def parse_line(raw: bytes | dict[str, Any], defaults: Defaults) -> Prompt:
     return prompt_of(parse_object(raw), defaults)
 
 
-def parse_object(raw: bytes | dict[str, Any]) -> dict[str, Any]:
+def parse_object(raw: bytes | Row) -> Row:
     """The JSON object that the line holds, or the row itself; raises :class:`ContractError`."""
     if isinstance(raw, dict):
         return raw
@@ -90,24 +94,53 @@ def parse_object(raw: bytes | dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def only_text(value: dict[str, Any]) -> str | None:
+def object_of(raw: bytes | Row) -> Row | None:
+    """The same, or ``None`` where there is none."""
+    try:
+        return parse_object(raw)
+    except ContractError:
+        return None
+
+
+def only_text(value: Row) -> str | None:
     """The prompt of a line that holds nothing else; the line is valid as it is."""
     text = value.get("prompt") if len(value) == 1 else None
     return text if isinstance(text, str) and text else None
 
 
-def prompt_of(value: dict[str, Any], defaults: Defaults) -> Prompt:
-    """The prompt that the line's object stands for; raises as :func:`parse_line`."""
-    if not is_batch(value):
-        return _prompt(validate(PlainLine, value, unknown="forbid"), defaults)
-    plain, names = plain_from_batch(value)
+def prompt_of(value: Row, defaults: Defaults, reader: Reader = AS_IT_IS) -> Prompt:
+    """The prompt that the line's object stands for; raises as :func:`parse_line`.
+
+    Args:
+        reader: knows what the object's columns mean.
+    """
+    taken = reader.take(value)
+    findings = list(taken.findings)
     try:
-        return _prompt(validate(PlainLine, plain, unknown="forbid"), defaults)
+        line = PlainLine.model_validate(taken.fields, extra="forbid")
+    except ValidationError as error:
+        findings += [as_user_named(each, taken.names) for each in contract_errors(error)]
+    if findings:
+        raise _one_of(findings)
+    try:
+        return _prompt(line, defaults)
     except ContractError as error:
-        raise as_user_named(error, names) from error
+        raise as_user_named(error, taken.names) from error
 
 
-def too_long(head: bytes | dict[str, Any], size: int) -> ContractError:
+def as_user_named(error: ContractError, names: Names) -> ContractError:
+    """The same error with the field's name of the row."""
+    for ours, theirs in names.items():
+        if error.field == ours or error.field.startswith(f"{ours}."):
+            return error.renamed(theirs + error.field.removeprefix(ours))
+    return error
+
+
+def _one_of(findings: Sequence[ContractError]) -> ContractError:
+    return findings[0] if len(findings) == 1 else FaultyLine(findings)
+
+
+def too_long(head: bytes | Row, size: int) -> ContractError:
     """The error of a line of ``size`` bytes that begins with ``head``."""
     limit = f"a line may have at most {MAX_PROMPT_BYTES} bytes, this one has {size}"
     shown = head[:SHOWN_BYTES] if isinstance(head, bytes) else head
@@ -123,14 +156,27 @@ def _prompt(line: PlainLine, defaults: Defaults) -> Prompt:
             sampling=_sampling(line.sampling, defaults.sampling),
             adapter=line.adapter or defaults.adapter,
             tags={**defaults.tags, **(line.tags or {}), **_own_id(line)},
+            **_options(line),
         )
     except ValidationError as error:
-        raise contract_error(error) from error
+        raise _one_of(contract_errors(error)) from error
     if line.prompt_id not in {None, prompt.prompt_id}:
         limit = f"the id that belongs to this content in run {prompt.run} is {prompt.prompt_id}"
         remedy = f"remove prompt_id, or put your own id into {CUSTOM_ID}"
         raise ContractError("prompt_id", line.prompt_id, limit, remedy)
     return prompt
+
+
+def _options(line: PlainLine) -> PromptOptions:
+    return {
+        "tools": line.tools,
+        "chat_template_kwargs": line.chat_template_kwargs,
+        "extra_body": line.extra_body,
+        "draw": line.draw,
+        "reference": line.reference,
+        "category": line.category,
+        "licence": line.licence,
+    }
 
 
 def _messages(line: PlainLine) -> tuple[Message, ...]:

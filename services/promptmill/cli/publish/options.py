@@ -10,6 +10,12 @@ import typer
 from pydantic import ValidationError
 
 from promptmill.cli.publish.files.inputs import HUB, STANDARD_INPUT, find_inputs
+from promptmill.cli.publish.layouts.choices import LastAnswer, UnknownColumns
+from promptmill.cli.publish.layouts.reading import (
+    RowReader,
+    forced,
+    parse_mapping,
+)
 from promptmill.cli.publish.lines import Defaults
 from promptmill_schemas import ContractError, Message, Prompt, Sampling
 from promptmill_schemas.base import contract_error
@@ -60,6 +66,25 @@ def publish_defaults(
     except ValidationError as error:
         raise _of_option(contract_error(error)) from error
     return Defaults(run, n, sampling, adapter, tags)
+
+
+def row_reader(
+    layout: str | None,
+    mapping: str | None,
+    unknown: UnknownColumns | None,
+    last_answer: LastAnswer,
+) -> RowReader:
+    """How rows are read."""
+    try:
+        return RowReader(
+            forced(layout) if layout else None,
+            is_forced=layout is not None,
+            mapping=parse_mapping(mapping or ""),
+            unknown=unknown,
+            last_answer=last_answer,
+        )
+    except ContractError as error:
+        raise _of_option(error) from error
 
 
 def _of_option(error: ContractError) -> typer.BadParameter:

@@ -12,8 +12,10 @@ from promptmill.cli.publish.context import ContextCheck, accept_all
 from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.cli.publish.id_set import IdSet, OwnIds
 from promptmill.cli.publish.lines import (
+    AS_IT_IS,
     CUSTOM_ID,
     Defaults,
+    Reader,
     only_text,
     parse_object,
     prompt_of,
@@ -104,6 +106,7 @@ class Publisher:
         report: called for each line, in order of the lines.
         check: refuses what no model can take.
         room: how many prompts may be sent.
+        reader: knows what the columns of a row mean.
     """
 
     def __init__(
@@ -115,6 +118,7 @@ class Publisher:
         *,
         check: ContextCheck = accept_all,
         room: Room | None = None,
+        reader: Reader = AS_IT_IS,
     ) -> None:
         self._outbox = outbox
         self._defaults = defaults
@@ -122,10 +126,11 @@ class Publisher:
         self._report = report
         self._check = check
         self._room = Unlimited() if room is None else room
+        self._reader = reader
         self._pending: deque[_Pending] = deque()
         self._bytes = 0
         self._owners = OwnIds()
-        self._template = _template(defaults)
+        self._template = _template(defaults) if reader.reads_texts else None
 
     async def publish(self, batches: AsyncIterator[Sequence[RawLine]]) -> None:
         """Publish all lines; returns when each is acknowledged or refused.
@@ -207,7 +212,7 @@ class Publisher:
             if self._check is not accept_all:
                 self._check(self._template.conversation(text))
             return self._template.fill(text)
-        prompt = prompt_of(value, self._defaults)
+        prompt = prompt_of(value, self._defaults, self._reader)
         if own := prompt.tags.get(CUSTOM_ID):
             owner, number = self._owners.claim(own, prompt.prompt_id, line.number)
             if owner != prompt.prompt_id:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Self
 
 import orjson
 
+from promptmill.cli.publish.lines import findings_of
 from promptmill.cli.publish.publisher import LineResult
 from promptmill.runtime.errors import Misconfigured
 
@@ -50,10 +51,12 @@ class Receipts:
 def receipt(result: LineResult) -> dict[str, Any]:
     """``{"line", "prompt_id"}``, or ``{"line", "error"}`` with the error's parts by name.
 
-    Of several files, ``file`` says which.
+    Of several files, ``file`` says which; ``findings`` lists more than one error of a line.
     """
     place: dict[str, Any] = {} if result.file is None else {"file": result.file}
     place["line"] = result.number
     if result.error is None:
         return place | {"prompt_id": result.prompt_id}
-    return place | {"error": str(result.error), **result.error.as_dict()}
+    place |= {"error": str(result.error), **result.error.as_dict()}
+    findings = findings_of(result.error)
+    return place | ({"findings": [f.as_dict() for f in findings]} if len(findings) > 1 else {})

@@ -26,7 +26,9 @@ from promptmill.cli.publish.files.inputs import Input, find_inputs, total_bytes
 from promptmill.cli.publish.files.reading import Progress, read_inputs
 from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.cli.publish.id_set import IdSet
-from promptmill.cli.publish.lines import Defaults
+from promptmill.cli.publish.layouts.reading import RowReader
+from promptmill.cli.publish.layouts.recognising import Recogniser
+from promptmill.cli.publish.lines import Defaults, object_of
 from promptmill.cli.publish.outbox import Outbox
 from promptmill.cli.publish.published import PublishedPrompts
 from promptmill.cli.publish.publisher import LineResult, Publisher
@@ -59,12 +61,14 @@ def publish_file(
     *,
     as_json: bool,
     waits: bool = True,
+    reader: RowReader | None = None,
 ) -> int:
     """Publish the rows of ``file``; returns the exit code.
 
     Args:
         file: a file or folder, ``-`` for standard input, or the address of a data set.
         waits: for room on the topic; otherwise it ends with :data:`HELD` where there is none.
+        reader: how rows are read, as far as their file does not decide it.
 
     Raises:
         Misconfigured: no Kafka is known, a topic is missing, receipts cannot be written, or a file
@@ -75,7 +79,7 @@ def publish_file(
     settings = load()
     summary, inputs = Summary(defaults.run), find_inputs(str(file))
     with Receipts(receipts) as out:
-        job = _Job(settings, find_addresses(settings), defaults, summary, out, waits)
+        job = _Job(settings, find_addresses(settings), defaults, summary, out, waits, reader)
         return uvloop.run(job.run(inputs, as_json=as_json))
 
 
@@ -104,6 +108,7 @@ class _Job:
         summary: Summary,
         receipts: Receipts,
         waits: bool,
+        reader: RowReader | None = None,
     ) -> None:
         self._settings = settings
         self._addresses = addresses
@@ -112,6 +117,7 @@ class _Job:
         self._receipts = receipts
         self._waits = waits
         self._progress = Progress()
+        self._reader = Recogniser(reader or RowReader(), object_of, note)
 
     async def run(self, inputs: list[Input], *, as_json: bool) -> int:
         """Publish what can be read; returns the exit code."""
@@ -152,7 +158,13 @@ class _Job:
         with line_progress(total_bytes(inputs)) as show:
             async with self._backpressure(show) as room:
                 publisher = Publisher(
-                    outbox, self._defaults, known, self._report, check=check, room=room
+                    outbox,
+                    self._defaults,
+                    known,
+                    self._report,
+                    check=check,
+                    room=room,
+                    reader=self._reader,
                 )
                 return await self._publish_to(publisher, inputs, show)
 
@@ -160,8 +172,11 @@ class _Job:
         self, publisher: Publisher, inputs: list[Input], show: Callable[[int, str], None]
     ) -> int:
         try:
-            rows = read_inputs(inputs, self._progress)
-            async with aclosing(rows), aclosing(self._followed(rows, show)) as lines:
+            async with (
+                aclosing(read_inputs(inputs, self._progress)) as rows,
+                aclosing(self._reader.follow(rows)) as recognised,
+                aclosing(self._followed(recognised, show)) as lines,
+            ):
                 await publisher.publish(lines)
             await self._count_pending()
         except HeldBack:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from promptmill.cli.publish.id_set import IdSet
+from promptmill.cli.publish.lines import findings_of
 from promptmill.cli.publish.publisher import LineResult
+from promptmill_schemas import ContractError
 
 SHOWN_ERRORS = 20
+SHOWN_KINDS = 20
+MAX_KINDS = 1_000
+OTHER_KIND = "other errors"
+_NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 
 
 @dataclass(slots=True)
@@ -32,15 +40,26 @@ class Summary:
     held: dict[str, Any] | None = None
     duplicates: IdSet = field(default_factory=IdSet)
     errors: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
 
     def add(self, result: LineResult) -> None:
         """Count one line."""
         setattr(self, result.outcome, getattr(self, result.outcome) + 1)
         if result.outcome == "duplicate" and result.prompt_id is not None:
             self.duplicates.add(result.prompt_id)
-        if result.error is not None and len(self.errors) < SHOWN_ERRORS:
+        if result.error is None:
+            return
+        if len(self.errors) >= SHOWN_ERRORS:
+            self._count_kinds(result.error)
+        else:
             file = "" if result.file is None else f"{result.file} "
             self.errors.append(f"{file}line {result.number}: {result.error}")
+
+    def _count_kinds(self, error: ContractError) -> None:
+        """Count each kind once for the line, so that the counts are lines."""
+        for kind in {_kind(finding) for finding in findings_of(error)}:
+            is_kept = kind in self.kinds or len(self.kinds) < MAX_KINDS
+            self.kinds[kind if is_kept else OTHER_KIND] += 1
 
     def as_json(self) -> dict[str, Any]:
         """What ``publish --json`` prints."""
@@ -77,6 +96,14 @@ class Summary:
         return [line]
 
     def error_lines(self) -> list[str]:
-        """The first errors, and how many more there are."""
+        """The first errors, how many more there are, and of which kinds."""
         more = self.invalid - len(self.errors)
-        return [*self.errors, *([f"… and {more:,} more; --receipts lists all"] if more else [])]
+        if not more:
+            return self.errors
+        kinds = [f"  {count:,} × {kind}" for kind, count in self.kinds.most_common(SHOWN_KINDS)]
+        return [*self.errors, f"… and {more:,} more; --receipts lists all:", *kinds]
+
+
+def _kind(error: ContractError) -> str:
+    """The field, whatever its place in a list, and what to do about it."""
+    return f"{_NUMBER.sub('*', error.field) or 'message'}: {error.remedy}"

@@ -1,0 +1,1 @@
+"""Layouts of rows: what the columns of the usual data sets mean, as fields of a plain line."""

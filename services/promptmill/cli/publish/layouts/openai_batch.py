@@ -1,0 +1,149 @@
+"""Request lines of OpenAI's batch format, translated to a plain line and back.
+
+A field that would change the answers and is not supported is refused, never dropped; one that
+only concerns the service that was asked before (``model``, ``user`` …) is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from promptmill.cli.publish.layouts.plain import Names, Row, Taken
+from promptmill_schemas import ContractError
+from promptmill_schemas.errors import MISSING
+
+FRAME: Final = frozenset({"custom_id", "method", "url", "body"})
+CHAT: Final = "/chat/completions"
+SIMPLE = {
+    "messages": "messages",
+    "n": "n",
+    "metadata": "tags",
+    "temperature": "sampling.temperature",
+    "top_p": "sampling.top_p",
+    "top_k": "sampling.top_k",
+    "min_p": "sampling.min_p",
+    "max_tokens": "sampling.max_tokens",
+    "max_completion_tokens": "sampling.max_tokens",
+    "stop": "sampling.stop",
+    "seed": "sampling.seed",
+    "random_seed": "sampling.seed",
+    "presence_penalty": "sampling.presence_penalty",
+    "frequency_penalty": "sampling.frequency_penalty",
+    "repetition_penalty": "sampling.repetition_penalty",
+    "logprobs": "sampling.logprobs",
+    "response_format": "sampling.structured",
+    "tools": "tools",
+    "chat_template_kwargs": "chat_template_kwargs",
+}
+PASSED_ON = {
+    *("reasoning_effort", "reasoning", "thinking", "thinking_token_budget", "verbosity"),
+    *("tool_choice", "parallel_tool_calls", "logit_bias", "safe_prompt", "prompt_mode"),
+    *("min_tokens", "stop_token_ids", "ignore_eos", "bad_words", "include_reasoning"),
+    *("add_generation_prompt", "continue_final_message", "skip_special_tokens"),
+}
+"""Fields that only some servers know: they reach the server in the body as they are."""
+
+WITHOUT_EFFECT = {
+    *("model", "user", "store", "service_tier", "stream", "stream_options", "top_logprobs"),
+    *("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "priority"),
+}
+
+
+def is_batch(row: Row) -> bool:
+    """Whether the line means to be a batch request."""
+    return not row.keys().isdisjoint({"body", "url", "method"})
+
+
+def plain_from_batch(row: Row) -> Taken:
+    """The plain line that asks the same, what its fields were called, and what is wrong with it."""
+    body = row.get("body", MISSING)
+    findings = list(_frame_findings(row))
+    if not isinstance(body, dict):
+        limit = "a request has a body with messages"
+        findings.append(ContractError("body", body, limit, "add the body of a chat request"))
+        return Taken({}, {}, tuple(findings))
+    body = {name: part for name, part in body.items() if part is not None}
+    findings += _body_findings(body)
+    fields: Row = {} if row.get("custom_id") is None else {"custom_id": row["custom_id"]}
+    names: Names = {}
+    for name in body:
+        try:
+            _add(fields, names, name, body[name])
+        except ContractError as error:
+            findings.append(error)
+    return Taken(fields, names, tuple(findings))
+
+
+def _add(fields: Row, names: Names, name: str, value: Any) -> None:
+    if name == "top_k" and value in {-1, 0}:
+        return  # vLLM's and Together's words for all tokens
+    if name in PASSED_ON:
+        _put(fields, f"extra_body.{name}", value)
+        names[f"extra_body.{name}"] = f"body.{name}"
+    if name in SIMPLE:
+        target = SIMPLE[name]
+        _put(fields, target, _translated(name, value))
+        names[target] = f"body.{name}"
+
+
+def _frame_findings(row: Row) -> Iterator[ContractError]:
+    for name in row.keys() - FRAME:
+        limit = f"a request line has {', '.join(sorted(FRAME))}"
+        yield ContractError(name, row[name], limit, "remove the field or move it into body")
+    method, url = row.get("method", "POST"), row.get("url", CHAT)
+    if not isinstance(method, str) or method.upper() != "POST":
+        yield ContractError("method", method, "a request is 'POST'", 'write "POST" or nothing')
+    if not _is_chat(url):
+        limit = "it must be the address of chat requests: '/v1/chat/completions'"
+        yield ContractError("url", url, limit, "only chat requests can be published")
+
+
+def _is_chat(url: Any) -> bool:
+    """With or without ``/v1``, a host or an Azure deployment before it."""
+    return isinstance(url, str) and f"/{urlsplit(url.strip()).path}".rstrip("/").endswith(CHAT)
+
+
+def _body_findings(body: Row) -> Iterator[ContractError]:
+    if "messages" not in body:
+        limit = "a chat request needs messages"
+        yield ContractError("body.messages", MISSING, limit, "add the conversation")
+    for name, part in body.items():
+        if name not in SIMPLE and name not in WITHOUT_EFFECT and name not in PASSED_ON:
+            limit = f"it must be one of {', '.join(SIMPLE)}"
+            yield ContractError(f"body.{name}", part, limit, "remove the field")
+    limits = {repr(body[name]) for name in ("max_tokens", "max_completion_tokens") if name in body}
+    if len(limits) > 1:
+        limit = f"it must equal body.max_completion_tokens ({body['max_completion_tokens']})"
+        yield ContractError(
+            "body.max_tokens", body["max_tokens"], limit, "keep only one of the two"
+        )
+
+
+def _put(plain: dict[str, Any], target: str, value: Any) -> None:
+    *folder, name = target.split(".")
+    place = plain.setdefault(folder[0], {}) if folder else plain
+    place[name] = value
+
+
+def _translated(name: str, value: Any) -> Any:
+    if name == "stop" and isinstance(value, str):
+        return [value]
+    if name == "response_format":
+        return _structured(value)
+    return value
+
+
+def _structured(value: Any) -> dict[str, Any] | None:
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return {"json_object": True}
+    schema = value.get("json_schema") if kind == "json_schema" else None
+    if isinstance(schema, dict) and isinstance(schema.get("schema"), dict):
+        strict = {} if schema.get("strict") is None else {"strict": schema["strict"]}
+        return {"json_schema": schema["schema"], **strict}
+    limit = "the type must be text, json_object, or json_schema with a json_schema.schema"
+    raise ContractError("body.response_format", value, limit, "use one of these types")

@@ -1,0 +1,88 @@
+"""Plain lines: what a row of any layout becomes before it is a prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from promptmill_schemas import Contract, ContractError, Message, Sampling
+from promptmill_schemas.fields import Id, Int, Items, JsonObject, Label, OrAbsent, Tags, Text
+from promptmill_schemas.limits import MAX_CANDIDATES, MAX_MESSAGES, MAX_TAG_CHARACTERS
+from promptmill_schemas.prompt import Tools
+from promptmill_schemas.reference import Reference
+
+Row = dict[str, Any]
+Names = dict[str, str]
+"""Fields of the plain line, and what they are called in the row."""
+
+
+def _number_as_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+LineId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_TAG_CHARACTERS),
+    BeforeValidator(_number_as_text),
+]
+
+
+class PlainLine(Contract):
+    """What a line may hold; an absent or null field takes the default of the command line.
+
+    A misspelt field is refused, here and in the contracts inside.
+    """
+
+    prompt: Text | None = None
+    messages: Items[Message] | None = Field(default=None, min_length=1, max_length=MAX_MESSAGES)
+    n: Int | None = Field(default=None, ge=1, le=MAX_CANDIDATES)
+    sampling: Sampling | None = None
+    adapter: Text | None = None
+    tools: OrAbsent[Tools] = None
+    chat_template_kwargs: OrAbsent[JsonObject] = None
+    extra_body: OrAbsent[JsonObject] = None
+    draw: Int | None = Field(default=None, ge=1)
+    tags: Tags | None = None
+    reference: Reference | None = None
+    category: OrAbsent[Label] = None
+    licence: OrAbsent[Label] = None
+    id: LineId | None = None
+    custom_id: LineId | None = None
+    prompt_id: Id | None = None
+
+
+FIELDS: Final = frozenset(PlainLine.model_fields)
+OPTIONS: Final = FIELDS - {"prompt", "messages", "id", "custom_id", "prompt_id", "draw"}
+"""Fields that keep their meaning in rows of every layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was taken from a row.
+
+    Attributes:
+        fields: of a plain line.
+        names: what the fields are called in the row.
+        findings: what is wrong with the row already.
+    """
+
+    fields: Row
+    names: Names
+    findings: tuple[ContractError, ...] = ()
+
+
+def present(row: Row) -> Row:
+    """The columns that are not null."""
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def answer_reference(value: Any) -> Row | None:
+    """A known answer as a reference; ``None`` of an empty one."""
+    import orjson
+
+    if value is None or value in ("", [], {}):
+        return None
+    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    return {"kind": "answer", "answer": text}

@@ -1,0 +1,157 @@
+"""A row becomes a plain line: by its layout, what is mapped, and what its other columns become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import orjson
+
+from promptmill.cli.publish.layouts.choices import LastAnswer, UnknownColumns
+from promptmill.cli.publish.layouts.openai_batch import plain_from_batch
+from promptmill.cli.publish.layouts.plain import FIELDS, Row, Taken, answer_reference, present
+from promptmill.cli.publish.layouts.table import BATCH, LAYOUTS, PLAIN, Layout, layout_of
+from promptmill.cli.publish.layouts.turns import clean_turns, split_answer
+from promptmill_schemas import ContractError
+
+OWN: Final = (BATCH, PLAIN)
+"""Layouts that refuse columns that they do not know; their rows may be mixed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowReader:
+    """How rows are read.
+
+    Attributes:
+        layout: the rows' layout; ``None`` recognises that of each row.
+        is_forced: whether the layout holds also for rows that look otherwise.
+        mapping: columns by the fields of a plain line that they become.
+        unknown: ``None`` refuses unknown columns of our own layouts, and ignores others.
+        last_answer: what a conversation's last turn becomes, if it is the assistant's.
+    """
+
+    layout: Layout | None = None
+    is_forced: bool = False
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    unknown: UnknownColumns | None = None
+    last_answer: LastAnswer = LastAnswer.REFERENCE
+
+    def take(self, row: Row) -> Taken:
+        """What the row says; raises :class:`ContractError` where its frame is wrong."""
+        row = present(row)
+        layout = self._layout_of(row)
+        if layout is None or layout.name in OWN:
+            taken = self._own(row, layout)
+        else:
+            fields, names = layout.read(row, self.last_answer)
+            taken = Taken({**fields, **self._rest(layout.unknown(row), row, fields)}, names)
+        return self._mapped(taken, row) if self.mapping else taken
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether a row with a ``prompt`` and nothing else is that prompt."""
+        return not self.is_forced and not self.mapping
+
+    def with_layout(self, layout: Layout) -> RowReader:
+        """The same for rows of this layout."""
+        return replace(self, layout=layout)
+
+    def _layout_of(self, row: Row) -> Layout | None:
+        if self.layout is not None and (self.is_forced or self.layout.matches(row)):
+            return self.layout
+        if self.mapping:
+            return self.layout
+        return layout_of(row) or self.layout
+
+    def _own(self, row: Row, layout: Layout | None) -> Taken:
+        if layout is not None and layout.name == BATCH:
+            taken = plain_from_batch(row)
+        else:
+            taken = Taken(row, {})
+            if self.mapping or self.unknown not in {None, UnknownColumns.REFUSE}:
+                known = {} if self.mapping and layout is None else row
+                fields = {name: value for name, value in known.items() if name in FIELDS}
+                others = [name for name in row if name not in fields]
+                taken = Taken({**fields, **self._rest(others, row, fields)}, {})
+        return self._cleaned(taken)
+
+    def _cleaned(self, taken: Taken) -> Taken:
+        messages = taken.fields.get("messages")
+        if messages is None:
+            return taken
+        messages, answer = split_answer(clean_turns(messages), self.last_answer)
+        fields = {**taken.fields, "messages": messages}
+        if answer is not None:
+            fields.setdefault("reference", answer)
+        return replace(taken, fields=fields)
+
+    def _rest(self, columns: list[str], row: Row, fields: Row) -> Row:
+        """The unknown columns: kept as fields, so that they are refused, as tags, or not at all."""
+        if self.unknown is UnknownColumns.REFUSE:
+            return {name: row[name] for name in columns}
+        if self.unknown is not UnknownColumns.TAGS:
+            return {}
+        used = {column.split(".")[0] for column in self.mapping.values()}
+        found = {name: _as_tag(row[name]) for name in columns if name not in used}
+        return {"tags": {**found, **(fields.get("tags") or {})}} if found else {}
+
+    def _mapped(self, taken: Taken, row: Row) -> Taken:
+        fields, names = dict(taken.fields), dict(taken.names)
+        for target, column in self.mapping.items():
+            names[target] = column
+            value = _at(row, column)
+            if value is not None:
+                _put(fields, target, answer_reference(value) if target == "reference" else value)
+        if "prompt" in self.mapping:
+            fields.pop("messages", None)
+        elif "messages" in self.mapping:
+            fields.pop("prompt", None)
+        return self._cleaned(replace(taken, fields=fields, names=names))
+
+
+def parse_mapping(pairs: str) -> dict[str, str]:
+    """``field=column,…``; raises :class:`ContractError` with the field that is none."""
+    mapping = {}
+    for pair in filter(None, (part.strip() for part in pairs.split(","))):
+        target, _, column = pair.partition("=")
+        root = target.split(".")[0]
+        if not column or root not in FIELDS - {"prompt_id", "draw"}:
+            limit = f"field=column, where field is one of {', '.join(sorted(FIELDS))}"
+            remedy = "write for example prompt=question,tags.answer=answer"
+            raise ContractError("map", pair, limit, remedy)
+        mapping[target] = column
+    return mapping
+
+
+def forced(name: str) -> Layout:
+    """The layout of this name; raises :class:`ContractError`."""
+    if name not in LAYOUTS:
+        limit = f"it must be one of {', '.join(LAYOUTS)}"
+        raise ContractError("layout", name, limit, "use one of these, or --map")
+    return LAYOUTS[name]
+
+
+def _at(row: Row, column: str) -> Any:
+    """The column, or with dots the part of one."""
+    if column in row:
+        return row[column]
+    value: Any = row
+    for name in column.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _put(fields: Row, target: str, value: Any) -> None:
+    *folders, name = target.split(".")
+    place = fields
+    for folder in folders:
+        inner = place.get(folder)
+        place[folder] = place = dict(inner) if isinstance(inner, dict) else {}
+    place[name] = value
+
+
+def _as_tag(value: Any) -> Any:
+    if isinstance(value, str | int | float | bool):
+        return value
+    return orjson.dumps(value, default=str).decode()

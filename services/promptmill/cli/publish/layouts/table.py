@@ -1,0 +1,174 @@
+"""All layouts in one table: how a row is recognised, what is taken, and which columns are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from promptmill.cli.publish.layouts import conversations, questions
+from promptmill.cli.publish.layouts.choices import LastAnswer
+from promptmill.cli.publish.layouts.openai_batch import FRAME, is_batch
+from promptmill.cli.publish.layouts.plain import FIELDS, OPTIONS, Names, Row
+from promptmill.cli.publish.layouts.turns import foreign_turns
+from promptmill_schemas import ATTRIBUTES
+
+Read = Callable[[Row, LastAnswer], tuple[Row, Names]]
+
+PLAIN: Final = "plain"
+BATCH: Final = "openai-batch"
+SHARED: Final = OPTIONS | {*conversations.OWN_IDS, conversations.LICENCE}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One layout.
+
+    Attributes:
+        matches: whether a row has it; nulls are absent.
+        read: the fields of a plain line, and what they are called in the row.
+        columns: the columns that are read, or that only repeat these; others are unknown.
+    """
+
+    name: str
+    matches: Callable[[Row], bool]
+    read: Read
+    columns: frozenset[str] = field(default=frozenset())
+
+    def unknown(self, row: Row) -> list[str]:
+        """The columns of a row that mean nothing here."""
+        return [name for name in row if name not in self.columns and name not in SHARED]
+
+
+NEMOTRON_MARKS: Final = {"uuid", "license", "generator", "version", "reasoning", "used_in_training"}
+TRL_MARKS: Final = {
+    *("completion", "chosen", "rejected", "solution", "ground_truth", "answer", "label"),
+    *("data_source", "reward_model", "ability", "extra_info"),
+}
+HARMLESS: Final = {
+    *("source", "dataset", "split", "language", "lang", "model", "domain", "difficulty", "subset"),
+    *("score", "score_chosen", "score_rejected", "data_source", "ability", "turns", "num_turns"),
+    *("meta", "metadata", "image", "images"),
+}
+"""Columns of conversations that say where a row is from."""
+
+
+def _is_text(row: Row, *names: str) -> bool:
+    return all(isinstance(row.get(name), str) for name in names)
+
+
+def _is_list(row: Row, *names: str) -> bool:
+    return all(isinstance(row.get(name), list) for name in names)
+
+
+def _has_any(row: Row, names: set[str]) -> bool:
+    return not row.keys().isdisjoint(names)
+
+
+def _is_helpsteer(row: Row) -> bool:
+    if "prompt" in row and "response" in row:
+        return _has_any(row, {*ATTRIBUTES})
+    return {"prompt", "response_1", "response_2"} <= row.keys() or {
+        *("context", "response1", "response2")
+    } <= row.keys()
+
+
+def _is_ultrachat(row: Row) -> bool:
+    """The prompt repeats the first turn; another one would contradict it."""
+    if not _is_text(row, "prompt") or not _is_list(row, "messages"):
+        return False
+    turns = foreign_turns(row["messages"])
+    asked = (t.get("content") for t in turns if isinstance(t, dict) and t.get("role") == "user")
+    first = next(asked, None)
+    return isinstance(first, str) and first.strip() == row["prompt"].strip()
+
+
+def _is_nemotron(row: Row) -> bool:
+    has_turns = _is_list(row, "messages") or {"input", "output"} <= row.keys()
+    return has_turns and "prompt" not in row and _has_any(row, NEMOTRON_MARKS)
+
+
+def _is_trl(row: Row) -> bool:
+    if "prompt" in row:
+        return _is_list(row, "prompt") or _has_any(row, TRL_MARKS)
+    if "messages" not in row:
+        return _is_list(row, "chosen", "rejected")
+    others = row.keys() - {"messages"} - SHARED - HARMLESS - TRL_MARKS
+    return not others and _has_any(row, HARMLESS | TRL_MARKS)
+
+
+def _plain(row: Row, _policy: LastAnswer) -> tuple[Row, Names]:
+    return row, {}
+
+
+LAYOUTS: Final = {
+    layout.name: layout
+    for layout in (
+        Layout(BATCH, is_batch, _plain, FRAME),
+        Layout(
+            "magpie",
+            lambda row: _is_list(row, "conversations") and "instruction" in row,
+            questions.magpie,
+            frozenset({"conversations", "instruction", "response"}),
+        ),
+        Layout(
+            "sharegpt",
+            lambda row: _is_list(row, "conversations") or _is_list(row, "conversation"),
+            conversations.sharegpt,
+            frozenset({"conversations", "conversation", "system"}),
+        ),
+        Layout(
+            "helpsteer",
+            _is_helpsteer,
+            questions.helpsteer,
+            frozenset(
+                {*("prompt", "context", "response", "response_1", "response_2"), "domain"}
+                | {*("response1", "response2", "preference_strength", "overall_preference")}
+            ),
+        ),
+        Layout(
+            "ultrachat",
+            _is_ultrachat,
+            conversations.messages,
+            frozenset({"prompt", "messages"}),
+        ),
+        Layout(
+            "nemotron",
+            _is_nemotron,
+            conversations.nemotron,
+            frozenset({"messages", "input", "output", "system_prompt", "reasoning"}),
+        ),
+        Layout(
+            "trl",
+            _is_trl,
+            conversations.trl,
+            frozenset(
+                {*("prompt", "messages", "completion", "chosen"), "reward_model"}
+                | {*conversations.TRUTHS}
+            ),
+        ),
+        Layout(
+            "alpaca",
+            lambda row: "instruction" in row,
+            questions.alpaca,
+            frozenset({*("instruction", "input", "output", "response", "system", "history")}),
+        ),
+        Layout(
+            "gsm8k",
+            lambda row: (
+                "prompt" not in row
+                and (_is_text(row, "question") or _is_text(row, "problem"))
+                and _has_any(row, {"answer", "solution"})
+            ),
+            questions.gsm8k,
+            frozenset({"question", "problem", "answer", "solution"}),
+        ),
+        Layout(PLAIN, lambda row: "prompt" in row or "messages" in row, _plain, FIELDS),
+    )
+}
+"""By name, in the order in which a row is compared with them."""
+
+
+def layout_of(row: Row) -> Layout | None:
+    """The first layout that the row has."""
+    return next((layout for layout in LAYOUTS.values() if layout.matches(row)), None)
