@@ -41,6 +41,7 @@ class StageStatus:
         schema_versions: versions of the contracts that its workers read; more than one during an
             upgrade, 0 for workers that do not say.
         partitions: that its workers hold, as far as they say.
+        troubles: why workers can complete nothing, each reason once.
         idle: workers that hold no partition and receive nothing, by id: there are more of them
             than partitions.
     """
@@ -53,6 +54,7 @@ class StageStatus:
     held: tuple[str, ...] | None = None
     partitions: int | None = None
     idle: tuple[str, ...] | None = None
+    troubles: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ def stage_status(stage: str, lag: int, workers: Sequence[WorkerInfo] | None) -> 
         held=tuple(sorted({worker.held for worker in own} - {""})),
         partitions=sum(max(0, worker.partitions) for worker in own),
         idle=tuple(sorted(worker.id for worker in own if worker.is_idle)),
+        troubles=tuple(sorted({worker.trouble for worker in own} - {""})),
     )
 
 

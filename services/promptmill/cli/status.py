@@ -39,7 +39,7 @@ def show_status(run: str, wait_s: float | None, *, as_json: bool) -> int:
         print_bytes(verdict(status).encode())
         console = Console()
         console.print(as_table(status), topics_table(status))
-        for line in (*held_lines(status), *idle_lines(status)):
+        for line in (*trouble_lines(status), *held_lines(status), *idle_lines(status)):
             console.print(printable(line), markup=False)
     return NOT_SETTLED if wait_s is not None and not status.settled else 0
 
@@ -110,6 +110,15 @@ def topics_table(status: RunStatus) -> Table:
             "" if topic.seconds is None else f"{topic.seconds:,.0f}",
         )
     return table
+
+
+def trouble_lines(status: RunStatus) -> list[str]:
+    """Which stages can complete nothing, and why."""
+    return [
+        f"{name} cannot work: {reason}"
+        for name, stage in status.stages.items()
+        for reason in stage.troubles or ()
+    ]
 
 
 def held_lines(status: RunStatus) -> list[str]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from promptmill.inference.http.options import Api, GradingOptions, HttpOptions
-from promptmill.inference.ports import GeneratorEngine, GraderEngine, Loaded
+from promptmill.inference.ports import GeneratorEngine, GraderEngine, Loaded, Troubled
 from promptmill.inference.vllm.options import Runner, VllmOptions
 from promptmill.runtime.errors import Misconfigured
 from promptmill.runtime.telemetry.metrics import StageMetrics
+
+CAUSES = ("quota", "key", "model", "server")
+"""The causes of an engine's trouble."""
 
 if TYPE_CHECKING:
     from promptmill.inference.http.grade.grader import WireFormat
@@ -92,7 +95,14 @@ def build_follower(vllm: VllmOptions, runner: Runner) -> Follower:
 
 
 def watch_engine(metrics: StageMetrics, engine: object) -> None:
-    """Register gauges for the engine's running and waiting requests, if it reports them."""
+    """Register gauges for the engine's requests and its trouble, if it reports them."""
+    if isinstance(engine, Troubled):
+        metrics.watch_causes(
+            "engine_trouble",
+            "1 while no request to the model server succeeds, by cause",
+            CAUSES,
+            lambda: engine.trouble.cause,
+        )
     if not isinstance(engine, Loaded):
         return
     metrics.watch(
@@ -103,6 +113,11 @@ def watch_engine(metrics: StageMetrics, engine: object) -> None:
         "requests that the engine has accepted and not started",
         lambda: engine.load.waiting,
     )
+
+
+def trouble_of(engine: object) -> str:
+    """Why the engine can complete no request at the moment; empty if it can."""
+    return engine.trouble.detail if isinstance(engine, Troubled) else ""
 
 
 def _wire_format(grading: GradingOptions) -> WireFormat:

@@ -91,6 +91,28 @@ class Loaded(Protocol):
         """The current load."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why an engine that is alive can complete no request.
+
+    Attributes:
+        cause: one word: ``quota``, ``key``, ``model`` or ``server``; empty if there is no trouble.
+        detail: the cause in words, with the last error.
+    """
+
+    cause: str = ""
+    detail: str = ""
+
+
+@runtime_checkable
+class Troubled(Protocol):
+    """An engine that reports its trouble."""
+
+    @property
+    def trouble(self) -> Trouble:
+        """The current trouble."""
+
+
 class GeneratorEngine(Protocol):
     """A model that answers conversations.
 

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from promptmill.flow.worker import governed
-from promptmill.inference.engines import build_follower, build_generator, watch_engine
+from promptmill.inference.engines import build_follower, build_generator, trouble_of, watch_engine
 from promptmill.instruct.settings import InstructSettings
 from promptmill.instruct.work import Instruct
 from promptmill.runtime.telemetry.metrics import StageMetrics
@@ -45,6 +45,7 @@ async def serve(settings: InstructSettings) -> None:
             context_tokens=engine.context_tokens,
             tokenizer=engine.tokenizer,
             held=lambda: governor.held,
+            trouble=lambda: trouble_of(engine),
         )
 
     await run_worker(settings, build)

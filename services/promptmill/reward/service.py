@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from promptmill.flow.worker import governed
-from promptmill.inference.engines import build_follower, build_grader, watch_engine
+from promptmill.inference.engines import build_follower, build_grader, trouble_of, watch_engine
 from promptmill.reward.settings import RewardSettings
 from promptmill.reward.work import Reward
 from promptmill.runtime.telemetry.metrics import StageMetrics
@@ -41,6 +41,7 @@ async def serve(settings: RewardSettings) -> None:
             model=engine.info.model,
             context_tokens=engine.context_tokens,
             held=lambda: governor.held,
+            trouble=lambda: trouble_of(engine),
         )
 
     await run_worker(settings, build)

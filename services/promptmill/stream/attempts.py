@@ -60,6 +60,7 @@ class Attempts:
         self._prefix = prefix
         self._traffic = traffic or Traffic()
         self._placement = None if settings.layout is None else Placement(settings.layout)
+        self._unavailable: set[str] = set()
 
     async def outcome_of(self, item: WorkItem) -> Final:
         """Apply the work until it returns an outcome other than a retry.
@@ -122,7 +123,9 @@ class Attempts:
         waits = 0
         while True:
             try:
-                return await self._work(contract)
+                outcome = await self._work(contract)
+                self._unavailable.clear()
+                return outcome  # noqa: TRY300 - only what the work raises is handled below
             except Unavailable as error:
                 waits += 1
                 await self._wait_for_return(item, error, waits)
@@ -138,8 +141,10 @@ class Attempts:
 
     async def _wait_for_return(self, item: WorkItem, error: Unavailable, waits: int) -> None:
         """Pause without counting the attempt or the time, because the record is not at fault."""
-        self._probe.retried(reason_of(error))
-        if waits == 1:
+        reason = reason_of(error)
+        self._probe.retried(reason)
+        if reason not in self._unavailable:  # once, and not for each record that waits
+            self._unavailable.add(reason)
             log.warning("dependency_unavailable", stage=self._stage, error=str(error))
         asked = error.retry_after_s
         pause = self._settings.backoff_s(waits) if asked is None else asked

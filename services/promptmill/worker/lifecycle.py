@@ -73,6 +73,7 @@ class Worker:
         context_tokens: the context length of the model in tokens.
         tokenizer: the folder of the tokenizer.
         held: gives the reason for which backpressure holds the worker; empty if it does not.
+        trouble: gives the reason for which the worker can complete nothing; empty if it can.
     """
 
     runner: Runner
@@ -80,6 +81,7 @@ class Worker:
     context_tokens: int = 0
     tokenizer: str = ""
     held: Callable[[], str] = lambda: ""
+    trouble: Callable[[], str] = lambda: ""
 
 
 Build: TypeAlias = Callable[[AsyncExitStack, StageMetrics], Awaitable[Worker]]
@@ -107,6 +109,7 @@ async def run_worker(settings: StageSettings, build: Build) -> None:
         worker = await _unless_stopped(build(resources, metrics), stop)
         if worker is None:
             return
+        health.watch(worker.trouble)
         tune_garbage_collection()
         _watch(metrics, worker.runner)
         if settings.redis:
@@ -219,6 +222,7 @@ def registration(
             url=url,
             schema_version=SCHEMA_VERSION,
             held=worker.held(),
+            trouble=health.trouble,
             partitions=len(worker.runner.assigned),
         )
 

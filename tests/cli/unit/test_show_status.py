@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from promptmill.cli.run_status import RunStatus, StageStatus, stage_status
-from promptmill.cli.status import as_table, idle_lines
+from promptmill.cli.status import as_table, idle_lines, trouble_lines
 from promptmill.runtime.telemetry.registry import WorkerInfo
 
 
@@ -49,3 +49,14 @@ def test_without_the_registry_nothing_is_known_of_partitions() -> None:
     stage = stage_status("reward", 3, None)
     assert row(stage)[:4] == ["reward", "3", "?", "?"]
     assert idle_lines(status_of(stage)) == []
+
+
+def test_workers_that_can_complete_nothing_say_why_each_reason_once() -> None:
+    reason = "the model server refuses the key: 401"
+    workers = [
+        WorkerInfo(stage="reward", id=name, trouble=text)
+        for name, text in (("a", reason), ("b", reason), ("c", ""))
+    ]
+    stage = stage_status("reward", 3, workers)
+    assert trouble_lines(status_of(stage)) == [f"reward cannot work: {reason}"]
+    assert trouble_lines(status_of(stage_status("reward", 3, None))) == []

@@ -7,8 +7,11 @@ there is an outage: all requests wait until the canary succeeds, and the failure
 not count.
 
 The breaker is told only of failures that concern the server: no connection, status 5xx, time-outs,
-malformed responses and a refused key. A complete answer with unusable content shows that the
-server is healthy.
+malformed responses, a refused key and a used-up quota. A complete answer with unusable content
+shows that the server is healthy.
+
+A quota that is used up, a key that was revoked and a model that is gone are outages too, since no
+record is at fault: the canary is sent with growing pauses until somebody has acted.
 """
 
 from __future__ import annotations
@@ -18,8 +21,15 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from promptmill.inference.http.errors import Refused
-from promptmill.runtime.errors import Fatal, Misconfigured, PromptmillError
+from promptmill.inference.http.errors import (
+    Cause,
+    OutOfQuota,
+    Refused,
+    ServerBusy,
+    cause_of,
+    trouble_of,
+)
+from promptmill.runtime.errors import Fatal, PromptmillError
 from promptmill.runtime.timing import backoff_s
 
 log = structlog.get_logger(__name__)
@@ -30,10 +40,10 @@ OPEN_AFTER = 10
 If 3 of 10 requests fail at random, 10 consecutive failures have a probability of 1 in 170,000.
 """
 
-REFUSALS = 3
-"""Consecutive refusals of the canary's key, path or model that count as permanent."""
-
 MAX_PAUSE_S = 30.0
+MAX_BLOCKED_PAUSE_S = 300.0
+"""Longest pause between two canaries while the quota, the key or the model is the cause."""
+
 PROBE_TIMEOUT_S = 60.0
 
 
@@ -47,6 +57,8 @@ class Breaker:
     Attributes:
         outages: how many outages there have been; a failure does not count if this has changed.
         last_error: the message of the last failure.
+        cause: why no request succeeds; ``None`` while there is no outage.
+        trouble: the same in words; empty while there is no outage.
     """
 
     def __init__(self, canary: Callable[[], Awaitable[object]], first_pause_s: float) -> None:
@@ -59,6 +71,8 @@ class Breaker:
         self._probing: asyncio.Task[None] | None = None
         self.outages = 0
         self.last_error = ""
+        self.cause: Cause | None = None
+        self.trouble = ""
 
     @property
     def is_open(self) -> bool:
@@ -69,7 +83,7 @@ class Breaker:
         """Return when requests may be sent.
 
         Raises:
-            Fatal: the server permanently refuses requests.
+            Fatal: the canary failed for a reason that only a new process can remove.
         """
         if self.is_open:
             await self._closed.wait()
@@ -85,7 +99,7 @@ class Breaker:
     def failed(self, error: PromptmillError) -> None:
         """Record a failure."""
         self._failures += 1
-        if self._failures >= OPEN_AFTER or isinstance(error, Refused):
+        if self._failures >= OPEN_AFTER or isinstance(error, Refused | OutOfQuota):
             self._open(error)
 
     async def close(self) -> None:
@@ -103,6 +117,7 @@ class Breaker:
 
     def _close(self, because: str) -> None:
         self._failures = 0
+        self.cause, self.trouble = None, ""
         self._closed.set()
         if self._probing is not None and self._probing is not asyncio.current_task():
             self._probing.cancel()
@@ -110,23 +125,32 @@ class Breaker:
 
     async def _probe(self) -> None:
         """Send canaries until one succeeds."""
-        refusals, failures = 0, 0
-        while True:
-            error = await self._ask()
-            if error is None:
-                break
+        failures = 0
+        while (error := await self._ask()) is not None:
             failures += 1
             if failures == 1:
                 self.outages += 1
                 log.warning("breaker_open", error=self.last_error, canary=str(error))
-            self.last_error = str(error)
-            refusals = refusals + 1 if isinstance(error, Refused) else 0
-            if isinstance(error, Fatal) or refusals >= REFUSALS:
-                self._fatal = error if isinstance(error, Fatal) else Misconfigured(str(error))
+            self._describe(error)
+            if isinstance(error, Fatal):
+                self._fatal = error
                 self._closed.set()
                 return
-            await asyncio.sleep(backoff_s(failures, self._first_pause_s, MAX_PAUSE_S))
+            await asyncio.sleep(self._pause_s(failures, error))
         self._close("canary")
+
+    def _describe(self, error: PromptmillError) -> None:
+        """Keep the cause; one that waiting does not remove is logged once."""
+        self.last_error = str(error)
+        cause, before = cause_of(error), self.cause
+        self.cause, self.trouble = cause, trouble_of(error)
+        if cause not in {before, "server"}:
+            log.error("model_server_blocked", cause=cause, error=str(error))
+
+    def _pause_s(self, failures: int, error: PromptmillError) -> float:
+        limit_s = MAX_PAUSE_S if self.cause == "server" else MAX_BLOCKED_PAUSE_S
+        asked_s = error.retry_after_s if isinstance(error, ServerBusy) else None
+        return max(backoff_s(failures, self._first_pause_s, limit_s), min(asked_s or 0.0, limit_s))
 
     async def _ask(self) -> PromptmillError | None:
         try:

@@ -13,13 +13,13 @@ import structlog
 
 from promptmill.inference.http.abilities import HINT, Abilities
 from promptmill.inference.http.address import Address
-from promptmill.inference.http.breaker import REFUSALS, Breaker
+from promptmill.inference.http.breaker import Breaker
 from promptmill.inference.http.errors import Malformed, NotFound, Refused, Withheld
 from promptmill.inference.http.limiter import Limiter
 from promptmill.inference.http.options import HttpOptions
 from promptmill.inference.http.request_retries import RequestRetries
 from promptmill.inference.http.transport import Transport
-from promptmill.inference.ports import Load
+from promptmill.inference.ports import Load, Trouble
 from promptmill.runtime.errors import Fatal, Misconfigured, Poison, PromptmillError, Transient
 from promptmill.runtime.timing import backoff_s
 
@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
 
 MAX_PAUSE_S = 10.0
+
+REFUSALS = 3
+"""Consecutive refusals at the start that count as permanent."""
 
 
 class Client:
@@ -59,6 +62,11 @@ class Client:
     def load(self) -> Load:
         """Requests that were sent to the server, and those that wait for the limiter."""
         return Load(self.limiter.in_flight, self.limiter.waiting)
+
+    @property
+    def trouble(self) -> Trouble:
+        """Why no request succeeds at the moment."""
+        return Trouble(self.breaker.cause or "", self.breaker.trouble)
 
     async def start(self, prepare: Callable[[], Awaitable[object]]) -> None:
         """Open the connection pool, and return when the server has answered the canary.

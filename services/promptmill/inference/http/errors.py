@@ -4,6 +4,7 @@
 
     Unavailable
     ├── ServerBusy            the server limits the rate or is overloaded
+    │   └── OutOfQuota        the account's quota or credit is used up
     └── ServerUnreachable     no connection could be made
     Transient
     └── ServerFault           this attempt failed: status 5xx, time-out, connection lost
@@ -19,10 +20,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Final, Literal
+
 from promptmill.inference.http.options import VARIABLE
 from promptmill.runtime.errors import Poison, PromptmillError, Transient, Unavailable
 
-_BUSY = {402, 429, 529}
+_BUSY = {429, 529}
+_PAY = "raise the account's limit, or set another key"
 _PASSING = {408, 409, 421, 423, 424, 425, 499}
 _FILTERED = {
     "content_filter",
@@ -34,11 +40,29 @@ _FILTERED = {
 }
 """Names of errors with which servers refuse the content of a prompt."""
 
+_UNPAID = {
+    "insufficient_quota",
+    "insufficient_balance",
+    "insufficient_credits",
+    "insufficient_user_quota",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "credit_balance_too_low",
+    "quota_exhausted",
+}
+"""Names of errors with which servers refuse an account that has no quota left."""
+
+_UNPAID_WORDS = re.compile(r"insufficient (balance|credit|funds|quota)|credit balance is too low")
+
 _TOO_LARGE = "request too large"
 
 
 class ServerBusy(Unavailable):
     """The server limits the rate of requests, or is overloaded."""
+
+
+class OutOfQuota(ServerBusy):
+    """The account's quota or credit is used up; waiting helps only if somebody pays."""
 
 
 class ServerUnreachable(Unavailable):
@@ -67,6 +91,31 @@ class NotFound(Refused):
 
 class Interrupted(ServerFault):
     """The server broke off the answer, or reports an end that is not known to be one."""
+
+
+Cause = Literal["quota", "key", "model", "server"]
+"""Why no request to a server succeeds."""
+
+_TROUBLES: Final[Mapping[Cause, str]] = {
+    "quota": "the quota of the model server is used up",
+    "key": "the model server refuses the key",
+    "model": "the model server does not have the model or the path",
+    "server": "the model server does not answer",
+}
+
+
+def cause_of(error: PromptmillError) -> Cause:
+    """The cause of an outage, by the error of the request that is known to be good."""
+    if isinstance(error, OutOfQuota):
+        return "quota"
+    if isinstance(error, NotFound):
+        return "model"
+    return "key" if isinstance(error, Refused) else "server"
+
+
+def trouble_of(error: PromptmillError) -> str:
+    """The cause of an outage in words, with the error."""
+    return f"{_TROUBLES[cause_of(error)]}: {error}"
 
 
 class Malformed(ServerFault):
@@ -103,15 +152,30 @@ def failure_of(
     text = f"{url} answers {status}: {message or 'no reason given'}"
     if code in _FILTERED and 400 <= status < 500:
         return Withheld(text)
-    if status in _BUSY or (status == 503 and retry_after_s is not None):
-        if _TOO_LARGE in message.lower():
-            return Poison(f"{text}; the request alone exceeds the server's rate limit: shorten it")
-        return ServerBusy(text, retry_after_s=retry_after_s)
+    if (busy := _busy(status, message, retry_after_s, code, text)) is not None:
+        return busy
     if status in {401, 403, 404, 405, 407} or 300 <= status < 400:
         return _refused(status, text)
     if status >= 500 or status in _PASSING or status < 300:
         return ServerFault(text, overload=status in {503, 504})
     return Poison(f"{text}; correct the request")
+
+
+def _busy(
+    status: int, message: str, retry_after_s: float | None, code: str, text: str
+) -> PromptmillError | None:
+    """The error of a server that accepts no request at the moment; ``None`` for any other."""
+    if status >= 400 and (status == 402 or code in _UNPAID or _is_unpaid(message)):
+        return OutOfQuota(f"{text}; {_PAY}", retry_after_s=retry_after_s)
+    if status not in _BUSY and (status != 503 or retry_after_s is None):
+        return None
+    if _TOO_LARGE in message.lower():
+        return Poison(f"{text}; the request alone exceeds the server's rate limit: shorten it")
+    return ServerBusy(text, retry_after_s=retry_after_s)
+
+
+def _is_unpaid(message: str) -> bool:
+    return _UNPAID_WORDS.search(message.lower()) is not None
 
 
 def _refused(status: int, text: str) -> Refused:

@@ -15,7 +15,7 @@ from promptmill.inference.http.dialect import sampling_fields
 from promptmill.inference.http.errors import NotFound, Withheld
 from promptmill.inference.http.options import Api, HttpOptions
 from promptmill.inference.http.server import ServedModel, find_model, served_names
-from promptmill.inference.ports import Answer, GenerateRequest, Load
+from promptmill.inference.ports import Answer, GenerateRequest, Load, Trouble
 from promptmill.runtime.errors import EngineDead, Poison, PromptmillError
 from promptmill_schemas import Generator, Message, Sampling
 
@@ -60,6 +60,11 @@ class HttpGenerator:
     def load(self) -> Load:
         """Requests that were sent to the server, and those that wait for the limiter."""
         return self._client.load
+
+    @property
+    def trouble(self) -> Trouble:
+        """Why no request to the server succeeds at the moment."""
+        return self._client.trouble
 
     @property
     def context_tokens(self) -> int:

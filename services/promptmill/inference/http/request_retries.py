@@ -12,6 +12,7 @@ import structlog
 from promptmill.inference.http.breaker import Breaker
 from promptmill.inference.http.errors import (
     Interrupted,
+    OutOfQuota,
     Refused,
     ServerBusy,
     ServerFault,
@@ -83,6 +84,9 @@ class RequestRetries:
         else:
             self._delays += 1
         pause_s = self._pause_s(error)
+        if isinstance(error, OutOfQuota):
+            self._breaker.failed(error)
+            return pause_s
         if isinstance(error, ServerBusy) or (isinstance(error, ServerFault) and error.overload):
             self._limiter.refused(pause_s)
         if isinstance(error, Unreadable):

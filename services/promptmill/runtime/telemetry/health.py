@@ -19,23 +19,32 @@ class Health:
 
     Args:
         trouble: called at every probe; describes a problem that makes the worker unready, or
-            gives an empty text.
+            gives an empty text. Others may be added with :meth:`watch`.
     """
 
     def __init__(self, trouble: Callable[[], str] = lambda: "") -> None:
         self._is_set_ready = False
         self._detail = "starting"
-        self._trouble = trouble
+        self._troubles = [trouble]
+
+    def watch(self, trouble: Callable[[], str]) -> None:
+        """Let this problem make the worker unready too."""
+        self._troubles.append(trouble)
+
+    @property
+    def trouble(self) -> str:
+        """The first problem that makes the worker unready; empty if there is none."""
+        return next((text for text in (find() for find in self._troubles) if text), "")
 
     @property
     def ready(self) -> bool:
         """Whether the worker has joined its group and processes records."""
-        return self._is_set_ready and not self._trouble()
+        return self._is_set_ready and not self.trouble
 
     @property
     def detail(self) -> str:
         """The state in words."""
-        return (self._is_set_ready and self._trouble()) or self._detail
+        return (self._is_set_ready and self.trouble) or self._detail
 
     def set_ready(self) -> None:
         """Report that the worker is ready."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -37,6 +38,7 @@ class StageMetrics:
     promptmill_settled_known          gauge      settled prompts in memory, to skip them
     promptmill_engine_running         gauge      requests that the engine is processing
     promptmill_engine_waiting         gauge      requests that wait in the engine
+    promptmill_engine_trouble         gauge      1 while no request succeeds, by cause
     promptmill_held                   gauge      1 while backpressure holds the worker, else 0
     promptmill_held_seconds_total     counter    seconds held, by reason (topic and unit)
     promptmill_topic_records          gauge      lag of a topic that the worker writes to or reads
@@ -104,6 +106,14 @@ class StageMetrics:
         gauge = Gauge(f"promptmill_{name}", text, ["stage"], registry=self.registry)
         gauge.labels(self.stage).set_function(read)
 
+    def watch_causes(
+        self, name: str, text: str, causes: Sequence[str], read: Callable[[], str]
+    ) -> None:
+        """Add a gauge that is 1 for the cause that ``read`` gives at a scrape, and 0 for others."""
+        gauge = Gauge(f"promptmill_{name}", text, ["stage", "cause"], registry=self.registry)
+        for cause in causes:
+            gauge.labels(self.stage, cause).set_function(partial(_is_cause, read, cause))
+
     def settled(self, outcome: str, reason: str, seconds: float) -> None:
         """Count a finished record; ``seconds`` is its processing time."""
         self._settled.labels(self.stage, outcome, reason).inc()
@@ -161,3 +171,7 @@ class StageMetrics:
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _is_cause(read: Callable[[], str], cause: str) -> float:
+    return float(read() == cause)

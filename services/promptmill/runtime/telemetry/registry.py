@@ -44,6 +44,7 @@ class WorkerInfo:
         schema_version: the latest version of the contracts that it reads; 0 if unknown.
         held: the reason for which backpressure holds it; empty if it does not.
         partitions: the number of its partitions; -1 if unknown.
+        trouble: the reason for which it can complete nothing; empty if it can.
     """
 
     stage: str
@@ -59,6 +60,7 @@ class WorkerInfo:
     schema_version: int = 0
     held: str = ""
     partitions: int = -1
+    trouble: str = ""
 
     @property
     def is_idle(self) -> bool:

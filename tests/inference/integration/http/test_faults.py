@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from promptmill.inference.http.errors import Malformed
-from promptmill.runtime.errors import Exhausted, Misconfigured, Poison
+from promptmill.runtime.errors import Exhausted, Poison, Unavailable
 from support.bad_answers import (
     SCORES,
     Behaviour,
@@ -193,17 +193,18 @@ async def test_a_grader_that_says_nan_among_other_faults_says_nothing_about_the_
             await engine.grade(answered(text="bad"))
 
 
-async def test_a_key_that_is_revoked_ends_the_worker_and_is_not_told() -> None:
+async def test_a_key_that_is_revoked_is_not_told_with_its_value() -> None:
     def behave(call: Call) -> Behaviour:
         return chat() if call.number == 1 else status(403, "key sk-secret is revoked")
 
     async with (
         BadServer(behave) as server,
-        generating(server, api_key=SecretStr("sk-secret")) as engine,
+        generating(server, api_key=SecretStr("sk-secret"), patience_s=0.5) as engine,
     ):
-        with pytest.raises(Misconfigured, match="PROMPTMILL_API_KEY") as end:
+        with pytest.raises(Unavailable, match="PROMPTMILL_API_KEY") as waiting:
             await engine.generate(question())
-    assert "sk-secret" not in str(end.value)
+        assert engine.trouble.cause == "key"
+        assert "sk-secret" not in f"{waiting.value} {engine.trouble}"
 
 
 async def test_a_refusal_of_one_request_is_that_requests_own() -> None:

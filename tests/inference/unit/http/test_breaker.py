@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
-from promptmill.inference.http.breaker import OPEN_AFTER, REFUSALS, Breaker
-from promptmill.inference.http.errors import Refused, ServerFault, ServerUnreachable
-from promptmill.runtime.errors import EngineDead, Misconfigured, PromptmillError
+from promptmill.inference.http.breaker import MAX_BLOCKED_PAUSE_S, MAX_PAUSE_S, OPEN_AFTER, Breaker
+from promptmill.inference.http.errors import (
+    NotFound,
+    OutOfQuota,
+    Refused,
+    ServerFault,
+    ServerUnreachable,
+)
+from promptmill.runtime.errors import EngineDead, PromptmillError
 from support.waiting import eventually
 
 
@@ -82,20 +88,55 @@ async def test_a_refused_key_is_checked_with_the_canary_before_it_is_believed() 
 
 
 @pytest.mark.parametrize(
-    ("make", "asked"),
-    [(lambda: Refused("401: revoked"), REFUSALS), (lambda: EngineDead("gone"), 1)],
+    ("error", "cause", "says"),
+    [
+        (Refused("401: revoked"), "key", "refuses the key: 401: revoked"),
+        (NotFound("404: gone"), "model", "does not have the model or the path: 404: gone"),
+        (OutOfQuota("402: pay"), "quota", "quota of the model server is used up: 402: pay"),
+        (ServerFault("500"), "server", "does not answer: 500"),
+    ],
 )
-async def test_what_the_canary_is_refused_for_ends_the_process(
-    make: Callable[[], PromptmillError], asked: int
+async def test_what_nobody_but_a_person_can_end_is_told_while_it_lasts(
+    error: PromptmillError, cause: str, says: str
 ) -> None:
-    canary = Canary(make())
+    canary = Canary(error)
+    breaker = Breaker(canary, 0.01)
+    for _ in range(OPEN_AFTER):
+        breaker.failed(error)
+    await eventually(lambda: canary.asked >= 5)
+    assert (breaker.is_open, breaker.outages, breaker.cause) == (True, 1, cause)
+    assert says in breaker.trouble
+    canary.error = None
+    assert await passes(breaker)
+    assert (breaker.cause, breaker.trouble) == (None, "")
+
+
+async def test_a_blocked_server_is_logged_once() -> None:
+    with capture_logs() as logs:
+        canary = Canary(OutOfQuota("402: pay"))
+        breaker = Breaker(canary, 0.01)
+        breaker.failed(canary.error or ServerFault(""))
+        await eventually(lambda: canary.asked >= 5)
+        await breaker.close()
+    assert [log["event"] for log in logs] == ["breaker_open", "model_server_blocked"]
+
+
+def test_the_pauses_grow_to_minutes_while_a_person_has_to_act() -> None:
+    breaker = Breaker(Canary(), 1.0)
+    breaker._describe(Refused("401"))
+    assert 100 < breaker._pause_s(20, Refused("401")) <= MAX_BLOCKED_PAUSE_S
+    breaker._describe(ServerFault("500"))
+    assert breaker._pause_s(20, ServerFault("500")) <= MAX_PAUSE_S
+
+
+async def test_an_error_that_only_a_new_process_can_remove_ends_this_one() -> None:
+    canary = Canary(EngineDead("gone"))
     breaker = Breaker(canary, 0.01)
     breaker.failed(Refused("401"))
-    with pytest.raises((Misconfigured, EngineDead), match=r"revoked|gone"):
-        await asyncio.wait_for(breaker.wait_until_closed(), 60)
-    assert canary.asked == asked
-    with pytest.raises((Misconfigured, EngineDead)):
-        await breaker.wait_until_closed()
+    for _ in range(2):
+        with pytest.raises(EngineDead, match="gone"):
+            await asyncio.wait_for(breaker.wait_until_closed(), 60)
+    assert canary.asked == 1
 
 
 async def test_closing_stops_the_questions() -> None:

@@ -10,7 +10,7 @@ from promptmill.inference.http.address import Address, parse_base_url
 from promptmill.inference.http.client import Client
 from promptmill.inference.http.options import HttpOptions
 from promptmill.inference.http.server import ServedModel, find_model
-from promptmill.inference.ports import GradeRequest, GraderInfo, Load
+from promptmill.inference.ports import GradeRequest, GraderInfo, Load, Trouble
 from promptmill.runtime.errors import EngineDead, Poison
 from promptmill_schemas import AttributeScores, Message
 
@@ -76,6 +76,11 @@ class HttpGrader:
     def load(self) -> Load:
         """Requests that were sent to the server, and those that wait for the limiter."""
         return self._client.load
+
+    @property
+    def trouble(self) -> Trouble:
+        """Why no request to the server succeeds at the moment."""
+        return self._client.trouble
 
     @property
     def context_tokens(self) -> int:
