@@ -38,12 +38,13 @@ FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def watched() -> Iterator[str]:
-    """Names of gauges that any module registers with ``watch(name, text, read)``."""
+    """Names of gauges that any module registers with ``watch`` or ``watch_causes``."""
     for path in SERVICES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(
-                    func=ast.Attribute(attr="watch"), args=[ast.Constant(value=str(name)), *_]
+                    func=ast.Attribute(attr="watch" | "watch_causes"),
+                    args=[ast.Constant(value=str(name)), *_],
                 ):
                     yield f"promptmill_{name}"
 
