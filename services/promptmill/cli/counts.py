@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+CUSTOM_ID: Final = "custom_id"
+"""The tag that keeps the user's own id of a prompt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-from promptmill.cli.counts import Books, Published, Settled
+from promptmill.cli.counts import Published, Settled
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _OUTCOMES = (TableName.RECORDS, TableName.REJECTS, TableName.DEAD_LETTERS)
 
 
-def open_books(store: str) -> Books:
+def open_books(store: str) -> StoreBooks:
     """Open the run counts of the store under this URI; missing tables count as empty."""
     return StoreBooks(DeltaReader(store))
 
@@ -38,6 +38,10 @@ class StoreBooks:
     def prompt_ids(self, run: str) -> Iterator[str]:
         """The ids of the run's prompts in the table; some may come twice."""
         return self._rows().prompt_ids(run)
+
+    def own_ids(self, run: str) -> Iterator[tuple[str, str]]:
+        """The ids of the run's prompts that have own ids, with these; reads their tags."""
+        return self._rows().own_ids(run)
 
     def published(self, run: str) -> Published:
         """The number of the run's prompts in the table."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from promptmill.cli.counts import CUSTOM_ID
 from promptmill.lake.dead_letters import scan_letters
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader
@@ -22,6 +25,15 @@ class StoreRows:
     def prompt_ids(self, run: str) -> Iterator[str]:
         """The prompts of the run that are in the table, in no order; some may come twice."""
         return self._ids(TableName.PROMPTS, ds.field("run") == run)
+
+    def own_ids(self, run: str) -> Iterator[tuple[str, str]]:
+        """The ids of the run's prompts whose tags have an own id, with it."""
+        if (snapshot := self._reader.snapshot(TableName.PROMPTS)) is None:
+            return
+        for batch in snapshot.scan(["prompt_id", "tags"], ds.field("run") == run):
+            for prompt_id, tags in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+                if own := _tags(tags).get(CUSTOM_ID):
+                    yield prompt_id, own
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
         """Those of these ids of the run that are in the table; reads the ids of the run."""
@@ -55,6 +67,14 @@ class StoreRows:
     def _ids(self, table: TableName, condition: ds.Expression) -> Iterator[str]:
         if (snapshot := self._reader.snapshot(table)) is not None:
             yield from _found(snapshot.scan(["prompt_id"], condition))
+
+
+def _tags(value: Any) -> dict[str, str]:
+    """The tags of a row, which are a map in tables of version 1, and JSON in later ones."""
+    if value is None:
+        return {}
+    found: dict[str, str] = orjson.loads(value) if isinstance(value, str) else dict(value)
+    return found
 
 
 def _found(batches: Iterator[pa.RecordBatch]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cli.integration.conftest import Place
+from cli.integration.conftest import Place, Tables
 from promptmill_schemas import Prompt, decode
 from promptmill_schemas.topics import PROMPTS
 from support.commands import Promptmill
@@ -106,6 +106,29 @@ def test_columns_of_parquet_are_mapped_and_kept_as_tags(
     assert lines == list(range(1, 151))
 
 
+def test_lines_that_ask_the_same_under_own_ids_are_draws(
+    promptmill: Promptmill, place: Place, tables: Tables, tmp_path: Path
+) -> None:
+    def batch(number: int) -> dict[str, Any]:
+        body = {"model": "m", "messages": [QUESTION], "metadata": {"rater": number}}
+        return {"custom_id": f"draw-{number}", "method": "POST", "body": body}
+
+    def publish(*numbers: int) -> tuple[int, int]:
+        file = written(tmp_path / "in", *map(batch, numbers))
+        done = promptmill("publish", file, "--run", "r", "--json")
+        return done.json["published"], done.json["duplicate"]
+
+    assert publish(0, 1, 2) == (3, 0)
+    assert publish(2, 3, 0) == (1, 2)
+    tables.take_prompts(place.read(PROMPTS))
+    assert publish(4, 3, 2, 1, 0) == (1, 4)
+    found = prompts_on_topic(place)
+    assert {(p.tags["custom_id"], p.tags["rater"]) for p in found} == {
+        (f"draw-{number}", str(number)) for number in range(5)
+    }
+    assert sorted(prompt.draw or 0 for prompt in found) == [0, 1, 2, 3, 4]
+
+
 def test_the_errors_after_the_first_are_counted_by_kind(
     promptmill: Promptmill, tmp_path: Path
 ) -> None:
@@ -125,21 +148,3 @@ def test_the_errors_after_the_first_are_counted_by_kind(
     }
     first = orjson.loads(receipts.read_bytes().splitlines()[0])
     assert [finding["field"] for finding in first["findings"]] == ["n", "sampling.temperature"]
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--layout", "gsm"), "--layout"),
-        (("--map", "promt=q"), "--map"),
-        (("--unknown-columns", "drop"), "--unknown-columns"),
-        (("--last-answer", "keep"), "--last-answer"),
-    ],
-)
-def test_a_wrong_option_is_named(
-    promptmill: Promptmill, tmp_path: Path, options: tuple[str, str], said: str
-) -> None:
-    file = written(tmp_path / "in", {"prompt": "Why?"})
-    done = promptmill("publish", file, "--run", "r", *options)
-    assert done.code == 2
-    assert said in done.err

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptmill.cli.counts import CUSTOM_ID
 from promptmill.cli.publish.files.splitting import LineSplitter, RawLine
-from promptmill.cli.publish.lines import CUSTOM_ID, Defaults, parse_line, too_long
+from promptmill.cli.publish.lines import Defaults, parse_line, too_long
 from promptmill_schemas import ContractError, Prompt, Sampling, StructuredOutput
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 

@@ -20,7 +20,7 @@ class IdSet:
     """A set of ids (32 hexadecimal digits); a call costs 5 to 20 µs."""
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
-        self._database = _database("ids (id BLOB PRIMARY KEY)")
+        self._database = new_database("ids (id BLOB PRIMARY KEY)")
         self._size = 0
         self.update(ids)
 
@@ -64,7 +64,7 @@ class OwnIds:
     """Which prompt, at which line, a user's own id stands for."""
 
     def __init__(self) -> None:
-        self._database = _database("owners (own BLOB PRIMARY KEY, prompt BLOB, line INTEGER)")
+        self._database = new_database("owners (own BLOB PRIMARY KEY, prompt BLOB, line INTEGER)")
 
     def claim(self, own: str, prompt_id: str, line: int) -> tuple[str, int]:
         """The first prompt that claimed this id, and its line."""
@@ -79,7 +79,8 @@ class OwnIds:
         return owner.hex(), first
 
 
-def _database(table: str) -> sqlite3.Connection:
+def new_database(table: str) -> sqlite3.Connection:
+    """An empty database with this table, in memory as far as it is used, otherwise on disk."""
     database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
     for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE_KIB}"):
         database.execute(f"PRAGMA {pragma}")

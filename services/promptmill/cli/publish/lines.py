@@ -11,6 +11,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
+from promptmill.cli.counts import CUSTOM_ID
 from promptmill.cli.publish.layouts.plain import Names, PlainLine, Row, Taken
 from promptmill.cli.publish.layouts.reading import RowReader
 from promptmill_schemas import ContractError, Message, Prompt, Sampling
@@ -18,9 +19,6 @@ from promptmill_schemas.base import contract_errors, parse_json
 from promptmill_schemas.errors import MISSING
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 from promptmill_schemas.prompt import PromptOptions
-
-CUSTOM_ID = "custom_id"
-"""The tag that keeps the user's own id of a line."""
 
 SHOWN_BYTES = 40
 

@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from promptmill.cli.counts import CUSTOM_ID
 from promptmill.cli.publish.context import ContextCheck, accept_all
+from promptmill.cli.publish.draws import Draws
 from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.cli.publish.id_set import IdSet, OwnIds
 from promptmill.cli.publish.lines import (
     AS_IT_IS,
-    CUSTOM_ID,
     Defaults,
     Reader,
     only_text,
@@ -107,6 +108,7 @@ class Publisher:
         check: refuses what no model can take.
         room: how many prompts may be sent.
         reader: knows what the columns of a row mean.
+        draws: knows the draws of lines with own ids; ``None`` knows those of this input.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Publisher:
         check: ContextCheck = accept_all,
         room: Room | None = None,
         reader: Reader = AS_IT_IS,
+        draws: Draws | None = None,
     ) -> None:
         self._outbox = outbox
         self._defaults = defaults
@@ -130,6 +133,7 @@ class Publisher:
         self._pending: deque[_Pending] = deque()
         self._bytes = 0
         self._owners = OwnIds()
+        self._draws = Draws(known) if draws is None else draws
         self._template = _template(defaults) if reader.reads_texts else None
 
     async def publish(self, batches: AsyncIterator[Sequence[RawLine]]) -> None:
@@ -147,7 +151,7 @@ class Publisher:
         async for lines in batches:
             await self._room.refresh()
             for line in lines:
-                if (message := self._take(line)) is not None:
+                if (message := await self._take(line)) is not None:
                     if self._room.left <= 0:
                         # Everything before it is settled, so that receipts are whole meanwhile.
                         await self._settle_down_to(0)
@@ -182,10 +186,10 @@ class Publisher:
         await _cancel(sends)
         return lost
 
-    def _take(self, line: RawLine) -> tuple[str, bytes] | None:
+    async def _take(self, line: RawLine) -> tuple[str, bytes] | None:
         """Id and encoding of the prompt to be sent; without one, the line's outcome is certain."""
         try:
-            prompt_id, raw = self._parse(line)
+            prompt_id, raw = await self._parse(line)
         except ContractError as error:
             self._pending.append(
                 _Pending(LineResult(line.number, "invalid", None, error, line.file))
@@ -204,7 +208,7 @@ class Publisher:
         result = LineResult(line.number, "published", prompt_id, file=line.file)
         self._pending.append(_Pending(result, len(raw), batch))
 
-    def _parse(self, line: RawLine) -> tuple[str, bytes]:
+    async def _parse(self, line: RawLine) -> tuple[str, bytes]:
         if line.is_cut:
             raise too_long(line.content, line.size)
         value = parse_object(line.content)
@@ -218,6 +222,7 @@ class Publisher:
             if owner != prompt.prompt_id:
                 limit = f"line {number} has the same id with other content"
                 raise ContractError(CUSTOM_ID, own, limit, "give each prompt an id of its own")
+            prompt = await self._draws.place(prompt, own)
         self._check(prompt)
         raw = encode(prompt)
         if isinstance(line.content, dict) and len(raw) > MAX_PROMPT_BYTES:

@@ -22,6 +22,7 @@ from promptmill.cli.output import (
 from promptmill.cli.pipeline import addressed_layout, alive_workers
 from promptmill.cli.publish.admission import Backpressure, HeldBack
 from promptmill.cli.publish.context import ContextCheck, check_for
+from promptmill.cli.publish.draws import Draws, OwnIdsOfRun, no_own_ids, published_own_ids
 from promptmill.cli.publish.files.inputs import Input, find_inputs, total_bytes
 from promptmill.cli.publish.files.reading import Progress, read_inputs
 from promptmill.cli.publish.files.splitting import RawLine
@@ -145,6 +146,16 @@ class _Job:
         async with LogReader(self._addresses.kafka, client_id=CLIENT) as reader:
             return await PublishedPrompts(books, reader, topic, run, check).refresh()
 
+    def _own_ids(self) -> OwnIdsOfRun:
+        store, run = self._addresses.store, self._defaults.run
+        return published_own_ids(
+            open_books(store),
+            lambda: LogReader(self._addresses.kafka, client_id=CLIENT),
+            self._settings.topic(PROMPTS),
+            run,
+            stored_log_check(store),
+        )
+
     async def _context_check(self) -> ContextCheck:
         """Without the registry nothing is refused; the workers will see it themselves."""
         prefix = self._settings.topic_prefix
@@ -165,6 +176,7 @@ class _Job:
                     check=check,
                     room=room,
                     reader=self._reader,
+                    draws=Draws(known, self._own_ids() if len(known) else no_own_ids),
                 )
                 return await self._publish_to(publisher, inputs, show)
 

@@ -13,12 +13,8 @@ from promptmill.cli.publish.files.json_values import ValueSplitter
 from promptmill.cli.publish.files.splitting import RawLine
 
 TEXT = st.text('ab\\"[]{},: \n', max_size=6)
-ROWS = st.lists(
-    st.dictionaries(
-        TEXT, st.recursive(TEXT | st.integers(-9, 99), st.lists, max_leaves=4), max_size=3
-    ),
-    max_size=5,
-)
+VALUE = TEXT | st.integers(-9, 99) | st.lists(TEXT, max_size=2)
+ROWS = st.lists(st.dictionaries(TEXT, VALUE, max_size=3), max_size=4)
 
 
 def split(*chunks: bytes, limit: int = 1000) -> list[RawLine]:

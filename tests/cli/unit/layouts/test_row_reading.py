@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from promptmill.cli.publish.layouts.recognising import Recogniser
 from promptmill.cli.publish.lines import Defaults, findings_of, object_of, prompt_of
 from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import ContractError, Prompt
+from support.commands import Promptmill
 
 GSM8K = {"question": "Q", "answer": "So\n#### 4", "level": 3, "is_hard": True, "where": {"a": 1}}
 
@@ -159,3 +161,22 @@ async def test_bad_lines_before_the_first_good_one_do_not_matter() -> None:
     told = Told()
     assert len(await told.prompts(b"{", b"[]", GSM8K)) == 1
     assert told.texts[0].startswith("layout gsm8k")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--layout", "gsm"), "--layout"),
+        (("--map", "promt=q"), "--map"),
+        (("--unknown-columns", "drop"), "--unknown-columns"),
+        (("--last-answer", "keep"), "--last-answer"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    promptmill: Promptmill, tmp_path: Path, options: tuple[str, str], said: str
+) -> None:
+    file = tmp_path / "in"
+    file.write_text("{}")
+    done = promptmill("publish", file, "--run", "r", *options)
+    assert done.code == 2
+    assert said in done.err

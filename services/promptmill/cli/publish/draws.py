@@ -1,0 +1,168 @@
+"""Draws: lines that ask the same under ids of their own are answered once for each id.
+
+The first line of a content has the id that belongs to the content alone; each further id is a
+draw with the next number, which is part of its prompt's id (decision 0031). Which id has which
+draw is known from the prompts that are published already and from the lines of this input, so
+the same lines in any order, and in any number of files, are the same draws.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from hashlib import blake2b
+from typing import Final, Protocol
+
+from promptmill.cli.counts import CUSTOM_ID
+from promptmill.cli.publish.id_set import ID_BYTES, new_database
+from promptmill.kafka.log_reader import LogReader
+from promptmill.stream.dead_letters import prompt_of
+from promptmill.stream.lost_records import LogCheck
+from promptmill_schemas import Prompt
+
+NOBODY: Final = b""
+"""The own id of a prompt that was published without one."""
+
+OwnIdsOfRun = Callable[[], AsyncIterator[tuple[str, str]]]
+"""The ids of a run's published prompts that have own ids, with these."""
+
+
+class Ids(Protocol):
+    """Ids of prompts."""
+
+    def __contains__(self, identity: str) -> bool:
+        """Whether the prompt is published, or will be."""
+
+
+class OwnIdBooks(Protocol):
+    """The part of the tables that is needed here."""
+
+    def next_prompt_offsets(self) -> dict[int, int]:
+        """The first offset of the topic ``prompts`` that the table lacks, by partition."""
+
+    def own_ids(self, run: str) -> Iterable[tuple[str, str]]:
+        """The ids of the run's prompts that have own ids, with these."""
+
+
+async def no_own_ids() -> AsyncIterator[tuple[str, str]]:
+    """Of a run of which nothing is published."""
+    nothing: tuple[tuple[str, str], ...] = ()
+    for found in nothing:
+        yield found
+
+
+def published_own_ids(
+    books: OwnIdBooks,
+    open_reader: Callable[[], LogReader],
+    topic: str,
+    run: str,
+    check: LogCheck | None = None,
+) -> OwnIdsOfRun:
+    """Reads them from the table, and from where it ends from the topic."""
+
+    async def read() -> AsyncIterator[tuple[str, str]]:
+        positions = await asyncio.to_thread(books.next_prompt_offsets)
+        for found in await asyncio.to_thread(books.own_ids, run):
+            yield found
+        async with open_reader() as reader:
+            async for batch in reader.read(topic, positions, check):
+                for delivery in batch:
+                    prompt = prompt_of(delivery.value)
+                    if prompt is not None and prompt.run == run and CUSTOM_ID in prompt.tags:
+                        yield prompt.prompt_id, prompt.tags[CUSTOM_ID]
+
+    return read
+
+
+class Draws:
+    """Gives each own id of a content its draw.
+
+    Args:
+        known: ids of published prompts; grows with those of this input.
+        published: read when a line with an own id meets a known prompt for the first time.
+    """
+
+    def __init__(self, known: Ids, published: OwnIdsOfRun = no_own_ids) -> None:
+        self._known = known
+        self._published = published
+        self._is_read = False
+        self._owners = new_database("owners_of (id BLOB PRIMARY KEY, own BLOB)")
+        self._draws = new_database(
+            "draws (content BLOB, own BLOB, draw INTEGER, PRIMARY KEY (content, own))"
+        )
+
+    async def place(self, prompt: Prompt, own: str) -> Prompt:
+        """The prompt as the draw of this own id; one whose number is given stays as it is."""
+        if prompt.draw is not None:
+            return prompt
+        content, owner = bytes.fromhex(prompt.prompt_id), _digest(own)
+        found = self._draw_of(content, owner)
+        if found is None:
+            found = await self._next(prompt, content, owner)
+            self._keep(content, owner, found)
+        return _as_draw(prompt, found)
+
+    async def _next(self, prompt: Prompt, content: bytes, owner: bytes) -> int:
+        """The draw under which the id is published, or the first that is free."""
+        draw = self._size(content)
+        while (candidate := _as_draw(prompt, draw).prompt_id) in self._known:
+            await self._read_published()
+            its_owner = self._owner_of(candidate)
+            if its_owner == owner:
+                break
+            self._keep(content, its_owner or draw.to_bytes(8, "big"), draw)
+            draw += 1
+        return draw
+
+    def _draw_of(self, content: bytes, owner: bytes) -> int | None:
+        query = "SELECT draw FROM draws WHERE content = ? AND own = ?"
+        row = self._draws.execute(query, (content, owner)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _size(self, content: bytes) -> int:
+        query = "SELECT MAX(draw) FROM draws WHERE content = ?"
+        (last,) = self._draws.execute(query, (content,)).fetchone()
+        return 0 if last is None else int(last) + 1
+
+    def _keep(self, content: bytes, owner: bytes, draw: int) -> None:
+        row = (content, owner, draw)
+        self._draws.execute("INSERT OR IGNORE INTO draws VALUES (?, ?, ?)", row)
+
+    def _owner_of(self, prompt_id: str) -> bytes:
+        query = "SELECT own FROM owners_of WHERE id = ?"
+        row = self._owners.execute(query, (bytes.fromhex(prompt_id),)).fetchone()
+        return NOBODY if row is None else bytes(row[0])
+
+    async def _read_published(self) -> None:
+        if self._is_read:
+            return
+        self._is_read = True
+        async for prompt_id, own in self._published():
+            row = (bytes.fromhex(prompt_id), _digest(own))
+            self._owners.execute("INSERT OR IGNORE INTO owners_of VALUES (?, ?)", row)
+
+
+def _digest(own: str) -> bytes:
+    return blake2b(own.encode(), digest_size=ID_BYTES).digest()
+
+
+def _as_draw(prompt: Prompt, draw: int) -> Prompt:
+    """The same prompt as this draw; the first has no number."""
+    if draw == 0:
+        return prompt
+    return Prompt.create(
+        prompt.run,
+        prompt.messages,
+        n=prompt.n,
+        sampling=prompt.sampling,
+        adapter=prompt.adapter,
+        tags=prompt.tags,
+        created_at=prompt.created_at,
+        tools=prompt.tools,
+        chat_template_kwargs=prompt.chat_template_kwargs,
+        extra_body=prompt.extra_body,
+        draw=draw,
+        reference=prompt.reference,
+        category=prompt.category,
+        licence=prompt.licence,
+    )
