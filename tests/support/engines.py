@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from promptmill.inference.ports import (
     Answer,
+    Compared,
+    CompareRequest,
     GenerateRequest,
     GeneratorEngine,
     GraderEngine,
@@ -63,6 +65,26 @@ class FakeGrader:
         """Nothing to load."""
 
     async def grade(self, request: GradeRequest) -> AttributeScores:
+        return self.reply(request)
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+@dataclass
+class FakeComparer:
+    """Compares with ``reply``; remembers what it was asked."""
+
+    reply: Callable[[CompareRequest], Compared]
+    asked: list[CompareRequest] = field(default_factory=list)
+    info: GraderInfo = field(default=GraderInfo("fake", "fake-genrm"))
+    context_tokens: int = 0
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def compare(self, request: CompareRequest) -> Compared:
+        self.asked.append(request)
         return self.reply(request)
 
     async def close(self) -> None:

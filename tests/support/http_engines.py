@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from promptmill.inference.http.generate import HttpGenerator
-from promptmill.inference.http.grade.grader import HttpGrader, WireFormat
+from promptmill.inference.http.grade.grader import HttpComparer, HttpGrader, PairFormat, WireFormat
 from promptmill.inference.http.grade.reward_model import RewardModelFormat
 from promptmill.inference.http.options import Api, HttpOptions
 from promptmill.inference.ports import GenerateRequest, GradeRequest
@@ -45,6 +45,20 @@ async def grading(
 ) -> AsyncIterator[HttpGrader]:
     """A started grader; the calls of its start are forgotten."""
     engine = HttpGrader(_options(at, changes), form or RewardModelFormat())
+    try:
+        await engine.start()
+        _forget(at)
+        yield engine
+    finally:
+        await engine.close()
+
+
+@asynccontextmanager
+async def comparing(
+    at: BadServer | str, /, form: PairFormat, **changes: Any
+) -> AsyncIterator[HttpComparer]:
+    """A started grader of pairs; the calls of its start are forgotten."""
+    engine = HttpComparer(_options(at, changes), form)
     try:
         await engine.start()
         _forget(at)

@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from promptmill.inference.http.options import Api, GradingOptions, HttpOptions
-from promptmill.inference.ports import GeneratorEngine, GraderEngine, Loaded, Troubled
+from promptmill.inference.ports import (
+    ComparisonEngine,
+    GeneratorEngine,
+    GraderEngine,
+    Loaded,
+    Troubled,
+)
 from promptmill.inference.vllm.options import Runner, VllmOptions
 from promptmill.runtime.errors import Misconfigured
 from promptmill.runtime.telemetry.metrics import StageMetrics
 
 CAUSES = ("quota", "key", "model", "server")
 """The causes of an engine's trouble."""
+
+JUDGE_TOKENS = 512
+"""Maximum number of tokens of a judge's verdict, unless a setting gives another."""
 
 if TYPE_CHECKING:
     from promptmill.inference.http.grade.grader import WireFormat
@@ -80,6 +89,32 @@ def build_grader(
     return VllmGrader(vllm or VllmOptions(model), (grading or GradingOptions()).heads)
 
 
+def build_comparer(
+    engine: str, http: HttpOptions | None, grading: GradingOptions
+) -> ComparisonEngine:
+    """Create a grader that compares two answers, which the caller has to start.
+
+    Raises:
+        Misconfigured: the engine is no server, its address is missing, or the rubric is invalid.
+    """
+    if engine != "openai":
+        raise Misconfigured(
+            f"grader is {grading.kind} and engine is {engine!r}: only a server can compare "
+            "answers; use --engine openai with --base-url"
+        )
+    from promptmill.inference.http.grade.genrm import TOKENS, GenRmFormat
+    from promptmill.inference.http.grade.grader import HttpComparer
+    from promptmill.inference.http.grade.pairwise import PairwiseFormat
+    from promptmill.inference.http.grade.rubric import read_rubric
+
+    if grading.kind == "genrm":
+        form = GenRmFormat(grading.principle, grading.judge_tokens or TOKENS)
+        return HttpComparer(_require_http(http), form)
+    rubric = None if grading.rubric is None else read_rubric(grading.rubric)
+    tokens = grading.judge_tokens or JUDGE_TOKENS
+    return HttpComparer(_require_http(http), PairwiseFormat(rubric, tokens))
+
+
 def build_follower(vllm: VllmOptions, runner: Runner) -> Follower:
     """Create the ranks of a further host of a group.
 
@@ -128,7 +163,7 @@ def _wire_format(grading: GradingOptions) -> WireFormat:
 
     if grading.kind == "judge":
         rubric = None if grading.rubric is None else read_rubric(grading.rubric)
-        return JudgeFormat(rubric, grading.judge_tokens)
+        return JudgeFormat(rubric, grading.judge_tokens or JUDGE_TOKENS)
     if grading.kind == "classify":
         return ClassifyFormat(grading.heads)
     return RewardModelFormat(grading.heads)

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import orjson
+
 from promptmill_schemas import AttributeScores, Generator, Message, Sampling
+from promptmill_schemas.message import ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,16 @@ class GradeRequest:
     request_id: str
     messages: Sequence[Message]
     answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompareRequest:
+    """A request to compare two answers to a conversation, in this order."""
+
+    request_id: str
+    messages: Sequence[Message]
+    first: str
+    second: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +179,46 @@ class GraderEngine(Protocol):
 
     async def close(self) -> None:
         """Release the model and end its processes."""
+
+
+Compared = tuple[AttributeScores, AttributeScores]
+"""The scores of the first and of the second answer of a comparison."""
+
+
+class ComparisonEngine(Protocol):
+    """A model that scores two answers beside each other. It raises the same errors as a grader."""
+
+    @property
+    def info(self) -> GraderInfo:
+        """The grader's identity. Valid after ``start``."""
+
+    @property
+    def context_tokens(self) -> int:
+        """Maximum tokens of a conversation with both answers; 0 if unknown."""
+
+    async def start(self) -> None:
+        """Load the model, and return when it can compare."""
+
+    async def compare(self, request: CompareRequest) -> Compared:
+        """Return the raw scores of both answers, which are finite."""
+
+    async def close(self) -> None:
+        """Release the model and end its processes."""
+
+
+def answer_text(text: str, tool_calls: Sequence[ToolCall] | None) -> str:
+    """An answer as a grader sees it: its text, and the calls of tools in the form of Hermes."""
+    calls = [
+        f"<tool_call>\n{_as_json(call.function.name, call.function.arguments)}\n</tool_call>"
+        for call in tool_calls or ()
+    ]
+    return "\n".join(filter(None, [text, *calls]))
+
+
+def _as_json(name: str, arguments: str) -> str:
+    """A call as JSON; arguments that the model wrote as invalid JSON stay a text."""
+    try:
+        parsed = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        parsed = arguments
+    return orjson.dumps({"name": name, "arguments": parsed}).decode()

@@ -9,6 +9,7 @@ import pytest
 
 from promptmill.inference.ports import GradeRequest
 from promptmill.inference.scores import Calibration
+from promptmill.reward.pointwise import Pointwise
 from promptmill.reward.work import Reward
 from promptmill.runtime.errors import Poison, Transient
 from promptmill.stream.outcome import Emit
@@ -55,7 +56,7 @@ def scores(value: float, verbosity: float = 1.0) -> AttributeScores:
 
 
 async def scored(grader: FakeGrader, *texts: str) -> Scored:
-    outcome = await Reward(grader, NEMOTRON_WEIGHTS)(completion(*texts))
+    outcome = await Reward(Pointwise([grader]), NEMOTRON_WEIGHTS)(completion(*texts))
     assert isinstance(outcome, Emit)
     contract = outcome.messages[0].contract
     assert isinstance(contract, Scored)
@@ -99,7 +100,7 @@ async def test_a_grader_that_is_busy_is_asked_again_by_the_loop() -> None:
 async def test_calibrated_scores_are_rewarded_and_their_lines_are_stamped() -> None:
     calibration = Calibration({"correctness": (2.0, -1.0)})
     grader = FakeGrader(lambda _request: scores(1.5))
-    outcome = await Reward(grader, NEMOTRON_WEIGHTS, calibration)(completion("a"))
+    outcome = await Reward(Pointwise([grader], calibration), NEMOTRON_WEIGHTS)(completion("a"))
     assert isinstance(outcome, Emit)
     result = outcome.messages[0].contract
     assert isinstance(result, Scored)
@@ -120,7 +121,7 @@ async def test_a_retried_record_pays_only_for_the_grades_that_it_lacks() -> None
             raise Transient("busy")
         return scores(2.0)
 
-    work = Reward(FakeGrader(reply), NEMOTRON_WEIGHTS)
+    work = Reward(Pointwise([FakeGrader(reply)]), NEMOTRON_WEIGHTS)
     with pytest.raises(Transient):
         await work(completion("a", "b"))
     busy.clear()
@@ -136,7 +137,7 @@ async def test_grades_are_kept_for_these_answers_and_not_for_others_to_the_same_
             raise Transient("busy")
         return scores(float(len(request.answer)))
 
-    work = Reward(FakeGrader(reply), NEMOTRON_WEIGHTS)
+    work = Reward(Pointwise([FakeGrader(reply)]), NEMOTRON_WEIGHTS)
     with pytest.raises(Transient):
         await work(completion("a", "b"))
     outcome = await work(completion("other", "c"))

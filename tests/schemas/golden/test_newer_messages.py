@@ -15,6 +15,7 @@ from promptmill.inference.scripted import Script, ScriptedGenerator, ScriptedGra
 from promptmill.instruct.work import Instruct
 from promptmill.lake.ports import TableName
 from promptmill.lake.tables import TABLES
+from promptmill.reward.pointwise import Pointwise
 from promptmill.reward.work import Reward
 from promptmill.store.index import SettledIndex
 from promptmill.store.plan import draw_up
@@ -120,7 +121,7 @@ async def through_all_stages(prompt: Prompt) -> list[Contract]:
     """What each stage publishes, every message written and read in between."""
     completion = only(await Instruct(ScriptedGenerator(Script()), NoCount())(prompt))
     scored = only(
-        await Reward(ScriptedGrader(Script()), NEMOTRON_WEIGHTS)(
+        await Reward(Pointwise([ScriptedGrader(Script())]), NEMOTRON_WEIGHTS)(
             decode(Completion, encode(completion))
         )
     )

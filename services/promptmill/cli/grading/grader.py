@@ -1,4 +1,4 @@
-"""A grader with the settings of a reward worker, and the grading of many answers."""
+"""A grader with the settings of a reward worker, and the grading of many rows of answers."""
 
 from __future__ import annotations
 
@@ -6,73 +6,76 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from promptmill.inference.engines import build_grader
-from promptmill.inference.ports import GraderEngine, GradeRequest
-from promptmill.inference.scores import Calibration
+from promptmill.reward.pairwise import Pairwise
+from promptmill.reward.panel import Answers, Graders, Judged, Panel
+from promptmill.reward.service import build_panel
 from promptmill.reward.settings import EXAMPLES, RewardSettings
-from promptmill.runtime.errors import Misconfigured, Poison
+from promptmill.runtime.errors import Misconfigured
 from promptmill.stream.stage_settings import parse_settings
 from promptmill_schemas import AttributeScores, Message
 
 IN_FLIGHT = 256
+"""The maximum number of answers that are graded at the same time."""
 
-Item = tuple[Sequence[Message], str]
+Item = tuple[Sequence[Message], tuple[str, ...]]
+"""A conversation with the answers to it."""
 
-Graded = AttributeScores | str
-"""The scores of an answer, or the reason why the grader refused it."""
+
+@dataclass(frozen=True, slots=True)
+class Grader:
+    """A panel of graders, which is not started yet.
+
+    Attributes:
+        weights: the reward is the sum of score × weight.
+    """
+
+    panel: Panel
+    weights: AttributeScores
+
+    @property
+    def compares(self) -> bool:
+        """Whether it compares answers, so that one answer alone cannot be graded."""
+        return isinstance(self.panel, Pairwise)
 
 
 async def grade_all(
     grader: Grader, items: Sequence[Item], done: Callable[[int], None]
-) -> list[Graded]:
-    """Grade all answers concurrently. An answer that the grader refuses does not stop the others.
+) -> list[list[Judged]]:
+    """Grade all answers concurrently. An answer that a grader refuses does not stop the others.
 
     Args:
-        grader: not started; its engine is closed when this returns or raises.
+        grader: not started; its engines are closed when this returns or raises.
         items: conversations with their answers.
-        done: called with the number of graded answers after each one.
-    """
-    places, finished = asyncio.Semaphore(IN_FLIGHT), 0
+        done: called with the number of graded answers after each item.
 
-    async def grade(number: int, item: Item) -> Graded:
+    Returns:
+        For each item the verdict or refusal of each answer.
+    """
+    places = asyncio.Semaphore(_items_at_once(items))
+    graders, finished = Graders(grader.panel.engines), 0
+
+    async def grade(number: int, item: Item) -> list[Judged]:
         nonlocal finished
-        messages, answer = item
+        messages, texts = item
         async with places:
-            try:
-                return await grader.grade(GradeRequest(f"row-{number}", messages, answer))
-            except Poison as error:
-                return str(error)
-            finally:
-                finished += 1
-                done(finished)
+            judged = await grader.panel.judge(Answers(f"row-{number}", messages, texts))
+        finished += len(texts)
+        done(finished)
+        return judged
 
     try:
-        await grader.engine.start()
+        await graders.start()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(grade(n, item)) for n, item in enumerate(items)]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures
     finally:
-        await grader.engine.close()
+        await graders.close()
     return [task.result() for task in tasks]
 
 
-@dataclass(frozen=True, slots=True)
-class Grader:
-    """An engine with what is done to its scores.
-
-    Attributes:
-        engine: not started yet.
-        weights: the reward is the sum of score × weight.
-    """
-
-    engine: GraderEngine
-    weights: AttributeScores
-    calibration: Calibration
-
-    async def grade(self, request: GradeRequest) -> AttributeScores:
-        """The calibrated scores; errors are the engine's."""
-        return self.calibration.apply(await self.engine.grade(request))
+def _items_at_once(items: Sequence[Item]) -> int:
+    return max(1, IN_FLIGHT // max((len(texts) for _, texts in items), default=1))
 
 
 def read_grader(flags: Sequence[str]) -> Grader:
@@ -88,11 +91,4 @@ def read_grader(flags: Sequence[str]) -> Grader:
             f"node_rank is {settings.node_rank}: promptmill grade runs on host number 0 only; "
             "start promptmill run reward with this --node-rank here instead"
         )
-    engine = build_grader(
-        settings.engine,
-        settings.model,
-        vllm=settings.vllm_options(),
-        http=settings.http_options() if settings.engine == "openai" else None,
-        grading=settings.grading(),
-    )
-    return Grader(engine, settings.weights.as_scores(), settings.calibrated())
+    return Grader(build_panel(settings), settings.weights.as_scores())

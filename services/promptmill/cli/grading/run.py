@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from promptmill.cli.grading.grader import Graded, Grader, grade_all
+from promptmill.cli.grading.grader import Grader, Item, grade_all
 from promptmill.cli.grading.helpsteer2 import helpsteer2_figures
 from promptmill.cli.grading.labelled import SHOWN_ROWS, BadRow, Labelled
 from promptmill.cli.grading.rewardbench import Judged, rewardbench_figures
+from promptmill.reward.panel import Refusal, Verdict
+from promptmill.runtime.errors import Misconfigured
 
 Done = Callable[[int, int], None]
 """Called with the number of graded answers and the number of all answers."""
@@ -43,14 +45,13 @@ def exit_code_of(figures: dict[str, Any]) -> int:
 
 def grade_pairs(rows: Labelled, grader: Grader, done: Done) -> tuple[dict[str, Any], list[BadRow]]:
     """RewardBench's figures of the pairs, and the rows with an ungraded answer."""
-    items = [(pair.prompt, answer) for _, pair in rows.pairs for answer in pair.answers]
-    graded = iter(asyncio.run(grade_all(grader, items, lambda count: done(count, len(items)))))
+    items = [(pair.prompt, pair.answers) for _, pair in rows.pairs]
     judged, refused = [], []
-    for number, pair in rows.pairs:
-        grades = [next(graded) for _ in pair.answers]
-        refused += _refused(number, grades)
+    for (number, pair), verdicts in zip(rows.pairs, _graded(grader, items, done), strict=True):
+        refused += _refused(number, verdicts)
         rewards = tuple(
-            None if isinstance(each, str) else each.weighted(grader.weights) for each in grades
+            None if isinstance(each, Refusal) else each.scores.weighted(grader.weights)
+            for each in verdicts
         )
         split = len(pair.chosen)
         judged.append(Judged(pair.subset, rewards[:split], rewards[split:]))
@@ -58,17 +59,30 @@ def grade_pairs(rows: Labelled, grader: Grader, done: Done) -> tuple[dict[str, A
 
 
 def grade_rated(rows: Labelled, grader: Grader, done: Done) -> tuple[dict[str, Any], list[BadRow]]:
-    """The agreement with the annotators' scores, and the ungraded rows."""
-    items = [(row.prompt, row.response) for _, row in rows.rated]
-    graded = asyncio.run(grade_all(grader, items, lambda count: done(count, len(items))))
+    """The agreement with the annotators' scores, and the ungraded rows.
+
+    Raises:
+        Misconfigured: the grader compares answers, but a row has only one.
+    """
+    if grader.compares:
+        raise Misconfigured(
+            f"the file has rated answers ({rows.form}), and the grader compares two answers: give "
+            "a file of pairs, or another --grader"
+        )
+    graded = _graded(grader, [(row.prompt, (row.response,)) for _, row in rows.rated], done)
     refused = []
-    for (number, _), grade in zip(rows.rated, graded, strict=True):
-        refused += _refused(number, [grade])
-    scores = [None if isinstance(each, str) else each for each in graded]
+    for (number, _), verdicts in zip(rows.rated, graded, strict=True):
+        refused += _refused(number, verdicts)
+    scores = [None if isinstance(one, Refusal) else one.scores for (one,) in graded]
     return helpsteer2_figures([row.scores for _, row in rows.rated], scores), refused
 
 
-def _refused(number: int, grades: Sequence[Graded]) -> list[BadRow]:
+def _graded(grader: Grader, items: Sequence[Item], done: Done) -> list[list[Verdict | Refusal]]:
+    total = sum(len(texts) for _, texts in items)
+    return asyncio.run(grade_all(grader, items, lambda count: done(count, total)))
+
+
+def _refused(number: int, verdicts: Sequence[Verdict | Refusal]) -> list[BadRow]:
     """The row as a failure if one of its answers was not graded."""
-    reasons = [grade for grade in grades if isinstance(grade, str)]
+    reasons = [one.reason for one in verdicts if isinstance(one, Refusal)]
     return [BadRow(number, f"not graded: {reasons[0]}")] if reasons else []

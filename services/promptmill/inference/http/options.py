@@ -18,7 +18,7 @@ VARIABLE = "PROMPTMILL_API_KEY"
 
 Server = Literal["auto", "vllm", "sglang", "trtllm", "nim", "openai", "generic"]
 Api = Literal["chat", "completions"]
-GraderKind = Literal["nim", "classify", "judge"]
+GraderKind = Literal["nim", "classify", "judge", "pairwise", "genrm"]
 
 _TIMES = (
     "request_timeout_s",
@@ -91,16 +91,25 @@ class GradingOptions:
 
     Attributes:
         kind: the wire format. ``nim`` is that of NVIDIA's reward models, ``classify`` is vLLM's
-            pooling endpoint, and ``judge`` is a chat model with a rubric.
+            pooling endpoint, and ``judge`` is a chat model with a rubric. ``pairwise`` and
+            ``genrm`` compare two answers: a chat model with a rubric, and a generative reward
+            model.
         heads: the label or index by attribute; if empty, the labels' names decide.
         rubric: file with the judge's rubric; ``None`` uses promptmill's own.
-        judge_tokens: maximum number of tokens of a verdict.
+        judge_tokens: maximum number of tokens of a verdict; ``None`` uses that of the format.
+        principle: what a generative reward model should look at.
     """
 
     kind: GraderKind = "nim"
     heads: Mapping[str, str] = field(default_factory=dict)
     rubric: Path | None = None
-    judge_tokens: int = 512
+    judge_tokens: int | None = None
+    principle: str = ""
+
+    @property
+    def compares(self) -> bool:
+        """Whether the grader compares two answers instead of grading one."""
+        return self.kind in {"pairwise", "genrm"}
 
 
 def read_api_key(environment: Mapping[str, str] | None = None) -> SecretStr | None:

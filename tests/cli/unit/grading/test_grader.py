@@ -12,6 +12,8 @@ from promptmill.cli.grading.labelled import read_labelled
 from promptmill.cli.grading.run import evaluate
 from promptmill.inference.ports import GradeRequest, GraderInfo
 from promptmill.inference.scores import Calibration
+from promptmill.reward.panel import Refusal, Verdict
+from promptmill.reward.pointwise import Pointwise
 from promptmill.runtime.errors import EngineDead, Poison
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
 from promptmill_schemas.grading import NEMOTRON_WEIGHTS
@@ -55,13 +57,15 @@ class LengthGrader:
 
 
 def grader(engine: LengthGrader, **lines: tuple[float, float]) -> Grader:
-    return Grader(engine, NEMOTRON_WEIGHTS, Calibration(lines))
+    return Grader(Pointwise([engine], Calibration(lines)), NEMOTRON_WEIGHTS)
 
 
 async def test_grades_come_in_the_order_of_the_answers() -> None:
     engine, told = LengthGrader(), list[int]()
     answers = ["a", "bbb", "refuse", "cc"]
-    grades = await grade_all(grader(engine), [(QUESTION, each) for each in answers], told.append)
+    items = [(QUESTION, (each,)) for each in answers]
+    judged = [one for (one,) in await grade_all(grader(engine), items, told.append)]
+    grades = [one.reason if isinstance(one, Refusal) else one.scores for one in judged]
     assert [g if isinstance(g, str) else g.helpfulness for g in grades] == [1, 3, "too long", 2]
     assert told == [1, 2, 3, 4]
     assert engine.closed
@@ -69,14 +73,15 @@ async def test_grades_come_in_the_order_of_the_answers() -> None:
 
 async def test_no_more_are_in_flight_than_allowed() -> None:
     engine = LengthGrader()
-    await grade_all(grader(engine), [(QUESTION, "a")] * (2 * IN_FLIGHT), lambda _done: None)
+    await grade_all(grader(engine), [(QUESTION, ("a",))] * (2 * IN_FLIGHT), lambda _done: None)
     assert engine.most == IN_FLIGHT
 
 
 async def test_a_dead_engine_ends_the_grading_and_is_closed() -> None:
     engine = LengthGrader()
+    items = [(QUESTION, ("die", "a")), (QUESTION, ("a",))]
     with pytest.raises(EngineDead):
-        await grade_all(grader(engine), [(QUESTION, "die"), (QUESTION, "a")], lambda _done: None)
+        await grade_all(grader(engine), items, lambda _done: None)
     assert engine.closed
 
 
@@ -99,6 +104,7 @@ def test_the_shipped_rows_are_graded() -> None:
 
 async def test_scores_are_calibrated_as_the_worker_would() -> None:
     engine = grader(LengthGrader(), verbosity=(0.5, 1.0))
-    (scores,) = await grade_all(engine, [(QUESTION, "four")], lambda _done: None)
-    assert isinstance(scores, AttributeScores)
+    ((verdict,),) = await grade_all(engine, [(QUESTION, ("four",))], lambda _done: None)
+    assert isinstance(verdict, Verdict)
+    scores = verdict.scores
     assert (scores.verbosity, scores.helpfulness) == (3.0, 4.0)

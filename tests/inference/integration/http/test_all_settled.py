@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from promptmill.instruct.work import Instruct
+from promptmill.reward.pointwise import Pointwise
 from promptmill.reward.work import Reward
 from promptmill.stream.loop import StreamLoop
 from promptmill.stream.settings import LoopSettings
@@ -97,7 +98,7 @@ async def test_nothing_is_lost_or_doubled_and_only_hopeless_prompts_are_buried()
     ):
         with (
             working(broker, PROMPTS, Instruct(generator, NoCounter())),
-            working(broker, COMPLETIONS, Reward(grader, NEMOTRON_WEIGHTS)),
+            working(broker, COMPLETIONS, Reward(Pointwise([grader]), NEMOTRON_WEIGHTS)),
         ):
 
             def settled() -> bool:

@@ -15,6 +15,7 @@ from promptmill.inference.http.generate import HttpGenerator
 from promptmill.inference.http.grade.judge import JudgeFormat
 from promptmill.inference.ports import GenerateRequest
 from promptmill.instruct.work import Instruct
+from promptmill.reward.pointwise import Pointwise
 from promptmill.reward.work import Reward
 from promptmill.runtime.errors import Poison
 from promptmill.stream.loop import StreamLoop
@@ -128,7 +129,7 @@ async def test_ten_refused_prompts_cost_ten_calls_and_end_as_rejects(
         done = await completed(engine, prompts())
         assert len(server.calls) == ASKED
         async with grading(server, JudgeFormat()) as grader:
-            work = Reward(grader, NEMOTRON_WEIGHTS)
+            work = Reward(Pointwise([grader]), NEMOTRON_WEIGHTS)
             scored, letters = await through(work, COMPLETIONS, done, SCORED)
             asked_the_judge = sum(not is_canary(call) for call in server.calls)
     assert {c.finish_reason for one in done for c in one.candidates} == {reason}
@@ -219,7 +220,7 @@ async def test_a_judge_that_answers_rubbish_is_asked_five_times_and_grades_nothi
         grading(server, JudgeFormat()) as grader,
     ):
         done = await completed(engine, asked)
-        work = Reward(grader, NEMOTRON_WEIGHTS)
+        work = Reward(Pointwise([grader]), NEMOTRON_WEIGHTS)
         scored, letters = await through(work, COMPLETIONS, done, SCORED)
         assert len(server.calls) == 5 * len(asked)
         temperatures = {call.body["temperature"] for call in server.calls}
@@ -240,7 +241,7 @@ async def test_a_refusing_judge_is_asked_once() -> None:
         grading(server, JudgeFormat()) as grader,
     ):
         done = await completed(engine, prompts())
-        work = Reward(grader, NEMOTRON_WEIGHTS)
+        work = Reward(Pointwise([grader]), NEMOTRON_WEIGHTS)
         scored, letters = await through(work, COMPLETIONS, done, SCORED)
         assert len(server.calls) == ASKED
     assert letters == []
@@ -273,7 +274,7 @@ async def test_a_grader_that_fails_for_good_refuses_no_answer() -> None:
         grading(server, JudgeFormat()) as grader,
     ):
         done = await completed(engine, prompts(1))
-        work = Reward(grader, NEMOTRON_WEIGHTS)
+        work = Reward(Pointwise([grader]), NEMOTRON_WEIGHTS)
         scored, letters = await through(work, COMPLETIONS, done, SCORED)
     assert scored == []
     assert [letter.reason for letter in letters] == ["exhausted"]
