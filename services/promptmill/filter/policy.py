@@ -18,6 +18,7 @@ from promptmill_schemas import ATTRIBUTES, Check, ContractError, GradedCandidate
 from promptmill_schemas.finish_reasons import WITHHELD, finish_reason_of
 
 Mode = Literal["best", "top-k", "all", "preference"]
+Reasoning = Literal["whole", "absent"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Measure = Literal["helpfulness", "correctness", "coherence", "complexity", "verbosity", "reward"]
 
@@ -55,6 +56,8 @@ class Policy(BaseModel):
         min_margin: least reward that the chosen answer is ahead; mode ``preference`` only.
         allow_truncated: take answers that ended because their tokens ran out
             (finish reason ``length``).
+        reasoning: ``whole`` takes answers with a reasoning that is neither empty nor cut off,
+            ``absent`` those without one; ``None`` does not look at it.
         duplicate_similarity: Jaccard similarity from which on content counts as a duplicate;
             ``None``: only equal content does.
     """
@@ -67,6 +70,7 @@ class Policy(BaseModel):
     top_k: int | None = Field(default=None, ge=1)
     min_margin: float | None = Field(default=None, gt=0)
     allow_truncated: bool = False
+    reasoning: Reasoning | None = None
     duplicate_similarity: float | None = Field(default=None, ge=LEAST_SIMILARITY, le=1)
 
     @model_validator(mode="after")
@@ -130,7 +134,23 @@ class Policy(BaseModel):
             failed.append(Check(name="text", detail="the answer has no text"))
         if ending := self._failed_ending(answer):
             failed.append(Check(name="finish_reason", detail=ending))
+        if fault := self._failed_reasoning(answer):
+            failed.append(Check(name="reasoning", detail=fault))
         return failed
+
+    def _failed_reasoning(self, answer: GradedCandidate) -> str:
+        """What is wrong with the answer's reasoning; empty if nothing is."""
+        trace = answer.reasoning_content
+        if self.reasoning == "absent":
+            return "" if not trace else "the answer has a reasoning, and none is wanted"
+        if self.reasoning is None:
+            return ""
+        if trace is None:
+            return "the answer has no reasoning"
+        if not trace.strip():
+            return "the answer's reasoning is empty"
+        cut = finish_reason_of(answer.finish_reason) == "length" and not answer.text.strip()
+        return "the reasoning was cut off before the answer" if cut else ""
 
     def _failed_ending(self, answer: GradedCandidate) -> str:
         """Why the answer does not count as whole; empty if it does."""

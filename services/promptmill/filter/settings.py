@@ -13,6 +13,7 @@ from promptmill.filter.policy import (
     Measure,
     Mode,
     Policy,
+    Reasoning,
 )
 from promptmill.runtime.errors import Misconfigured
 from promptmill.stream.stage_settings import StageSettings
@@ -59,6 +60,13 @@ class FilterSettings(StageSettings):
     )
     allow_truncated: bool = Field(
         default=False, description="accept answers that were cut off (finish reason length)"
+    )
+    reasoning: Annotated[Reasoning | None, BeforeValidator(_given)] = Field(
+        default=None,
+        description=(
+            "whole: accept only answers with a reasoning that is neither empty nor cut off; "
+            "absent: only those without one"
+        ),
     )
     duplicate_similarity: Limit = Field(
         default=None,
@@ -115,6 +123,7 @@ class FilterSettings(StageSettings):
                 top_k=self.top_k,
                 min_margin=self.min_margin,
                 allow_truncated=self.allow_truncated,
+                reasoning=self.reasoning,
                 duplicate_similarity=self.duplicate_similarity,
             )
         except ValidationError as error:

@@ -26,6 +26,13 @@ class ModelSettings(StageSettings):
     model: str = Field(
         default="", description="folder of the model, or its name at the model hub or on the server"
     )
+    thinking: str = Field(
+        default="",
+        description=(
+            "whether the model thinks before it answers: on, off, or most tokens of its "
+            "reasoning; left to the model if empty"
+        ),
+    )
     slots: int = Field(
         default=0,
         ge=0,

@@ -79,6 +79,27 @@ def test_the_words_for_a_whole_answer_all_pass(ending: str) -> None:
     assert names(Policy(), finish=ending) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "ending", "trace", "faults"),
+    [
+        ("4", "stop", "Two and two.", []),
+        ("4", "stop", None, ["the answer has no reasoning"]),
+        ("4", "stop", " \n", ["the answer's reasoning is empty"]),
+        ("", "length", "Two and", ["the reasoning was cut off before the answer"]),
+        ("4 is", "length", "Two and two.", []),
+    ],
+)
+def test_a_reasoning_is_whole_or_the_answer_fails(
+    text: str, ending: str, trace: str | None, faults: list[str]
+) -> None:
+    given = candidate(finish=ending).model_copy(update={"text": text, "reasoning_content": trace})
+    failed = Policy(limits={}, reasoning="whole").failed(given, None)
+    assert [check.detail for check in failed if check.name == "reasoning"] == faults
+    assert "reasoning" not in [check.name for check in Policy(limits={}).failed(given, None)]
+    absent = Policy(limits={}, reasoning="absent").failed(given, None)
+    assert ("reasoning" in [check.name for check in absent]) == bool(trace)
+
+
 @pytest.mark.parametrize("text", ["", " \n\t "])
 def test_an_answer_without_text_always_fails(text: str) -> None:
     empty = scored(answer(text)).graded_candidates()[0]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jinja2 import TemplateError
 
+from promptmill.inference.thinking import Thinking
 from promptmill.inference.vllm.conversation import Renderer
 from promptmill.runtime.errors import Poison
 from promptmill_schemas import Message
@@ -21,14 +22,16 @@ class WordTokenizer:
     def __init__(self, chat_template: str | None) -> None:
         self.chat_template = chat_template
         self.calls = 0
+        self.options: dict[str, Any] = {}
 
     def __call__(self, text: str) -> dict[str, list[int]]:
         self.calls += 1
         return {"input_ids": [len(word) for word in text.split()]}
 
     def apply_chat_template(
-        self, messages: list[dict[str, str]], *, add_generation_prompt: bool, **_options: Any
+        self, messages: list[dict[str, str]], *, add_generation_prompt: bool, **options: Any
     ) -> dict[str, list[int]]:
+        self.options = options
         if messages[0]["role"] == "assistant":
             raise TemplateError("conversation roles must alternate")
         text = " ".join(message["content"] for message in messages)
@@ -105,3 +108,13 @@ def test_another_template_has_another_digest(generating: Renderer) -> None:
     other = Renderer(WordTokenizer("{{ other }}"), 6, answers=True)
     assert other.template_digest != generating.template_digest
     other.close()
+
+
+async def test_the_template_gets_the_arguments_that_switch_thinking(
+    tokenizer: WordTokenizer,
+) -> None:
+    arguments = Thinking(is_on=False).template_arguments()
+    renderer = Renderer(tokenizer, 6, answers=True, arguments=arguments)
+    await renderer.render(QUESTION)
+    renderer.close()
+    assert (tokenizer.options["enable_thinking"], tokenizer.options["thinking"]) == (False, False)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, get_args
 
+from promptmill.inference.thinking import EFFORT, TEMPLATE, as_effort
 from promptmill.runtime.errors import Misconfigured
 
 Seed = Literal["63", "31", "none"]
@@ -20,6 +21,9 @@ Limit = Literal["auto", "max_tokens", "max_completion_tokens"]
 Chance = Literal["both", "temperature", "none"]
 Stream = Literal["no", "yes", "plain"]
 Json = Literal["schema", "object", "none"]
+Think = Literal["template", "effort", "minimal"]
+
+Change = dict[str, Any]
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _MASK: Final = (1 << 31) - 1
@@ -45,6 +49,8 @@ class Abilities:
         chance: ``temperature`` omits top_p beside the temperature, ``none`` omits both.
         stream: ``yes`` requests a stream with the token counts, ``plain`` one without.
         json: how a JSON schema is requested: as it is, as any JSON object, or not at all.
+        thinking: how thinking is switched: by arguments of the chat template, or by an effort,
+            whose least value is ``none`` or ``minimal``.
     """
 
     seed: Seed = "63"
@@ -52,6 +58,7 @@ class Abilities:
     chance: Chance = "both"
     stream: Stream = "no"
     json: Json = "schema"
+    thinking: Think = "template"
 
     def adapt(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The body of a request, worded for this server."""
@@ -59,6 +66,7 @@ class Abilities:
         self._adapt_seed(adapted)
         self._adapt_limit(adapted)
         self._adapt_chance(adapted)
+        self._adapt_thinking(adapted)
         if self.stream != "no":
             adapted["stream"] = True
         if self.stream == "yes":
@@ -72,17 +80,17 @@ class Abilities:
     def after(self, refusal: str, body: Mapping[str, Any]) -> Abilities | None:
         """The abilities to try after a refusal; ``None`` if it blames no field of the body."""
         said = refusal.lower()
-        if "seed" in said and "seed" in body and self.seed != "none":
-            return replace(self, seed="31" if self.seed == "63" else "none")
-        if self.limit == "auto" and (other := _other_limit(said, body)):
-            return replace(self, limit=other)
-        if "stream_options" in said and self.stream == "yes":
-            return replace(self, stream="plain")
-        if self.stream == "no" and _WANTS_STREAM.search(said):
-            return replace(self, stream="yes")
-        if _has_schema(body) and self.json != "none" and _JSON.search(said):
-            return replace(self, json="object" if self.json == "schema" else "none")
-        return self._after_chance(said, body)
+        learners = (
+            self._after_seed,
+            self._after_limit,
+            self._after_stream,
+            self._after_json,
+            self._after_thinking,
+            self._after_chance,
+        )
+        changes = (learner(said, body) for learner in learners)
+        change = next((change for change in changes if change), None)
+        return None if change is None else replace(self, **change)
 
     def alternatives(self) -> Iterator[Abilities]:
         """Other wordings to try if a refusal names no field: one change each, then several."""
@@ -132,14 +140,46 @@ class Abilities:
         if self.chance == "none" or not only_top_p:
             body.pop("top_p", None)
 
-    def _after_chance(self, said: str, body: Mapping[str, Any]) -> Abilities | None:
-        if "temperature" not in body:
-            return None
-        if "top_p" in said and self.chance == "both":
-            return replace(self, chance="temperature")
-        if self.chance != "none" and ("temperature" in said or "top_p" in said):
-            return replace(self, chance="none")
-        return None
+    def _adapt_thinking(self, body: dict[str, Any]) -> None:
+        if self.thinking != "template":
+            as_effort(body)
+        if self.thinking == "minimal" and body.get(EFFORT) == "none":
+            body[EFFORT] = "minimal"
+
+    def _after_seed(self, said: str, body: Mapping[str, Any]) -> Change:
+        if "seed" not in said or "seed" not in body or self.seed == "none":
+            return {}
+        return {"seed": "31" if self.seed == "63" else "none"}
+
+    def _after_limit(self, said: str, body: Mapping[str, Any]) -> Change:
+        """The other name of the limit, if the server says that it does not know the one it got."""
+        if self.limit != "auto" or not _UNKNOWN.search(said):
+            return {}
+        got = next((name for name in _LIMITS if name in body and name in said), None)
+        other = {_LIMITS[0]: _LIMITS[1], _LIMITS[1]: _LIMITS[0]}
+        return {} if got is None else {"limit": other[got]}
+
+    def _after_stream(self, said: str, _body: Mapping[str, Any]) -> Change:
+        if "stream_options" in said and self.stream == "yes":
+            return {"stream": "plain"}
+        return {"stream": "yes"} if self.stream == "no" and _WANTS_STREAM.search(said) else {}
+
+    def _after_json(self, said: str, body: Mapping[str, Any]) -> Change:
+        if not _has_schema(body) or self.json == "none" or not _JSON.search(said):
+            return {}
+        return {"json": "object" if self.json == "schema" else "none"}
+
+    def _after_thinking(self, said: str, body: Mapping[str, Any]) -> Change:
+        if TEMPLATE in said and TEMPLATE in body and self.thinking == "template":
+            return {"thinking": "effort"}
+        return {"thinking": "minimal"} if EFFORT in said and body.get(EFFORT) == "none" else {}
+
+    def _after_chance(self, said: str, body: Mapping[str, Any]) -> Change:
+        if "temperature" not in body or self.chance == "none":
+            return {}
+        if "top_p" in said:
+            return {"chance": "temperature" if self.chance == "both" else "none"}
+        return {"chance": "none"} if "temperature" in said else {}
 
 
 _CHANGES: Final[tuple[dict[str, Any], ...]] = (
@@ -152,12 +192,13 @@ _CHANGES: Final[tuple[dict[str, Any], ...]] = (
     {"stream": "yes"},
     {"json": "object"},
     {"json": "none"},
+    {"thinking": "effort"},
 )
 
 HINT: Final = (
     "if it refuses a field of the request, name what it understands with --dialect: seed=31 or "
     "seed=none, limit=max_completion_tokens or limit=max_tokens, chance=temperature or "
-    "chance=none, stream=yes, json=object or json=none"
+    "chance=none, stream=yes, json=object or json=none, thinking=effort"
 )
 
 _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -166,6 +207,7 @@ _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "chance": get_args(Chance),
     "stream": get_args(Stream),
     "json": get_args(Json),
+    "thinking": get_args(Think),
 }
 
 
@@ -187,12 +229,3 @@ def read_abilities(given: Mapping[str, str]) -> Abilities:
 def _has_schema(body: Mapping[str, Any]) -> bool:
     form = body.get("response_format")
     return isinstance(form, dict) and form.get("type") in {"json_schema", "json_object"}
-
-
-def _other_limit(said: str, body: Mapping[str, Any]) -> Limit | None:
-    """The other name of the limit, if the server says that it does not know the one it got."""
-    if "max_tokens" in body and "max_tokens" in said:
-        return "max_completion_tokens" if _UNKNOWN.search(said) else None
-    if "max_completion_tokens" in body and "max_completion_tokens" in said:
-        return "max_tokens" if _UNKNOWN.search(said) else None
-    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -14,12 +14,14 @@ import structlog
 from promptmill.inference.http.abilities import HINT, Abilities
 from promptmill.inference.http.address import Address
 from promptmill.inference.http.breaker import Breaker
+from promptmill.inference.http.dialect import NEUTRAL
 from promptmill.inference.http.errors import Malformed, NotFound, Refused, Withheld
 from promptmill.inference.http.limiter import Limiter
-from promptmill.inference.http.options import HttpOptions
+from promptmill.inference.http.options import HttpOptions, Server
 from promptmill.inference.http.request_retries import RequestRetries
 from promptmill.inference.http.transport import Transport
 from promptmill.inference.ports import Load, Trouble
+from promptmill.inference.thinking import filled_in
 from promptmill.runtime.errors import Fatal, Misconfigured, Poison, PromptmillError, Transient
 from promptmill.runtime.timing import backoff_s
 
@@ -52,6 +54,7 @@ class Client:
         self.address = address
         self.abilities = options.abilities
         self.options = options
+        self._further: Mapping[str, Any] = options.extra_body
         self.transport = Transport(address, options)
         self.limiter = Limiter(options.concurrency)
         self._canary = canary
@@ -154,6 +157,12 @@ class Client:
         """Close all connections, which aborts the requests in flight."""
         await self._stack.aclose()
 
+    def speak_to(self, server: Server) -> None:
+        """Put the fields of the settings into every request, as this kind of server wants them."""
+        thinking = self.options.thinking
+        asked = {} if thinking is None else thinking.fields(server)
+        self._further = filled_in(self.options.extra_body, asked, {})
+
     async def send(self, url: str, body: dict[str, Any]) -> Any:
         """Send a request as the server understands it, and return its reply.
 
@@ -161,6 +170,7 @@ class Client:
         What works is kept for all requests. The errors are those of
         :meth:`~promptmill.inference.http.transport.Transport.post`.
         """
+        body = filled_in(body, self._further, NEUTRAL)
         before = abilities = self.abilities
         refusal: Poison | None = None
         while True:

@@ -27,7 +27,8 @@ from promptmill_schemas import Sampling, StructuredOutput
 
 Fields = dict[str, Any]
 
-_NEUTRAL: Fields = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+NEUTRAL: Fields = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+"""Values that change nothing, for servers that would take the model's own for absent fields."""
 
 
 def sampling_fields(server: Server, sampling: Sampling, seed: int) -> Fields:
@@ -59,7 +60,7 @@ def _extensions(server: Server, sampling: Sampling) -> Fields:
     if sampling.repetition_penalty != 1.0:
         extensions["repetition_penalty"] = sampling.repetition_penalty
     if server in {"vllm", "sglang"}:
-        return _NEUTRAL | extensions
+        return NEUTRAL | extensions
     if extensions and server == "openai":
         raise _unsupported(", ".join(extensions), server)
     return {"nvext": extensions} if extensions and server == "nim" else extensions

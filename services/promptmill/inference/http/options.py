@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import SecretStr
 
 from promptmill.inference.http.abilities import Abilities
 from promptmill.inference.http.headers import Values
+from promptmill.inference.thinking import Thinking
 from promptmill.runtime.errors import Misconfigured
 
 VARIABLE = "PROMPTMILL_API_KEY"
@@ -51,6 +52,8 @@ class HttpOptions:
         api_key: the key, sent as a bearer token, or in the header ``api-key`` to Azure.
         headers: further headers of every request.
         query: further query parameters of every request.
+        thinking: whether the model is to think before it answers; ``None`` leaves it to the model.
+        extra_body: further fields of every request; a request's own fields take precedence.
         abilities: what the server is known to understand; the rest is found out.
     """
 
@@ -68,6 +71,8 @@ class HttpOptions:
     api_key: SecretStr | None = field(default=None, repr=False)
     headers: Values = field(default_factory=dict, repr=False)
     query: Values = field(default_factory=dict, repr=False)
+    thinking: Thinking | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
     abilities: Abilities = field(default_factory=Abilities)
 
     def __post_init__(self) -> None:

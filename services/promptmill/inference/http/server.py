@@ -46,7 +46,9 @@ async def find_model(client: Client) -> ServedModel:
     deployment = client.address.deployment
     name = client.options.model or deployment or _only(cards, client.address.api)
     card = next((card for card in cards if card.get("id") == name), {})
-    return ServedModel(name, _server(client, card or (cards[0] if cards else {})), _context(card))
+    server = _server(client, card or (cards[0] if cards else {}))
+    client.speak_to(server)
+    return ServedModel(name, server, _context(card))
 
 
 async def served_names(client: Client) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -11,7 +11,8 @@ from pydantic_settings import NoDecode
 from promptmill.inference.http.abilities import read_abilities
 from promptmill.inference.http.headers import read_headers, read_query
 from promptmill.inference.http.options import HttpOptions, Server, read_api_key
-from promptmill.inference.settings import ModelSettings, read_key_values
+from promptmill.inference.settings import ModelSettings, read_key_values, read_values
+from promptmill.inference.thinking import read_thinking
 from promptmill.runtime.errors import Misconfigured
 
 PATIENCE_DIVISOR = 3
@@ -20,6 +21,9 @@ PATIENCE_DIVISOR = 3
 After that the record is retried in place, and its deadline starts again.
 """
 
+
+_OURS = {"model", "messages", "prompt", "n", "stream", "stream_options"}
+"""Fields that no setting may change."""
 
 KeyValues = Annotated[dict[str, str], NoDecode, BeforeValidator(read_key_values)]
 
@@ -69,7 +73,15 @@ class ServerSettings(ModelSettings):
         description=(
             "openai: what the server understands, if it cannot be found out: seed=63|31|none, "
             "limit=max_tokens|max_completion_tokens, chance=both|temperature|none, "
-            "stream=no|yes|plain, json=schema|object|none"
+            "stream=no|yes|plain, json=schema|object|none, thinking=template|effort|minimal"
+        ),
+    )
+
+    extra_body: Annotated[dict[str, Any], NoDecode, BeforeValidator(read_values)] = Field(
+        default_factory=dict,
+        description=(
+            "openai: further fields of every request, as NAME=VALUE with the value in JSON, or as "
+            "a JSON object; a prompt's own fields take precedence"
         ),
     )
 
@@ -79,6 +91,10 @@ class ServerSettings(ModelSettings):
         Raises:
             Misconfigured: settings contradict each other, or the key is not valid in a header.
         """
+        if ours := sorted(_OURS & set(self.extra_body)):
+            raise Misconfigured(
+                f"extra_body has {', '.join(ours)}, which promptmill sets itself: remove it"
+            )
         timeout_s = self.request_timeout_s or self.deadline_s / PATIENCE_DIVISOR
         if timeout_s >= self.deadline_s:
             raise Misconfigured(
@@ -98,5 +114,7 @@ class ServerSettings(ModelSettings):
             api_key=read_api_key(),
             headers=read_headers(self.headers),
             query=read_query(self.query),
+            thinking=read_thinking(self.thinking),
+            extra_body=self.extra_body,
             abilities=read_abilities(self.dialect),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from hashlib import blake2b
@@ -28,12 +28,21 @@ class Renderer:
         tokenizer: a Hugging Face tokenizer, with or without a chat template.
         context_tokens: the model's maximum, in tokens.
         answers: whether the model is to answer; otherwise conversations are complete.
+        arguments: further arguments of the chat template.
     """
 
-    def __init__(self, tokenizer: Any, context_tokens: int, *, answers: bool) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        context_tokens: int,
+        *,
+        answers: bool,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
         self._context_tokens = context_tokens
         self._answers = answers
+        self._arguments = dict(arguments or {})
         self._thread = ThreadPoolExecutor(1, "render")
         self._cached = lru_cache(CACHED)(self._tokens)
 
@@ -81,6 +90,7 @@ class Renderer:
                 tokenize=True,
                 add_generation_prompt=self._answers,
                 return_dict=True,
+                **self._arguments,
             )
         except TemplateError as error:
             roles = ", ".join(role for role, _ in turns)

@@ -26,6 +26,7 @@ class VllmGenerator:
     def __init__(self, options: VllmOptions) -> None:
         self._model = VllmModel(options, "generate")
         self._info: Generator | None = None
+        self._thinking_tokens = options.thinking.budget if options.thinking else None
         self._adapters = {
             name: (number, folder)
             for number, (name, folder) in enumerate(options.adapters.items(), start=1)
@@ -78,7 +79,7 @@ class VllmGenerator:
         output = await self._model.run(
             request.request_id,
             token_ids,
-            sampling_params(request.sampling, request.seed),
+            sampling_params(request.sampling, request.seed, self._thinking_tokens),
             self._lora(request.adapter),
         )
         return _answer(output, len(token_ids))
@@ -113,12 +114,15 @@ class VllmGenerator:
         return LoRARequest(name, number, folder)
 
 
-def sampling_params(sampling: Sampling, seed: int) -> SamplingParams:
+def sampling_params(
+    sampling: Sampling, seed: int, thinking_tokens: int | None = None
+) -> SamplingParams:
     """vLLM's sampling parameters for one answer, which is returned when it is finished.
 
     Args:
         sampling: the prompt's sampling parameters; their ``seed`` is not used.
         seed: the seed of this candidate.
+        thinking_tokens: most tokens of its reasoning; ``None`` sets no limit.
 
     Raises:
         Poison: vLLM refuses a value.
@@ -141,6 +145,7 @@ def sampling_params(sampling: Sampling, seed: int) -> SamplingParams:
             repetition_penalty=sampling.repetition_penalty,
             logprobs=0 if sampling.logprobs else None,
             structured_outputs=_structured(sampling.structured),
+            thinking_token_budget=thinking_tokens,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
     except (ValueError, VLLMClientError) as error:

@@ -79,7 +79,13 @@ class VllmModel:
             await self._core.start()
         self.revision = await asyncio.to_thread(self._find_revision)
         answers = self._runner == "generate"
-        self._renderer = Renderer(self._core.tokenizer, self.context_tokens, answers=answers)
+        thinking = self.options.thinking if answers else None
+        self._renderer = Renderer(
+            self._core.tokenizer,
+            self.context_tokens,
+            answers=answers,
+            arguments=None if thinking is None else thinking.template_arguments(),
+        )
         self._watchdog = asyncio.create_task(self._watch())
         with _step("canary", self.name):
             await canary()

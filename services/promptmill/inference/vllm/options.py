@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from promptmill.inference.thinking import Thinking
+
 Runner = Literal["generate", "pooling"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -53,6 +55,8 @@ class VllmOptions:
             rank inside, which starts in a tenth of the time.
         adapters: folders of the LoRA adapters that prompts may select, by name.
         extra: further arguments of vLLM's engine, by vLLM's names.
+        thinking: whether a generator is to think before it answers; a budget needs the engine's
+            argument ``reasoning_parser``.
     """
 
     model: str
@@ -70,6 +74,7 @@ class VllmOptions:
     own_process: bool | None = None
     adapters: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    thinking: Thinking | None = None
 
     @property
     def folder(self) -> Path | None:

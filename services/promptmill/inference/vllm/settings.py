@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from promptmill.inference.settings import ModelSettings, read_values
+from promptmill.inference.thinking import read_thinking
 from promptmill.inference.vllm.options import Dtype, Hosts, VllmOptions
 from promptmill.inference.vllm.reserved_arguments import refuse_reserved
 from promptmill.runtime.errors import Misconfigured
@@ -101,6 +102,7 @@ class VllmSettings(ModelSettings):
             threads=self.cpu_threads,
             adapters=adapters or {},
             extra=self.vllm,
+            thinking=read_thinking(self.thinking),
         )
 
     def _hosts(self) -> Hosts:

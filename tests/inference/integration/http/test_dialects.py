@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from promptmill.inference.http.abilities import Abilities
 from promptmill.inference.http.grade.judge import JudgeFormat
+from promptmill.inference.thinking import Thinking
 from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import StructuredOutput
 from support.bad_answers import Behaviour, chat, status
@@ -228,3 +229,54 @@ async def test_headers_query_and_azures_key_are_sent_with_every_request() -> Non
     headers = seen[-1][1]
     assert (headers["api-key"], headers["X-Team"]) == ("abc", "mill")
     assert "Authorization" not in headers
+
+
+VLLM = [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]
+
+
+async def test_thinking_and_further_fields_are_asked_for_with_every_request() -> None:
+    changes: dict[str, Any] = {
+        "thinking": Thinking(is_on=True, budget=512),
+        "extra_body": {"top_k": 20, "max_tokens": 1, "chat_template_kwargs": {"tone": "dry"}},
+    }
+    canaries: list[dict[str, Any]] = []
+
+    def behave(call: Call) -> Behaviour:
+        canaries.append(call.body)
+        return chat("Yes.")
+
+    async with BadServer(behave, VLLM) as server, generating(server, **changes) as engine:
+        await engine.generate(question(max_tokens=64))
+        (call,) = server.calls
+    for body in (canaries[0], call.body):
+        assert body["thinking_token_budget"] == 512
+        assert body["chat_template_kwargs"]["enable_thinking"] is True
+        assert body["chat_template_kwargs"]["tone"] == "dry"
+    assert call.body["top_k"] == 20  # the neutral value is no wish of the prompt
+    assert call.body["max_tokens"] == 64
+
+
+@pytest.mark.parametrize(
+    ("refused", "setting", "effort"),
+    [
+        ({"none"}, "thinking=minimal", "minimal"),
+        (set(), "thinking=effort", "none"),
+    ],
+)
+async def test_a_server_without_templates_is_asked_for_an_effort(
+    refused: set[str], setting: str, effort: str
+) -> None:
+    def behave(call: Call) -> Behaviour:
+        if "chat_template_kwargs" in call.body:
+            return status(400, "unknown field chat_template_kwargs")
+        if call.body.get("reasoning_effort") in refused:
+            return status(400, "reasoning_effort does not support none")
+        return chat("Yes.")
+
+    async with (
+        BadServer(behave) as server,
+        generating(server, thinking=Thinking(is_on=False)) as engine,
+    ):
+        assert engine._client.abilities.as_setting() == setting
+        await engine.generate(question())
+        assert [call.body["reasoning_effort"] for call in server.calls] == [effort]

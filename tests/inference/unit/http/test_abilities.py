@@ -116,7 +116,9 @@ def test_the_alternatives_change_one_thing_each_and_then_several() -> None:
 
 def test_the_setting_names_abilities_and_refuses_others_with_the_choices() -> None:
     assert read_abilities({"seed": "31", "stream": "yes"}) == Abilities(seed="31", stream="yes")
-    with pytest.raises(Misconfigured, match="it can have seed, limit, chance, stream, json"):
+    with pytest.raises(
+        Misconfigured, match="it can have seed, limit, chance, stream, json, thinking"
+    ):
         read_abilities({"sed": "31"})
     with pytest.raises(Misconfigured, match="seed can be 63, 31, none"):
         read_abilities({"seed": "32"})
