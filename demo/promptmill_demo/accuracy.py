@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,7 @@ def accuracy_report(store: str, run: str) -> dict[str, Any]:
     """
     reader, total, families = DeltaReader(store), Tally(), dict[str, Tally]()
     for row in _decisions(reader, run):
-        tags = dict(row["tags"] or ())
+        tags = json.loads(row["tags"] or "{}")
         if all(name in tags for name in TRUTH):
             for tally in (total, families.setdefault(tags["family"], Tally())):
                 _count(tally, row, tags)

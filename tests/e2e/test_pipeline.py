@@ -85,6 +85,6 @@ def test_real_models_answer_and_grade_in_vllm(
         pipeline.settle(run, within_s=300)
     pipeline.audit(run, receipts(out))
     rows = [row for t in ("records", "rejects") for row in pipeline.table(t) if row["run"] == run]
-    assert {row["generator"]["tensor_parallel"] for row in rows} == {ranks}
-    assert {row["generator"]["engine"] for row in rows} == {"vllm"}
+    assert {row["generated_by"]["tensor_parallel"] for row in rows} == {ranks}
+    assert {row["generated_by"]["engine"] for row in rows} == {"vllm"}
     assert {row["scorer"]["engine"] for row in rows} == {"vllm"}

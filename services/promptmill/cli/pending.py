@@ -236,5 +236,5 @@ def rebuilt(row: Mapping[str, Any], messages: Sequence[Message] = ()) -> Prompt 
     if not turns:
         return None
     value = {name: row[name] for name in ("prompt_id", "run", "n", "adapter", "created_at")}
-    sampling, tags = parse_json((row["sampling"] or "{}").encode()), dict(row["tags"] or ())
+    sampling, tags = (parse_json((row[name] or "{}").encode()) for name in ("sampling", "tags"))
     return validate(Prompt, {**value, "messages": turns, "sampling": sampling, "tags": tags})

@@ -111,7 +111,7 @@ class JsonLinesFile:
 
     def write_table(self, table: pa.Table) -> None:
         """Append the rows of this table."""
-        self.write_rows(table.to_pylist(maps_as_pydicts="strict"))
+        self.write_rows(table.to_pylist())
 
     def close(self) -> str:
         """Complete the file."""

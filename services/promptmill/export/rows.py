@@ -98,7 +98,7 @@ class TrainerRows:
     def write(self, batch: pa.RecordBatch, splits: Splits, validation: float) -> None:
         """Append the rows of these records; all rows of one record go to the same file."""
         found: dict[str, list[Row]] = {name: [] for name in splits}
-        for stored in batch.to_pylist(maps_as_pydicts="strict"):
+        for stored in batch.to_pylist():
             split = split_of(stored["prompt_id"], validation)
             found[split] += self._rows(stored, split)
         for name, rows in found.items():

@@ -14,7 +14,7 @@ from promptmill_schemas import ATTRIBUTES
 
 COLUMNS: Final = (
     *("prompt_id", "run", "kind", "policy_version"),
-    *("scores", "reward", "generator", "scorer"),
+    *("scores", "reward", "generated_by", "scorer"),
 )
 """The columns that :meth:`Summary.add` looks at."""
 
@@ -87,7 +87,7 @@ class Summary:
         self.runs.update(_texts(batch["run"]))
         self.kinds.update(_texts(batch["kind"]))
         self.policies.update(_texts(batch["policy_version"]))
-        self.generators.update(_models(batch["generator"]))
+        self.generators.update(_models(batch["generated_by"]))
         self.scorers.update(_models(batch["scorer"]))
         for name in ATTRIBUTES:
             self._count(name, pc.struct_field(batch["scores"], name))

@@ -14,7 +14,7 @@ compaction repeats the same application transaction, and the second of two is re
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -75,8 +75,8 @@ ROW_GROUP_BYTES = 64 * 1024 * 1024
 """A row group ends at whichever comes first; the bytes, in memory, bound what a merge holds."""
 
 READ_ROWS = 16 * 1024
-MIN, MAX = "min.", "max."
-"""The prefixes under which the library lists the statistics of a file's columns."""
+MIN, MAX, PARTITION = "min.", "max.", "partition."
+"""The prefixes under which the library lists a file's statistics and partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class _File:
     size: int
     rows: int
     bounds: dict[str, tuple[Any, Any]]
+    partition: tuple[tuple[str, str | None], ...] = ()
 
 
 def compact(
@@ -101,7 +102,11 @@ def compact(
     options = None if storage_options is None else dict(storage_options)
     with translated(uri):
         table = DeltaTable(uri, storage_options=options)
-        groups = list(_grouped(_files(table), target_bytes, growth))
+        groups = [
+            group
+            for files in _partitions(_files(table))
+            for group in _grouped(files, target_bytes, growth)
+        ]
         if not groups:
             return 0
         actions = [action for group in groups for action in _replace(table, group)]
@@ -125,7 +130,20 @@ def _files(table: DeltaTable) -> Iterator[_File]:
             for name in names
             if file[MIN + name] is not None and file.get(MAX + name) is not None
         }
-        yield _File(file["path"], file["size_bytes"], file["num_records"], bounds)
+        partition = tuple(
+            (name.removeprefix(PARTITION), value)
+            for name, value in file.items()
+            if name.startswith(PARTITION)
+        )
+        yield _File(file["path"], file["size_bytes"], file["num_records"], bounds, partition)
+
+
+def _partitions(files: Iterable[_File]) -> list[list[_File]]:
+    """Separate the files of different partitions, which cannot be merged."""
+    found: dict[tuple[tuple[str, str | None], ...], list[_File]] = {}
+    for file in files:
+        found.setdefault(file.partition, []).append(file)
+    return list(found.values())
 
 
 def _grouped(
@@ -170,27 +188,30 @@ def _place(file: _File) -> tuple[int, str]:
 
 
 def _replace(table: DeltaTable, group: list[_File]) -> list[AddAction | RemoveAction]:
-    """Replace these files by one file with all their rows."""
-    name = f"compacted-{uuid4()}.zstd.parquet"
-    size = _write(table, {file.path for file in group}, name)
+    """Replace these files, which are of one partition, by one file with all their rows."""
+    partition = dict(group[0].partition)
+    folder = "".join(f"{name}={value}/" for name, value in partition.items())
+    name = f"{folder}compacted-{uuid4()}.zstd.parquet"
+    size = _write(table, {file.path for file in group}, name, partition)
     now = int(time.time() * 1000)
-    removed = [RemoveAction(file.path, False, now, file.size, {}) for file in group]
-    added = AddAction(name, size, {}, now, data_change=False, stats=_statistics(group))
+    removed = [RemoveAction(file.path, False, now, file.size, partition) for file in group]
+    added = AddAction(name, size, partition, now, data_change=False, stats=_statistics(group))
     return [*removed, added]
 
 
-def _write(table: DeltaTable, paths: set[str], name: str) -> int:
+def _write(table: DeltaTable, paths: set[str], name: str, partition: Collection[str]) -> int:
     """Write one file with the rows of these files, and return its size in bytes."""
     dataset = table.to_pyarrow_dataset()
     fragments = [each for each in dataset.get_fragments() if each.path in paths]
     if len(fragments) != len(paths):
         raise OSError(f"{table.table_uri}: {len(paths) - len(fragments)} files are missing")
     filesystem = dataset.filesystem
+    schema = pa.schema([field for field in dataset.schema if field.name not in partition])
     with (
         filesystem.open_output_stream(name) as stream,
-        pq.ParquetWriter(stream, dataset.schema, **COMPRESSION) as writer,
+        pq.ParquetWriter(stream, schema, **COMPRESSION) as writer,
     ):
-        for rows in _row_groups(fragments, dataset.schema):
+        for rows in _row_groups(fragments, schema):
             writer.write_table(rows, row_group_size=max(1, rows.num_rows))
     return int(filesystem.get_file_info(name).size)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Final
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema
@@ -12,21 +13,76 @@ from deltalake.exceptions import CommitFailedError
 from promptmill.lake.table import CONFLICT_TRIES, TableHandle, translated
 from promptmill.runtime.errors import Misconfigured, Unavailable
 
+DELETION_VECTORS: Final = "delta.enableDeletionVectors"
 
-def check_schema(uri: str, table: DeltaTable, schema: pa.Schema) -> None:
-    """Compare the columns of an existing table with those that rows are built for.
+
+def check_table(
+    table: DeltaTable, schema: pa.Schema, partition_columns: Sequence[str] = ()
+) -> None:
+    """Compare an existing table with the rows that this version writes.
+
+    Columns that others have added are left alone; rows hold null there.
 
     Raises:
-        Misconfigured: a column is missing or has another type.
+        Misconfigured: a column is missing, has another type or cannot be null, or the table is
+            partitioned in another way or has deletion vectors.
     """
-    found = {field.name: field.type for field in pa.schema(table.schema().to_arrow())}
-    wrong = [f.name for f in schema if not _same(found.get(f.name), f.type)]
-    if wrong:
+    found, uri = pa.schema(table.schema().to_arrow()), table.table_uri
+    if old := [c.name for c in found if _has_map(c.type) and c.name in schema.names]:
+        raise Misconfigured(
+            f"{uri}: the columns {', '.join(old)} hold maps, which many readers cannot open: an "
+            "earlier version of promptmill created the table; use that version to export its "
+            "rows, and set PROMPTMILL_STORE to a new folder"
+        )
+    if wrong := [_described(c, found) for c in schema if not _accepts(found, c)]:
         raise Misconfigured(
             f"{uri}: the columns {', '.join(wrong)} are missing or have another type: another "
-            "version of promptmill created the table; use that version, or set PROMPTMILL_STORE "
-            "to a new folder"
+            "version of promptmill created or changed the table; use that version, or set "
+            "PROMPTMILL_STORE to a new folder"
         )
+    if foreign := [c.name for c in found if c.name not in schema.names and not c.nullable]:
+        raise Misconfigured(
+            f"{uri}: promptmill does not know the columns {', '.join(foreign)}, and they may not "
+            "be null: drop them, or make them nullable"
+        )
+    _check_layout(table, partition_columns)
+
+
+def _check_layout(table: DeltaTable, partition_columns: Sequence[str]) -> None:
+    metadata = table.metadata()
+    if list(metadata.partition_columns) != list(partition_columns):
+        raise Misconfigured(
+            f"{table.table_uri}: the table is partitioned by {metadata.partition_columns}, and "
+            f"this version partitions it by {list(partition_columns)}: use the version that "
+            "created it, or set PROMPTMILL_STORE to a new folder"
+        )
+    if metadata.configuration.get(DELETION_VECTORS) == "true":
+        raise Misconfigured(
+            f"{table.table_uri}: {DELETION_VECTORS} is true, and many readers cannot open such a "
+            f"table: set {DELETION_VECTORS} to false"
+        )
+
+
+def _has_map(kind: pa.DataType) -> bool:
+    """Whether a column holds a map at any depth."""
+    if pa.types.is_map(kind):
+        return True
+    parts = [kind.field(i) for i in range(kind.num_fields)]
+    return any(_has_map(part.type) for part in parts)
+
+
+def _accepts(found: pa.Schema, column: pa.Field) -> bool:
+    """Whether the table takes this column; one that may be null is added when it is missing."""
+    if column.name not in found.names:
+        return bool(column.nullable)
+    existing = found.field(column.name)
+    return bool(existing.type.equals(column.type)) and (existing.nullable or not column.nullable)
+
+
+def _described(column: pa.Field, found: pa.Schema) -> str:
+    if column.name not in found.names:
+        return str(column.name)
+    return f"{column.name} (found {found.field(column.name)}, needed {column})"
 
 
 def add_missing_columns(handle: TableHandle, schema: pa.Schema) -> DeltaTable:
@@ -71,7 +127,3 @@ def fitted(rows: pa.Table, table: DeltaTable) -> pa.Table:
 
 def _kept_types(wanted: pa.Schema, given: pa.Schema) -> pa.Schema:
     return pa.schema([given.field(c.name) if c.name in given.names else c for c in wanted])
-
-
-def _same(found: Any, wanted: Any) -> bool:
-    return found is not None and bool(found.equals(wanted))

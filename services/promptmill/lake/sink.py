@@ -25,7 +25,7 @@ from pyarrow.dataset import field
 from promptmill.lake.compaction import compact
 from promptmill.lake.identity import Identity, check_partitions
 from promptmill.lake.ports import Adoption, Batch, Fenced, Step, TableName, no_step
-from promptmill.lake.schema import add_missing_columns, check_schema, fitted
+from promptmill.lake.schema import add_missing_columns, check_table, fitted
 from promptmill.lake.table import (
     CONFLICT_TRIES,
     StorageOptions,
@@ -88,13 +88,14 @@ class DeltaSink:
         """Create missing tables, and check that existing ones belong to these topics."""
         check_partitions(self._identities.values())
         for name, handle in self._handles.items():
-            identity, schema = self._identities[name], TABLES[name].schema
+            identity, spec = self._identities[name], TABLES[name]
             if not handle.exists():
                 properties = self._settings.as_properties() | identity.as_properties()
-                handle.create(schema, properties)
+                handle.create(spec.schema, properties, spec.partition_columns)
             table = handle.latest()
             identity.check(handle.uri, table.metadata().configuration)
-            check_schema(handle.uri, add_missing_columns(handle, schema), schema)
+            check_table(table, spec.schema, spec.partition_columns)
+            add_missing_columns(handle, spec.schema)
 
     # Ownership
 

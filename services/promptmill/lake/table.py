@@ -49,7 +49,8 @@ class TableSettings:
             "delta.checkpointInterval": str(self.checkpoint_every),
             "delta.logRetentionDuration": self.log_retention,
             "delta.deletedFileRetentionDuration": self.tombstone_retention,
-            "delta.dataSkippingStatsColumns": "run,created_at,shard,shard_offset",
+            "delta.dataSkippingStatsColumns": "run,created_at,shard,shard_offset,prompt_id",
+            "delta.enableDeletionVectors": "false",
         }
 
 
@@ -81,7 +82,12 @@ class TableHandle:
         with translated(self.uri):
             return DeltaTable.is_deltatable(self.uri, self._options)
 
-    def create(self, schema: pa.Schema, properties: Mapping[str, str]) -> None:
+    def create(
+        self,
+        schema: pa.Schema,
+        properties: Mapping[str, str],
+        partition_columns: Sequence[str] = (),
+    ) -> None:
         """Create the table; if several processes try at the same time, one of them succeeds.
 
         There are no retries, because the library would append its first entry after another's.
@@ -90,6 +96,7 @@ class TableHandle:
             DeltaTable.create(
                 self.uri,
                 schema,
+                partition_by=list(partition_columns),
                 configuration=properties,
                 storage_options=self._options,
                 commit_properties=CommitProperties(max_commit_retries=0),

@@ -43,14 +43,14 @@ def exported(promptmill: Promptmill, out: Path, *arguments: str) -> int:
     return int(done.json["rows"])
 
 
-def test_json_lines_hold_records_with_maps_as_objects(
+def test_json_lines_hold_records_with_json_columns_as_text(
     promptmill: Promptmill, filled: Tables, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.jsonl"
     assert exported(promptmill, out, "--format", "jsonl", "--run", "test", "--kind", "sft") == 2
     rows = [orjson.loads(line) for line in out.read_bytes().splitlines()]
     assert sorted(row["messages"][0]["content"] for row in rows) == ["a", "b"]
-    assert all(row["tags"] == {"domain": "tests"} for row in rows)
+    assert all(row["tags"] == '{"domain":"tests"}' for row in rows)
     assert all(row["sampling"] == "{}" for row in rows)
     assert all(row["scores"]["helpfulness"] == 3.0 for row in rows)
     assert rows[0]["created_at"].startswith("2026-01-02T03:04:05.678901")

@@ -8,14 +8,16 @@ from threading import Thread
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, Field
 
 from promptmill.lake.ports import Sink, TableName
+from promptmill.lake.table import TableHandle, TableSettings
 from promptmill.lake.tables import TABLES
 from promptmill.runtime.errors import Misconfigured
-from support.store import DeltaStore, batch, letter
+from support.store import DeltaStore, batch, identities, letter, record
 
 pytestmark = pytest.mark.real
-LETTERS = TableName.DEAD_LETTERS
+LETTERS, RECORDS = TableName.DEAD_LETTERS, TableName.RECORDS
 NEW = {"original_size", "original_digest"}
 
 
@@ -74,4 +76,67 @@ def test_a_column_that_is_never_null_cannot_be_added(
     store = DeltaStore(tmp_path)
     old_sink(store, monkeypatch, "reason")
     with pytest.raises(Misconfigured, match="the columns reason are missing"):
+        store.sink()
+
+
+def altered(store: DeltaStore, table: TableName, column: Field) -> None:
+    """Add a column as a colleague would."""
+    DeltaTable(str(store.folder / table)).alter.add_columns([column])
+
+
+def test_a_column_that_somebody_adds_in_mid_run_is_null(tmp_path: Path) -> None:
+    store = DeltaStore(tmp_path)
+    sink = store.sink()
+    sink.adopt([0])
+    sink.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
+    altered(store, RECORDS, Field("reviewed_by", "string", nullable=True))
+    sink.commit(RECORDS, batch([(0, 1, record("b"))], {0: (1, 2)}))
+    store.sink()
+    assert [row["reviewed_by"] for row in store.rows(RECORDS)] == [None, None]
+
+
+def created(store: DeltaStore, schema: pa.Schema, **properties: str) -> None:
+    """A table of records that another program has created."""
+    known = TableSettings().as_properties() | identities()[RECORDS].as_properties() | properties
+    TableHandle(str(store.folder / RECORDS)).create(schema, known, ["kind"])
+
+
+def changed(name: str, kind: pa.DataType) -> pa.Schema:
+    """The columns of records, this one with another type."""
+    schema = TABLES[RECORDS].schema
+    return schema.set(schema.get_field_index(name), pa.field(name, kind))
+
+
+MAP = pa.map_(pa.string(), pa.string())
+
+
+@pytest.mark.parametrize(
+    ("schema", "named"),
+    [
+        (changed("reward", pa.string()), r"reward \(found .*string.*, needed .*double"),
+        (changed("tags", MAP), "the columns tags hold maps"),
+        (TABLES[RECORDS].schema.append(pa.field("x", MAP, nullable=False)), "the columns x"),
+    ],
+)
+def test_an_incompatible_column_is_refused_at_the_start_by_name(
+    tmp_path: Path, schema: pa.Schema, named: str
+) -> None:
+    store = DeltaStore(tmp_path)
+    created(store, schema)
+    with pytest.raises(Misconfigured, match=named):
+        store.sink()
+
+
+def test_a_table_without_partitions_is_refused(tmp_path: Path) -> None:
+    store = DeltaStore(tmp_path)
+    known = TableSettings().as_properties() | identities()[RECORDS].as_properties()
+    TableHandle(str(store.folder / RECORDS)).create(TABLES[RECORDS].schema, known)
+    with pytest.raises(Misconfigured, match="partitioned by"):
+        store.sink()
+
+
+def test_a_table_with_deletion_vectors_is_refused(tmp_path: Path) -> None:
+    store = DeltaStore(tmp_path)
+    created(store, TABLES[RECORDS].schema, **{"delta.enableDeletionVectors": "true"})
+    with pytest.raises(Misconfigured, match=r"set delta\.enableDeletionVectors to false"):
         store.sink()

@@ -23,7 +23,7 @@ def create_without(folder: Path, column: str) -> None:
     schema = TABLES[NAME].schema
     schema = schema.remove(schema.get_field_index(column))
     properties = TableSettings().as_properties() | identities()[NAME].as_properties()
-    TableHandle(str(folder / NAME)).create(schema, properties)
+    TableHandle(str(folder / NAME)).create(schema, properties, TABLES[NAME].partition_columns)
 
 
 def test_a_records_table_without_content_keys_gets_the_column(tmp_path: Path) -> None:

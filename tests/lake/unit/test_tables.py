@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -30,7 +31,7 @@ def stored(table: TableName, contract: Any) -> dict[str, Any]:
 def test_a_prompt_becomes_a_row_of_the_admissions(prompt: Prompt) -> None:
     back = stored(TableName.PROMPTS, prompt)
     assert back["prompt_id"] == prompt.prompt_id
-    assert dict(back["tags"]) == prompt.tags
+    assert json.loads(back["tags"]) == prompt.tags
     assert back["created_at"] == prompt.created_at
 
 
@@ -41,7 +42,8 @@ def test_a_record_keeps_texts_scores_and_provenance(record: Record) -> None:
     plain = record.model_dump(mode="python")
     for name in ("record_id", "prompt_id", "run", "kind", "chosen", "rejected", "reward", "margin"):
         assert back[name] == plain[name]
-    for name in ("scores", "generator", "rejected_scores"):
+    assert back["generated_by"] == plain["generator"]
+    for name in ("scores", "rejected_scores"):
         assert back[name] == plain[name]
     turns = [(turn["role"], turn["content"]) for turn in back["messages"]]
     assert turns == [(message.role, message.content) for message in record.messages]

@@ -22,6 +22,7 @@ class TableSpec:
         id_columns: what decides whether a later message is new, and the run; read when a shard is
             adopted.
         row: a decoded message as a row, without provenance.
+        partition_columns: by which the table's files are separated.
     """
 
     name: TableName
@@ -29,6 +30,7 @@ class TableSpec:
     schema: pa.Schema
     id_columns: tuple[str, ...]
     row: Callable[[Any], dict[str, Any]]
+    partition_columns: tuple[str, ...] = ()
 
 
 TABLES: Final = {
@@ -43,6 +45,7 @@ TABLES: Final = {
             records.SCHEMA,
             ("prompt_id", "decision_id", "record_id", "run"),
             records.row,
+            records.PARTITION_COLUMNS,
         ),
         TableSpec(
             TableName.REJECTS,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from promptmill_schemas import (
@@ -23,7 +25,9 @@ TEXT = pa.string()
 INT = pa.int64()
 REAL = pa.float64()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-TAGS = pa.map_(TEXT, TEXT)
+JSON = TEXT
+"""A JSON object as text: Parquet's maps cannot be opened by every reader of training data."""
+
 SCORES = pa.struct([(name, REAL) for name in ATTRIBUTES])
 MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
 
@@ -44,24 +48,28 @@ SCORER = pa.struct(
         ("model", TEXT),
         ("revision", TEXT),
         ("weights", SCORES),
-        ("calibration", pa.map_(TEXT, pa.struct([("slope", REAL), ("intercept", REAL)]))),
+        ("calibration", JSON),
     ]
 )
 
 PROVENANCE = [
     pa.field("shard", pa.int32(), nullable=False),
     pa.field("shard_offset", INT, nullable=False),
+    pa.field("created_at", TIMESTAMP, nullable=False),
 ]
-"""The partition and the offset of a row's message in the table's own topic."""
+"""The partition and the offset of a row's message in the table's own topic, and its time.
+
+They are among the first columns of each table: the library reads the statistics of the first 32
+columns only, counting each field of a struct.
+"""
 
 ORIGIN = [
-    pa.field("sampling", TEXT),
-    pa.field("tags", TAGS),
-    pa.field("generator", GENERATOR),
+    pa.field("sampling", JSON),
+    pa.field("tags", JSON),
+    pa.field("generated_by", GENERATOR),
     pa.field("scorer", SCORER),
     pa.field("policy_version", TEXT, nullable=False),
     pa.field("replays", INT),
-    pa.field("created_at", TIMESTAMP, nullable=False),
 ]
 """How a decision came about; records and rejects have these columns."""
 
@@ -99,25 +107,28 @@ def generator(source: Generator) -> dict[str, Any]:
     return vars(source)
 
 
+def as_json(mapping: Mapping[str, Any]) -> str:
+    """A mapping in the form of :data:`JSON`."""
+    return orjson.dumps(mapping).decode()
+
+
 def scorer(grader: Scorer) -> dict[str, Any]:
-    """A scorer in the form of :data:`SCORER`."""
+    """A scorer in the form of :data:`SCORER`; its calibration has a slope and an intercept each."""
+    calibration = {
+        name: {"slope": slope, "intercept": intercept}
+        for name, (slope, intercept) in grader.calibration.items()
+    }
     return vars(grader) | {
         "weights": vars(grader.weights),
-        "calibration": {
-            name: {"slope": slope, "intercept": intercept}
-            for name, (slope, intercept) in grader.calibration.items()
-        },
+        "calibration": as_json(calibration),
     }
 
 
 def scorer_fields(stored: dict[str, Any]) -> dict[str, Any]:
     """The contract's fields of what :func:`scorer` made."""
-    return stored | {
-        "calibration": {
-            name: (line["slope"], line["intercept"])
-            for name, line in (stored["calibration"] or {}).items()
-        },
-    }
+    calibration = orjson.loads(stored["calibration"] or "{}")
+    lines = {name: (line["slope"], line["intercept"]) for name, line in calibration.items()}
+    return stored | {"calibration": lines}
 
 
 def candidate(graded: GradedCandidate | FailedCandidate) -> dict[str, Any]:
@@ -130,6 +141,7 @@ def origin(decision: Record | Reject) -> dict[str, Any]:
     """The columns of :data:`ORIGIN` whose form differs from that of the contract."""
     return {
         "sampling": sampling(decision.sampling),
-        "generator": generator(decision.generator),
+        "tags": as_json(decision.tags),
+        "generated_by": generator(decision.generator),
         "scorer": scorer(decision.scorer),
     }

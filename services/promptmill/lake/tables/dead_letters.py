@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
         columns.required("state", columns.TEXT),
         pa.field("prompt_id", columns.TEXT),
         pa.field("run", columns.TEXT),
+        *columns.PROVENANCE,
         columns.required("stage", columns.TEXT),
         columns.required("topic", columns.TEXT),
         columns.required("partition", columns.INT),
@@ -52,8 +53,6 @@ SCHEMA = pa.schema(
         columns.required("detail", columns.TEXT),
         columns.required("attempts", columns.INT),
         columns.required("replays", columns.INT),
-        columns.required("created_at", columns.TIMESTAMP),
-        *columns.PROVENANCE,
         pa.field("original_size", columns.INT),
         pa.field("original_digest", columns.TEXT),
     ]

@@ -16,14 +16,13 @@ SCHEMA = pa.schema(
     [
         columns.required("prompt_id", columns.TEXT),
         columns.required("run", columns.TEXT),
-        columns.required("n", columns.INT),
-        pa.field("sampling", columns.TEXT),
-        pa.field("adapter", columns.TEXT),
-        pa.field("tags", columns.TAGS),
-        pa.field("replays", columns.INT),
-        columns.required("created_at", columns.TIMESTAMP),
-        pa.field("messages", columns.MESSAGES),
         *columns.PROVENANCE,
+        columns.required("n", columns.INT),
+        pa.field("sampling", columns.JSON),
+        pa.field("adapter", columns.TEXT),
+        pa.field("tags", columns.JSON),
+        pa.field("replays", columns.INT),
+        pa.field("messages", columns.MESSAGES),
     ]
 )
 
@@ -37,7 +36,7 @@ def row(prompt: Prompt) -> dict[str, Any]:
         "n": prompt.n,
         "sampling": columns.sampling(prompt.sampling),
         "adapter": prompt.adapter,
-        "tags": prompt.tags,
+        "tags": columns.as_json(prompt.tags),
         "replays": prompt.replays,
         "created_at": prompt.created_at,
         "messages": columns.messages(prompt.messages),

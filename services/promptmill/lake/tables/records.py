@@ -1,4 +1,7 @@
-"""``records``: the training data, one row for each accepted record."""
+"""``records``: the training data, one row for each accepted record.
+
+The table is partitioned by ``kind``, so readers of one kind open only its files.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from promptmill.lake.tables import columns
+from promptmill.lake.tables import columns, flat
 from promptmill_schemas import Record, Sampling
+from promptmill_schemas.base import parse_json
 from promptmill_schemas.content import content_key
+
+PARTITION_COLUMNS = ("kind",)
 
 CANDIDATE = pa.struct(
     [
@@ -28,7 +34,9 @@ SCHEMA = pa.schema(
         columns.required("decision_id", columns.TEXT),
         columns.required("run", columns.TEXT),
         columns.required("kind", columns.TEXT),
+        *columns.PROVENANCE,
         columns.required("ordinal", columns.INT),
+        *flat.COLUMNS,
         pa.field("messages", columns.MESSAGES),
         columns.required("chosen", columns.TEXT),
         pa.field("rejected", columns.TEXT),
@@ -40,7 +48,6 @@ SCHEMA = pa.schema(
         pa.field("candidates", pa.list_(CANDIDATE)),
         *columns.ORIGIN,
         pa.field("content_key", columns.TEXT),
-        *columns.PROVENANCE,
     ]
 )
 
@@ -55,8 +62,13 @@ def row(record: Record) -> dict[str, Any]:
         "rejected_scores": None if rejected is None else vars(rejected),
         "candidates": [columns.candidate(answer) for answer in record.candidates],
         **columns.origin(record),
+        **flat.flat(record),
         "content_key": _content_key(record),
     }
+
+
+_COLUMN_OF = {"generator": "generated_by", "licence": "license"}
+"""The columns of fields that have another name in the table."""
 
 
 def contract_columns(*, candidates: bool) -> tuple[str, ...]:
@@ -65,18 +77,17 @@ def contract_columns(*, candidates: bool) -> tuple[str, ...]:
     Args:
         candidates: whether to read the answers that were not chosen, which take most of the bytes.
     """
-    fields = [name for name in SCHEMA.names if name in Record.model_fields]
-    return tuple(name for name in fields if candidates or name != "candidates")
+    fields = [name for name in Record.model_fields if candidates or name != "candidates"]
+    named = [_COLUMN_OF.get(name, name) for name in fields]
+    return tuple(name for name in named if name in SCHEMA.names)
 
 
 def record(row: dict[str, Any]) -> Record:
-    """The record of a row; columns that were not read have their default.
-
-    Args:
-        row: with maps as dictionaries.
-    """
-    fields = {name: row[name] for name in Record.model_fields if row.get(name) is not None}
+    """The record of a row; columns that were not read have their default."""
+    stored = {name: row.get(_COLUMN_OF.get(name, name)) for name in Record.model_fields}
+    fields = {name: value for name, value in stored.items() if value is not None}
     fields["sampling"] = Sampling.model_validate_json(row["sampling"])
+    fields["tags"] = parse_json((row["tags"] or "{}").encode())
     fields["scorer"] = columns.scorer_fields(row["scorer"])
     return Record.model_validate(fields)
 

@@ -37,12 +37,12 @@ SCHEMA = pa.schema(
         columns.required("prompt_id", columns.TEXT),
         columns.required("decision_id", columns.TEXT),
         columns.required("run", columns.TEXT),
+        *columns.PROVENANCE,
         columns.required("reason", columns.TEXT),
         columns.required("detail", columns.TEXT),
         pa.field("messages", columns.MESSAGES),
         pa.field("candidates", pa.list_(CANDIDATE)),
         *columns.ORIGIN,
-        *columns.PROVENANCE,
     ]
 )
 

@@ -20,7 +20,7 @@ CANDIDATES = pa.list_(pa.struct([("index", pa.int64()), ("text", pa.string())]))
 
 def row(tags: dict[str, str], answers: Sequence[str], chosen: str | None = None) -> dict[str, Any]:
     candidates = [{"index": index, "text": text} for index, text in enumerate(answers)]
-    return {"tags": list(tags.items()), "candidates": candidates, "chosen": chosen}
+    return {"tags": columns.as_json(tags), "candidates": candidates, "chosen": chosen}
 
 
 ROWS = {
@@ -40,7 +40,7 @@ class Snapshot:
         self._rows = rows
 
     def scan(self, names: Sequence[str], _condition: object) -> Iterator[pa.RecordBatch]:
-        kinds = {"tags": columns.TAGS, "candidates": CANDIDATES, "chosen": pa.string()}
+        kinds = {"tags": columns.JSON, "candidates": CANDIDATES, "chosen": pa.string()}
         schema = pa.schema([(name, kinds[name]) for name in names])
         chosen = [{name: each[name] for name in names} for each in self._rows]
         yield pa.RecordBatch.from_pylist(chosen, schema=schema)
