@@ -23,7 +23,7 @@ import pyarrow as pa
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from promptmill.lake.identity import Identity
-from promptmill.lake.ids import KEY_BYTES
+from promptmill.lake.keys import KEY_BYTES
 from promptmill.lake.ports import COUNTED, Advance, Batch, TableName
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.tables import TABLES

@@ -45,8 +45,15 @@ class Books(Protocol):
     def next_prompt_offsets(self) -> dict[int, int]:
         """The first offset of the topic ``prompts`` that the table lacks, by partition."""
 
-    def prompt_ids(self, run: str) -> Iterator[str]:
-        """The ids of the run's prompts in the table; some may come twice."""
+    def has_none(self, run: str) -> bool:
+        """Whether the table certainly holds no prompt of the run; reads no row."""
+
+    def prompt_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
+        """The ids of the run's prompts in the table, in batches; some may come twice.
+
+        Args:
+            among: only those of these ids.
+        """
 
     def published(self, run: str) -> Published:
         """The number of the run's prompts in the table."""
@@ -57,5 +64,5 @@ class Books(Protocol):
     def settled(self, run: str) -> Settled:
         """The number of the run's prompts by outcome, without counting a prompt twice."""
 
-    def settled_ids(self, run: str) -> Iterator[str]:
-        """The ids of the run's settled prompts; some may come twice."""
+    def settled_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
+        """The ids of the run's settled prompts, as :meth:`prompt_ids`."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
+from itertools import chain
 
 from promptmill.cli.counts import Published, Settled
+from promptmill.cli.store_rows import StoreRows
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader
-
-if TYPE_CHECKING:
-    from promptmill.cli.store_rows import StoreRows
 
 _OUTCOMES = (TableName.RECORDS, TableName.REJECTS, TableName.DEAD_LETTERS)
 
@@ -29,19 +27,25 @@ class StoreBooks:
 
     def __init__(self, reader: DeltaReader) -> None:
         self._reader = reader
+        self._rows = StoreRows(reader)
 
     def next_prompt_offsets(self) -> dict[int, int]:
         """The first offset of the topic ``prompts`` that the table lacks, by partition."""
         snapshot = self._reader.snapshot(TableName.PROMPTS)
         return {} if snapshot is None else snapshot.next_offsets()
 
-    def prompt_ids(self, run: str) -> Iterator[str]:
-        """The ids of the run's prompts in the table; some may come twice."""
-        return self._rows().prompt_ids(run)
+    def has_none(self, run: str) -> bool:
+        """Whether the table certainly holds no prompt of the run; reads no row."""
+        counted = self._reader.run_count(TableName.PROMPTS, run)
+        return counted is not None and counted.prompts == 0
+
+    def prompt_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
+        """The ids of the run's prompts in the table, in batches; some may come twice."""
+        return self._rows.prompt_ids(run, among)
 
     def own_ids(self, run: str) -> Iterator[tuple[str, str]]:
         """The ids of the run's prompts that have own ids, with these; reads their tags."""
-        return self._rows().own_ids(run)
+        return self._rows.own_ids(run)
 
     def published(self, run: str) -> Published:
         """The number of the run's prompts in the table."""
@@ -49,11 +53,12 @@ class StoreBooks:
         if counted is not None:
             return Published(counted.prompts, counted.next_offsets, counted.partitions)
         offsets = self.next_prompt_offsets()  # read first, so that later rows are not counted twice
-        return Published(len(set(self.prompt_ids(run))), offsets, self._reader.layout() or 0)
+        ids = set(chain.from_iterable(self.prompt_ids(run)))
+        return Published(len(ids), offsets, self._reader.layout() or 0)
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
         """Those of these ids of the run that are in the table; reads the ids of the run."""
-        return self._rows().stored(run, ids)
+        return set(chain.from_iterable(self.prompt_ids(run, ids)))
 
     def settled(self, run: str) -> Settled:
         """The number of the run's prompts by outcome, without counting a prompt twice.
@@ -64,14 +69,9 @@ class StoreBooks:
         found = [self._reader.run_count(name, run) for name in _OUTCOMES]
         if all(counted is not None for counted in found):
             return Settled(*(counted.prompts for counted in found if counted is not None))
-        accepted, rejected, dead = self._rows().outcomes(run)
+        accepted, rejected, dead = self._rows.outcomes(run)
         return Settled(len(accepted), len(rejected), len(dead))
 
-    def settled_ids(self, run: str) -> Iterator[str]:
-        """The ids of the run's settled prompts; some may come twice."""
-        return self._rows().settled_ids(run)
-
-    def _rows(self) -> StoreRows:
-        from promptmill.cli.store_rows import StoreRows  # loads pyarrow
-
-        return StoreRows(self._reader)
+    def settled_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
+        """The ids of the run's settled prompts, in batches; some may come twice."""
+        return self._rows.settled_ids(run, among)

@@ -12,7 +12,8 @@ import pyarrow as pa
 from pyarrow.dataset import Expression, field, scalar
 
 from promptmill.lake.dead_letters import scan_letters
-from promptmill.lake.ids import KEY_BYTES, NONE, Keys, keys_of, union, without
+from promptmill.lake.ids import keys_of
+from promptmill.lake.keys import NONE, Keys, texts_of_keys, union, without
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader, Snapshot
 from promptmill.lake.tables.dead_letters import DEAD
@@ -87,8 +88,7 @@ class Books:
     def missing(self) -> list[str]:
         """Return the published prompts that are not settled."""
         published, *outcomes = self._outcomes()
-        left = without(published, union(*outcomes))
-        return [bytes(key).ljust(KEY_BYTES, b"\0").hex() for key in left.tolist()]
+        return texts_of_keys(without(published, union(*outcomes)))
 
     def _outcomes(self) -> Outcomes:
         """Return the prompts by outcome at the newest version of each table."""

@@ -1,4 +1,4 @@
-"""Ids as numbers, and sets of them as sorted arrays of 16 bytes each."""
+"""The ids in columns of tables, as numbers and as keys."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from promptmill.lake.keys import NONE, Keys, union
+
 Words: TypeAlias = npt.NDArray[np.uint64]
-
-Keys: TypeAlias = npt.NDArray[np.bytes_]
-"""Ids of 16 bytes, sorted and distinct."""
-
-KEY_BYTES = 16
-NONE: Keys = np.empty(0, f"S{KEY_BYTES}")
 
 ID_CHARACTERS = 32
 WORD_BITS = 64
@@ -62,13 +58,6 @@ def _characters(ids: pa.Array) -> npt.NDArray[np.uint8]:
     return characters.reshape(-1, ID_CHARACTERS)
 
 
-def contains(keys: Keys, identity: str) -> bool:
-    """Whether the id is among the keys; this takes about 5 µs."""
-    wanted = np.frombuffer(bytes.fromhex(identity), NONE.dtype)
-    place = int(np.searchsorted(keys, wanted)[0])
-    return place < len(keys) and bool(keys[place] == wanted[0])
-
-
 def octet_keys(ids: pa.Array) -> Keys:
     """The ids of a column without nulls, in the order of the column."""
     return octets_of(pc.cast(ids, pa.string())).view(NONE.dtype).reshape(-1)
@@ -77,23 +66,3 @@ def octet_keys(ids: pa.Array) -> Keys:
 def keys_of(batches: Iterable[pa.RecordBatch]) -> Keys:
     """The sorted, distinct ids in the first column of all batches."""
     return union(NONE, *(octet_keys(batch.column(0)) for batch in batches))
-
-
-def union(*sets: Keys) -> Keys:
-    """The sorted union of several sets, which need not be sorted."""
-    filled = [keys for keys in sets if len(keys)] or [NONE]
-    merged = np.concatenate(filled)
-    merged.sort(kind="stable")  # sorted parts are merged in linear time
-    is_new = np.ones(len(merged), np.bool_)
-    is_new[1:] = merged[1:] != merged[:-1]
-    distinct: Keys = merged[is_new]
-    return distinct
-
-
-def without(keys: Keys, others: Keys) -> Keys:
-    """The sorted keys that are not among the sorted others."""
-    if len(keys) == 0 or len(others) == 0:
-        return keys
-    places = np.searchsorted(others, keys)
-    left: Keys = keys[others[np.minimum(places, len(others) - 1)] != keys]
-    return left

@@ -10,7 +10,14 @@ from deltalake import DeltaTable
 
 from promptmill.lake.identity import PARTITIONS, TOPIC, Identity
 from promptmill.lake.ports import TableName
-from promptmill.lake.table import StorageOptions, TableHandle, scan, scan_in_order, translated
+from promptmill.lake.table import (
+    StorageOptions,
+    TableHandle,
+    scan,
+    scan_in_order,
+    texts,
+    translated,
+)
 from promptmill.lake.transactions import Ledger, position_id
 
 if TYPE_CHECKING:
@@ -77,6 +84,10 @@ class Snapshot:
     ) -> Iterator[pa.RecordBatch]:
         """Yield rows as record batches, in an order that is the same for every reader."""
         return scan_in_order(self._table, columns, condition, batch_rows)
+
+    def texts(self, query: str) -> Iterator[list[str]]:
+        """Yield the first column of what a query finds; see :func:`promptmill.lake.table.texts`."""
+        return texts(self._table, query)
 
 
 @dataclass(frozen=True, slots=True)

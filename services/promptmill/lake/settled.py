@@ -14,7 +14,8 @@ import pyarrow as pa
 from pyarrow.dataset import field as column
 
 from promptmill.lake.identity import Identity
-from promptmill.lake.ids import NONE, Keys, contains, octet_keys, union
+from promptmill.lake.ids import octet_keys
+from promptmill.lake.keys import NONE, Keys, contains, union
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader, Snapshot
 

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from promptmill.lake.ids import Keys, key_of, octet_keys, union, words_of
+from promptmill.lake.ids import key_of, octet_keys, words_of
+from promptmill.lake.keys import Keys, union
 from promptmill.lake.ports import Sink, TableName
 from promptmill.lake.tables.dead_letters import DEAD
 from promptmill.store.index import MAX_REPLAYS, Entries, SettledIndex, State

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterable
 import pytest
 
 from promptmill.cli.publish.draws import Draws
-from promptmill.cli.publish.id_set import IdSet
 from promptmill_schemas import Message, Prompt
+from support.known_prompts import KnownPrompts
 
 
 def asking(text: str, own: str | None, draw: int | None = None) -> Prompt:
@@ -32,7 +32,7 @@ class Topic:
 
     async def publish(self, lines: Iterable[tuple[str, str | None]]) -> list[Prompt]:
         """The prompts of the lines; new ones are on the topic now."""
-        known = IdSet(self.prompts)
+        known = KnownPrompts(self.prompts)
         draws = Draws(known, self.own_ids)
         made = []
         for text, own in lines:
@@ -90,7 +90,7 @@ async def test_nothing_is_read_for_contents_that_are_new() -> None:
 
 async def test_a_draw_that_a_line_names_is_kept() -> None:
     prompt = asking("poem", "a", draw=7)
-    assert await Draws(IdSet()).place(prompt, "a") is prompt
+    assert await Draws(KnownPrompts()).place(prompt, "a") is prompt
 
 
 async def test_a_draw_keeps_everything_else() -> None:
@@ -104,9 +104,20 @@ async def test_a_draw_keeps_everything_else() -> None:
         category="c",
         licence="l",
     )
-    draws = Draws(IdSet())
+    draws = Draws(KnownPrompts())
     await draws.place(given, "a")
     placed = await draws.place(given, "b")
     changed = {"prompt_id", "draw"}
     assert placed.draw == 1
     assert placed.model_dump(exclude=changed) == given.model_dump(exclude=changed)
+
+
+async def test_later_draws_are_looked_up_where_the_table_holds_them() -> None:
+    """A content's first draw is looked up with the line; how many follow is known only then."""
+    topic = Topic()
+    before = await topic.publish(LINES[:3])
+    known = KnownPrompts([before[0].prompt_id])
+    known.stored = {prompt.prompt_id for prompt in before}
+    again = await Draws(known, topic.own_ids).place(asking("poem", "new"), "new")
+    assert again.draw == 3
+    assert known.looked_up == [[each.prompt_id] for each in (*before[1:], again)]

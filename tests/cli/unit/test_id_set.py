@@ -28,9 +28,6 @@ def test_it_holds_what_a_set_holds(
     plain.update(more)
     assert set(ours) == plain
     assert len(ours) == len(plain)
-    ours.difference_update(first)
-    assert set(ours) == plain - first
-    assert len(ours) == len(plain - first)
 
 
 def test_the_first_prompt_of_an_own_id_keeps_it() -> None:

@@ -38,11 +38,21 @@ class Table:
 
     next_offset, in_table, partitions = 1, 1, 2
 
+    def __init__(self) -> None:
+        self.queries: list[Collection[str] | None] = []
+
     def next_prompt_offsets(self) -> dict[int, int]:
         return {0: 1}
 
-    def prompt_ids(self, run: str) -> Iterator[str]:
-        return iter({pid("a", run)})
+    def has_none(self, run: str) -> bool:
+        return run != "test"
+
+    def prompt_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
+        self.queries.append(among)
+        return iter([[each for each in self.ids(run) if among is None or each in among]])
+
+    def ids(self, run: str) -> list[str]:
+        return [pid("a", run)]
 
     def published(self, run: str) -> Published:
         """One prompt, and none of another run."""
@@ -51,26 +61,39 @@ class Table:
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
         """The first prompt of partition 0."""
-        return set(self.prompt_ids(run)) & set(ids)
+        return set(self.ids(run)) & set(ids)
 
     def settled(self, run: str) -> Settled:
         raise NotImplementedError
 
-    def settled_ids(self, run: str) -> Iterator[str]:
+    def settled_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
         """Not asked for here."""
         raise NotImplementedError
 
 
-async def test_a_refresh_reads_on_from_the_message_after_the_last_one() -> None:
-    log = Log()
+async def test_what_the_table_and_the_topic_hold_is_published() -> None:
+    log, table = Log(), Table()
     log.messages = {0: [encode(prompt(t)) for t in "abc"], 1: [encode(prompt("d")), b"no prompt"]}
-    published = PublishedPrompts(Table(), cast("LogReader", log), TOPIC, "test")
-    assert set(await published.refresh()) == {pid(text) for text in "abcd"}
-    log.messages[0].append(encode(prompt("e")))
-    log.messages[1].append(encode(prompt("f", run="other")))
-    assert set(await published.refresh()) == {pid(text) for text in "abcde"}
-    assert set(await published.refresh()) == {pid(text) for text in "abcde"}
-    assert log.asked == [{0: 1}, {0: 3, 1: 2}, {0: 4, 1: 3}]
+    published = PublishedPrompts(table, cast("LogReader", log), TOPIC, "test")
+    await published.start()
+    assert log.asked == [{0: 1}], "what the table holds is not read from the topic"
+    ids = [pid(text) for text in "abcde"]
+    await published.look_up(ids)
+    assert [published.add(each) for each in ids] == [False, False, False, False, True]
+    assert not published.add(ids[-1])
+    published.discard(ids[-1])
+    assert published.add(ids[-1])
+
+
+async def test_a_table_without_the_run_is_not_read() -> None:
+    log, table = Log(), Table()
+    log.messages = {0: [encode(prompt("a", run="other"))] * 2, 1: []}
+    published = PublishedPrompts(table, cast("LogReader", log), TOPIC, "other")
+    await published.start()
+    await published.look_up([pid("b", "other")])
+    assert published.add(pid("b", "other"))
+    assert not published.add(pid("a", "other"))
+    assert table.queries == []
 
 
 async def test_the_count_forgets_what_the_table_has_taken() -> None:
@@ -97,5 +120,5 @@ async def test_a_stored_prompt_in_an_added_partition_counts_once() -> None:
     published = PublishedCount(table, cast("LogReader", log), TOPIC, "test")
     assert await published.refresh() == 2, "b is still to be moved"
     table.in_table, table.next_offset = 2, 2
-    table.prompt_ids = lambda run: iter({pid(text, run) for text in "ab"})  # type: ignore[method-assign]
+    table.ids = lambda run: [pid(text, run) for text in "ab"]  # type: ignore[method-assign]
     assert await published.refresh() == 2

@@ -14,13 +14,13 @@ import pytest
 from promptmill.cli.publish import outbox
 from promptmill.cli.publish import publisher as publishing
 from promptmill.cli.publish.files.splitting import RawLine
-from promptmill.cli.publish.id_set import IdSet
 from promptmill.cli.publish.lines import Defaults
 from promptmill.cli.publish.outbox import Outbox
 from promptmill.cli.publish.publisher import LineResult, Publisher
 from promptmill.runtime.errors import Poison, Unavailable
 from promptmill.stream.ports import Message
 from promptmill_schemas import ContractError, Prompt, decode
+from support.known_prompts import KnownPrompts
 from support.waiting import eventually
 
 PARTITIONS = 1 << 64
@@ -77,9 +77,8 @@ class Harness:
         self.sender.open.set()
         self.results: list[LineResult] = []
         out = Outbox(self.sender, "the-topic", place_of, patience_s)
-        self.publisher = Publisher(
-            out, Defaults("run"), IdSet(known), self.results.append, **options
-        )
+        self.known = KnownPrompts(known)
+        self.publisher = Publisher(out, Defaults("run"), self.known, self.results.append, **options)
 
     async def publish(self, *lines: dict[str, Any] | bytes) -> list[str]:
         """The outcome of each line."""
@@ -141,6 +140,17 @@ async def test_what_was_published_before_is_not_sent_again() -> None:
         "published",
     ]
     assert again.texts == ["c"]
+
+
+async def test_lines_that_were_read_together_are_looked_up_together_before_any_is_sent() -> None:
+    first = Harness()
+    await first.publish(asking("a"))
+    again = Harness()
+    again.known.stored = {prompt.prompt_id for prompt in first.sender.sent}
+    outcomes = await again.publish(asking("b"), b"{", asking("a"), asking("a"))
+    assert outcomes == ["published", "invalid", "duplicate", "duplicate"]
+    ids = [result.prompt_id for result in again.results if result.prompt_id is not None]
+    assert again.known.looked_up == [ids]
 
 
 async def test_an_id_that_stands_for_two_contents_is_refused_at_the_second() -> None:

@@ -74,7 +74,7 @@ class Workers:
 offsets = st.floats(0, BETWEEN_LOOKS_S)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(offsets, min_size=2, max_size=4), st.floats(2, 2 + BETWEEN_LOOKS_S))
 async def test_another_worker_measures_within_five_seconds(
     first_looks_s: list[float], dies_after_s: float
@@ -92,7 +92,7 @@ async def test_another_worker_measures_within_five_seconds(
     assert now.reader != before.reader
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(offsets, min_size=2, max_size=4))
 async def test_nobody_takes_over_from_a_reader_that_lives(first_looks_s: list[float]) -> None:
     workers = Workers(first_looks_s)

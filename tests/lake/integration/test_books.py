@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from promptmill.lake.counts import Books, Counts, read_tail
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader, Snapshot
 from promptmill.lake.transactions import Ledger
-from promptmill.runtime.errors import Misconfigured
+from promptmill.runtime.errors import Misconfigured, Unavailable
 from promptmill_schemas import Contract
 from support.fake_source import Log
 from support.mixed_log import make_mixed_log
@@ -49,11 +50,13 @@ class Shop:
         found = self.books.counts()
         kept = {name: self.reader.run_count(name, "test") for name in TableName}
         assert {name: count and count.prompts for name, count in kept.items()} == {
-            TableName.PROMPTS: len(set(store_books(self).prompt_ids("test"))),
+            TableName.PROMPTS: len(set(chain.from_iterable(store_books(self).prompt_ids("test")))),
             TableName.RECORDS: found.accepted,
             TableName.REJECTS: found.rejected,
             TableName.DEAD_LETTERS: found.dead,
         }
+        settled = set(chain.from_iterable(store_books(self).settled_ids("test")))
+        assert len(settled) == found.accepted + found.rejected + found.dead
         return found
 
 
@@ -184,3 +187,25 @@ def _without_counts(numbers: Callable[..., dict[str, int]]) -> Callable[..., dic
         return {app: n for app, n in numbers(*arguments).items() if "/run/" not in app}
 
     return without
+
+
+async def test_ids_are_looked_up_in_their_own_run_only(shop: Shop) -> None:
+    run = "other"
+    await shop.take(prompt("a"), prompt("b"), prompt("a", run=run), record("b"))
+    books, ids = store_books(shop), [pid("a"), pid("b"), pid("c"), pid("a", run)]
+    assert set(chain.from_iterable(books.prompt_ids("test", ids))) == {pid("a"), pid("b")}
+    assert set(chain.from_iterable(books.prompt_ids(run, ids))) == {pid("a", run)}
+    assert set(chain.from_iterable(books.settled_ids("test", ids))) == {pid("b")}
+    assert list(books.prompt_ids("test", [])) == []
+    quoting = "' OR run <> 'x"
+    assert list(books.prompt_ids(quoting, [quoting])) == []
+    assert books.has_none("another")
+    assert not books.has_none(run)
+
+
+async def test_a_file_that_is_missing_is_named(shop: Shop) -> None:
+    await shop.take(prompt("a"))
+    for file in (shop.folder / "prompts").glob("*.parquet"):
+        file.unlink()
+    with pytest.raises(Unavailable, match=r"prompts.* cannot be read"):
+        list(store_books(shop).prompt_ids("test"))

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
-from promptmill.lake.ids import KEY_BYTES, contains, keys_of, union, without
+from promptmill.lake.ids import keys_of
+from promptmill.lake.keys import (
+    KEY_BYTES,
+    contains,
+    keys_of_texts,
+    texts_of_keys,
+    union,
+    without,
+)
 
 COUNT = 50_000
 
@@ -25,3 +34,16 @@ def test_an_id_takes_16_bytes() -> None:
     assert without(both, two).tolist() == one.tolist()
     assert contains(both, batches(2)[0].column(0)[7].as_py())
     assert not contains(one, batches(2)[0].column(0)[7].as_py())
+
+
+def test_ids_that_end_in_zero_bytes_keep_them() -> None:
+    """Arrays of bytes drop them in single values."""
+    ids = ["ab" + "00" * 15, "00" * 16, "ab" * 16]
+    assert texts_of_keys(keys_of_texts(ids)) == ids
+    assert contains(union(keys_of_texts(ids)), ids[0])
+    assert not contains(union(keys_of_texts(ids)), "ab00" + "ab" * 14)
+
+
+def test_what_is_no_id_is_refused_even_if_the_digits_add_up() -> None:
+    with pytest.raises(ValueError, match="32 hexadecimal digits"):
+        keys_of_texts(["ab" * 15, "ab" * 17])

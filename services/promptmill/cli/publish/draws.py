@@ -9,7 +9,7 @@ the same lines in any order, and in any number of files, are the same draws.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Final, Protocol
 
@@ -30,8 +30,11 @@ OwnIdsOfRun = Callable[[], AsyncIterator[tuple[str, str]]]
 class Ids(Protocol):
     """Ids of prompts."""
 
+    async def look_up(self, ids: Sequence[str]) -> None:
+        """Learn which of these are published."""
+
     def __contains__(self, identity: str) -> bool:
-        """Whether the prompt is published, or will be."""
+        """Whether the prompt is published, or will be; it was looked up before."""
 
 
 class OwnIdBooks(Protocol):
@@ -78,7 +81,8 @@ class Draws:
     """Gives each own id of a content its draw.
 
     Args:
-        known: ids of published prompts; grows with those of this input.
+        known: ids of published prompts; grows with those of this input. Those that belong to the
+            contents of lines are looked up already.
         published: read when a line with an own id meets a known prompt for the first time.
     """
 
@@ -105,7 +109,7 @@ class Draws:
     async def _next(self, prompt: Prompt, content: bytes, owner: bytes) -> int:
         """The draw under which the id is published, or the first that is free."""
         draw = self._size(content)
-        while (candidate := _as_draw(prompt, draw).prompt_id) in self._known:
+        while await self._is_known(candidate := _as_draw(prompt, draw).prompt_id, draw):
             await self._read_published()
             its_owner = self._owner_of(candidate)
             if its_owner == owner:
@@ -113,6 +117,11 @@ class Draws:
             self._keep(content, its_owner or draw.to_bytes(8, "big"), draw)
             draw += 1
         return draw
+
+    async def _is_known(self, candidate: str, draw: int) -> bool:
+        if draw > 0:
+            await self._known.look_up([candidate])
+        return candidate in self._known
 
     def _draw_of(self, content: bytes, owner: bytes) -> int | None:
         query = "SELECT draw FROM draws WHERE content = ? AND own = ?"

@@ -48,12 +48,6 @@ class IdSet:
         added = self._database.executemany(statement, ((_octets(each),) for each in ids))
         self._size += max(0, added.rowcount)
 
-    def difference_update(self, ids: Iterable[str]) -> None:
-        """Take all of them out, those that are in it."""
-        statement = "DELETE FROM ids WHERE id = ?"
-        gone = self._database.executemany(statement, ((_octets(each),) for each in ids))
-        self._size -= max(0, gone.rowcount)
-
     def discard(self, identity: str) -> None:
         """Take it out, if it is there."""
         gone = self._database.execute("DELETE FROM ids WHERE id = ?", (_octets(identity),))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from promptmill.cli.counts import Books
 from promptmill.cli.publish.id_set import IdSet
+from promptmill.cli.publish.stored_ids import StoredIds
 from promptmill.kafka.log_reader import LogReader
 from promptmill.stream.dead_letters import prompt_of
 from promptmill.stream.lost_records import LogCheck
@@ -47,23 +49,45 @@ class _Coming:
 
 
 class PublishedPrompts(_Coming):
-    """The ids of a run's prompts, exact at each refresh.
+    """The prompts of a run that are published: those that were before, and those of this process.
 
-    The table is read once; from where it ends, the topic is read on at each refresh.
+    What was acknowledged before :meth:`start` is known exactly. From where the table ended by then,
+    the topic is read once; what the table holds is looked up for the ids that are asked for.
     """
 
-    _ids: IdSet | None = None
+    _stored: StoredIds | None = None
 
-    async def refresh(self) -> IdSet:
-        """The ids of everything that was acknowledged before this call."""
-        if self._ids is None:
-            # In this order nothing falls between table and topic; what is in both counts once.
-            self._positions = await asyncio.to_thread(self._books.next_prompt_offsets)
-            stored = self._books.prompt_ids(self._run)
-            self._ids = await asyncio.to_thread(IdSet, stored)  # they never are in memory at once
+    async def start(self) -> None:
+        """Learn what is on its way to the table; once, before anything else."""
+        self._ids = IdSet()
+        # The table is looked at after its end is known, so nothing falls between it and the topic.
+        self._positions = await asyncio.to_thread(self._books.next_prompt_offsets)
+        if not await asyncio.to_thread(self._books.has_none, self._run):
+            self._stored = StoredIds(partial(self._books.prompt_ids, self._run))
         async for prompt_id, _ in self._read_on():
             self._ids.add(prompt_id)
-        return self._ids
+
+    async def look_up(self, ids: Sequence[str]) -> None:
+        """Learn which of these ids the table holds; before any of them is added."""
+        if self._stored is not None:
+            self._ids.update(await self._stored.among(ids))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether certainly nothing of the run is published, by this process or before."""
+        return self._stored is None and not len(self._ids)
+
+    def __contains__(self, identity: str) -> bool:
+        """Whether a prompt that was looked up or added is published."""
+        return identity in self._ids
+
+    def add(self, prompt_id: str) -> bool:
+        """This prompt is about to be published; ``False`` when it was before."""
+        return self._ids.add(prompt_id)
+
+    def discard(self, prompt_id: str) -> None:
+        """This prompt is not published after all."""
+        self._ids.discard(prompt_id)
 
 
 class PublishedCount(_Coming):

@@ -6,13 +6,13 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from promptmill.cli.counts import CUSTOM_ID
 from promptmill.cli.publish.context import ContextCheck, accept_all
 from promptmill.cli.publish.draws import Draws
 from promptmill.cli.publish.files.splitting import RawLine
-from promptmill.cli.publish.id_set import IdSet, OwnIds
+from promptmill.cli.publish.id_set import OwnIds
 from promptmill.cli.publish.lines import (
     AS_IT_IS,
     Defaults,
@@ -23,12 +23,16 @@ from promptmill.cli.publish.lines import (
     too_long,
 )
 from promptmill.cli.publish.outbox import Batch, Outbox, Refusals
-from promptmill_schemas import ContractError, encode
+from promptmill_schemas import ContractError, Prompt, encode
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 from promptmill_schemas.prompt_template import PromptTemplate
 
 MAX_IN_FLIGHT = 8_000
 MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024
+
+
+Parsed: TypeAlias = tuple[str, bytes] | Prompt | ContractError
+"""Id and encoding of a line's prompt, or the prompt itself, or what is wrong with the line."""
 
 
 class LineResult(NamedTuple):
@@ -45,6 +49,22 @@ class LineResult(NamedTuple):
     prompt_id: str | None = None
     error: ContractError | None = None
     file: str | None = None
+
+
+class Known(Protocol):
+    """The part of :class:`~promptmill.cli.publish.published.PublishedPrompts` needed here."""
+
+    async def look_up(self, ids: Sequence[str]) -> None:
+        """Learn which of these are published, before they are added."""
+
+    def __contains__(self, identity: str) -> bool:
+        """Whether it is published, or was added."""
+
+    def add(self, prompt_id: str) -> bool:
+        """``False`` when it is published already."""
+
+    def discard(self, prompt_id: str) -> None:
+        """It is not published after all."""
 
 
 class Room(Protocol):
@@ -103,7 +123,7 @@ class Publisher:
     Args:
         outbox: where the prompts go.
         defaults: of the run.
-        known: ids that are already published; grows.
+        known: says what is published already, and takes note of more.
         report: called for each line, in order of the lines.
         check: refuses what no model can take.
         room: how many prompts may be sent.
@@ -115,7 +135,7 @@ class Publisher:
         self,
         outbox: Outbox,
         defaults: Defaults,
-        known: IdSet,
+        known: Known,
         report: Callable[[LineResult], None],
         *,
         check: ContextCheck = accept_all,
@@ -150,8 +170,8 @@ class Publisher:
         """
         async for lines in batches:
             await self._room.refresh()
-            for line in lines:
-                if (message := await self._take(line)) is not None:
+            for line, parsed in await self._parse_all(lines):
+                if (message := await self._take(line, parsed)) is not None:
                     if self._room.left <= 0:
                         # Everything before it is settled, so that receipts are whole meanwhile.
                         await self._settle_down_to(0)
@@ -186,14 +206,26 @@ class Publisher:
         await _cancel(sends)
         return lost
 
-    async def _take(self, line: RawLine) -> tuple[str, bytes] | None:
+    async def _parse_all(self, lines: Sequence[RawLine]) -> list[tuple[RawLine, Parsed]]:
+        """The lines with what is in them; which of their prompts are published is known then."""
+        parsed = [(line, self._parse_or_error(line)) for line in lines]
+        ids = [_id_of(each) for _, each in parsed if not isinstance(each, ContractError)]
+        await self._known.look_up(ids)
+        return parsed
+
+    def _parse_or_error(self, line: RawLine) -> Parsed:
+        try:
+            return self._parse(line)
+        except ContractError as error:
+            return error
+
+    async def _take(self, line: RawLine, parsed: Parsed) -> tuple[str, bytes] | None:
         """Id and encoding of the prompt to be sent; without one, the line's outcome is certain."""
         try:
-            prompt_id, raw = await self._parse(line)
+            prompt_id, raw = await self._message(line, parsed)
         except ContractError as error:
-            self._pending.append(
-                _Pending(LineResult(line.number, "invalid", None, error, line.file))
-            )
+            result = LineResult(line.number, "invalid", None, error, line.file)
+            self._pending.append(_Pending(result))
             return None
         if not self._known.add(prompt_id):
             result = LineResult(line.number, "duplicate", prompt_id, file=line.file)
@@ -208,7 +240,7 @@ class Publisher:
         result = LineResult(line.number, "published", prompt_id, file=line.file)
         self._pending.append(_Pending(result, len(raw), batch))
 
-    async def _parse(self, line: RawLine) -> tuple[str, bytes]:
+    def _parse(self, line: RawLine) -> Parsed:
         if line.is_cut:
             raise too_long(line.content, line.size)
         value = parse_object(line.content)
@@ -216,7 +248,15 @@ class Publisher:
             if self._check is not accept_all:
                 self._check(self._template.conversation(text))
             return self._template.fill(text)
-        prompt = prompt_of(value, self._defaults, self._reader)
+        return prompt_of(value, self._defaults, self._reader)
+
+    async def _message(self, line: RawLine, parsed: Parsed) -> tuple[str, bytes]:
+        """Raises what is wrong with the line."""
+        if isinstance(parsed, ContractError):
+            raise parsed
+        if isinstance(parsed, tuple):
+            return parsed
+        prompt = parsed
         if own := prompt.tags.get(CUSTOM_ID):
             owner, number = self._owners.claim(own, prompt.prompt_id, line.number)
             if owner != prompt.prompt_id:
@@ -255,6 +295,10 @@ class Publisher:
         self._pending.popleft()
         self._bytes -= entry.size
         self._report(result)
+
+
+def _id_of(parsed: tuple[str, bytes] | Prompt) -> str:
+    return parsed[0] if isinstance(parsed, tuple) else parsed.prompt_id
 
 
 def _template(defaults: Defaults) -> PromptTemplate | None:

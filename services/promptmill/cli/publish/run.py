@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -26,7 +27,6 @@ from promptmill.cli.publish.draws import Draws, OwnIdsOfRun, no_own_ids, publish
 from promptmill.cli.publish.files.inputs import Input, find_inputs, total_bytes
 from promptmill.cli.publish.files.reading import Progress, read_inputs
 from promptmill.cli.publish.files.splitting import RawLine
-from promptmill.cli.publish.id_set import IdSet
 from promptmill.cli.publish.layouts.reading import RowReader
 from promptmill.cli.publish.layouts.recognising import Recogniser
 from promptmill.cli.publish.lines import Defaults, object_of
@@ -34,6 +34,7 @@ from promptmill.cli.publish.outbox import Outbox
 from promptmill.cli.publish.published import PublishedPrompts
 from promptmill.cli.publish.publisher import LineResult, Publisher
 from promptmill.cli.publish.receipts import Receipts
+from promptmill.cli.publish.stored_ids import StoredIds
 from promptmill.cli.publish.summary import Summary
 from promptmill.cli.settings import CommandSettings, load
 from promptmill.cli.store_counts import open_books
@@ -139,12 +140,14 @@ class _Job:
         finally:
             await sender.stop()
 
-    async def _known(self) -> IdSet:
+    async def _known(self) -> PublishedPrompts:
         topic = self._settings.topic(PROMPTS)
         store, run = self._addresses.store, self._defaults.run
         books, check = open_books(store), stored_log_check(store)
         async with LogReader(self._addresses.kafka, client_id=CLIENT) as reader:
-            return await PublishedPrompts(books, reader, topic, run, check).refresh()
+            known = PublishedPrompts(books, reader, topic, run, check)
+            await known.start()
+        return known
 
     def _own_ids(self) -> OwnIdsOfRun:
         store, run = self._addresses.store, self._defaults.run
@@ -162,7 +165,11 @@ class _Job:
         return check_for(await alive_workers(self._addresses.redis, prefix) or ())
 
     async def _publish(
-        self, inputs: list[Input], sender: KafkaBatchSender, known: IdSet, check: ContextCheck
+        self,
+        inputs: list[Input],
+        sender: KafkaBatchSender,
+        known: PublishedPrompts,
+        check: ContextCheck,
     ) -> int:
         topic = self._settings.topic(PROMPTS)
         outbox = Outbox(sender, topic, await sender.partitioner(topic))
@@ -176,7 +183,7 @@ class _Job:
                     check=check,
                     room=room,
                     reader=self._reader,
-                    draws=Draws(known, self._own_ids() if len(known) else no_own_ids),
+                    draws=Draws(known, no_own_ids if known.is_empty else self._own_ids()),
                 )
                 return await self._publish_to(publisher, inputs, show)
 
@@ -204,9 +211,9 @@ class _Job:
     async def _count_pending(self) -> None:
         """A duplicate may be lost; the tables are read only if there is one."""
         if self._summary.duplicates:
-            settled = open_books(self._addresses.store).settled_ids(self._defaults.run)
-            await asyncio.to_thread(self._summary.duplicates.difference_update, settled)
-            self._summary.pending = len(self._summary.duplicates)
+            books = open_books(self._addresses.store)
+            settled = StoredIds(partial(books.settled_ids, self._defaults.run))
+            self._summary.pending = await settled.missing(self._summary.duplicates)
 
     def _report(self, result: LineResult) -> None:
         self._summary.add(result)
