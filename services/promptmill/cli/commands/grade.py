@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,10 +31,8 @@ Examples:
 
 def grade(
     file: Annotated[
-        Path,
-        typer.Argument(
-            exists=True, dir_okay=False, help="File with one JSON object per line.", metavar="FILE"
-        ),
+        str,
+        typer.Argument(help="File or folder, - for standard input, or hf://datasets/OWNER/NAME."),
     ],
     flags: Annotated[
         list[str] | None,
@@ -59,7 +56,9 @@ def grade(
     from promptmill.cli.grading.run import evaluate, exit_code_of
     from promptmill.cli.grading.tables import figures_table, show_failures, tell
     from promptmill.cli.output import print_bytes, print_json, quiet_logs
+    from promptmill.cli.publish.options import require_input
 
+    require_input(file)
     quiet_logs()
     named = {
         "engine": engine,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final
 
 from promptmill.runtime.errors import Misconfigured
@@ -35,7 +34,7 @@ _COLUMNS: Final[Mapping[Format, frozenset[str]]] = {
 """The columns of each format; the first format that fits is taken."""
 
 
-def recognised(file: Path, rows: Iterable[Any]) -> Format:
+def recognised(file: str, rows: Iterable[Any]) -> Format:
     """The format of the first row that has the columns of one.
 
     Args:

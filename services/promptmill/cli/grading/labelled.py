@@ -1,13 +1,15 @@
-"""Reads files of labelled answers: good rows, and bad ones with their number and their error."""
+"""Reads labelled answers: good rows, and bad ones with their number and their error.
+
+Files are those that ``publish`` reads: JSON Lines, arrays, CSV, Parquet, compressed, folders, data
+sets of a hub.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
-
-import orjson
+from typing import Any, Final, NamedTuple
 
 from promptmill.cli.grading.formats import Format, recognised
 from promptmill.cli.grading.rows import (
@@ -18,16 +20,15 @@ from promptmill.cli.grading.rows import (
     read_helpsteer3,
     read_rated,
 )
+from promptmill.cli.publish.files.inputs import find_inputs
+from promptmill.cli.publish.files.reading import read_inputs
+from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import ContractError
 from promptmill_schemas.base import parse_json
 
-_BOM: Final = b"\xef\xbb\xbf"
-_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
-
 SHOWN_ROWS: Final = 20
 """How many bad rows are reported one by one."""
-
 
 Reader = Callable[[Mapping[str, Any]], Pair | Rated]
 
@@ -40,11 +41,21 @@ _READERS: Final[Mapping[Format, Reader]] = {
 }
 
 
+class Place(NamedTuple):
+    """Where a row is: its file, if there are several, and its number from 1."""
+
+    file: str | None
+    number: int
+
+    def __str__(self) -> str:
+        return f"row {self.number}" if self.file is None else f"{self.file} row {self.number}"
+
+
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that was left out, with the number of its line from 1."""
+    """A row that was left out or not graded."""
 
-    number: int
+    place: Place
     error: str
 
 
@@ -54,53 +65,84 @@ class Labelled:
 
     Attributes:
         form: the format; never ``auto``.
-        pairs, rated: the good rows with the numbers of their lines; one of the two is empty.
+        pairs, rated: the good rows with their places; one of the two is empty.
         bad: the rows that could not be read.
         ties: number of pairs without a preference, which are left out.
     """
 
     form: Format
-    pairs: list[tuple[int, Pair]] = field(default_factory=list)
-    rated: list[tuple[int, Rated]] = field(default_factory=list)
+    pairs: list[tuple[Place, Pair]] = field(default_factory=list)
+    rated: list[tuple[Place, Rated]] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
     ties: int = 0
 
 
-def read_labelled(file: Path, form: Format = Format.AUTO) -> Labelled:
-    """Read all rows of a file.
+def read_labelled(argument: str, form: Format = Format.AUTO) -> Labelled:
+    """Read all rows of what ``publish`` can read.
 
     A row that cannot be read is kept with its error, and the reading goes on.
+
+    Args:
+        argument: a file, a folder, ``-`` for standard input, or ``hf://…``.
 
     Raises:
         Misconfigured: there is no good row, or no row shows the format.
     """
-    lines = _lines(file)
-    parsed = [(number, _parsed(raw)) for number, raw in lines]
+    rows = asyncio.run(_rows(argument))
+    if not rows:
+        raise Misconfigured(f"{argument} has no rows; give a file with one JSON object per line")
     if form is Format.AUTO:
-        form = recognised(file, (row for _, row in parsed))
+        form = recognised(argument, (row for _, row in rows))
     found = Labelled(form)
-    for number, row in parsed:
-        _add(found, number, row)
+    for place, row in rows:
+        _add(found, place, row)
     if not found.pairs and not found.rated:
-        raise Misconfigured(_no_row(file, found))
+        raise Misconfigured(_no_row(argument, found))
     return found
 
 
-def _add(found: Labelled, number: int, row: Any) -> None:
-    if isinstance(row, ContractError):
-        found.bad.append(BadRow(number, str(row)))
+async def _rows(argument: str) -> list[tuple[Place, Any]]:
+    """All rows with their JSON values or errors; a file that is cut off ends with an error."""
+    rows: list[tuple[Place, Any]] = []
+    try:
+        async for batch in read_inputs(find_inputs(argument)):
+            rows += [(Place(row.file, row.number), _parsed(row)) for row in batch]
+    except Misconfigured as error:
+        if not rows:
+            raise
+        last, _ = rows[-1]
+        rows.append((last._replace(number=last.number + 1), error))
+    return rows
+
+
+def _parsed(row: RawLine) -> Any:
+    """The row's JSON value, or the error why it is none."""
+    if not isinstance(row.content, bytes):
+        return row.content
+    try:
+        if row.is_cut:
+            limit = f"at most {len(row.content)} bytes in a row"
+            return ContractError("", row.content[:40], limit, "shorten the texts")
+        return parse_json(row.content)
+    except ContractError as error:
+        return error
+
+
+def _add(found: Labelled, place: Place, row: Any) -> None:
+    if isinstance(row, ContractError | Misconfigured):
+        found.bad.append(BadRow(place, str(row)))
         return
     try:
         good = _READERS[found.form](_as_object(row))
     except ContractError as error:
-        found.bad.append(BadRow(number, str(error)))
+        found.bad.append(BadRow(place, str(error)))
     except Tie:
         found.ties += 1
     else:
         if isinstance(good, Pair):
-            found.pairs.append((number, good))
+            found.pairs.append((place, good))
         else:
-            found.rated.append((number, good))
+            found.rated.append((place, good))
 
 
 def _as_object(row: Any) -> Mapping[str, Any]:
@@ -109,40 +151,11 @@ def _as_object(row: Any) -> Mapping[str, Any]:
     return row
 
 
-def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    content = file.read_bytes()
-    if content.startswith(_UTF_16):
-        raise Misconfigured(f"{file} is UTF-16, but UTF-8 is required; save it as UTF-8")
-    content = content.removeprefix(_BOM)
-    lines = [(n, row) for n, row in enumerate(content.splitlines(), 1) if row.strip()]
-    if not lines:
-        raise Misconfigured(f"{file} has no lines; give a file with one JSON object per line")
-    return _items(content) or iter(lines)
-
-
-def _items(content: bytes) -> Iterator[tuple[int, bytes]] | None:
-    """The items of a JSON array, numbered from 1; ``None`` if the file is no JSON array."""
-    if not content.lstrip().startswith(b"["):
-        return None
-    try:
-        items = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
-    return ((number, orjson.dumps(item)) for number, item in enumerate(items, 1))
-
-
-def _parsed(raw: bytes) -> Any:
-    try:
-        return parse_json(raw)
-    except ContractError as error:
-        return error
-
-
-def _no_row(file: Path, found: Labelled) -> str:
+def _no_row(argument: str, found: Labelled) -> str:
     if not found.bad:
-        return f"{file}: none of its {found.ties} pairs has a preference; give pairs that do"
+        return f"{argument}: none of its {found.ties} pairs has a preference; give pairs that do"
     first = found.bad[0]
     return (
-        f"{file}: none of its rows can be used as {found.form}: line {first.number}: "
+        f"{argument}: none of its rows can be used as {found.form}: {first.place}: "
         f"{first.error} (and {len(found.bad) - 1} more); correct them, or --format"
     )

@@ -128,7 +128,7 @@ def read_helpsteer3(row: Raw) -> Pair:
         ContractError: a field is missing or invalid; it names the field.
         Tie: the overall preference is 0, or the responses are equal.
     """
-    preference = row.get("overall_preference", MISSING)
+    preference = _as_number(row.get("overall_preference", MISSING))
     if type(preference) not in {int, float} or not -3 <= preference <= 3:
         limit = "a number from -3 (response 1 is much better) to 3"
         raise ContractError("overall_preference", preference, limit, "give the preference")
@@ -142,6 +142,14 @@ def read_helpsteer3(row: Raw) -> Pair:
 def read_rated(row: Raw) -> Rated:
     """A row of HelpSteer2; raises ``ContractError`` for an invalid field."""
     return _checked(Rated, row)
+
+
+def _as_number(value: Any) -> Any:
+    """A number that a CSV file has as text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _pair(prompt: Any, chosen: list[Any], rejected: list[Any], subset: Any) -> Pair:

@@ -8,7 +8,7 @@ from typing import Any
 
 from promptmill.cli.grading.grader import Grader, Item, grade_all
 from promptmill.cli.grading.helpsteer2 import helpsteer2_figures
-from promptmill.cli.grading.labelled import SHOWN_ROWS, BadRow, Labelled
+from promptmill.cli.grading.labelled import SHOWN_ROWS, BadRow, Labelled, Place
 from promptmill.cli.grading.rewardbench import Judged, rewardbench_figures
 from promptmill.reward.panel import Refusal, Verdict
 from promptmill.runtime.errors import Misconfigured
@@ -29,13 +29,20 @@ def evaluate(rows: Labelled, grader: Grader, done: Done) -> dict[str, Any]:
         and ungraded rows).
     """
     figures, refused = (grade_pairs if rows.pairs else grade_rated)(rows, grader, done)
-    failures = sorted([*rows.bad, *refused], key=lambda row: row.number)
+    failures = sorted(
+        [*rows.bad, *refused], key=lambda row: (row.place.file or "", row.place.number)
+    )
     return figures | {
         "format": rows.form.value,
         "bad_rows": len(rows.bad),
         "no_preference": rows.ties,
-        "failures": [{"row": row.number, "error": row.error} for row in failures[:SHOWN_ROWS]],
+        "failures": [_shown(row) for row in failures[:SHOWN_ROWS]],
     }
+
+
+def _shown(row: BadRow) -> dict[str, Any]:
+    file = {} if row.place.file is None else {"file": row.place.file}
+    return {**file, "row": row.place.number, "error": row.error}
 
 
 def exit_code_of(figures: dict[str, Any]) -> int:
@@ -47,8 +54,8 @@ def grade_pairs(rows: Labelled, grader: Grader, done: Done) -> tuple[dict[str, A
     """RewardBench's figures of the pairs, and the rows with an ungraded answer."""
     items = [(pair.prompt, pair.answers) for _, pair in rows.pairs]
     judged, refused = [], []
-    for (number, pair), verdicts in zip(rows.pairs, _graded(grader, items, done), strict=True):
-        refused += _refused(number, verdicts)
+    for (place, pair), verdicts in zip(rows.pairs, _graded(grader, items, done), strict=True):
+        refused += _refused(place, verdicts)
         rewards = tuple(
             None if isinstance(each, Refusal) else each.scores.weighted(grader.weights)
             for each in verdicts
@@ -71,8 +78,8 @@ def grade_rated(rows: Labelled, grader: Grader, done: Done) -> tuple[dict[str, A
         )
     graded = _graded(grader, [(row.prompt, (row.response,)) for _, row in rows.rated], done)
     refused = []
-    for (number, _), verdicts in zip(rows.rated, graded, strict=True):
-        refused += _refused(number, verdicts)
+    for (place, _), verdicts in zip(rows.rated, graded, strict=True):
+        refused += _refused(place, verdicts)
     scores = [None if isinstance(one, Refusal) else one.scores for (one,) in graded]
     return helpsteer2_figures([row.scores for _, row in rows.rated], scores), refused
 
@@ -82,7 +89,7 @@ def _graded(grader: Grader, items: Sequence[Item], done: Done) -> list[list[Verd
     return asyncio.run(grade_all(grader, items, lambda count: done(count, total)))
 
 
-def _refused(number: int, verdicts: Sequence[Verdict | Refusal]) -> list[BadRow]:
+def _refused(place: Place, verdicts: Sequence[Verdict | Refusal]) -> list[BadRow]:
     """The row as a failure if one of its answers was not graded."""
     reasons = [one.reason for one in verdicts if isinstance(one, Refusal)]
-    return [BadRow(number, f"not graded: {reasons[0]}")] if reasons else []
+    return [BadRow(place, f"not graded: {reasons[0]}")] if reasons else []

@@ -23,7 +23,8 @@ def show_failures(figures: dict[str, Any]) -> None:
     """Report the first rows that could not be read or graded on standard error."""
     shown = figures["failures"]
     for failure in shown:
-        note(f"row {failure['row']}: {failure['error']}")
+        file = f"{failure['file']} " if "file" in failure else ""
+        note(f"{file}row {failure['row']}: {failure['error']}")
     if more := figures["bad_rows"] + figures["ungraded"] - len(shown):
         note(f"… and {more:,} more rows")
 

@@ -52,7 +52,7 @@ def test_a_file_without_a_good_row_is_one_clear_error(
     file.write_text('{"prompt": "Hi"}\n')
     done = promptmill("grade", file, "--format", "rewardbench", "--engine", "scripted")
     assert done.code == 78
-    assert "line 1" in done.err
+    assert "row 1" in done.err
 
 
 def test_a_bad_row_is_reported_with_its_number_and_the_others_are_graded(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from promptmill.cli.grading.grader import IN_FLIGHT, Grader, grade_all
-from promptmill.cli.grading.labelled import read_labelled
+from promptmill.cli.grading.labelled import Labelled, read_labelled
 from promptmill.cli.grading.run import evaluate
-from promptmill.inference.ports import GradeRequest, GraderInfo
+from promptmill.inference.ports import Compared, CompareRequest, GradeRequest, GraderInfo
 from promptmill.inference.scores import Calibration
+from promptmill.reward.pairwise import Pairwise
 from promptmill.reward.panel import Refusal, Verdict
 from promptmill.reward.pointwise import Pointwise
-from promptmill.runtime.errors import EngineDead, Poison
+from promptmill.runtime.errors import EngineDead, Misconfigured, Poison
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
 from promptmill_schemas.grading import NEMOTRON_WEIGHTS
+from support.engines import FakeComparer
 
 DATA = Path(__file__).resolve().parents[4] / "data" / "examples"
 QUESTION = (Message(role="user", content="How long?"),)
@@ -87,7 +91,7 @@ async def test_a_dead_engine_ends_the_grading_and_is_closed() -> None:
 
 def test_the_shipped_pairs_are_graded() -> None:
     file = DATA / "rewardbench.jsonl"
-    figures = evaluate(read_labelled(file), grader(LengthGrader()), lambda _done, _all: None)
+    figures = evaluate(read_labelled(str(file)), grader(LengthGrader()), lambda _done, _all: None)
     assert figures["pairs"] == 120
     assert figures["ungraded"] == 0
     assert {name.partition("-")[0] for name in figures["subsets"]} == {
@@ -97,7 +101,7 @@ def test_the_shipped_pairs_are_graded() -> None:
 
 def test_the_shipped_rows_are_graded() -> None:
     file = DATA / "helpsteer2.jsonl"
-    figures = evaluate(read_labelled(file), grader(LengthGrader()), lambda _done, _all: None)
+    figures = evaluate(read_labelled(str(file)), grader(LengthGrader()), lambda _done, _all: None)
     assert figures["rows"] == 120
     assert figures["attributes"]["verbosity"]["spearman"] > 0.8
 
@@ -108,3 +112,33 @@ async def test_scores_are_calibrated_as_the_worker_would() -> None:
     assert isinstance(verdict, Verdict)
     scores = verdict.scores
     assert (scores.verbosity, scores.helpfulness) == (3.0, 4.0)
+
+
+def likes_numbers(request: CompareRequest) -> Compared:
+    """Prefers the answer with a digit in it."""
+    first, second = (float(any(map(str.isdigit, text))) for text in (request.first, request.second))
+    return tuple(  # type: ignore[return-value]
+        AttributeScores(**dict.fromkeys(ATTRIBUTES, score)) for score in (first, second)
+    )
+
+
+def written(folder: Path, *rows: dict[str, Any]) -> Labelled:
+    path = folder / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return read_labelled(str(path))
+
+
+def test_a_grader_that_compares_sees_all_answers_of_a_row(tmp_path: Path) -> None:
+    row = {"prompt": "2 + 2?", "chosen": ["4"], "rejected": ["fish", "no", "yes"]}
+    engine = FakeComparer(likes_numbers)
+    compares = Grader(Pairwise([engine], pairs="all"), NEMOTRON_WEIGHTS)
+    figures = evaluate(written(tmp_path, row), compares, lambda _done, _all: None)
+    assert figures["accuracy"] == 1.0
+    assert len(engine.asked) == 12
+
+
+def test_a_grader_that_compares_cannot_grade_rated_answers(tmp_path: Path) -> None:
+    row = {"prompt": "2 + 2?", "response": "4", **dict.fromkeys(ATTRIBUTES, 3)}
+    compares = Grader(Pairwise([FakeComparer(likes_numbers)]), NEMOTRON_WEIGHTS)
+    with pytest.raises(Misconfigured, match="file of pairs"):
+        evaluate(written(tmp_path, row), compares, lambda _done, _all: None)
