@@ -3,9 +3,13 @@
 Both read the same 1 KiB messages from one topic, write them to another with acks=all and
 commit what is done; they take turns in one run, because machines are noisy. Beside the rate
 stands the processor time of this process for each record, and, without any I/O, what the
-bookkeeping of offsets costs.
+bookkeeping of offsets costs. With ``--redis``, each turn of the loop is followed by one under a
+governor that never has to hold it: it looks at the lags each second, as the elected reader of all
+topics, and its allowances are counted.
 
     python tests/bench/bench_loop.py --kafka 127.0.0.1:9092 --records 30000 --json
+    python tests/bench/bench_loop.py --kafka 127.0.0.1:9092 --redis redis://127.0.0.1:6379/0 \
+        --slots 1000 --rounds 9
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ import statistics
 import sys
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -29,10 +34,22 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import structlog
 
+from promptmill.flow.board import Election, FlowKeys, connect
+from promptmill.flow.figures import KEEP_S, LEASE_S, Figures
+from promptmill.flow.governor import Governor
+from promptmill.flow.lags import TopicLag
+from promptmill.flow.marks import Marks
+from promptmill.flow.positions import LogPositions
+from promptmill.flow.reports import WorkerReport
+from promptmill.flow.throttle import Output, Throttle
+from promptmill.flow.view import Sight
 from promptmill.kafka.consumer import KafkaSource
+from promptmill.kafka.log_reader import LogReader
 from promptmill.kafka.producer_supervisor import LINGER_MS, MAX_BATCH_BYTES
 from promptmill.kafka.sender import KafkaSender
+from promptmill.kafka.topics import ensure_topics, topic_specs
 from promptmill.runtime.memory import tune_garbage_collection
+from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.stream.loop import StreamLoop
 from promptmill.stream.offsets import OffsetTracker
 from promptmill.stream.outcome import Emit, Outcome, Outgoing
@@ -115,7 +132,55 @@ def _turn(records: int, start: float, cpu: float) -> Turn:
     return Turn(records / (time.perf_counter() - start), spent / records * 1e6)
 
 
-async def ours(kafka: str, prefix: str, records: int, compression: str | None, slots: int) -> Turn:
+class Unpressed:
+    """Lags as the board has them, with room on the bench's own topic."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    async def look(self, report: WorkerReport) -> Sight | None:
+        """The lags now."""
+        sight = await self._figures.look(report)
+        if sight is None:
+            return None
+        room = {ECHOES.name: TopicLag(ECHOES.name, 0, partitions=PARTITIONS)}
+        return Sight({**sight.topics, **room}, sight.began_s, sight.source)
+
+
+@asynccontextmanager
+async def governed(kafka: str, redis: str, prefix: str, loop: StreamLoop) -> AsyncIterator[None]:
+    """The loop under a governor, as ``promptmill.flow.worker`` puts it into a worker."""
+    stats = StageMetrics("bench", time.monotonic)
+    positions = LogPositions(lambda: LogReader(kafka, client_id="bench-lags"), prefix)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(positions.close)
+        client = connect(redis)
+        stack.push_async_callback(client.aclose)
+        election = Election(
+            client, FlowKeys(prefix), uuid.uuid4().hex, lease_s=LEASE_S, keep_s=KEEP_S
+        )
+        figures = Figures("bench", election, positions, [ECHOES.name], time.monotonic)
+        stack.push_async_callback(figures.close)
+        throttle = Throttle({ECHOES.name: Output(Marks(10**9, 10**15))}, trickle=10**9)
+        view = Unpressed(figures)
+        governor = Governor("bench", ITEMS.name, prefix, loop, throttle, view, stats)
+        task = asyncio.create_task(governor.run())
+        try:
+            yield
+            assert figures.standing.is_reader, "the governor has measured nothing"
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def ours(
+    kafka: str,
+    prefix: str,
+    records: int,
+    compression: str | None,
+    slots: int,
+    redis: str | None = None,
+) -> Turn:
     """The stream loop with a worker that does nothing."""
     start, cpu = 0.0, 0.0
 
@@ -138,10 +203,13 @@ async def ours(kafka: str, prefix: str, records: int, compression: str | None, s
         probe=probe,
         prefix=prefix,
     )
-    task = asyncio.create_task(loop.run())
-    wanted = min(records, slots * MOST_ROUND_TRIPS)
-    await eventually(lambda: probe.outcomes["emit"] >= wanted, timeout_s=300)
-    turn = _turn(probe.outcomes["emit"], start, cpu)
+    async with AsyncExitStack() as stack:
+        if redis is not None:
+            await stack.enter_async_context(governed(kafka, redis, prefix, loop))
+        task = asyncio.create_task(loop.run())
+        wanted = min(records, slots * MOST_ROUND_TRIPS)
+        await eventually(lambda: probe.outcomes["emit"] >= wanted, timeout_s=300)
+        turn = _turn(probe.outcomes["emit"], start, cpu)
     loop.stop()
     await task
     return turn
@@ -165,11 +233,13 @@ def bookkeeping(in_flight: int, records: int = 200_000) -> float:
 async def measure(args: argparse.Namespace) -> dict[str, Any]:
     prefix = f"bench{uuid.uuid4().hex[:6]}."
     await make_topics(args.kafka, [prefix + ITEMS.name, prefix + ECHOES.name], PARTITIONS)
+    if args.redis:
+        await ensure_topics(args.kafka, topic_specs(prefix, brokers=1))
     await fill(args.kafka, prefix + ITEMS.name, args.records)
     runs: dict[str, list[Turn]] = {}
     codec = None if args.compression == "none" else args.compression
 
-    async def turn(name: str, run: Callable[..., Coroutine[Any, Any, Turn]], *more: int) -> None:
+    async def turn(name: str, run: Callable[..., Coroutine[Any, Any, Turn]], *more: Any) -> None:
         found = await run(args.kafka, prefix, args.records, codec, *more)
         runs.setdefault(name, []).append(found)
         print(f"{name:12} {found.rate:9,.0f} records/s {found.cost_us:7.0f} us", file=sys.stderr)
@@ -178,6 +248,8 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
         await turn("bare", bare)
         for slots in args.slots:
             await turn(f"slots {slots}", ours, slots)
+            if args.redis:
+                await turn(f"slots {slots} governed", ours, slots, args.redis)
     rates = {name: statistics.median(t.rate for t in turns) for name, turns in runs.items()}
     costs = {name: statistics.median(t.cost_us for t in turns) for name, turns in runs.items()}
     return {
@@ -186,7 +258,20 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
         "records_per_s": rates,
         "cost_us": costs,
         "ratio_to_bare": {name: rate / rates["bare"] for name, rate in rates.items()},
+        "governed_to_free": {
+            slots: _ratio(runs[f"slots {slots} governed"], runs[f"slots {slots}"])
+            for slots in (args.slots if args.redis else ())
+        },
         "bookkeeping_us": {slots: bookkeeping(slots) for slots in args.slots},
+    }
+
+
+def _ratio(governed_turns: list[Turn], free: list[Turn]) -> dict[str, float]:
+    """Medians of the rounds: of the rates, and of the costs in processor time."""
+    pairs = list(zip(governed_turns, free, strict=True))
+    return {
+        "rate": statistics.median(ours.rate / theirs.rate for ours, theirs in pairs),
+        "cost": statistics.median(ours.cost_us / theirs.cost_us for ours, theirs in pairs),
     }
 
 
@@ -195,6 +280,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--kafka", required=True, help="bootstrap servers")
+    parser.add_argument("--redis", help="URL; also measure with a governor")
     parser.add_argument("--records", type=int, default=30_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--slots", type=int, nargs="*", default=[1, 100, 1_000, 10_000])
@@ -210,6 +296,9 @@ def main() -> None:
         for name, ratio in result["ratio_to_bare"].items():
             cost = result["cost_us"][name]
             print(f"{name:12} {ratio:.2f} of bare aiokafka, {cost:.0f} us of processor a record")
+        for slots, ratio in result["governed_to_free"].items():
+            rate, cost = ratio["rate"], ratio["cost"]
+            print(f"slots {slots}: governed {rate:.3f} of the rate, {cost:.3f} of the cost")
         for slots, cost in result["bookkeeping_us"].items():
             print(f"offsets with {slots} in flight: {cost:.2f} us a record")
 

@@ -1,19 +1,19 @@
-"""Where a worker has its lags from: the board, its own measurement, or Kafka as a last resort."""
+"""The lags as a worker sees them; it measures them for all when it is elected."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 import structlog
 
 from promptmill.flow.board import Turn
-from promptmill.flow.lags import Standing, TopicLag, encode_lags
+from promptmill.flow.lags import Standing, encode_lags
 from promptmill.flow.measure import READERS, Measurement, PositionReader
 from promptmill.flow.reports import WorkerReport, decode_report, encode_report
+from promptmill.flow.view import ALONE_S, MEASURE_LIMIT_S, LagView, Sight
 from promptmill.runtime.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -27,14 +27,8 @@ KEEP_S: Final = 30.0
 PATIENCE_S: Final = 0.8
 """A look waits so long for its measurement; a slower one goes on beside it."""
 
-MEASURE_LIMIT_S: Final = 10.0
-"""What takes longer is given up. The lease is renewed meanwhile: slow is better than nobody."""
-
 REST_S: Final = 10.0
 """A worker that could not measure lets others try for so long."""
-
-ALONE_S: Final = 5.0
-"""Without the board, a worker asks Kafka this often, give or take a half."""
 
 
 class Candidate(Protocol):
@@ -53,25 +47,7 @@ class Candidate(Protocol):
         """Give the lease back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """Lags that a worker can act on.
-
-    Attributes:
-        began_s: when they were measured, at the earliest, by the worker's own clock.
-        source: ``board`` or ``kafka``.
-    """
-
-    topics: Mapping[str, TopicLag]
-    began_s: float
-    source: str
-
-
-class UnknownLags(Exception):
-    """Neither the board nor Kafka says how much waits."""
-
-
-class Figures:
+class Figures(LagView):
     """One worker's view of the lags; it measures for all when it is elected.
 
     Args:
@@ -95,44 +71,33 @@ class Figures:
         clock: Callable[[], float],
         draw: Callable[[], float] = random.random,
     ) -> None:
+        super().__init__(positions, topics, clock, draw)
         self._identity = identity
         self._candidate = candidate
-        self._positions = positions
-        self._topics = topics
-        self._clock = clock
-        self._draw = draw
         self._term = 0
         self._measuring: asyncio.Task[Sight | None] | None = None
         self._measuring_since_s = 0.0
         self._measurement = Measurement()
-        self._own = Measurement()
         self._rest_until_s = 0.0
-        self._alone_at_s = self._alone_again()
         self._is_board_away = False
         self.standing = Standing()
 
-    async def look(self, report: WorkerReport) -> Sight | None:
-        """The lags now; ``None`` when it is not time yet for another way to learn them.
-
-        Raises:
-            UnknownLags: the board has none that still count, and Kafka cannot be asked.
-        """
+    async def _read_board(self, report: WorkerReport) -> Sight | None:
+        """Stand for election; what the board has, or what this worker has measured for it."""
         began_s = self._clock()
         turn = await self._turn(report)
-        if turn is not None:
-            self.standing.held_publishers = turn.held_publishers
-            self.standing.waited_s = turn.waited_s
-            self._note_term(turn)
-            measured = await self._measured(turn) if turn.is_elected else None
-            if measured is not None:
-                return self._known(measured)
-            if turn.lags is not None and not turn.lags.is_stale:
-                self.standing.term = turn.lags.term
-                return self._known(Sight(turn.lags.topics, began_s - turn.lags.age_s, "board"))
-        if not self._topics or self._clock() < self._alone_at_s:
+        if turn is None:
             return None
-        self._alone_at_s = self._alone_again()
-        return await self._ask_kafka(report)
+        self.standing.held_publishers = turn.held_publishers
+        self.standing.waited_s = turn.waited_s
+        self._note_term(turn)
+        measured = await self._measured(turn) if turn.is_elected else None
+        if measured is not None:
+            return measured
+        sight = self._fresh(turn.lags, began_s)
+        if sight is not None and turn.lags is not None:
+            self.standing.term = turn.lags.term
+        return sight
 
     async def close(self) -> None:
         """Leave the election to the others."""
@@ -147,13 +112,6 @@ class Figures:
                 await self._candidate.resign()
             except Unavailable as error:
                 log.info("lease_not_returned", error=str(error))
-
-    def _known(self, sight: Sight) -> Sight:
-        self._alone_at_s = self._alone_again()
-        return sight
-
-    def _alone_again(self) -> float:
-        return self._clock() + ALONE_S * (0.5 + self._draw())
 
     async def _turn(self, report: WorkerReport) -> Turn | None:
         if self._candidate is None:
@@ -215,16 +173,6 @@ class Figures:
             return None
         self.standing.term = turn.term
         return Sight(lags, began_s, "board")
-
-    async def _ask_kafka(self, report: WorkerReport) -> Sight:
-        began_s = self._clock()
-        try:
-            async with asyncio.timeout(MEASURE_LIMIT_S):
-                positions = await self._positions.read(self._topics)
-        except Exception as error:
-            raise UnknownLags(f"Kafka cannot be asked for lags: {error!r}") from error
-        lags = self._own.lags(positions, [report], self._clock())
-        return Sight(lags, began_s, "kafka")
 
 
 def _decoded(payloads: Collection[bytes]) -> list[WorkerReport]:

@@ -9,10 +9,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from promptmill.flow.figures import Sight, UnknownLags
 from promptmill.flow.metrics import FlowMetrics
 from promptmill.flow.reports import Share, WorkerReport
 from promptmill.flow.throttle import Reason, Throttle
+from promptmill.flow.view import Sight, UnknownLags
 from promptmill.stream.ports import Partition
 from promptmill.stream.traffic import Traffic
 

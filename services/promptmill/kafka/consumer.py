@@ -21,7 +21,7 @@ from faststream.kafka import KafkaMessage
 
 from promptmill.kafka.client import admin_client, consuming_broker
 from promptmill.kafka.errors import as_error
-from promptmill.kafka.log_reader import messages_at
+from promptmill.kafka.log_reader import committed_positions, messages_at
 from promptmill.kafka.partitioning import CoPartitionedAssignor
 from promptmill.kafka.polling import PolledConsumer, PollGuard, PollProbe
 from promptmill.kafka.topic_watch import TopicWatch
@@ -229,18 +229,7 @@ class KafkaSource:
 
     async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position]:
         """The committed positions of the group, with metadata."""
-        wanted = [TopicPartition(*partition) for partition in partitions]
-        answer = await _translated(
-            self._admin.list_consumer_group_offsets(self._group, partitions=wanted)
-        )
-        if missing := [str(Partition(*p)) for p in wanted if p not in answer]:
-            # The client drops the error of a coordinator that is moving or still loading.
-            raise Unavailable(f"the coordinator did not answer for {', '.join(missing)}")
-        return {
-            Partition(*partition): Position(found.offset, found.metadata or "")
-            for partition, found in answer.items()
-            if found.offset >= 0
-        }
+        return await _translated(committed_positions(self._admin, self._group, partitions))
 
     async def bounds(
         self, partitions: Collection[Partition]

@@ -11,11 +11,11 @@ from typing import Any, Self, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, OffsetOutOfRangeError
 
-from promptmill.kafka.client import admin_client, log_consumer
+from promptmill.kafka.client import KafkaAdmin, admin_client, log_consumer
 from promptmill.kafka.cluster import count_partitions
 from promptmill.runtime.errors import Misconfigured, Unavailable
 from promptmill.stream.lost_records import LogCheck
-from promptmill.stream.ports import Delivery, Partition
+from promptmill.stream.ports import Delivery, Partition, Position
 
 Answer = TypeVar("Answer")
 
@@ -30,6 +30,31 @@ LIMIT_S = 30.0
 POLL_MS = 200
 FETCH_BYTES = 64 * 1024
 """The limit for one partition in one response; the first message may exceed it."""
+
+
+class CoordinatorSilent(Unavailable):
+    """The coordinator of a group is moving or still loading."""
+
+
+async def committed_positions(
+    admin: KafkaAdmin, group: str, partitions: Collection[Partition]
+) -> dict[Partition, Position]:
+    """The committed positions of a group, with metadata; partitions without one are left out.
+
+    Raises:
+        CoordinatorSilent: it did not answer for all partitions.
+        KafkaError: the client's own, which callers translate.
+    """
+    wanted = [TopicPartition(*partition) for partition in partitions]
+    answer = await admin.list_consumer_group_offsets(group, partitions=wanted)
+    if missing := [str(Partition(*p)) for p in wanted if p not in answer]:
+        # The client drops the error that it was given for them.
+        raise CoordinatorSilent(f"the coordinator did not answer for {', '.join(missing)}")
+    return {
+        Partition(*partition): Position(found.offset, found.metadata or "")
+        for partition, found in answer.items()
+        if found.offset >= 0
+    }
 
 
 async def messages_at(
@@ -153,19 +178,16 @@ class LogReader:
         self, group: str, partitions: Collection[Partition]
     ) -> dict[Partition, int]:
         """The committed offset of the group by partition; those without one are left out."""
-        wanted = [TopicPartition(*partition) for partition in partitions]
         deadline = time.monotonic() + COORDINATOR_WITHIN_S
         while True:
-            offsets = self._admin.list_consumer_group_offsets(group, partitions=wanted)
+            asking = committed_positions(self._admin, group, partitions)
             try:
-                found = await self._answer(offsets)
+                return {p: at.offset for p, at in (await self._answer(asking)).items()}
             except GroupCoordinatorNotAvailableError:  # no group has ever joined
                 return {}
-            missing = [str(Partition(*p)) for p in wanted if p not in found]
-            if not missing:
-                return {Partition(*p): at.offset for p, at in found.items() if at.offset >= 0}
-            if time.monotonic() > deadline:
-                raise Unavailable(f"the coordinator did not answer for {', '.join(missing)}")
+            except CoordinatorSilent:
+                if time.monotonic() > deadline:
+                    raise
             await asyncio.sleep(COORDINATOR_PAUSE_S)
 
     async def lags(self, groups: Mapping[str, Collection[str]]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pytest
 
-from promptmill.cli.publish.admission import TRICKLE, Backpressure, HeldBack
+from promptmill.cli.publish.admission import TRICKLE, Backpressure, HeldBack, PublisherView
 from promptmill.flow.lags import Lags, TopicLag
 from promptmill.flow.marks import Marks
 from promptmill.flow.measure import Positions
@@ -30,16 +30,8 @@ class Harness:
         self.said: list[str] = []
 
     def room(self, *, waits: bool = True) -> Backpressure:
-        return Backpressure(
-            MARKS,
-            self,
-            self,
-            self._Kafka(self),
-            self.said.append,
-            waits=waits,
-            clock=lambda: self.now,
-            draw=lambda: 0.5,
-        )
+        view = PublisherView(self, self, self._Kafka(self), lambda: self.now, lambda: 0.5)
+        return Backpressure(MARKS, view, self.said.append, waits=waits, clock=lambda: self.now)
 
     def _check(self) -> None:
         if self.redis_is_away:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from promptmill.flow.board import Turn
-from promptmill.flow.figures import ALONE_S, REST_S, Figures, Sight, UnknownLags
+from promptmill.flow.figures import REST_S, Figures
 from promptmill.flow.lags import STALE_AFTER_S, Lags, TopicLag, decode_lags
 from promptmill.flow.measure import Positions
 from promptmill.flow.reports import WorkerReport
+from promptmill.flow.view import ALONE_S, Sight, UnknownLags
 from promptmill.runtime.errors import Unavailable
 from promptmill.stream.ports import Partition
 

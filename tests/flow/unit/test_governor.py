@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from promptmill.flow.figures import Sight, UnknownLags
 from promptmill.flow.governor import Governor
 from promptmill.flow.lags import Standing, TopicLag
 from promptmill.flow.marks import Marks
 from promptmill.flow.metrics import FlowMetrics
 from promptmill.flow.reports import WorkerReport
 from promptmill.flow.throttle import Output, Throttle
+from promptmill.flow.view import Sight, UnknownLags
 from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.stream.pauses import Hold
 from support.chaos.loop_brokers import InMemory

@@ -1,9 +1,7 @@
 """Publishers wait while the topic of prompts holds too much.
 
-Once a second a publisher reads the lags from the board, and asks for its part of the room below
-the high-water mark; it sends no more than that before it has looked again. Without a board it
-reads Kafka itself, each 2.5 to 7.5 s; where that fails too, it sends a trickle: neither nothing
-nor without bound.
+Once a second a publisher looks at the lags, as workers do (``flow/view.py``), and asks for its part
+of the room below the high-water mark; it sends no more than that before it has looked again.
 """
 
 from __future__ import annotations
@@ -17,12 +15,12 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from promptmill.flow.figures import ALONE_S, MEASURE_LIMIT_S
 from promptmill.flow.lags import Lags, TopicLag
 from promptmill.flow.marks import Marks, Pressure
-from promptmill.flow.measure import Measurement, PositionReader
+from promptmill.flow.measure import PositionReader
 from promptmill.flow.reports import Share, WorkerReport
 from promptmill.flow.throttle import Output, Throttle, label
+from promptmill.flow.view import ALONE_S, LagView, Sight, UnknownLags
 from promptmill.runtime.errors import Unavailable
 from promptmill_schemas.topics import PROMPTS
 
@@ -51,6 +49,53 @@ class Registry(Protocol):
         """This publisher's part of the room."""
 
 
+class PublisherView(LagView):
+    """The lags as a publisher sees them, and its part of the room.
+
+    Args:
+        board, registry: ``None`` where there is no Redis.
+        positions: asks Kafka.
+
+    Attributes:
+        part: of the room; the last known one stands while Redis is away, because the room is
+            divided among the same runs meanwhile.
+        is_held, waited_s: what the registry is told.
+    """
+
+    def __init__(
+        self,
+        board: Board | None,
+        registry: Registry | None,
+        positions: PositionReader,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(positions, [PROMPTS.name], clock, draw, asks_at_once=True)
+        self._board = board
+        self._registry = registry
+        self._redis_at_s = clock()
+        self.part = 1.0
+        self.is_held = False
+        self.waited_s = 0.0
+
+    async def _read_board(self, report: WorkerReport) -> Sight | None:  # noqa: ARG002 - the board takes none of a publisher
+        began_s = self._clock()
+        if self._board is None or began_s < self._redis_at_s:
+            return None
+        try:
+            if self._registry is not None:
+                asking = self._registry.ask(is_held=self.is_held, waited_s=self.waited_s)
+                self.part = await asking
+            lags = await self._board.read()
+        except Unavailable as error:
+            # Lines wait for each look, so a server that does not answer is not asked each time.
+            self._redis_at_s = self._clock() + ALONE_S
+            log.info("lags_board_unavailable", error=str(error))
+            return None
+        sight = self._fresh(lags, began_s)
+        return sight if sight is not None and PROMPTS.name in sight.topics else None
+
+
 @dataclass(slots=True)
 class Waited:
     """What backpressure has cost so far.
@@ -69,12 +114,10 @@ class Backpressure:
 
     Args:
         marks: of the topic of prompts.
-        board, registry: ``None`` where there is no Redis.
-        positions: asks Kafka.
+        view: of the lags.
         show: told in words what is waited for, each second.
         waits: whether to wait for room at all.
-        clock: seconds, monotonic.
-        draw: a random number from 0 to 1.
+        clock: seconds, monotonic; the view's own.
 
     Attributes:
         waited: by now.
@@ -84,29 +127,21 @@ class Backpressure:
     def __init__(
         self,
         marks: Marks,
-        board: Board | None,
-        registry: Registry | None,
-        positions: PositionReader,
+        view: PublisherView,
         show: Callable[[str], None],
         *,
         waits: bool = True,
         clock: Callable[[], float] = time.monotonic,
-        draw: Callable[[], float] = random.random,
     ) -> None:
         self._marks = marks
-        self._board = board
-        self._registry = registry
-        self._positions = positions
+        self._view = view
         self._show = show
         self._waits = waits
         self._clock = clock
-        self._draw = draw
         self._throttle = Throttle({PROMPTS.name: Output(marks)}, TRICKLE)
-        self._measurement = Measurement()
-        self._part = 1.0
         self._sent = 0
         self._bytes = 0
-        self._look_at_s = self._redis_at_s = self._kafka_at_s = -1.0
+        self._look_at_s = -1.0
         self._lag: TopicLag | None = None
         self._is_held = False
         self.waited = Waited()
@@ -208,44 +243,20 @@ class Backpressure:
         now = self._clock()
         self._look_at_s = now + LOOK_S
         self._throttle.note(now, {PROMPTS.name: self._sent})
-        if not await self._look_at_board() and self._clock() >= self._kafka_at_s:
-            await self._look_at_kafka()
-
-    async def _look_at_board(self) -> bool:
-        """Whether the board has lags that still count."""
-        began_s = self._clock()
-        if self._board is None or began_s < self._redis_at_s:
-            return False
+        self._view.is_held, self._view.waited_s = self._is_held, self.waited.seconds
+        sizes = {PROMPTS.name: Share(self._bytes, self._sent)}
         try:
-            if self._registry is not None:
-                waited_s = self.waited.seconds
-                self._part = await self._registry.ask(is_held=self._is_held, waited_s=waited_s)
-            lags = await self._board.read()
-        except Unavailable as error:
-            # The last known part stands: the room is divided among the same runs meanwhile.
-            self._redis_at_s = self._clock() + ALONE_S
-            log.info("lags_board_unavailable", error=str(error))
-            return False
-        if lags is None or lags.is_stale or PROMPTS.name not in lags.topics:
-            return False
-        self._learn(lags.topics[PROMPTS.name], began_s - lags.age_s)
-        return True
-
-    async def _look_at_kafka(self) -> None:
-        began_s = self._clock()
-        self._kafka_at_s = began_s + ALONE_S * (0.5 + self._draw())
-        report = WorkerReport("gateway", sizes={PROMPTS.name: Share(self._bytes, self._sent)})
-        try:
-            async with asyncio.timeout(MEASURE_LIMIT_S):
-                positions = await self._positions.read([PROMPTS.name])
-        except Exception as error:  # noqa: BLE001 - whatever it is, a trickle goes on
-            log.info("lags_unknown", error=repr(error))
+            sight = await self._view.look(WorkerReport("gateway", sizes=sizes))
+        except UnknownLags as error:
+            log.info("lags_unknown", error=str(error))
             self._lag = None
             self._throttle.know_nothing()
-            return
-        self._learn(self._measurement.lags(positions, [report], began_s)[PROMPTS.name], began_s)
+        else:
+            if sight is not None:
+                self._learn(sight)
 
-    def _learn(self, lag: TopicLag, measured_s: float) -> None:
+    def _learn(self, sight: Sight) -> None:
         now = self._clock()
-        self._lag = lag
-        self._throttle.learn({PROMPTS.name: lag}, now, now - measured_s, self._part)
+        self._lag = sight.topics[PROMPTS.name]
+        lags = {PROMPTS.name: self._lag}
+        self._throttle.learn(lags, now, now - sight.began_s, self._view.part)

@@ -21,7 +21,7 @@ from promptmill.cli.output import (
     quiet_logs,
 )
 from promptmill.cli.pipeline import addressed_layout, alive_workers
-from promptmill.cli.publish.admission import Backpressure, HeldBack
+from promptmill.cli.publish.admission import Backpressure, HeldBack, PublisherView
 from promptmill.cli.publish.context import ContextCheck, check_for
 from promptmill.cli.publish.draws import Draws, OwnIdsOfRun, no_own_ids, published_own_ids
 from promptmill.cli.publish.files.inputs import Input, find_inputs, total_bytes
@@ -242,7 +242,8 @@ class _Job:
                 note(f"waits: {reason}")
 
         marks = load_marks()[PROMPTS.name]
-        room = Backpressure(marks, board, publishers, positions, tell, waits=self._waits)
+        view = PublisherView(board, publishers, positions)
+        room = Backpressure(marks, view, tell, waits=self._waits)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(positions.close)
             if board is not None and publishers is not None:
