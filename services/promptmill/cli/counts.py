@@ -9,6 +9,9 @@ from typing import Final, Protocol
 CUSTOM_ID: Final = "custom_id"
 """The tag that keeps the user's own id of a prompt."""
 
+FEW_IDS: Final = 1_000
+"""So many ids may be named in a query of a table; it then costs as much as a query for one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:

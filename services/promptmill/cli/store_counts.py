@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from itertools import chain
 
-from promptmill.cli.counts import Published, Settled
+from promptmill.cli.counts import FEW_IDS, Published, Settled
 from promptmill.cli.store_rows import StoreRows
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader
@@ -58,7 +58,9 @@ class StoreBooks:
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
         """Those of these ids of the run that are in the table; reads the ids of the run."""
-        return set(chain.from_iterable(self.prompt_ids(run, ids)))
+        wanted = set(ids)
+        found = self.prompt_ids(run, wanted if len(wanted) <= FEW_IDS else None)
+        return {each for batch in found for each in batch if each in wanted}
 
     def settled(self, run: str) -> Settled:
         """The number of the run's prompts by outcome, without counting a prompt twice.

@@ -16,7 +16,8 @@ from promptmill.cli.publish import publisher as publishing
 from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.cli.publish.lines import Defaults
 from promptmill.cli.publish.outbox import Outbox
-from promptmill.cli.publish.publisher import LineResult, Publisher
+from promptmill.cli.publish.ports import LineResult
+from promptmill.cli.publish.publisher import Publisher
 from promptmill.runtime.errors import Poison, Unavailable
 from promptmill.stream.ports import Message
 from promptmill_schemas import ContractError, Prompt, decode

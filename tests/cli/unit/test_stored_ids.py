@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 import pytest
 
+from promptmill.cli.counts import FEW_IDS
 from promptmill.cli.publish import stored_ids
-from promptmill.cli.publish.stored_ids import FEW, StoredIds
+from promptmill.cli.publish.stored_ids import StoredIds
 from support.waiting import eventually
 
 
@@ -54,7 +55,7 @@ async def test_a_second_time_all_are_read_once() -> None:
 async def test_for_many_all_are_read_at_once() -> None:
     table = Table()
     stored = StoredIds(table.read)
-    assert await stored.among(some(9, 9 + FEW + 1)) == {identity(9)}
+    assert await stored.among(some(9, 9 + FEW_IDS + 1)) == {identity(9)}
     assert table.queries == [None]
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from promptmill.cli.counts import CUSTOM_ID
 from promptmill.cli.publish.context import ContextCheck, accept_all
@@ -23,6 +22,7 @@ from promptmill.cli.publish.lines import (
     too_long,
 )
 from promptmill.cli.publish.outbox import Batch, Outbox, Refusals
+from promptmill.cli.publish.ports import Known, LineResult, Room, Unlimited
 from promptmill_schemas import ContractError, Prompt, encode
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 from promptmill_schemas.prompt_template import PromptTemplate
@@ -33,70 +33,6 @@ MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024
 
 Parsed: TypeAlias = tuple[str, bytes] | Prompt | ContractError
 """Id and encoding of a line's prompt, or the prompt itself, or what is wrong with the line."""
-
-
-class LineResult(NamedTuple):
-    """What became of a line.
-
-    Attributes:
-        prompt_id: of a prompt that is now on the topic, or was there before.
-        error: why the line is invalid.
-        file: where the line is, if more than one file is read.
-    """
-
-    number: int
-    outcome: Literal["published", "duplicate", "invalid"]
-    prompt_id: str | None = None
-    error: ContractError | None = None
-    file: str | None = None
-
-
-class Known(Protocol):
-    """The part of :class:`~promptmill.cli.publish.published.PublishedPrompts` needed here."""
-
-    async def look_up(self, ids: Sequence[str]) -> None:
-        """Learn which of these are published, before they are added."""
-
-    def __contains__(self, identity: str) -> bool:
-        """Whether it is published, or was added."""
-
-    def add(self, prompt_id: str) -> bool:
-        """``False`` when it is published already."""
-
-    def discard(self, prompt_id: str) -> None:
-        """It is not published after all."""
-
-
-class Room(Protocol):
-    """The part of :class:`~promptmill.cli.publish.admission.Backpressure` that is needed here."""
-
-    @property
-    def left(self) -> float:
-        """Prompts that may be sent now."""
-
-    def sent(self, size: int) -> None:
-        """One more is on its way."""
-
-    async def refresh(self) -> None:
-        """Look again, if it is time."""
-
-    async def wait(self) -> None:
-        """Return when there is room."""
-
-
-class Unlimited:
-    """There is always room."""
-
-    left = math.inf
-
-    def sent(self, size: int) -> None:
-        """Nothing is counted."""
-
-    async def refresh(self) -> None:
-        """Nothing is looked at."""
-
-    async def wait(self) -> None:
-        """Nothing is waited for."""
 
 
 class _Pending(NamedTuple):

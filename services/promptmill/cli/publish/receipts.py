@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Self
 import orjson
 
 from promptmill.cli.publish.lines import findings_of
-from promptmill.cli.publish.publisher import LineResult
+from promptmill.cli.publish.ports import LineResult
 from promptmill.runtime.errors import Misconfigured
 
 

@@ -31,8 +31,9 @@ from promptmill.cli.publish.layouts.reading import RowReader
 from promptmill.cli.publish.layouts.recognising import Recogniser
 from promptmill.cli.publish.lines import Defaults, object_of
 from promptmill.cli.publish.outbox import Outbox
+from promptmill.cli.publish.ports import LineResult
 from promptmill.cli.publish.published import PublishedPrompts
-from promptmill.cli.publish.publisher import LineResult, Publisher
+from promptmill.cli.publish.publisher import Publisher
 from promptmill.cli.publish.receipts import Receipts
 from promptmill.cli.publish.stored_ids import StoredIds
 from promptmill.cli.publish.summary import Summary

@@ -8,13 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
+from promptmill.cli.counts import FEW_IDS
+
 if TYPE_CHECKING:  # it loads numpy, which a short file and `status` do without
     from promptmill.cli.publish.id_file import IdFile
 
 Item = TypeVar("Item")
-
-FEW: Final = 1_000
-"""So many ids are looked up by a query; it then costs as much as a query for one."""
 
 PART: Final = 4_096
 
@@ -62,7 +61,7 @@ class StoredIds:
         return missing
 
     def _among(self, ids: Sequence[str], ends: threading.Event) -> set[str]:
-        if self._file is None and not self._has_asked and len(ids) <= FEW:
+        if self._file is None and not self._has_asked and len(ids) <= FEW_IDS:
             self._has_asked = True
             return {each for batch in _until(self._read(ids), ends) for each in batch}
         if self._file is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from promptmill.cli.publish.id_set import IdSet
 from promptmill.cli.publish.lines import findings_of
-from promptmill.cli.publish.publisher import LineResult
+from promptmill.cli.publish.ports import LineResult
 from promptmill_schemas import ContractError
 
 SHOWN_ERRORS = 20
