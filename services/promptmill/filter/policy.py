@@ -123,14 +123,15 @@ class Policy(BaseModel):
     def failed(self, answer: GradedCandidate, refusal: str | None) -> tuple[Check, ...]:
         """Return the checks that the answer fails; without any, it may become a record."""
         if answer.scores is None or answer.reward is None:
-            return (Check(name="graded", detail=refusal or "the answer has no grades"),)
+            ungraded = Check(name="graded", detail=refusal or "the answer has no grades")
+            return (ungraded, *self._failed_form(answer))
         values = {name: getattr(answer.scores, name) for name in ATTRIBUTES}
         values["reward"] = answer.reward
         return (*self._failed_form(answer), *self._failed_limits(values))
 
     def _failed_form(self, answer: GradedCandidate) -> list[Check]:
         failed = []
-        if not answer.text.strip():
+        if not answer.text.strip() and not answer.tool_calls:
             failed.append(Check(name="text", detail="the answer has no text"))
         if ending := self._failed_ending(answer):
             failed.append(Check(name="finish_reason", detail=ending))
@@ -156,6 +157,8 @@ class Policy(BaseModel):
         """Why the answer does not count as whole; empty if it does."""
         reason = finish_reason_of(answer.finish_reason)
         if reason == "stop" or (reason == "length" and self.allow_truncated):
+            return ""
+        if reason == "tool_calls" and answer.tool_calls:
             return ""
         if reason == "length":
             return f"the answer was cut off after {answer.completion_tokens} tokens"

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from promptmill.filter.policy import Bounds, Policy
 from promptmill_schemas import GradedCandidate
+from promptmill_schemas.message import FunctionCall, ToolCall
 from support.scored import answer, scored
 
 
@@ -50,6 +51,19 @@ def test_an_ungraded_answer_fails_with_the_reason_of_the_grader() -> None:
         candidate(refusal="longer than the context"), "longer than the context"
     )
     assert (check.name, check.detail) == ("graded", "longer than the context")
+
+
+@pytest.mark.parametrize("ending", ["content_filter", "refusal", "tool_calls"])
+def test_an_ungraded_answer_is_rejected_by_its_ending_too(ending: str) -> None:
+    given = candidate(refusal="no text", finish=ending).model_copy(update={"text": ""})
+    failed = Policy(limits={}).failed(given, "no text")
+    assert [check.name for check in failed] == ["graded", "text", "finish_reason"]
+
+
+def test_an_answer_that_calls_a_tool_needs_no_text() -> None:
+    call = ToolCall(function=FunctionCall(name="add", arguments='{"x": 1}'))
+    given = candidate(finish="tool_calls").model_copy(update={"text": "", "tool_calls": (call,)})
+    assert Policy(limits={}).failed(given, None) == ()
 
 
 def test_a_cut_off_answer_fails_unless_it_is_allowed() -> None:
