@@ -42,6 +42,7 @@ from promptmill.cli.commands import (
     tail,
     topics,
     up,
+    vacuum,
 )
 from promptmill.runtime.errors import Fatal, PromptmillError, Transient
 from promptmill.runtime.terminal import printable
@@ -75,6 +76,7 @@ COMMANDS = {
     pending: "List prompts without an outcome, and where each is.",
     requeue: "Send lost prompts again.",
     tail: "Show records, rejects or dead letters as they arrive.",
+    vacuum: "Delete files of the tables that are no longer needed.",
     export: "Write records for a trainer, as JSON lines or Parquet.",
     grade: "Measure a grader against labelled answers.",
     doctor: "Check the installation, and say how to get what is missing.",

@@ -27,42 +27,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
-from promptmill.lake.ports import TableName
 from promptmill.lake.table import StorageOptions, translated
-from promptmill.runtime.errors import Misconfigured
-
-MIN_RETENTION_HOURS = 2
-
-
-def vacuum(
-    folder: str,
-    retention_hours: int = 24,
-    *,
-    dry_run: bool = False,
-    storage_options: StorageOptions = None,
-) -> dict[TableName, list[str]]:
-    """Delete files that no version of the last ``retention_hours`` needs; return them by table.
-
-    Nothing calls this automatically, because a reader of an older version would lose its files.
-
-    Raises:
-        Misconfigured: less than two hours; a commit under way could lose its files.
-    """
-    if retention_hours < MIN_RETENTION_HOURS:
-        raise Misconfigured(
-            f"retention_hours is {retention_hours}: it must be at least {MIN_RETENTION_HOURS}, so "
-            "that a commit in progress cannot lose its files"
-        )
-    options = None if storage_options is None else dict(storage_options)
-    removed = {}
-    for name in TableName:
-        uri = f"{folder.rstrip('/')}/{name}"
-        with translated(uri):
-            removed[name] = DeltaTable(uri, storage_options=options).vacuum(
-                retention_hours, dry_run=dry_run, enforce_retention_duration=False, full=True
-            )
-    return removed
-
 
 COMPACTION_ID = "promptmill/compaction"
 TARGET_BYTES = 128 * 1024 * 1024
@@ -97,7 +62,7 @@ def compact(
     """Merge small files of similar size, or any two with a ``growth`` of 1; return their number.
 
     It returns 0 if there is nothing to merge, or if another compaction was faster. In that case the
-    new files do not belong to the table, and :func:`vacuum` removes them.
+    new files do not belong to the table, and :mod:`promptmill.lake.vacuum` removes them.
     """
     options = None if storage_options is None else dict(storage_options)
     with translated(uri):

@@ -139,3 +139,6 @@ class Sink(Protocol):
 
     def compact(self, table: TableName) -> None:
         """Merge small files, while readers and writers continue."""
+
+    def vacuum(self, table: TableName, retention_hours: int) -> int:
+        """Delete the files that were replaced so many hours ago, and return their number."""

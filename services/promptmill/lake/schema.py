@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -85,22 +85,45 @@ def _described(column: pa.Field, found: pa.Schema) -> str:
     return f"{column.name} (found {found.field(column.name)}, needed {column})"
 
 
-def add_missing_columns(handle: TableHandle, schema: pa.Schema) -> DeltaTable:
-    """The table with the columns that this version adds and that may be null.
+def add_missing_columns(handle: TableHandle, schema: pa.Schema) -> None:
+    """Add the columns that this version writes, that the table lacks and that may be null."""
 
-    An older version made it. Several sinks may try at once: one does it, the others look again.
-    """
-    for _ in range(CONFLICT_TRIES):
-        table = handle.latest()
+    def attempt(table: DeltaTable) -> bool:
         known = set(pa.schema(table.schema().to_arrow()).names)
         missing = [column for column in schema if column.name not in known and column.nullable]
-        if not missing:
-            return table
-        with translated(handle.uri), suppress(CommitFailedError):
+        if missing:
             table.alter.add_columns(
                 Schema.from_arrow(pa.schema(missing)).fields,
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
+        return not missing
+
+    _alter(handle, attempt)
+
+
+def set_properties(handle: TableHandle, properties: Mapping[str, str]) -> None:
+    """Set the table properties that have another value."""
+
+    def attempt(table: DeltaTable) -> bool:
+        known = table.metadata().configuration
+        wrong = {name: value for name, value in properties.items() if known.get(name) != value}
+        if wrong:
+            table.alter.set_table_properties(
+                wrong,
+                raise_if_not_exists=False,
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
+        return not wrong
+
+    _alter(handle, attempt)
+
+
+def _alter(handle: TableHandle, attempt: Callable[[DeltaTable], bool]) -> None:
+    """Attempt it until there is nothing to do; several sinks may try at once, and one does it."""
+    for _ in range(CONFLICT_TRIES):
+        with translated(handle.uri), suppress(CommitFailedError):
+            if attempt(handle.latest()):
+                return
         handle.forget()
     raise Unavailable(
         f"{handle.uri}: other writers committed first in all {CONFLICT_TRIES} attempts"

@@ -12,6 +12,7 @@ read. Besides, ``promptmill/<topic>-<partition>/run/<run>`` counts the run's pro
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
@@ -24,8 +25,9 @@ from pyarrow.dataset import field
 
 from promptmill.lake.compaction import compact
 from promptmill.lake.identity import Identity, check_partitions
+from promptmill.lake.object_store import check_options
 from promptmill.lake.ports import Adoption, Batch, Fenced, Step, TableName, no_step
-from promptmill.lake.schema import add_missing_columns, check_table, fitted
+from promptmill.lake.schema import add_missing_columns, check_table, fitted, set_properties
 from promptmill.lake.table import (
     CONFLICT_TRIES,
     StorageOptions,
@@ -36,6 +38,7 @@ from promptmill.lake.table import (
 )
 from promptmill.lake.tables import TABLES
 from promptmill.lake.transactions import Ledger, properties_of
+from promptmill.lake.vacuum import vacuum_table
 from promptmill.runtime.errors import Unavailable
 
 Answer = TypeVar("Answer")
@@ -52,6 +55,7 @@ class DeltaSink:
     Args:
         folder: URI or path of the store.
         identities: the topic whose offsets a table stores, by table.
+        settings: given, existing tables get them too; by default only new ones.
         step: called at each step of a commit.
         clock: returns monotonic seconds.
     """
@@ -66,8 +70,10 @@ class DeltaSink:
         step: Step = no_step,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_options(folder, storage_options, os.environ)
         self._identities = identities
         self._settings = settings or TableSettings()
+        self._sets_properties = settings is not None
         self._storage_options = storage_options
         self._step = step
         self._clock = clock
@@ -96,6 +102,8 @@ class DeltaSink:
             identity.check(handle.uri, table.metadata().configuration)
             check_table(table, spec.schema, spec.partition_columns)
             add_missing_columns(handle, spec.schema)
+            if self._sets_properties:
+                set_properties(handle, self._settings.as_properties())
 
     # Ownership
 
@@ -230,6 +238,11 @@ class DeltaSink:
     def compact(self, table: TableName) -> None:
         """Merge small files, while readers and writers continue."""
         compact(self._handles[table].uri, self._storage_options)
+
+    def vacuum(self, table: TableName, retention_hours: int) -> int:
+        """Delete the files that were replaced so many hours ago, and return their number."""
+        uri = self._handles[table].uri
+        return len(vacuum_table(uri, retention_hours, options=self._storage_options))
 
 
 def _noting_the_end(rows: pa.Table, note: Callable[[], None]) -> pa.RecordBatchReader:

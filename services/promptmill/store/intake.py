@@ -10,6 +10,12 @@ from promptmill.store.limits import SinkLimits
 from promptmill.stream.intake import OrderedIntake
 from promptmill.stream.ports import Delivery, Partition
 
+FLUSH_SHARE = 4
+"""A message waits at most for so many times the duration of recent flushes."""
+
+MAX_DELAY_S = 30.0
+"""The longest waiting time that a slow storage can cause."""
+
 
 class Intake:
     """The queue of the owned partitions.
@@ -26,6 +32,20 @@ class Intake:
         self.order = OrderedIntake()
         self.rows = 0
         self.bytes = 0
+        self._flush_s = 0.0
+
+    def adapt(self, flush_s: float) -> None:
+        """Adapt the waiting time to the duration of recent flushes, the last of which took this.
+
+        On a slow storage, flushes become rarer and larger, so that commits take at most a fifth of
+        the time and leave fewer files.
+        """
+        self._flush_s = (self._flush_s + flush_s) / 2
+
+    @property
+    def delay_s(self) -> float:
+        """The longest time that a message waits for its flush."""
+        return max(self._limits.flush_delay_s, min(FLUSH_SHARE * self._flush_s, MAX_DELAY_S))
 
     # Partitions
 
@@ -78,7 +98,7 @@ class Intake:
         if self.rows >= self._limits.flush_rows or self.bytes >= self._limits.flush_bytes:
             return 0.0
         waited = self._clock() - self._queue[0][0]
-        return max(0.0, self._limits.flush_delay_s - waited)
+        return max(0.0, self.delay_s - waited)
 
     def is_full(self, *, was_full: bool) -> bool:
         """Whether to pause: from the limit on, until the queue is half empty."""

@@ -50,7 +50,8 @@ class SinkLimits:
     """Limits of one sink's loop.
 
     Attributes:
-        flush_delay_s: the longest time that a message waits for its flush.
+        flush_delay_s: the longest time that a message waits for its flush, unless flushes are slow
+            (see :meth:`Intake.adapt <promptmill.store.intake.Intake.adapt>`).
         flush_rows: the largest flush; with this many messages, a flush begins at once.
         flush_bytes: the same in bytes of messages.
         buffer_rows: the number of queued messages at which every partition is paused.
@@ -60,6 +61,7 @@ class SinkLimits:
         revoke_budget_s: the longest time that revoked partitions wait for their last flush.
         grace_s: the longest time for a whole shutdown, including the last flush.
         compact_commits: the number of flushes after which small files are merged; 0 disables it.
+        vacuum_hours: how long files that were merged away are kept; -1 keeps them indefinitely.
     """
 
     flush_delay_s: float = 1.0
@@ -72,6 +74,7 @@ class SinkLimits:
     revoke_budget_s: float = 3.0
     grace_s: float = 30.0
     compact_commits: int = 200
+    vacuum_hours: int = 24
 
     def __post_init__(self) -> None:
         for name in ("flush_rows", "flush_bytes", "flush_delay_s", "backoff_initial_s"):

@@ -13,6 +13,7 @@ from promptmill.kafka.cluster import describe_log
 from promptmill.lake.identity import Identity, check_layout
 from promptmill.lake.ports import TableName
 from promptmill.lake.sink import DeltaSink
+from promptmill.lake.table import TableSettings
 from promptmill.runtime.fault_points import fault_point
 from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.runtime.telemetry.registry import write_layout
@@ -49,6 +50,7 @@ async def serve(settings: StoreSettings) -> None:
         sink = DeltaSink(
             settings.store_uri,
             identities,
+            settings=TableSettings(log_retention=f"interval {settings.log_retention_days} days"),
             step=lambda step: fault_point(f"store.{step.replace(':', '.')}"),
         )
         loop = SinkLoop(

@@ -31,6 +31,16 @@ class StoreSettings(StageSettings):
         ge=0,
         description="number of commits after which small files are merged; 0: never",
     )
+    vacuum_hours: int = Field(
+        default=24,
+        ge=-1,
+        description="hours after which files that were merged away are deleted; -1: never",
+    )
+    log_retention_days: int = Field(
+        default=30,
+        ge=1,
+        description="days for which a version of a table can be opened by its number",
+    )
 
     def sink_limits(self) -> SinkLimits:
         """The part that the sink's loop needs."""
@@ -41,4 +51,5 @@ class StoreSettings(StageSettings):
             revoke_budget_s=self.revoke_budget_s,
             grace_s=self.grace_s,
             compact_commits=self.compact_commits,
+            vacuum_hours=self.vacuum_hours,
         )

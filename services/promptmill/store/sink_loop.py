@@ -83,7 +83,7 @@ class SinkLoop:
         self._adopter = Adopter(source, sink, self._shards, self._intake, self._check)
         self._pauses = Pauses(source, self._shards, self._intake)
         self._backoff = Backoff(self._limits, clock)
-        self._compaction = Compaction(sink, self._limits.compact_commits, self.on_lost)
+        self._compaction = Compaction(sink, self._limits, self.on_lost, clock)
         self._leaving = 0
         self._deadline: Deadline | None = None
         self._stopping = asyncio.Event()
@@ -240,7 +240,9 @@ class SinkLoop:
             await self._source.check_topics()
             await self._flusher.take(self._intake.take_out())
             self._pauses.apply()
-        size, counts = self._flusher.size, await self._flusher.carry_out()
+        size, began = self._flusher.size, self._clock()
+        counts = await self._flusher.carry_out()
+        self._intake.adapt(self._clock() - began)
         self.counts += counts
         self._probe.count_done(size)
         self._progress.set()

@@ -120,6 +120,10 @@ class MemorySink:
         with self._store.lock:
             self._store.tables[table].rows = self._store.tables[table].rows.combine_chunks()
 
+    def vacuum(self, table: TableName, retention_hours: int) -> int:  # noqa: ARG002
+        """Delete nothing, because memory keeps no replaced files."""
+        return 0
+
     def _check_owned(self, name: TableName, shards: Collection[int]) -> None:
         mine, found = self._epochs[name], self._store.tables[name].epochs
         if lost := {s for s in shards if found.get(s, 0) != mine.get(s)}:

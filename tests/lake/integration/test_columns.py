@@ -9,6 +9,7 @@ from threading import Thread
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, Field
+from deltalake.schema import PrimitiveType
 
 from promptmill.lake.ports import Sink, TableName
 from promptmill.lake.table import TableHandle, TableSettings
@@ -89,7 +90,7 @@ def test_a_column_that_somebody_adds_in_mid_run_is_null(tmp_path: Path) -> None:
     sink = store.sink()
     sink.adopt([0])
     sink.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
-    altered(store, RECORDS, Field("reviewed_by", "string", nullable=True))
+    altered(store, RECORDS, Field("reviewed_by", PrimitiveType("string"), nullable=True))
     sink.commit(RECORDS, batch([(0, 1, record("b"))], {0: (1, 2)}))
     store.sink()
     assert [row["reviewed_by"] for row in store.rows(RECORDS)] == [None, None]

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from promptmill.runtime.errors import Misconfigured
-from promptmill.store.intake import Intake
+from promptmill.store.intake import FLUSH_SHARE, MAX_DELAY_S, Intake
 from promptmill.store.limits import SinkLimits
 from promptmill.stream.ports import Delivery, Partition
 
@@ -127,3 +127,29 @@ def test_limits_that_contradict_each_other_are_refused() -> None:
         SinkLimits(flush_rows=11, buffer_rows=10)
     with pytest.raises(Misconfigured, match="flush_delay_s"):
         SinkLimits(flush_delay_s=0)
+
+
+def test_slow_flushes_become_rarer_and_never_rarer_than_the_bound(
+    intake: Intake, clock: Clock
+) -> None:
+    for _ in range(20):
+        intake.adapt(2.0)
+    assert intake.delay_s == pytest.approx(FLUSH_SHARE * 2.0, rel=0.01)
+    intake.take_in(deliver(A, 5))
+    assert intake.due_in_s() == pytest.approx(intake.delay_s)
+    for _ in range(20):
+        intake.adapt(1000.0)
+    assert intake.delay_s == MAX_DELAY_S
+
+
+def test_a_full_flush_is_due_at_once_however_slow_flushes_are(intake: Intake) -> None:
+    intake.adapt(1000.0)
+    intake.take_in(deliver(A, 5, 6, 7))
+    assert intake.due_in_s() == 0.0
+
+
+def test_fast_flushes_leave_the_delay_as_it_is_set(intake: Intake) -> None:
+    intake.adapt(1000.0)
+    for _ in range(30):
+        intake.adapt(0.01)
+    assert intake.delay_s == LIMITS.flush_delay_s

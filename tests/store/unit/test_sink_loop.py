@@ -31,6 +31,7 @@ class Counting(MemorySink):
         super().__init__(store.memory, identities())
         self.reads: list[TableName] = []
         self.compacted: list[TableName] = []
+        self.vacuumed: list[tuple[TableName, int]] = []
 
     def ids(self, table: TableName, shards: Collection[int]) -> Iterator[pa.RecordBatch]:
         """Noted, and read."""
@@ -40,6 +41,11 @@ class Counting(MemorySink):
     def compact(self, table: TableName) -> None:
         """Noted."""
         self.compacted.append(table)
+
+    def vacuum(self, table: TableName, retention_hours: int) -> int:
+        """Noted."""
+        self.vacuumed.append((table, retention_hours))
+        return 0
 
 
 @pytest.fixture
@@ -573,4 +579,5 @@ async def test_files_are_merged_by_the_sink_with_the_first_shard(
         log.put(1, record("b"))
         await eventually(lambda: one.probe.done == two.probe.done == 1)
         await eventually(lambda: first.compacted == list(TableName))
-    assert other.compacted == []
+        await eventually(lambda: first.vacuumed == [(name, 24) for name in TableName])
+    assert other.compacted == other.vacuumed == []

@@ -1,0 +1,47 @@
+"""Object stores: what a client needs so that two writers cannot both commit one version.
+
+A commit creates the next entry of the log, which must fail if the entry exists. On S3 this is a
+conditional PUT (``If-None-Match: *``), which deltalake uses by default. Some options of the client
+remove that condition, and then the later of two commits overwrites the earlier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from promptmill.runtime.errors import Misconfigured
+
+_UNSAFE: Final = {
+    "aws_s3_allow_unsafe_rename": frozenset({"1", "true", "t", "yes", "y", "on"}),
+    "allow_unsafe_rename": frozenset({"1", "true", "t", "yes", "y", "on"}),
+    "aws_conditional_put": frozenset({"disabled"}),
+    "conditional_put": frozenset({"disabled"}),
+}
+"""Options by the values that remove the condition; they may be written in capitals."""
+
+_AMBIENT: Final = frozenset({"aws_s3_allow_unsafe_rename", "aws_conditional_put"})
+"""Those of them that the client takes from the environment."""
+
+
+def check_options(uri: str, options: Mapping[str, str] | None, environ: Mapping[str, str]) -> None:
+    """Refuse options under which commits of an object store overwrite each other.
+
+    Args:
+        uri: of the store; a local path has no such options.
+        options: those given to the client.
+        environ: the environment, from which the client takes more.
+
+    Raises:
+        Misconfigured: an option removes the condition.
+    """
+    if "://" not in uri or uri.startswith("file://"):
+        return
+    ambient = {name: value for name, value in environ.items() if name.lower() in _AMBIENT}
+    for name, value in {**ambient, **(options or {})}.items():
+        if value.strip().lower() in _UNSAFE.get(name.lower(), ()):
+            raise Misconfigured(
+                f"{name} is {value!r}: with it, two writers of {uri} overwrite each other's "
+                "commits; remove it, and use an object store that supports conditional writes "
+                "(If-None-Match)"
+            )
