@@ -221,12 +221,16 @@ def completions(draw: DrawFn) -> Completion:
     )
 
 
+spreads = finite.map(abs)
+
+
 @st.composite
 def grades(draw: DrawFn, index: int) -> Grade:
     """Scores and a reward, or a refusal."""
     if draw(st.booleans()):
         return Grade(index=index, refusal=draw(words))
-    return Grade(index=index, scores=draw(scores), reward=draw(finite))
+    disagreement = draw(st.none() | spreads)
+    return Grade(index=index, scores=draw(scores), reward=draw(finite), disagreement=disagreement)
 
 
 @st.composite
@@ -293,6 +297,7 @@ def failed_candidates(draw: DrawFn, index: int) -> FailedCandidate:
         reward=draw(st.none() | finite),
         checks=tuple(draw(st.lists(checks, min_size=1, max_size=2))),
         duplicate=draw(st.none() | duplicates),
+        disagreement=draw(st.none() | spreads),
         **draw(reasoning),
     )
 

@@ -58,6 +58,8 @@ class Policy(BaseModel):
             (finish reason ``length``).
         reasoning: ``whole`` takes answers with a reasoning that is neither empty nor cut off,
             ``absent`` those without one; ``None`` does not look at it.
+        max_disagreement: greatest difference between the opinions of several judges, or of both
+            orders of a comparison; ``None`` does not look at it.
         duplicate_similarity: Jaccard similarity from which on content counts as a duplicate;
             ``None``: only equal content does.
     """
@@ -71,6 +73,7 @@ class Policy(BaseModel):
     min_margin: float | None = Field(default=None, gt=0)
     allow_truncated: bool = False
     reasoning: Reasoning | None = None
+    max_disagreement: float | None = Field(default=None, ge=0)
     duplicate_similarity: float | None = Field(default=None, ge=LEAST_SIMILARITY, le=1)
 
     @model_validator(mode="after")
@@ -127,7 +130,11 @@ class Policy(BaseModel):
             return (ungraded, *self._failed_form(answer))
         values = {name: getattr(answer.scores, name) for name in ATTRIBUTES}
         values["reward"] = answer.reward
-        return (*self._failed_form(answer), *self._failed_limits(values))
+        failed = [*self._failed_form(answer), *self._failed_limits(values)]
+        greatest, found = self.max_disagreement, answer.disagreement
+        if greatest is not None and found is not None and found > greatest:
+            failed.append(_off("max_disagreement", found, greatest))
+        return tuple(failed)
 
     def _failed_form(self, answer: GradedCandidate) -> list[Check]:
         failed = []

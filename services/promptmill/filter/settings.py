@@ -86,6 +86,11 @@ class FilterSettings(StageSettings):
     max_verbosity: Limit = None
     min_reward: Limit = Field(default=None, description="minimum of the weighted reward")
     max_reward: Limit = None
+    max_disagreement: Limit = Field(
+        default=None,
+        description="maximum difference between the opinions of several judges, or of both orders "
+        "of a comparison",
+    )
 
     namespace: str = Field(
         default="",
@@ -124,6 +129,7 @@ class FilterSettings(StageSettings):
                 min_margin=self.min_margin,
                 allow_truncated=self.allow_truncated,
                 reasoning=self.reasoning,
+                max_disagreement=self.max_disagreement,
                 duplicate_similarity=self.duplicate_similarity,
             )
         except ValidationError as error:

@@ -22,6 +22,16 @@ def names(policy: Policy, **given: Any) -> list[str]:
     return [check.name for check in policy.failed(candidate(**given), given.get("refusal"))]
 
 
+@pytest.mark.parametrize(("found", "failed"), [(None, []), (0.5, []), (0.51, ["max_disagreement"])])
+def test_answers_on_which_the_judges_disagree_can_be_rejected(
+    found: float | None, failed: list[str]
+) -> None:
+    graded = candidate(helpfulness=4.0).model_copy(update={"disagreement": found})
+    checks = Policy(max_disagreement=0.5).failed(graded, None)
+    assert [check.name for check in checks] == failed
+    assert Policy().failed(graded, None) == ()
+
+
 def test_by_default_helpfulness_of_three_is_asked_for() -> None:
     assert names(Policy(), helpfulness=3.0) == []
     assert names(Policy(), helpfulness=2.99) == ["min_helpfulness"]
@@ -168,6 +178,8 @@ def test_whatever_decides_changes_the_version() -> None:
         Policy(mode="preference", min_margin=0.25),
         Policy(allow_truncated=True),
         Policy(duplicate_similarity=0.8),
+        Policy(max_disagreement=0.5),
+        Policy(max_disagreement=1.0),
     ]
     assert len({policy.version for policy in policies}) == len(policies)
 

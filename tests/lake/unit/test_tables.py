@@ -48,7 +48,9 @@ def test_a_record_keeps_texts_scores_and_provenance(record: Record) -> None:
     turns = [(turn["role"], turn["content"]) for turn in back["messages"]]
     assert turns == [(message.role, message.content) for message in record.messages]
     assert back["scorer"]["weights"] == plain["scorer"]["weights"]
-    assert len(back["candidates"]) == len(record.candidates)
+    assert [answer["disagreement"] for answer in back["candidates"]] == [
+        answer.disagreement for answer in record.candidates
+    ]
 
 
 @settings(deadline=None)
@@ -58,6 +60,9 @@ def test_a_reject_keeps_every_failed_check(reject: Reject) -> None:
     checks = [answer["checks"] for answer in back["candidates"]]
     assert checks == [
         [check.model_dump() for check in answer.checks] for answer in reject.candidates
+    ]
+    assert [answer["disagreement"] for answer in back["candidates"]] == [
+        answer.disagreement for answer in reject.candidates
     ]
     assert back["reason"] == reject.reason
 

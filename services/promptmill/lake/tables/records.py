@@ -24,6 +24,7 @@ CANDIDATE = pa.struct(
         ("completion_tokens", columns.INT),
         ("scores", columns.SCORES),
         ("reward", columns.REAL),
+        ("disagreement", columns.REAL),
     ]
 )
 

@@ -27,6 +27,7 @@ CANDIDATE = pa.struct(
         ("completion_tokens", columns.INT),
         ("scores", columns.SCORES),
         ("reward", columns.REAL),
+        ("disagreement", columns.REAL),
         ("checks", pa.list_(CHECK)),
         ("duplicate", pa.struct([("record_id", columns.TEXT), ("similarity", columns.REAL)])),
     ]
