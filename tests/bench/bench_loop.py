@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import structlog
 
-from promptmill.flow.board import Election, FlowKeys, connect
+from promptmill.flow.board import Election, FlowKeys
 from promptmill.flow.figures import KEEP_S, LEASE_S, Figures
 from promptmill.flow.governor import Governor
 from promptmill.flow.lags import TopicLag
@@ -49,6 +49,7 @@ from promptmill.kafka.producer_supervisor import LINGER_MS, MAX_BATCH_BYTES
 from promptmill.kafka.sender import KafkaSender
 from promptmill.kafka.topics import ensure_topics, topic_specs
 from promptmill.runtime.memory import tune_garbage_collection
+from promptmill.runtime.redis_client import connect
 from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.stream.loop import StreamLoop
 from promptmill.stream.offsets import OffsetTracker

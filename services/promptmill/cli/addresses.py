@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from promptmill.runtime.errors import Misconfigured
 from promptmill.runtime.settings import Settings
@@ -20,12 +20,15 @@ class Addresses:
     """
 
     kafka: str
-    redis: str
+    redis: str = field(repr=False)
     store: str
 
 
 def find_addresses(settings: Settings) -> Addresses:
     """The addresses in the settings; those that are not set are taken from the local stack.
+
+    If Kafka is that of a secure local stack, its logins become variables of this process, for its
+    own clients and for the workers that it starts.
 
     Raises:
         Misconfigured: an address is not set, and no local stack runs in the home folder.
@@ -33,6 +36,7 @@ def find_addresses(settings: Settings) -> Addresses:
     kafka, redis = settings.kafka, settings.redis
     if kafka is None or redis is None:
         from promptmill.devstack import stack
+        from promptmill.devstack.security import StackSecurity
 
         found = stack.find(settings.home)
         if found is None:
@@ -41,6 +45,8 @@ def find_addresses(settings: Settings) -> Addresses:
                 f"{settings.home}: start it with `promptmill up`, or set PROMPTMILL_KAFKA and "
                 "PROMPTMILL_REDIS"
             )
+        if found.secure and kafka is None:
+            os.environ.update(StackSecurity(found.home).environment())
         kafka, redis = kafka or found.kafka, redis or found.redis
     return Addresses(kafka, redis, settings.store_uri)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from promptmill.cli.addresses import Addresses, find_addresses
 from promptmill.cli.pipeline import redis_version
@@ -17,6 +16,7 @@ from promptmill.cli.settings import CommandSettings
 from promptmill.devstack.checks import Finding, check_local_stack
 from promptmill.kafka.log_reader import LogReader
 from promptmill.runtime.errors import PromptmillError
+from promptmill.runtime.redis_client import place_of
 from promptmill_schemas import TOPICS
 
 OLDEST_PYTHON = (3, 11)
@@ -93,5 +93,4 @@ async def _ask_kafka(addresses: Addresses, settings: CommandSettings) -> str:
 
 
 async def _ask_redis(addresses: Addresses) -> str:
-    place = urlsplit(addresses.redis)
-    return f"{place.hostname}:{place.port}, {await redis_version(addresses.redis)}"
+    return f"{place_of(addresses.redis)}, {await redis_version(addresses.redis)}"

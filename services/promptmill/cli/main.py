@@ -45,6 +45,7 @@ from promptmill.cli.commands import (
     vacuum,
 )
 from promptmill.runtime.errors import Fatal, PromptmillError, Transient
+from promptmill.runtime.redis_client import refuse_password_flags
 from promptmill.runtime.terminal import printable
 
 TRY_AGAIN_LATER = 75  # EX_TEMPFAIL of sysexits.h
@@ -117,6 +118,7 @@ def settings_by_flag(
 def main() -> None:
     """Run the command in ``sys.argv``; a promptmill error ends it with one line."""
     try:
+        refuse_password_flags(sys.argv[1:])
         app()
     except PromptmillError as error:
         sys.stderr.write(f"promptmill: {printable(str(error), lines=True)}\n")

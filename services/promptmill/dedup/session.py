@@ -12,7 +12,6 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final, Protocol, Self
 
-from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -24,6 +23,7 @@ from redis.exceptions import (
 
 from promptmill.dedup.server_identity import Identity
 from promptmill.runtime.errors import Fatal, Misconfigured, Unavailable
+from promptmill.runtime.redis_client import connection_pool, refuse_cluster
 
 _REFUSED: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
 _NOT_NOW: Final = ("READONLY", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
@@ -78,7 +78,7 @@ class Session:
         """Connect, and read the server's identity.
 
         Raises:
-            Misconfigured: wrong URL or credentials.
+            Misconfigured: wrong URL or credentials, or the server is part of a cluster.
             Unavailable: no answer within the time-out.
         """
         session = cls(_connection(url, timeout_s), timeout_s)
@@ -106,8 +106,14 @@ class Session:
         await self._connection.disconnect(nowait=True)
 
     async def identify(self) -> Identity:
-        """Read the server's present identity."""
-        self.identity = Identity.of(await self.call("INFO"))
+        """Read the server's present identity.
+
+        Raises:
+            Misconfigured: the server is part of a cluster.
+        """
+        info = await self.call("INFO")
+        refuse_cluster(info)
+        self.identity = Identity.of(info)
         return self.identity
 
     async def call(self, *command: object) -> Any:
@@ -182,14 +188,7 @@ class Session:
 
 
 def _connection(url: str, timeout_s: float) -> _Connection:
-    try:
-        pool: Any = ConnectionPool.from_url(
-            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, protocol=2
-        )
-    except ValueError as error:
-        raise Misconfigured(
-            f"PROMPTMILL_REDIS is not a Redis URL ({error}); write redis://host:port/db"
-        ) from error
+    pool: Any = connection_pool(url, timeout_s, protocol=2)
     connection: _Connection = pool.make_connection()
     return connection
 
@@ -197,7 +196,8 @@ def _connection(url: str, timeout_s: float) -> _Connection:
 def _refused(error: Exception) -> Misconfigured:
     return Misconfigured(
         f"Redis refuses the login: {error}; set user and password in PROMPTMILL_REDIS "
-        "(redis://user:password@host:port/db), and allow the user to run scripts and INFO"
+        "(redis://user:password@host:port/db), and give the user the rights that docs/security.md "
+        "lists"
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptmill.devstack.ports import LOOPBACK
+from promptmill.devstack.security import write_private
 
 _METADATA, _VERSION, _CORRELATION, _CLIENT = 3, 1, 1, b"promptmill"
 _NO_TOPICS = 0
@@ -37,13 +38,28 @@ class Broker:
         return f"{LOOPBACK}:{self.port}"
 
 
-def broker_properties(broker: Broker, cluster: Sequence[Broker], data: Path) -> dict[str, str]:
-    """``server.properties`` of one broker of the cluster, its log segments in ``data``."""
+def broker_properties(
+    broker: Broker,
+    cluster: Sequence[Broker],
+    data: Path,
+    security: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """``server.properties`` of one broker of the cluster.
+
+    Args:
+        broker: the broker.
+        cluster: all brokers.
+        data: folder of its log segments.
+        security: the properties of a secure broker, whose clients connect to ``SASL_SSL``.
+    """
+    protocol = "SASL_SSL" if security else "PLAINTEXT"
     controllers = (f"{b.node}@{LOOPBACK}:{b.controller_port}" for b in cluster)
     return {
         "process.roles": "broker,controller",
         "node.id": str(broker.node),
-        "listeners": f"PLAINTEXT://{broker.address},CONTROLLER://{LOOPBACK}:{broker.controller_port}",
+        "listeners": (
+            f"{protocol}://{broker.address},CONTROLLER://{LOOPBACK}:{broker.controller_port}"
+        ),
         "controller.listener.names": "CONTROLLER",
         # Fixed voters, not a dynamic quorum: a dynamic one keeps the voters' ports in its own
         # log, and could not elect anybody when a restart has to take other ports.
@@ -52,6 +68,7 @@ def broker_properties(broker: Broker, cluster: Sequence[Broker], data: Path) -> 
         **_durability(len(cluster)),
         **_LATENCY,
         **_FOOTPRINT,
+        **(security or {}),
     }
 
 
@@ -129,9 +146,9 @@ def _appender(name: str, kind: str) -> dict[str, str]:
 
 
 def write_properties(file: Path, properties: Mapping[str, str]) -> None:
-    """Writes a Java properties file, which is Latin-1 with escapes."""
+    """Writes a Java properties file, which is Latin-1 with escapes; only its owner can read it."""
     lines = (f"{name}={_escaped(value)}\n" for name, value in properties.items())
-    file.write_text("".join(lines), "ascii")
+    write_private(file, "".join(lines).encode("ascii"))
 
 
 def _escaped(value: str) -> str:

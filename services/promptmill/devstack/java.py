@@ -106,7 +106,12 @@ def classpath_option(jars: Iterable[Path]) -> list[str]:
 
 def write_arguments(file: Path, arguments: Iterable[str]) -> None:
     """Writes a file for ``java @file``, which keeps a process's command line readable."""
-    file.write_text("".join(f"{_quoted(argument)}\n" for argument in arguments), "utf-8")
+    file.write_text(argument_file(arguments), "utf-8")
+
+
+def argument_file(arguments: Iterable[str]) -> str:
+    """The content of a file for ``java @file``."""
+    return "".join(f"{_quoted(argument)}\n" for argument in arguments)
 
 
 def _quoted(argument: str) -> str:

@@ -24,6 +24,9 @@ from promptmill.devstack.broker import (
     write_properties,
 )
 from promptmill.devstack.daemon import Daemon, stop_all
+from promptmill.devstack.security import ADMIN, StackSecurity, write_private
+from promptmill.kafka.client import nodes_of
+from promptmill.kafka.security import KafkaSecurity
 
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 30.0
@@ -37,10 +40,14 @@ class KafkaCluster:
     Args:
         home: absolute path of the folder.
         brokers: all brokers of the cluster, running or not.
+        security: of a secure cluster.
     """
 
-    def __init__(self, home: Path, brokers: Sequence[Broker]) -> None:
+    def __init__(
+        self, home: Path, brokers: Sequence[Broker], security: StackSecurity | None = None
+    ) -> None:
         self.home = home
+        self.security = security
         self.brokers = {broker.node: broker for broker in brokers}
 
     @property
@@ -106,7 +113,7 @@ class KafkaCluster:
         for node in expected:
             # Only a broker's own answer counts: the others list it by its last life for a while.
             broker = self.brokers[node]
-            ready = partial(_answers, broker.port, expected)
+            ready = partial(_answers, broker, expected, self.security)
             self.daemon(node).wait_ready(ready, broker.address, deadline)
 
     def daemon(self, node: int) -> Daemon:
@@ -117,7 +124,9 @@ class KafkaCluster:
         folder = self._folder(broker.node)
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         self._log(broker.node).parent.mkdir(parents=True, exist_ok=True)
-        settings = broker_properties(broker, tuple(self.brokers.values()), self._data(broker.node))
+        secure = self.security.broker_properties() if self.security else None
+        everyone = tuple(self.brokers.values())
+        settings = broker_properties(broker, everyone, self._data(broker.node), secure)
         write_properties(folder / "server.properties", settings)
         write_properties(folder / "log4j2.properties", log_properties(self._log(broker.node)))
         logging = {"log4j2.configurationFile": folder / "log4j2.properties"}
@@ -129,11 +138,17 @@ class KafkaCluster:
     def _format(self, node: int, cluster_id: str) -> None:
         """Writes the node's identity; a half-formatted folder holds no data yet and is redone."""
         shutil.rmtree(self._data(node), ignore_errors=True)
-        java.run(
-            *(f"@{self._arguments(node)}", "kafka.tools.StorageTool", "format"),
-            *("--cluster-id", cluster_id, "--config", self.daemon(node).marker),
-            timeout_s=READY_WITHIN_S,
-        )
+        command = ["kafka.tools.StorageTool", "format"]
+        command += ["--cluster-id", cluster_id, "--config", str(self.daemon(node).marker)]
+        if self.security:
+            command += self.security.format_arguments()
+        # In a file, because the arguments of a process can be seen by everyone on the machine.
+        file = self._folder(node) / "format.args"
+        write_private(file, java.argument_file(command))
+        try:
+            java.run(f"@{self._arguments(node)}", f"@{file}", timeout_s=READY_WITHIN_S)
+        finally:
+            file.unlink(missing_ok=True)
 
     def _cluster_id(self) -> str | None:
         for node in self.brokers:
@@ -156,8 +171,11 @@ class KafkaCluster:
         return broker_log(self.home, node)
 
 
-def _answers(port: int, expected: frozenset[int]) -> bool:
-    return expected <= known_nodes(port)
+def _answers(broker: Broker, expected: frozenset[int], security: StackSecurity | None) -> bool:
+    if security is None:
+        return expected <= known_nodes(broker.port)
+    settings = KafkaSecurity.read(environment=security.client_settings(ADMIN))
+    return expected <= nodes_of(broker.address, settings)
 
 
 def broker_folder(home: Path, node: int) -> Path:

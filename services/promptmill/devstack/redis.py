@@ -20,7 +20,9 @@ from redis.retry import Retry
 
 from promptmill.devstack.daemon import Daemon, stop_all
 from promptmill.devstack.ports import LOOPBACK
+from promptmill.devstack.security import REDIS_USER, StackSecurity, write_private
 from promptmill.runtime.errors import Misconfigured
+from promptmill.runtime.redis_client import acl_line
 
 BINARY_VARIABLE = "PROMPTMILL_REDIS_SERVER"
 READY_WITHIN_S = 30.0
@@ -51,16 +53,19 @@ class RedisServer:
     Args:
         home: absolute path of the folder.
         port: on loopback.
+        security: of a secure stack, whose Redis has one user with the rights that promptmill needs.
     """
 
-    def __init__(self, home: Path, port: int) -> None:
+    def __init__(self, home: Path, port: int, security: StackSecurity | None = None) -> None:
         self.home = home
         self.port = port
+        self.security = security
 
     @property
     def url(self) -> str:
-        """The address of database 0."""
-        return f"redis://{LOOPBACK}:{self.port}/0"
+        """The address of database 0, with the user and password of a secure stack."""
+        login = f"{REDIS_USER}:{self.security.password(REDIS_USER)}@" if self.security else ""
+        return f"redis://{login}{LOOPBACK}:{self.port}/0"
 
     def is_running(self) -> bool:
         """Whether the process exists, a frozen one too."""
@@ -74,7 +79,7 @@ class RedisServer:
         daemon = self.daemon()
         data = daemon.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
-        daemon.marker.write_text(self._settings(data), "utf-8")
+        write_private(daemon.marker, self._settings(data))
         environment = {"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)}
         daemon.start((str(binary.path), str(daemon.marker)), environment)
 
@@ -117,7 +122,7 @@ class RedisServer:
 
     def _client(self, timeout_s: float) -> redis.Redis:
         never = Retry(NoBackoff(), retries=0)  # the default waits for seconds between attempts
-        return redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=timeout_s, retry=never)
+        return redis.Redis.from_url(self.url, socket_timeout=timeout_s, retry=never)
 
     def _settings(self, data: Path) -> str:
         """``redis.conf``, in words that Redis 6.2 and Valkey both know."""
@@ -136,8 +141,16 @@ class RedisServer:
             # A full server must say so; forgetting claims would let duplicates through.
             f"maxmemory {_MAX_MEMORY}",
             "maxmemory-policy noeviction",
+            *self._users(),
         )
         return "\n".join(lines) + "\n"
+
+    def _users(self) -> tuple[str, ...]:
+        """One user with least rights, and no access without a login."""
+        if self.security is None:
+            return ()
+        password = self.security.password(REDIS_USER)
+        return "user default off", acl_line(REDIS_USER, password)
 
 
 def redis_daemon(home: Path) -> Daemon:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from promptmill.devstack.daemon import Daemon
 from promptmill.devstack.jars import OnProgress, Progress
 from promptmill.devstack.kafka import KafkaCluster
 from promptmill.devstack.redis import RedisServer
+from promptmill.devstack.security import StackSecurity
 from promptmill.devstack.state import StackState
+from promptmill.runtime.redis_client import without_password
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +23,24 @@ class StackInfo:
         redis: URL.
         home: absolute path.
         missing: servers that should run and do not; ``up`` starts them again.
+        secure: whether they ask for a login; see :class:`StackSecurity`.
     """
 
     kafka: str
-    redis: str
+    redis: str = field(repr=False)
     home: Path
     missing: tuple[str, ...] = ()
+    secure: bool = False
+
+    @property
+    def shown_redis(self) -> str:
+        """The URL without a password."""
+        return without_password(self.redis)
 
     def as_json(self) -> dict[str, str]:
         """What ``promptmill up --json`` prints."""
-        return {"kafka": self.kafka, "redis": self.redis, "home": str(self.home)}
+        found = {"kafka": self.kafka, "redis": self.shown_redis, "home": str(self.home)}
+        return found | ({"secure": str(self.home / "secure")} if self.secure else {})
 
 
 class Servers:
@@ -43,8 +53,9 @@ class Servers:
 
     def __init__(self, home: Path, state: StackState) -> None:
         self.home = home
-        self.kafka = KafkaCluster(home, state.brokers)
-        self.redis = RedisServer(home, state.redis_port)
+        self.security = StackSecurity(home) if state.secure else None
+        self.kafka = KafkaCluster(home, state.brokers, self.security)
+        self.redis = RedisServer(home, state.redis_port, self.security)
 
     def daemons(self) -> tuple[Daemon, ...]:
         """Their processes."""
@@ -56,7 +67,8 @@ class Servers:
 
     def info(self) -> StackInfo:
         """Their addresses."""
-        return StackInfo(self.kafka.bootstrap, self.redis.url, self.home, self.missing())
+        secure = self.security is not None
+        return StackInfo(self.kafka.bootstrap, self.redis.url, self.home, self.missing(), secure)
 
     def wait_ready(self, on_progress: OnProgress) -> None:
         """Waits until all of them answer.

@@ -31,7 +31,7 @@ __all__ = ["SIZES", "Servers", "StackInfo", "Stopped", "attach", "down", "find",
 SIZES = (1, 3)
 
 _PORT_ATTEMPTS = 3
-_TRACES = ("stack.json", "stack.lock", "run", "kafka", "redis")
+_TRACES = ("stack.json", "stack.lock", "run", "kafka", "redis", "secure")
 _FORBIDDEN = ",%$\n"  # Kafka separates folders by commas, Log4j expands the others
 
 
@@ -48,28 +48,37 @@ class Stopped:
     purged: bool
 
 
-def up(home: Path, brokers: int | None = None, on_progress: OnProgress = ignore) -> StackInfo:
+def up(
+    home: Path,
+    brokers: int | None = None,
+    on_progress: OnProgress = ignore,
+    *,
+    secure: bool = False,
+) -> StackInfo:
     """Starts what does not run of the home's stack, and waits until all of it answers.
 
     Args:
         home: folder of data, logs and PID files; made if it does not exist.
         brokers: 1 or 3; ``None`` takes what the home has, or 1.
         on_progress: told about downloads and starts.
+        secure: whether a new stack encrypts and asks for a login; a stack that exists stays what
+            it is.
 
     Raises:
         Misconfigured: a package is missing, the jars cannot be had, the home cannot be used, or
-            it has another number of brokers.
+            it has another number of brokers, or is open and should be secure.
         Fatal: a server does not start. What this call started is stopped again.
     """
     home = _checked(home)
     with _explained(home), exclusive(home):
         state = read_state(home)
         size = _agreed_size(home, state, brokers)
+        secure = _agreed_security(home, state, wanted=secure)
         if state and _answers(servers := Servers(home, state)):
             return servers.info()
         if state is None:
             _stop_everything(home)  # strays of a stack whose state was lost
-        return _start(home, state or first_state(size), on_progress)
+        return _start(home, state or first_state(size, secure=secure), on_progress)
 
 
 def down(home: Path, *, purge: bool = False) -> Stopped:
@@ -144,6 +153,8 @@ def _start(home: Path, state: StackState, on_progress: OnProgress) -> StackInfo:
         try:
             with _undone_on_failure(servers):
                 write_state(home, state)
+                if servers.security:
+                    servers.security.prepare()
                 servers.redis.start(binary)
                 servers.kafka.prepare(classpath)
                 servers.kafka.start()
@@ -212,6 +223,18 @@ def _agreed_size(home: Path, state: StackState | None, wanted: int | None) -> in
     return wanted or found or 1
 
 
+def _agreed_security(home: Path, state: StackState | None, *, wanted: bool) -> bool:
+    """Whether the stack is secure. Its brokers learn of their users only when they are new."""
+    exists = state is not None or bool(nodes_on_disk(home))
+    found = state.secure if state else (home / "secure").is_dir()
+    if exists and wanted and not found:
+        raise Misconfigured(
+            f"{home} has an open stack, and users are created together with a stack: use another "
+            "PROMPTMILL_HOME, or discard the data with 'promptmill down --purge'"
+        )
+    return found if exists else wanted
+
+
 def _stop_everything(home: Path, *, in_haste: bool = False) -> tuple[str, ...]:
     """Stops every server of the home, with or without a state or PID file; gives their names.
 
@@ -229,7 +252,7 @@ def _stop_everything(home: Path, *, in_haste: bool = False) -> tuple[str, ...]:
 
 
 def _delete_data(home: Path) -> None:
-    for folder in (home / "kafka", home / "redis"):
+    for folder in (home / "kafka", home / "redis", home / "secure"):
         if folder.is_dir():
             shutil.rmtree(folder)
     for pattern in ("kafka-*", "redis.log*"):

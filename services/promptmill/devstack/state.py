@@ -28,6 +28,7 @@ class StackState(BaseModel):
     Attributes:
         brokers: all of them, running or not.
         redis_port: on loopback.
+        secure: whether the servers ask for a login.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +36,7 @@ class StackState(BaseModel):
     version: Literal[1] = 1
     brokers: tuple[Broker, ...] = Field(min_length=1)
     redis_port: int
+    secure: bool = False
 
 
 def state_file(home: Path) -> Path:
@@ -96,10 +98,10 @@ def exclusive(home: Path, timeout_s: float = _LOCKED_WITHIN_S) -> Iterator[Path]
         lock.release()
 
 
-def first_state(size: int) -> StackState:
+def first_state(size: int, *, secure: bool = False) -> StackState:
     """A stack of the given number of brokers that has no ports yet (they are 0)."""
     brokers = tuple(Broker(node, port=0, controller_port=0) for node in range(1, size + 1))
-    return StackState(brokers=brokers, redis_port=0)
+    return StackState(brokers=brokers, redis_port=0, secure=secure)
 
 
 def with_free_ports(
@@ -112,7 +114,8 @@ def with_free_ports(
         for broker in state.brokers
     )
     keep = redis_runs or _can_listen(state.redis_port)
-    return StackState(brokers=brokers, redis_port=state.redis_port if keep else _new_port(used))
+    port = state.redis_port if keep else _new_port(used)
+    return state.model_copy(update={"brokers": brokers, "redis_port": port})
 
 
 def _with_free_ports(broker: Broker, used: set[int]) -> Broker:

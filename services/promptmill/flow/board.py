@@ -14,19 +14,17 @@ from typing import Any, Final, TypeVar
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from promptmill.flow.lags import Lags, decode_lags
 from promptmill.flow.reports import REPORT_STANDS_S
 from promptmill.runtime.errors import Unavailable
+from promptmill.runtime.redis_client import connect
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-TIMEOUT_S: Final = 1.0
 _SCRIPT: Final = files(__package__).joinpath("board.lua").read_text()
 
 
@@ -73,16 +71,6 @@ class FlowKeys:
     def waits(self) -> str:
         """Milliseconds that publishers have waited, by run."""
         return self._key("waits")
-
-
-def connect(redis_url: str, timeout_s: float = TIMEOUT_S) -> Redis:
-    """A client that answers or fails soon, and never tries again by itself."""
-    return Redis.from_url(
-        redis_url,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), retries=0),
-    )
 
 
 async def answer_of(call: Awaitable[T], what: str) -> T:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
-from promptmill.flow.board import FlowKeys, answer_of, connect
+from promptmill.flow.board import FlowKeys, answer_of
+from promptmill.runtime.redis_client import connect
 
 ASKING_STANDS_S: Final = 5.0
 """A publisher that has not asked for so long has nothing to send, or is gone."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from promptmill.flow.board import Election, FlowKeys, connect
+from promptmill.flow.board import Election, FlowKeys
 from promptmill.flow.figures import KEEP_S, LEASE_S, Figures
 from promptmill.flow.governor import LOOK_S, Governed, Governor
 from promptmill.flow.marks import Marks
@@ -20,6 +20,7 @@ from promptmill.flow.reports import WorkerReport
 from promptmill.flow.settings import load_marks
 from promptmill.flow.throttle import Output, Throttle
 from promptmill.flow.view import UnknownLags
+from promptmill.runtime.redis_client import connect
 from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.runtime.telemetry.registry import worker_id
 from promptmill.stream.stage_settings import StageSettings

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, NotControllerError
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, NotControllerError
 from faststream.kafka import KafkaBroker
 
 from promptmill.kafka.producer import AbortableProducer
-from promptmill.kafka.security import security
+from promptmill.kafka.security import KafkaSecurity, security
 
 DEFAULT_CLIENT_ID = "promptmill"
 METADATA_MAX_AGE_MS = 30_000
@@ -121,6 +122,33 @@ async def open_admin(
         yield admin
     finally:
         await admin.close()
+
+
+def nodes_of(address: str, settings: KafkaSecurity, timeout_s: float = 5.0) -> frozenset[int]:
+    """The nodes that a broker lists; none while it does not answer.
+
+    Args:
+        address: ``host:port`` of the broker.
+        settings: how to log in.
+        timeout_s: seconds to wait.
+    """
+
+    async def ask() -> frozenset[int]:
+        admin = KafkaAdmin(
+            bootstrap_servers=address, client_id=DEFAULT_CLIENT_ID, **settings.options()
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                await admin.start()
+                found = await admin.describe_cluster()
+                return frozenset(broker["node_id"] for broker in found["brokers"])
+        except (KafkaError, OSError, TimeoutError):
+            return frozenset()
+        finally:
+            await admin.close()
+
+    with ThreadPoolExecutor(1) as thread:  # the caller's thread may have a running event loop
+        return thread.submit(asyncio.run, ask()).result()
 
 
 def log_consumer(bootstrap: str, client_id: str, **options: Any) -> AIOKafkaConsumer:

@@ -11,12 +11,10 @@ from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 import structlog
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from promptmill.runtime.redis_client import connect
 from promptmill.stream.in_flight import NO_DEATHS, Deaths
 from promptmill.stream.ports import Partition
 
@@ -62,12 +60,7 @@ class RedisFlightLog:
         timeout_s: float = 1.0,
         retry_s: float = 5.0,
     ) -> None:
-        self._redis: Redis = Redis.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), retries=0),
-        )
+        self._redis = connect(url, timeout_s)
         self._script = self._redis.register_script(_SCRIPT)
         self._group = group
         self._failed = failed

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias
 
@@ -17,8 +17,9 @@ import structlog
 import uvloop
 
 from promptmill.kafka.security import shows_password, use_stage
-from promptmill.runtime.errors import Fatal, Misconfigured, PromptmillError
+from promptmill.runtime.errors import Fatal, Misconfigured, PromptmillError, Unavailable
 from promptmill.runtime.memory import tune_garbage_collection
+from promptmill.runtime.redis_client import check_server, refuse_password_flags
 from promptmill.runtime.telemetry.health import Health, HealthServer
 from promptmill.runtime.telemetry.logs import set_up_logs
 from promptmill.runtime.telemetry.metrics import StageMetrics
@@ -104,6 +105,7 @@ async def run_worker(settings: StageSettings, build: Build) -> None:
         server = HealthServer(health, metrics, settings.host, settings.port)
         await shutdown.enter("health", server)
         log.info("starting", health=server.url)
+        await _check_redis(settings)
         resources = AsyncExitStack()
         shutdown.push("resources", resources.aclose)
         worker = await _unless_stopped(build(resources, metrics), stop)
@@ -116,6 +118,13 @@ async def run_worker(settings: StageSettings, build: Build) -> None:
             entry = registration(settings, worker, metrics, health, server.url)
             await shutdown.enter("registry", entry)
         await _serve(worker.runner, health, stop)
+
+
+async def _check_redis(settings: StageSettings) -> None:
+    """Refuse a Redis that can never work; one that is away now is waited for later."""
+    if settings.redis:
+        with suppress(Unavailable):
+            await check_server(settings.redis)
 
 
 class _Shutdown:
@@ -268,6 +277,7 @@ def run_main(
         serve: runs the service with its settings.
     """
     try:
+        refuse_password_flags(sys.argv[1:])
         settings = parse_settings(cls, sys.argv[1:], examples)
         use_stage(settings.stage)
     except Misconfigured as error:

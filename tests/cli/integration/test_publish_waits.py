@@ -19,10 +19,11 @@ import pytest
 from cli.integration.conftest import Place
 from promptmill.devstack.ports import free_port
 from promptmill.devstack.redis import RedisServer
-from promptmill.flow.board import Election, FlowKeys, connect
+from promptmill.flow.board import Election, FlowKeys
 from promptmill.flow.lags import TopicLag, encode_lags
 from promptmill.flow.publishers import Publishers
 from promptmill.runtime.errors import Unavailable
+from promptmill.runtime.redis_client import connect
 from promptmill_schemas.topics import PROMPTS
 from support.commands import Promptmill
 from support.waiting import eventually, eventually_now

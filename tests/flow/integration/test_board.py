@@ -9,12 +9,13 @@ import pytest
 from redis.asyncio import Redis
 
 from promptmill.devstack.ports import free_port
-from promptmill.flow.board import Election, FlowKeys, LagBoard, Turn, Waits, connect
+from promptmill.flow.board import Election, FlowKeys, LagBoard, Turn, Waits
 from promptmill.flow.figures import LEASE_S as REAL_LEASE_S
 from promptmill.flow.figures import Candidate
 from promptmill.flow.lags import Lags, TopicLag, encode_lags
 from promptmill.flow.publishers import Publishers
 from promptmill.runtime.errors import Unavailable
+from promptmill.runtime.redis_client import connect
 from support.flow_board import MemoryBoard
 from support.stack import unique_name
 from support.waiting import eventually

@@ -15,14 +15,15 @@ from typing import Self
 
 import orjson
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from promptmill.runtime.errors import Unavailable
+from promptmill.runtime.redis_client import connect
 
 log = structlog.get_logger(__name__)
 
 INTERVAL_S = 2.0
+TIMEOUT_S = 2.0
 EXPIRES_S = 10
 
 
@@ -85,7 +86,7 @@ def layout_key(prefix: str) -> str:
 
 async def write_layout(redis_url: str, prefix: str, partitions: int) -> None:
     """Publish the layout for workers that cannot read the store's tables."""
-    redis: Redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    redis = connect(redis_url, TIMEOUT_S, tries_again=True)
     try:
         await redis.set(layout_key(prefix), partitions)
     except (RedisError, OSError) as error:
@@ -100,7 +101,7 @@ async def read_layout(redis_url: str, prefix: str) -> int | None:
     Raises:
         Unavailable: Redis does not answer.
     """
-    redis: Redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    redis = connect(redis_url, TIMEOUT_S, tries_again=True)
     try:
         value = await redis.get(layout_key(prefix))
     except (RedisError, OSError) as error:
@@ -116,9 +117,7 @@ class Registration:
     def __init__(
         self, redis_url: str, prefix: str, info: WorkerInfo, refresh: Callable[[], WorkerInfo]
     ) -> None:
-        self._redis: Redis = Redis.from_url(
-            redis_url, socket_timeout=2.0, socket_connect_timeout=2.0
-        )
+        self._redis = connect(redis_url, TIMEOUT_S, tries_again=True)
         self._key = registry_key(prefix, info.id)
         self._refresh = refresh
         self._task: asyncio.Task[None] | None = None
@@ -163,7 +162,7 @@ async def read_workers(redis_url: str, prefix: str = "") -> list[WorkerInfo]:
     Raises:
         Unavailable: Redis does not answer.
     """
-    redis: Redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    redis = connect(redis_url, TIMEOUT_S, tries_again=True)
     try:
         keys = [key async for key in redis.scan_iter(match=registry_key(prefix, "*"), count=500)]
         values = await redis.mget(keys) if keys else []
