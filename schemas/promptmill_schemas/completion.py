@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,10 @@ from promptmill_schemas.errors import ContractError
 from promptmill_schemas.fields import Float, Id, Int, Items, OrAbsent, Text, Time
 from promptmill_schemas.message import ToolCalls
 from promptmill_schemas.prompt import Prompt
+
+ANSWERS_TAG: Final = "promptmill.answers"
+GIVEN: Final = "given"
+"""Tag and value of prompts whose answers were published with them; nobody generates others."""
 
 
 class Candidate(Contract):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 from promptmill.cli.addresses import Addresses
 from promptmill.cli.counts import Books
 from promptmill.cli.gaps import stored_log_check
 from promptmill.cli.pipeline import alive_workers
+from promptmill.cli.publish.id_set import IdSet
 from promptmill.cli.publish.published import PublishedCount
 from promptmill.cli.settings import CommandSettings
 from promptmill.flow.board import LagBoard, Waits
@@ -86,6 +88,9 @@ class TopicStatus:
 class RunStatus:
     """A run's books: ``published`` is the sum of the four after it.
 
+    Settled prompts count as published, also if nobody has published them and their answers were
+    put on a topic.
+
     Attributes:
         held_publishers: how many publishers of each run, this one or another, wait for room.
         publishers_waited_s: by run, for how long publishers have waited for room within a week.
@@ -138,6 +143,7 @@ class StatusReader:
         self._marks = load_marks()
         topic, check = settings.topic(PROMPTS), stored_log_check(addresses.store)
         self._published = PublishedCount(books, reader, topic, run, check)
+        self._unpublished = 0
 
     async def read(self) -> RunStatus:
         """The state now.
@@ -147,7 +153,10 @@ class StatusReader:
         """
         # Outcomes first: a prompt that is settled by then is published by the next line.
         settled = await asyncio.to_thread(self._books.settled, self._run)
-        published = await self._published.refresh()
+        published = await self._published.refresh() + self._unpublished
+        if published < settled.total:
+            self._unpublished = await asyncio.to_thread(self._count_unpublished)
+            published = max(settled.total, await self._published.refresh() + self._unpublished)
         lags, waits = await self._board()
         return RunStatus(
             run=self._run,
@@ -161,6 +170,14 @@ class StatusReader:
             held_publishers={run: each.held for run, each in waits.items() if each.held},
             publishers_waited_s={run: each.waited_s for run, each in waits.items()},
         )
+
+    def _count_unpublished(self) -> int:
+        """The settled prompts that nobody has published: their answers were put on a topic."""
+        found = IdSet(chain.from_iterable(self._books.settled_ids(self._run)))
+        published = chain.from_iterable(self._books.prompt_ids(self._run))
+        for prompt_id in chain(published, self._published.coming):
+            found.discard(prompt_id)
+        return len(found)
 
     async def _board(self) -> tuple[Mapping[str, TopicLag], Mapping[str, Waits]]:
         """The lags that the elected worker has measured, and the waits of publishers."""

@@ -11,6 +11,7 @@ from promptmill.inference.ports import Answer, GenerateRequest, GeneratorEngine
 from promptmill.runtime.fan_out import KeptResults
 from promptmill.stream.outcome import Drop, Emit, Outcome, Outgoing
 from promptmill_schemas import Candidate, Completion, Prompt, Timings
+from promptmill_schemas.completion import ANSWERS_TAG, GIVEN
 from promptmill_schemas.ids import candidate_seed, text_digest
 from promptmill_schemas.topics import COMPLETIONS
 
@@ -66,6 +67,8 @@ class Instruct:
         """
         if self._settled.is_settled(prompt):
             return Drop("settled")
+        if prompt.tags.get(ANSWERS_TAG) == GIVEN:
+            return Drop("answers_given")
         started_at, start = self._now(), time.monotonic()
         answers = await self._kept.all_of(
             prompt.prompt_id, prompt.n, lambda index: self._engine.generate(_request(prompt, index))

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.integration.conftest import Place, Tables
-from promptmill_schemas import Prompt, decode
-from promptmill_schemas.topics import PROMPTS
+from promptmill_schemas import Completion, Prompt, decode
+from promptmill_schemas.topics import COMPLETIONS, PROMPTS
 from support.commands import Promptmill
 
 pytestmark = pytest.mark.real
@@ -127,6 +127,42 @@ def test_lines_that_ask_the_same_under_own_ids_are_draws(
         (f"draw-{number}", str(number)) for number in range(5)
     }
     assert sorted(prompt.draw or 0 for prompt in found) == [0, 1, 2, 3, 4]
+
+
+def test_answers_of_rows_go_to_be_graded_and_are_counted(
+    promptmill: Promptmill, place: Place, tables: Tables, tmp_path: Path
+) -> None:
+    rows = [*ULTRACHAT, {"prompt": "Name a sea.", "answers": ["The Baltic.", "The Aral Sea."]}]
+    file, receipts = written(tmp_path / "in", *rows), tmp_path / "receipts"
+    arguments = ("publish", file, "--run", "r", "--json", "--answers", "--receipts", receipts)
+    assert promptmill(*arguments).json["published"] == 3
+    again = promptmill(*arguments)
+    assert (again.code, again.json["published"], again.json["duplicate"]) == (0, 0, 3)
+    sent = [decode(Completion, delivery.value) for delivery in place.read(COMPLETIONS)]
+    assert sorted([c.text for c in each.candidates] for each in sent) == [
+        ["Elbe, Po, Tagus."],
+        ["Salad."],
+        ["The Baltic.", "The Aral Sea."],
+    ]
+    prompts = {prompt.prompt_id: prompt for prompt in prompts_on_topic(place)}
+    assert {each.prompt.prompt_id: each.prompt for each in sent} == prompts
+    ids = [orjson.loads(line)["prompt_id"] for line in receipts.read_bytes().splitlines()]
+    assert set(ids) == prompts.keys()
+    places = {d.key: d.partition.number for d in place.read(PROMPTS)}
+    assert {d.key: d.partition.number for d in place.read(COMPLETIONS)} == places
+    status = promptmill("status", "--run", "r", "--json").json
+    assert (status["published"], status["pending"]) == (3, 3)
+
+
+def test_other_answers_to_the_same_prompt_are_draws(
+    promptmill: Promptmill, place: Place, tmp_path: Path
+) -> None:
+    rows = [{"prompt": "Name a sea.", "answers": [text]} for text in ("Baltic", "Aral", "Baltic")]
+    file = written(tmp_path / "in", *rows)
+    for counts in ((2, 1), (0, 3)):
+        done = promptmill("publish", file, "--run", "r", "--json", "--answers").json
+        assert (done["published"], done["duplicate"]) == counts
+    assert {prompt.draw for prompt in prompts_on_topic(place)} == {None, 1}
 
 
 def test_the_errors_after_the_first_are_counted_by_kind(

@@ -77,6 +77,19 @@ def test_a_replayed_prompt_is_pending_again_and_then_accepted(
     assert books(promptmill) == (1, 1, 0, 0, 0, True)
 
 
+def test_outcomes_that_nobody_published_never_make_fewer_than_none_pending(
+    promptmill: Promptmill, place: Place, tables: Tables
+) -> None:
+    tables.take(TableName.RECORDS, record("foreign 1"), record("foreign 2"))
+    tables.take(TableName.REJECTS, reject("foreign 3"))
+    assert books(promptmill) == (3, 2, 1, 0, 0, True)
+    place.send(PROMPTS, prompt("a"), prompt("b"))
+    tables.take(TableName.RECORDS, record("a"))
+    assert books(promptmill)[4] >= 0
+    tables.take_prompts(place.read(PROMPTS))
+    assert books(promptmill) == (5, 3, 1, 0, 1, False)
+
+
 def test_dead_letters_without_a_prompt_belong_to_no_run(
     promptmill: Promptmill, place: Place, tables: Tables
 ) -> None:

@@ -9,6 +9,7 @@ from promptmill.instruct.work import Instruct
 from promptmill.runtime.errors import EngineDead, Poison, Transient
 from promptmill.stream.outcome import Drop, Emit
 from promptmill_schemas import Completion, Message, Prompt, Sampling
+from promptmill_schemas.completion import ANSWERS_TAG, GIVEN
 from promptmill_schemas.ids import candidate_seed, text_digest
 from promptmill_schemas.topics import COMPLETIONS
 from support.engines import FakeGenerator, NoCounter
@@ -108,3 +109,10 @@ async def test_a_settled_prompt_is_dropped_before_it_is_generated() -> None:
     assert await instruct(prompt()) == Drop("settled")
     assert engine.asked == []
     assert isinstance(await instruct(prompt().model_copy(update={"replays": 1})), Emit)
+
+
+async def test_a_prompt_that_was_published_with_its_answers_is_not_asked() -> None:
+    engine, asked = FakeGenerator(), prompt()
+    given = asked.model_copy(update={"tags": {ANSWERS_TAG: GIVEN}})
+    assert await Instruct(engine, NoCounter())(given) == Drop("answers_given")
+    assert engine.asked == []

@@ -23,6 +23,9 @@ prompt's reference answer. Our own rows may also have n, sampling, adapter, tool
 chat_template_kwargs, extra_body, tags, reference, category, licence, id and prompt_id.
 Publishing the same rows again changes nothing.
 
+With --answers the rows' own answers are graded and filtered, and none are generated: a list
+answers, pairs of responses, or the assistant's turn at the end of a conversation.
+
 While the topic of prompts is above its high-water mark, the command waits and says why. With
 --no-wait it ends instead, and publishing the same file later sends the rest.
 
@@ -36,6 +39,7 @@ Examples:
   promptmill publish prompts.jsonl --run first --n 4 --temperature 0.7 --max-tokens 256
   promptmill publish prompts.jsonl --run first --tag domain=law --receipts receipts.jsonl
   promptmill publish prompts.jsonl.gz --run first --json
+  promptmill publish chats.jsonl --run graded --answers
   promptmill publish rows.parquet --run first --map prompt=question,tags.answer=answer
 """
 
@@ -82,6 +86,9 @@ def publish(
         LastAnswer,
         typer.Option(help="What the assistant's turn at the end of a conversation becomes."),
     ] = LastAnswer.REFERENCE,
+    answers: Annotated[
+        bool, typer.Option("--answers", help="Grade the answers of the rows; generate none.")
+    ] = False,
     receipts: Annotated[
         Path | None,
         typer.Option(
@@ -114,6 +121,6 @@ def publish(
         seed=seed,
     )
     defaults = publish_defaults(run, n, sampling, adapter, given_tags(tag or []))
-    reader = row_reader(layout, mapping, unknown_columns, last_answer)
+    reader = row_reader(layout, mapping, unknown_columns, last_answer, wants_answers=answers)
     code = publish_file(file, defaults, receipts, as_json=as_json, waits=wait, reader=reader)
     raise typer.Exit(code)

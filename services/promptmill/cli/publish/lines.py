@@ -16,6 +16,7 @@ from promptmill.cli.publish.layouts.plain import Names, PlainLine, Row, Taken
 from promptmill.cli.publish.layouts.reading import RowReader
 from promptmill_schemas import ContractError, Message, Prompt, Sampling
 from promptmill_schemas.base import contract_errors, parse_json
+from promptmill_schemas.completion import ANSWERS_TAG, GIVEN
 from promptmill_schemas.errors import MISSING
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 from promptmill_schemas.prompt import PromptOptions
@@ -112,7 +113,11 @@ def prompt_of(value: Row, defaults: Defaults, reader: Reader = AS_IT_IS) -> Prom
     Args:
         reader: knows what the object's columns mean.
     """
-    taken = reader.take(value)
+    return prompt_from(reader.take(value), defaults)
+
+
+def prompt_from(taken: Taken, defaults: Defaults) -> Prompt:
+    """The prompt of what was taken from a row; raises as :func:`parse_line`."""
     findings = list(taken.findings)
     try:
         line = PlainLine.model_validate(taken.fields, extra="forbid")
@@ -158,6 +163,9 @@ def _prompt(line: PlainLine, defaults: Defaults) -> Prompt:
         )
     except ValidationError as error:
         raise _one_of(contract_errors(error)) from error
+    if ANSWERS_TAG in prompt.tags:
+        limit = "this tag is kept for prompts that are published with --answers"
+        raise ContractError(f"tags.{ANSWERS_TAG}", GIVEN, limit, "remove the tag")
     if line.prompt_id not in {None, prompt.prompt_id}:
         limit = f"the id that belongs to this content in run {prompt.run} is {prompt.prompt_id}"
         remedy = f"remove prompt_id, or put your own id into {CUSTOM_ID}"

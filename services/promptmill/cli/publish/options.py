@@ -73,6 +73,8 @@ def row_reader(
     mapping: str | None,
     unknown: UnknownColumns | None,
     last_answer: LastAnswer,
+    *,
+    wants_answers: bool = False,
 ) -> RowReader:
     """How rows are read."""
     try:
@@ -82,6 +84,7 @@ def row_reader(
             mapping=parse_mapping(mapping or ""),
             unknown=unknown,
             last_answer=last_answer,
+            wants_answers=wants_answers,
         )
     except ContractError as error:
         raise _of_option(error) from error

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from promptmill.runtime.errors import Poison, Unavailable
 from promptmill.stream.ports import BatchSender, Message
@@ -17,6 +17,14 @@ BATCH_BYTES: Final = 192 * 1024
 """Below what the producer takes as one batch, with room for what Kafka adds to each message."""
 
 MESSAGE_OVERHEAD_BYTES: Final = 32
+
+
+class AnswersSender(BatchSender, Protocol):
+    """Sends the answers of prompts before the prompts."""
+
+    def keep(self, prompt_id: str, completion: bytes) -> None:
+        """The answers of a prompt that will be sent."""
+
 
 Refusals: TypeAlias = dict[bytes, Poison]
 """Why the broker never takes a message, by its key."""
@@ -49,6 +57,7 @@ class Outbox:
         topic: full name.
         partition_of: where a key belongs.
         patience_s: how long one batch is tried while the broker is unavailable.
+        answers: sends instead of the sender, if prompts are published with their answers.
     """
 
     def __init__(
@@ -57,15 +66,28 @@ class Outbox:
         topic: str,
         partition_of: Callable[[bytes], int],
         patience_s: float = PATIENCE_S,
+        answers: AnswersSender | None = None,
     ) -> None:
-        self._sender = sender
+        self._answers = answers
+        self._sender = sender if answers is None else answers
         self._topic = topic
         self._partition_of = partition_of
         self._patience_s = patience_s
         self._open: dict[int, Batch] = {}
 
-    def add(self, key: bytes, value: bytes) -> Batch:
-        """Put a message into the batch of its partition; a full one goes on its way first."""
+    @property
+    def takes_answers(self) -> bool:
+        """Whether prompts are published with their answers."""
+        return self._answers is not None
+
+    def add(self, key: bytes, value: bytes, answers: bytes | None = None) -> Batch:
+        """Put a message into the batch of its partition; a full one goes on its way first.
+
+        Args:
+            answers: the completion that is sent before the prompt.
+        """
+        if self._answers is not None and answers is not None:
+            self._answers.keep(key.decode(), answers)
         partition = self._partition_of(key)
         size = len(key) + len(value) + MESSAGE_OVERHEAD_BYTES
         batch = self._open.get(partition)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 
 from promptmill.cli.counts import Books
@@ -107,6 +107,11 @@ class PublishedCount(_Coming):
         super().__init__(books, reader, topic, run, check)
         self._coming: dict[str, tuple[int, int]] = {}
         """By id, partition and offset of prompts that the table may lack."""
+
+    @property
+    def coming(self) -> Collection[str]:
+        """The ids of prompts that the table may lack, as of the last refresh."""
+        return self._coming.keys()
 
     async def refresh(self) -> int:
         """Everything that was acknowledged before this call."""

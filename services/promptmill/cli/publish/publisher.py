@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from promptmill.cli.counts import CUSTOM_ID
+from promptmill.cli.publish.answers import completion_of, with_prompt
 from promptmill.cli.publish.context import ContextCheck, accept_all
 from promptmill.cli.publish.draws import Draws
 from promptmill.cli.publish.files.splitting import RawLine
@@ -23,7 +24,7 @@ from promptmill.cli.publish.lines import (
 )
 from promptmill.cli.publish.outbox import Batch, Outbox, Refusals
 from promptmill.cli.publish.ports import Known, LineResult, Room, Unlimited
-from promptmill_schemas import ContractError, Prompt, encode
+from promptmill_schemas import Completion, ContractError, Prompt, encode
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 from promptmill_schemas.prompt_template import PromptTemplate
 
@@ -31,8 +32,16 @@ MAX_IN_FLIGHT = 8_000
 MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024
 
 
-Parsed: TypeAlias = tuple[str, bytes] | Prompt | ContractError
-"""Id and encoding of a line's prompt, or the prompt itself, or what is wrong with the line."""
+class _Outgoing(NamedTuple):
+    """A prompt that is to be sent, encoded, and the completion with its answers, if it has some."""
+
+    prompt_id: str
+    raw: bytes
+    answers: bytes | None = None
+
+
+Parsed: TypeAlias = _Outgoing | Prompt | Completion | ContractError
+"""What is in a line: its prompt, encoded or not, or with its answers; or what is wrong with it."""
 
 
 class _Pending(NamedTuple):
@@ -112,7 +121,7 @@ class Publisher:
                         # Everything before it is settled, so that receipts are whole meanwhile.
                         await self._settle_down_to(0)
                         await self._room.wait()
-                    self._send(line, *message)
+                    self._send(line, message)
                 if len(self._pending) > MAX_IN_FLIGHT or self._bytes > MAX_BYTES_IN_FLIGHT:
                     await self._settle_down_to(0.5)
             await self._settle_down_to(0.5)
@@ -155,26 +164,27 @@ class Publisher:
         except ContractError as error:
             return error
 
-    async def _take(self, line: RawLine, parsed: Parsed) -> tuple[str, bytes] | None:
-        """Id and encoding of the prompt to be sent; without one, the line's outcome is certain."""
+    async def _take(self, line: RawLine, parsed: Parsed) -> _Outgoing | None:
+        """The prompt to be sent; without one, the line's outcome is certain."""
         try:
-            prompt_id, raw = await self._message(line, parsed)
+            message = await self._message(line, parsed)
         except ContractError as error:
             result = LineResult(line.number, "invalid", None, error, line.file)
             self._pending.append(_Pending(result))
             return None
-        if not self._known.add(prompt_id):
-            result = LineResult(line.number, "duplicate", prompt_id, file=line.file)
+        if not self._known.add(message.prompt_id):
+            result = LineResult(line.number, "duplicate", message.prompt_id, file=line.file)
             self._pending.append(_Pending(result))
             return None
-        return prompt_id, raw
+        return message
 
-    def _send(self, line: RawLine, prompt_id: str, raw: bytes) -> None:
-        self._bytes += len(raw)
-        self._room.sent(len(raw))
-        batch = self._outbox.add(prompt_id.encode(), raw)
-        result = LineResult(line.number, "published", prompt_id, file=line.file)
-        self._pending.append(_Pending(result, len(raw), batch))
+    def _send(self, line: RawLine, message: _Outgoing) -> None:
+        size = len(message.raw) + len(message.answers or b"")
+        self._bytes += size
+        self._room.sent(size)
+        batch = self._outbox.add(message.prompt_id.encode(), message.raw, message.answers)
+        result = LineResult(line.number, "published", message.prompt_id, file=line.file)
+        self._pending.append(_Pending(result, size, batch))
 
     def _parse(self, line: RawLine) -> Parsed:
         if line.is_cut:
@@ -183,27 +193,39 @@ class Publisher:
         if self._template is not None and (text := only_text(value)) is not None:
             if self._check is not accept_all:
                 self._check(self._template.conversation(text))
-            return self._template.fill(text)
+            return _Outgoing(*self._template.fill(text))
+        if self._outbox.takes_answers:
+            return completion_of(self._reader.take(value), self._defaults)
         return prompt_of(value, self._defaults, self._reader)
 
-    async def _message(self, line: RawLine, parsed: Parsed) -> tuple[str, bytes]:
+    async def _message(self, line: RawLine, parsed: Parsed) -> _Outgoing:
         """Raises what is wrong with the line."""
         if isinstance(parsed, ContractError):
             raise parsed
-        if isinstance(parsed, tuple):
+        if isinstance(parsed, _Outgoing):
             return parsed
-        prompt = parsed
+        if isinstance(parsed, Prompt):
+            return self._encoded(line, await self._placed(line, parsed))
+        prompt = await self._placed(line, parsed.prompt)
+        answers = encode(with_prompt(parsed, prompt))
+        return self._encoded(line, prompt)._replace(answers=answers)
+
+    async def _placed(self, line: RawLine, prompt: Prompt) -> Prompt:
+        """The prompt as the draw of its own id."""
         if own := prompt.tags.get(CUSTOM_ID):
             owner, number = self._owners.claim(own, prompt.prompt_id, line.number)
             if owner != prompt.prompt_id:
                 limit = f"line {number} has the same id with other content"
                 raise ContractError(CUSTOM_ID, own, limit, "give each prompt an id of its own")
-            prompt = await self._draws.place(prompt, own)
+            return await self._draws.place(prompt, own)
+        return prompt
+
+    def _encoded(self, line: RawLine, prompt: Prompt) -> _Outgoing:
         self._check(prompt)
         raw = encode(prompt)
         if isinstance(line.content, dict) and len(raw) > MAX_PROMPT_BYTES:
             raise too_long(raw, len(raw))
-        return prompt.prompt_id, raw
+        return _Outgoing(prompt.prompt_id, raw)
 
     def _fill(self) -> float:
         """How much is in flight, as a share of what may be."""
@@ -233,8 +255,8 @@ class Publisher:
         self._report(result)
 
 
-def _id_of(parsed: tuple[str, bytes] | Prompt) -> str:
-    return parsed[0] if isinstance(parsed, tuple) else parsed.prompt_id
+def _id_of(parsed: _Outgoing | Prompt | Completion) -> str:
+    return parsed.prompt.prompt_id if isinstance(parsed, Completion) else parsed.prompt_id
 
 
 def _template(defaults: Defaults) -> PromptTemplate | None:

@@ -22,6 +22,7 @@ from promptmill.cli.output import (
 )
 from promptmill.cli.pipeline import addressed_layout, alive_workers
 from promptmill.cli.publish.admission import Backpressure, HeldBack, PublisherView
+from promptmill.cli.publish.answers import AnswersFirst
 from promptmill.cli.publish.context import ContextCheck, check_for
 from promptmill.cli.publish.draws import Draws, OwnIdsOfRun, no_own_ids, published_own_ids
 from promptmill.cli.publish.files.inputs import Input, find_inputs, total_bytes
@@ -48,7 +49,7 @@ from promptmill.kafka.log_reader import LogReader
 from promptmill.runtime.errors import Misconfigured, Unavailable
 from promptmill.runtime.telemetry.registry import worker_id
 from promptmill.runtime.terminal import printable
-from promptmill_schemas.topics import PROMPTS
+from promptmill_schemas.topics import COMPLETIONS, PROMPTS
 
 CLIENT = "promptmill-publish"
 SOME_INVALID = 3
@@ -120,6 +121,7 @@ class _Job:
         self._receipts = receipts
         self._waits = waits
         self._progress = Progress()
+        self._wants_answers = reader is not None and reader.wants_answers
         self._reader = Recogniser(reader or RowReader(), object_of, note)
 
     async def run(self, inputs: list[Input], *, as_json: bool) -> int:
@@ -173,7 +175,10 @@ class _Job:
         check: ContextCheck,
     ) -> int:
         topic = self._settings.topic(PROMPTS)
-        outbox = Outbox(sender, topic, await sender.partitioner(topic))
+        answers = None
+        if self._wants_answers:
+            answers = AnswersFirst(sender, self._settings.topic(COMPLETIONS))
+        outbox = Outbox(sender, topic, await sender.partitioner(topic), answers=answers)
         with line_progress(total_bytes(inputs)) as show:
             async with self._backpressure(show) as room:
                 publisher = Publisher(

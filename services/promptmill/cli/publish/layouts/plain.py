@@ -66,11 +66,15 @@ class Taken:
         fields: of a plain line.
         names: what the fields are called in the row.
         findings: what is wrong with the row already.
+        answers: the given answers as turns of the assistant, where they are wanted.
+        model: who gave them, if the row says so.
     """
 
     fields: Row
     names: Names
     findings: tuple[ContractError, ...] = ()
+    answers: tuple[Any, ...] = ()
+    model: str | None = None
 
 
 def present(row: Row) -> Row:

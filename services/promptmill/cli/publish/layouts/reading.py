@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from promptmill.cli.publish.layouts.answers import model_of, take_answers
 from promptmill.cli.publish.layouts.choices import LastAnswer, UnknownColumns
 from promptmill.cli.publish.layouts.openai_batch import plain_from_batch
 from promptmill.cli.publish.layouts.plain import FIELDS, Row, Taken, answer_reference, present
@@ -29,6 +30,7 @@ class RowReader:
         mapping: columns by the fields of a plain line that they become.
         unknown: ``None`` refuses unknown columns of our own layouts, and ignores others.
         last_answer: what a conversation's last turn becomes, if it is the assistant's.
+        wants_answers: whether rows hold the answers to their prompts.
     """
 
     layout: Layout | None = None
@@ -36,10 +38,15 @@ class RowReader:
     mapping: Mapping[str, str] = field(default_factory=dict)
     unknown: UnknownColumns | None = None
     last_answer: LastAnswer = LastAnswer.REFERENCE
+    wants_answers: bool = False
 
     def take(self, row: Row) -> Taken:
         """What the row says; raises :class:`ContractError` where its frame is wrong."""
         row = present(row)
+        if self.wants_answers:
+            taken = replace(self, wants_answers=False, last_answer=LastAnswer.REFUSE).take(row)
+            fields, answers = take_answers(row, taken.fields)
+            return replace(taken, fields=fields, answers=answers, model=model_of(row))
         layout = self._layout_of(row)
         if layout is None or layout.name in OWN:
             taken = self._own(row, layout)
@@ -51,7 +58,7 @@ class RowReader:
     @property
     def reads_texts(self) -> bool:
         """Whether a row with a ``prompt`` and nothing else is that prompt."""
-        return not self.is_forced and not self.mapping
+        return not self.is_forced and not self.mapping and not self.wants_answers
 
     def with_layout(self, layout: Layout) -> RowReader:
         """The same for rows of this layout."""
