@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from threading import Thread
+from threading import Event, Thread
 from uuid import uuid4
 
 import pyarrow as pa
@@ -112,12 +112,15 @@ def test_a_sink_that_lost_its_shard_is_fenced(store: str) -> None:
 def test_a_sink_that_is_killed_in_a_commit_loses_and_doubles_nothing(
     store: str, point: str
 ) -> None:
+    adopted = Event()
+
     def kill(step: str) -> None:
-        if step == f"{point}:{RECORDS}":
+        if adopted.is_set() and step == f"{point}:{RECORDS}":
             raise Killed
 
     killed = opened(store, kill)
     killed.adopt([0])
+    adopted.set()
     with pytest.raises((Killed, Unavailable)):  # the library wraps what ends its reading of rows
         commit(killed, 0)
     after = opened(store)
