@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 
 from promptmill.export.formats import Context, Format, Row
+from promptmill.export.formats.conversation import uses_tools
 from promptmill.export.splits import ShardedFiles, split_of
 from promptmill.lake.tables import records
 from promptmill.runtime.errors import Misconfigured
@@ -91,7 +92,8 @@ class TrainerRows:
         self._verifier = verifier
         self._written: Counter[str] = Counter()
         needed = records.contract_columns(candidates=form.reads_candidates)
-        self.columns = tuple(dict.fromkeys((*needed, *columns)))
+        known = (name for name in needed if name in table.names)
+        self.columns = tuple(dict.fromkeys((*known, *columns)))
         self.schema = pa.schema([*form.schema, *(table.field(name) for name in columns)])
         self.without_rows = 0
 
@@ -107,7 +109,8 @@ class TrainerRows:
 
     def _rows(self, stored: dict[str, Any], split: str) -> list[Row]:
         context = Context(split, self._written[split], self._verifier)
-        rows = list(self._format.rows(records.record(stored), context))
+        record = records.record(stored)
+        rows = [] if uses_tools(record) else list(self._format.rows(record, context))
         added = {name: stored[name] for name in self._added}
         self._written[split] += bool(rows)
         self.without_rows += not rows

@@ -18,6 +18,8 @@ from promptmill.export.splits import split_of
 from promptmill.runtime.errors import Misconfigured
 from support.exports import GOOD, MULTI_TURN, Records, lines, pair, sft
 
+NEED_A_REFERENCE = {"nemo-gym", "verl-rl", "skyrl", "open-instruct-rlvr"}
+
 pytestmark = pytest.mark.real
 
 
@@ -174,7 +176,8 @@ def test_columns_choose_from_our_rows_and_add_to_a_trainers(table: Records, tmp_
 def test_every_format_is_written_from_a_table(table: Records, tmp_path: Path, form: Any) -> None:
     manifest = exported(table, tmp_path / "set", trainer=form.name, form=form.files[-1])
     rows = sum(split["rows"] for split in manifest["splits"].values())
-    assert rows >= manifest["records"] - manifest["records_without_rows"] > 0
+    assert rows >= manifest["records"] - manifest["records_without_rows"]
+    assert rows or form.name in NEED_A_REFERENCE
 
 
 def test_contradictions_are_named(table: Records, tmp_path: Path) -> None:

@@ -107,4 +107,56 @@ ROWS: dict[str, dict[str, Any]] = {
         chosen_reward=NUMBER,
         rejected_reward=NUMBER,
     ),
+    "trl-grpo": an_object(prompt=MESSAGES, solution={"type": ["string", "null"]}),
+    "verl-rl": an_object(
+        data_source=TEXT,
+        prompt=MESSAGES,
+        ability=TEXT,
+        reward_model=an_object(style={"const": "rule"}, ground_truth=TEXT),
+        extra_info=an_object(split=TEXT, index={"type": "integer", "minimum": 0}),
+    ),
+    "verl-sft": an_object(messages=MESSAGES),
+    "skyrl": an_object(
+        data_source=TEXT,
+        prompt=MESSAGES,
+        env_class=TEXT,
+        reward_spec=an_object(method={"const": "rule"}, ground_truth=TEXT),
+        extra_info=an_object(split=TEXT, index={"type": "integer", "minimum": 0}),
+    ),
+    "open-instruct-rlvr": an_object(
+        messages=a_list(MESSAGE, minItems=2), ground_truth=TEXT, dataset=TEXT
+    ),
+    "nemo-gym": an_object(
+        responses_create_params=an_object(input=MESSAGES),
+        expected_answer={"type": ["string", "null"]},
+        options={"anyOf": [{"type": "null"}, a_list({"type": "object"})]},
+        unit_tests={"anyOf": [{"type": "null"}, an_object(inputs=a_list({}), outputs=a_list({}))]},
+        instruction_id_list={"anyOf": [{"type": "null"}, a_list(TEXT)]},
+        kwargs={"anyOf": [{"type": "null"}, a_list({"type": "object"})]},
+        prompt={"type": ["string", "null"]},
+    ),
+    "nemotron-post-training": an_object(
+        uuid={"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"},
+        license={"type": ["string", "null"]},
+        generator=TEXT,
+        version=TEXT,
+        category=TEXT,
+        reasoning={"enum": ["on", "off"]},
+        messages=a_list(an_object(role=ROLE, content=TEXT, tool_calls={"type": "array"})),
+        metadata=TEXT,
+    ),
+    "openai-batch": an_object(
+        id=TEXT,
+        custom_id=TEXT,
+        response=an_object(
+            status_code={"const": 200},
+            request_id=TEXT,
+            body={
+                "type": "object",
+                "required": ["id", "object", "created", "model", "choices"],
+                "properties": {"choices": a_list({"type": "object"})},
+            },
+        ),
+        error={"type": "null"},
+    ),
 }

@@ -12,7 +12,15 @@ import pytest
 from export.unit.schemas import ROWS
 from promptmill.cli.grading.rows import Rated
 from promptmill.export.formats import FORMATS, Context, Format
-from promptmill_schemas import Record
+from promptmill_schemas import Message, Record
+from promptmill_schemas.reference import (
+    AnswerReference,
+    ChoiceReference,
+    Constraint,
+    ConstraintsReference,
+    ProgramCase,
+    UnitTestsReference,
+)
 from support.exports import BAD, CONVERSATIONS, GOOD, MULTI_TURN, SINGLE, WITH_SYSTEM, pair, sft
 
 EACH_FORMAT = pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.name)
@@ -26,7 +34,8 @@ def rows(name: str, *records: Record, context: Context | None = None) -> list[di
 
 def suiting(form: Format, messages: Any) -> list[Record]:
     """A record of each kind that has rows in the format."""
-    made = (sft(messages), pair(messages))
+    truth = AnswerReference(kind="answer", answer="4")
+    made = (sft(messages, reference=truth), pair(messages, reference=truth))
     return [record for record in made if record.kind in form.kinds]
 
 
@@ -149,3 +158,60 @@ def test_llama_factory_gets_an_entry_for_each_file() -> None:
     assert entries["promptmill_train"]["file_name"] == "data/a.jsonl"
     assert entries["promptmill_train"]["ranking"] is True
     assert orjson.dumps(info)
+
+
+def test_reinforcement_learning_gets_one_row_for_each_prompt_with_its_ground_truth() -> None:
+    truth = AnswerReference(kind="answer", answer="4")
+    first = sft(reference=truth, category="math", tags={"verifier": "gsm8k"})
+    for name in ("verl-rl", "skyrl", "open-instruct-rlvr", "nemo-gym"):
+        assert len(rows(name, first)) == 1
+        assert rows(name, sft(reference=truth, ordinal=1), sft()) == []
+    (row,) = rows("verl-rl", first, context=Context("validation", 7))
+    assert row["data_source"] == "gsm8k"
+    assert row["ability"] == "math"
+    assert row["reward_model"]["ground_truth"] == "4"
+    assert row["extra_info"] == {"split": "validation", "index": 7}
+    (other,) = rows("skyrl", sft(reference=truth), context=Context(verifier="aime"))
+    assert other["env_class"] == "aime"
+    assert [row["solution"] for row in rows("trl-grpo", first, sft())] == ["4", None]
+    (row,) = rows("open-instruct-rlvr", first)
+    assert row["messages"][-1]["content"] == GOOD
+
+
+def test_gym_gets_the_fields_of_each_verifier() -> None:
+    choice = ChoiceReference(kind="choice", choice="B", choices=("no", "yes"))
+    cases = (ProgramCase(stdin="1", stdout="2"),)
+    constraint = Constraint(name="length_constraints:number_words", arguments={"num_words": 3})
+    references: list[tuple[Any, dict[str, Any]]] = [
+        (choice, {"expected_answer": "B", "options": [{"A": "no"}, {"B": "yes"}]}),
+        (
+            UnitTestsReference(kind="unit_tests", cases=cases),
+            {"unit_tests": {"inputs": ["1"], "outputs": ["2"]}},
+        ),
+        (
+            ConstraintsReference(kind="constraints", constraints=(constraint,)),
+            {
+                "instruction_id_list": ["length_constraints:number_words"],
+                "kwargs": [{"num_words": 3}],
+                "prompt": "What is 2 + 2?",
+            },
+        ),
+    ]
+    for reference, fields in references:
+        (row,) = rows("nemo-gym", sft(reference=reference))
+        jsonschema.validate(row, ROWS["nemo-gym"])
+        assert {name: row[name] for name in fields} == fields
+        assert "agent_ref" not in row
+
+
+def test_turns_of_the_developer_are_those_of_the_system() -> None:
+    record = sft((Message(role="developer", content="Be brief."), *SINGLE))
+    assert rows("trl-sft", record)[0]["messages"][0]["role"] == "system"
+    assert rows("aligner-steerlm", record)[0]["system"] == "Be brief."
+    assert rows("llama-factory-preference", pair(record.messages[:-1]))
+
+
+def test_batch_results_keep_the_id_of_their_request() -> None:
+    (row,) = rows("openai-batch", sft(tags={"custom_id": "request-1"}))
+    assert row["custom_id"] == "request-1"
+    assert row["response"]["body"]["choices"][0]["message"]["content"] == GOOD

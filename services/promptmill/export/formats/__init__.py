@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from promptmill.export.formats import aligner, community, helpsteer, nemo, trl
+from promptmill.export.formats import (
+    aligner,
+    community,
+    helpsteer,
+    nemo,
+    published,
+    rl,
+    trl,
+)
 from promptmill.export.formats.format import Context, Format, Row, table_of
 
 FORMATS: Final = table_of(
@@ -12,6 +20,8 @@ FORMATS: Final = table_of(
         *trl.FORMATS,
         *nemo.FORMATS,
         *community.FORMATS,
+        *rl.FORMATS,
+        *published.FORMATS,
         *helpsteer.FORMATS,
         *aligner.FORMATS,
     )

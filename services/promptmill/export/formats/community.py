@@ -8,7 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from promptmill.export.formats import trl
-from promptmill.export.formats.conversation import answer, asked, conversation, prompt
+from promptmill.export.formats.conversation import answer, conversation, prompt
 from promptmill.export.formats.format import (
     JSON_LINES,
     MESSAGE,
@@ -58,7 +58,7 @@ def llama_factory_preference(record: Record, _context: Context) -> Iterator[Row]
     """A pair in the style of ShareGPT."""
     if record.rejected is not None:
         yield {
-            "conversations": [_sharegpt(m.role, m.content) for m in asked(record)],
+            "conversations": [_sharegpt(m["role"], m["content"]) for m in prompt(record)],
             "chosen": _sharegpt("assistant", record.chosen),
             "rejected": _sharegpt("assistant", record.rejected),
         }

@@ -28,8 +28,24 @@ def turn(role: str, content: str) -> Turn:
 
 
 def turns(messages: Iterable[Message]) -> list[Turn]:
-    """Messages in OpenAI's shape."""
-    return [turn(message.role, message.content) for message in messages]
+    """Messages in OpenAI's shape; the developer's turns are those of the system."""
+    return [
+        turn("system" if _is_system(message) else message.role, message.content)
+        for message in messages
+    ]
+
+
+def uses_tools(record: Record) -> bool:
+    """Whether the conversation or an answer has calls of tools or their results.
+
+    Rows hold texts alone, and would show such a conversation with gaps.
+    """
+    calls = (record.chosen_tool_calls, record.rejected_tool_calls)
+    return any(calls) or any(m.role == "tool" or m.tool_calls for m in record.messages)
+
+
+def _is_system(message: Message) -> bool:
+    return message.role in {"system", "developer"}
 
 
 def asked(record: Record) -> tuple[Message, ...]:
@@ -54,12 +70,12 @@ def conversation(record: Record, text: str | None = None) -> list[Turn]:
 
 def system_text(messages: Iterable[Message]) -> str:
     """All system turns as one text; empty if there is none."""
-    return "\n\n".join(message.content for message in messages if message.role == "system")
+    return "\n\n".join(message.content for message in messages if _is_system(message))
 
 
 def dialogue(messages: Iterable[Message]) -> list[Message]:
     """The turns of the user and the assistant."""
-    return [message for message in messages if message.role != "system"]
+    return [message for message in messages if not _is_system(message)]
 
 
 def nemotron_prompt(messages: tuple[Message, ...]) -> str:
