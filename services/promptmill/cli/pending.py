@@ -22,6 +22,7 @@ from promptmill.lake.counts import Books
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader
 from promptmill.lake.tables import TABLES
+from promptmill.lake.tables.optional import fields_of, turns_of
 from promptmill.runtime.errors import Unavailable
 from promptmill.stream.dead_letters import prompt_of
 from promptmill.stream.ports import Delivery
@@ -232,9 +233,10 @@ def rebuilt(row: Mapping[str, Any], messages: Sequence[Message] = ()) -> Prompt 
     Raises:
         ContractError: the conversation belongs to another prompt, since the ids differ.
     """
-    turns = row.get("messages") or [vars(message) for message in messages]
+    turns = turns_of(row) or [vars(message) for message in messages]
     if not turns:
         return None
     value = {name: row[name] for name in ("prompt_id", "run", "n", "adapter", "created_at")}
     sampling, tags = (parse_json((row[name] or "{}").encode()) for name in ("sampling", "tags"))
-    return validate(Prompt, {**value, "messages": turns, "sampling": sampling, "tags": tags})
+    value |= {"messages": turns, "sampling": sampling, "tags": tags, **fields_of(row)}
+    return validate(Prompt, value)

@@ -30,6 +30,7 @@ from promptmill.stream.ports import Delivery, Partition, Sender
 from promptmill_schemas import ContractError, DeadLetter, Message, Prompt, encode, ids
 from promptmill_schemas.base import parse_json
 from promptmill_schemas.dead_letter import original_fields
+from promptmill_schemas.message import canonical_turns
 from promptmill_schemas.topics import DEAD_LETTERS, PROMPTS
 
 REASON = "lost"
@@ -248,7 +249,7 @@ def _shape(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _identity(row: Mapping[str, Any], messages: Sequence[Message]) -> str:
-    turns = [[message.role, message.content] for message in messages]
+    turns = canonical_turns(tuple(messages))
     sampling = parse_json((row["sampling"] or "{}").encode())
     return ids.prompt_id(row["run"], turns, row["n"], sampling, row["adapter"])
 

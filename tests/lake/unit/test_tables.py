@@ -9,10 +9,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
+from promptmill.cli.pending import rebuilt
 from promptmill.lake.ports import TableName
-from promptmill.lake.tables import TABLES, dead_letters
+from promptmill.lake.tables import TABLES, dead_letters, optional
+from promptmill.lake.tables.optional import messages_of
+from promptmill.lake.tables.records import record as record_of
 from promptmill.stream.ports import Delivery, Partition
-from promptmill_schemas import ContractError, DeadLetter, Prompt, Record, Reject
+from promptmill_schemas import ContractError, DeadLetter, Message, Prompt, Record, Reject
+from promptmill_schemas.base import parse_json
 from support import contracts
 
 
@@ -36,6 +40,13 @@ def test_a_prompt_becomes_a_row_of_the_admissions(prompt: Prompt) -> None:
 
 
 @settings(deadline=None)
+@given(contracts.prompts())
+def test_a_prompt_can_be_rebuilt_whole_from_its_row(prompt: Prompt) -> None:
+    again = rebuilt(stored(TableName.PROMPTS, prompt))
+    assert again == prompt.model_copy(update={"replays": 0})
+
+
+@settings(deadline=None)
 @given(contracts.records())
 def test_a_record_keeps_texts_scores_and_provenance(record: Record) -> None:
     back = stored(TableName.RECORDS, record)
@@ -45,8 +56,12 @@ def test_a_record_keeps_texts_scores_and_provenance(record: Record) -> None:
     assert back["generated_by"] == plain["generator"]
     for name in ("scores", "rejected_scores"):
         assert back[name] == plain[name]
-    turns = [(turn["role"], turn["content"]) for turn in back["messages"]]
-    assert turns == [(message.role, message.content) for message in record.messages]
+    assert messages_of(back) == record.messages
+    again = record_of(back)
+    assert again.candidates == record.candidates
+    assert again.rejected_tool_calls == record.rejected_tool_calls
+    for name in ("tools", "chat_template_kwargs", "reference", "chosen_reasoning_content"):
+        assert getattr(again, name) == getattr(record, name)
     assert back["scorer"]["weights"] == plain["scorer"]["weights"]
     assert [answer["disagreement"] for answer in back["candidates"]] == [
         answer.disagreement for answer in record.candidates
@@ -65,6 +80,17 @@ def test_a_reject_keeps_every_failed_check(reject: Reject) -> None:
         answer.disagreement for answer in reject.candidates
     ]
     assert back["reason"] == reject.reason
+    extras = parse_json((back["candidate_extras"] or "[]").encode())
+    traces = [extra.get("reasoning_content") for extra in extras]
+    assert traces in ([], [answer.reasoning_content for answer in reject.candidates])
+
+
+def test_messages_without_optional_fields_leave_their_columns_null() -> None:
+    asked = (Message(role="user", content="Why?"),)
+    back = stored(TableName.PROMPTS, Prompt.create("run", asked))
+    names = {field.name for field in optional.OF_PROMPT + optional.LABELS} | {"draw", "extra_body"}
+    assert {back[name] for name in names} == {None}
+    assert messages_of(back) == asked
 
 
 @settings(deadline=None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from promptmill.lake.tables import columns
+from promptmill.lake.tables import columns, optional
 from promptmill_schemas import Prompt
 
 SCHEMA = pa.schema(
@@ -23,6 +23,10 @@ SCHEMA = pa.schema(
         pa.field("tags", columns.JSON),
         pa.field("replays", columns.INT),
         pa.field("messages", columns.MESSAGES),
+        *optional.OF_PROMPT,
+        *optional.LABELS,
+        pa.field("extra_body", columns.TEXT),
+        pa.field("draw", columns.INT),
     ]
 )
 
@@ -30,6 +34,7 @@ SCHEMA = pa.schema(
 def row(prompt: Prompt) -> dict[str, Any]:
     """The prompt's row, without provenance. It holds the whole prompt, so it can be sent again."""
     columns.check_fits("replays", prompt.replays)
+    columns.check_fits("draw", prompt.draw or 0)
     return {
         "prompt_id": prompt.prompt_id,
         "run": prompt.run,
@@ -40,4 +45,9 @@ def row(prompt: Prompt) -> dict[str, Any]:
         "replays": prompt.replays,
         "created_at": prompt.created_at,
         "messages": columns.messages(prompt.messages),
+        "category": prompt.category,
+        "licence": prompt.licence,
+        "extra_body": optional.as_json(prompt.extra_body),
+        "draw": prompt.draw,
+        **optional.of_prompt(prompt),
     }

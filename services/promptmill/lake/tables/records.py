@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from promptmill.lake.tables import columns, flat
+from promptmill.lake.tables import columns, flat, optional
 from promptmill_schemas import Record, Sampling
 from promptmill_schemas.base import parse_json
 from promptmill_schemas.content import content_key
@@ -49,6 +49,9 @@ SCHEMA = pa.schema(
         pa.field("candidates", pa.list_(CANDIDATE)),
         *columns.ORIGIN,
         pa.field("content_key", columns.TEXT),
+        *optional.OF_PROMPT,
+        *optional.OF_PAIR,
+        *optional.OF_ANSWERS,
     ]
 )
 
@@ -64,6 +67,9 @@ def row(record: Record) -> dict[str, Any]:
         "candidates": [columns.candidate(answer) for answer in record.candidates],
         **columns.origin(record),
         **flat.flat(record),
+        **optional.of_prompt(record),
+        **optional.of_pair(record),
+        **optional.of_answers(record.candidates),
         "content_key": _content_key(record),
     }
 
@@ -80,13 +86,15 @@ def contract_columns(*, candidates: bool) -> tuple[str, ...]:
     """
     fields = [name for name in Record.model_fields if candidates or name != "candidates"]
     named = [_COLUMN_OF.get(name, name) for name in fields]
-    return tuple(name for name in named if name in SCHEMA.names)
+    whole = ("messages_json", *(("candidate_extras",) if candidates else ()))
+    return (*(name for name in named if name in SCHEMA.names), *whole)
 
 
 def record(row: dict[str, Any]) -> Record:
     """The record of a row; columns that were not read have their default."""
     stored = {name: row.get(_COLUMN_OF.get(name, name)) for name in Record.model_fields}
     fields = {name: value for name, value in stored.items() if value is not None}
+    fields |= optional.record_fields_of(row)
     fields["sampling"] = Sampling.model_validate_json(row["sampling"])
     fields["tags"] = parse_json((row["tags"] or "{}").encode())
     fields["scorer"] = columns.scorer_fields(row["scorer"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from promptmill.lake.tables import columns
+from promptmill.lake.tables import columns, optional
 from promptmill_schemas import FailedCandidate, Reject
 
 CHECK = pa.struct(
@@ -44,6 +44,9 @@ SCHEMA = pa.schema(
         pa.field("messages", columns.MESSAGES),
         pa.field("candidates", pa.list_(CANDIDATE)),
         *columns.ORIGIN,
+        *optional.OF_PROMPT,
+        *optional.LABELS,
+        *optional.OF_ANSWERS,
     ]
 )
 
@@ -55,6 +58,8 @@ def row(reject: Reject) -> dict[str, Any]:
         "messages": columns.messages(reject.messages),
         "candidates": [_candidate(answer) for answer in reject.candidates],
         **columns.origin(reject),
+        **optional.of_prompt(reject),
+        **optional.of_answers(reject.candidates),
     }
 
 
