@@ -80,7 +80,7 @@ def _number(part: bytes) -> int:
 
 
 def sketch(question: str, answer: str) -> Sketch:
-    """Sketch a content from its normalised texts; a short answer gives ``EXEMPT``."""
+    """Sketch a content from its texts, folded if wanted; a short answer gives ``EXEMPT``."""
     if len(answer.encode()) < SHORTEST_BYTES:
         return EXEMPT
     asked, answered = _minima(question), _minima(answer)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Self
 
 _NO_ID = "0" * 40
-_FORMAT = "generations"
-"""How claims lie in Redis. A token of another format names no server, so filters of two versions
-never decide on each other's claims."""
+_FORMAT = "generations-2"
+"""How claims lie in Redis, and the version of the content keys in them. A token of another format
+names no server, so filters of two versions never decide on each other's claims."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Literal, Self
 
 from promptmill.filter.policy import Policy
 from promptmill_schemas import AttributeScores, GradedCandidate, ids
-from promptmill_schemas.content import normalised
+from promptmill_schemas.content import FinalAnswer
+from promptmill_schemas.message import answer_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Answer:
     """A candidate with grades.
 
     Attributes:
-        digest: the digest of its text.
+        digest: the digest of the final answer.
     """
 
     candidate: GradedCandidate
@@ -38,6 +39,11 @@ class Answer:
     def text(self) -> str:
         """The text of the model's answer."""
         return self.candidate.text
+
+    @property
+    def final(self) -> FinalAnswer:
+        """The answer without its reasoning."""
+        return FinalAnswer(self.candidate.text, self.candidate.tool_calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +68,20 @@ class Selection:
         return "sft" if self.rejected is None else "preference"
 
     @property
-    def texts(self) -> tuple[str, ...]:
-        """The texts of its answers, the chosen one first."""
-        return (self.chosen.text, *(() if self.rejected is None else (self.rejected.text,)))
+    def answers(self) -> tuple[FinalAnswer, ...]:
+        """Its final answers, the chosen one first."""
+        return (self.chosen.final, *(() if self.rejected is None else (self.rejected.final,)))
 
 
 def ranked(candidates: Iterable[GradedCandidate]) -> list[Answer]:
     """Return the graded answers, the highest reward first, equal ones by index."""
     answers = [
-        Answer(candidate, candidate.scores, candidate.reward, ids.text_digest(candidate.text))
+        Answer(
+            candidate,
+            candidate.scores,
+            candidate.reward,
+            answer_digest(candidate.text, candidate.tool_calls),
+        )
         for candidate in candidates
         if candidate.scores is not None and candidate.reward is not None
     ]
@@ -91,9 +102,12 @@ def selections(policy: Policy, answers: Sequence[Answer], prompt_id: str) -> dic
 
 
 def worst_beside(chosen: Answer, answers: Sequence[Answer]) -> Answer | None:
-    """Return the answer with the lowest reward whose text differs from that of ``chosen``."""
-    text = normalised(chosen.text)
-    others = (answer for answer in reversed(answers) if normalised(answer.text) not in ("", text))
+    """Return the answer with the lowest reward that is another answer than ``chosen``."""
+    others = (
+        answer
+        for answer in reversed(answers)
+        if answer.final.exact() not in ("", chosen.final.exact())
+    )
     return next(others, None)
 
 

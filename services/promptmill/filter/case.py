@@ -47,10 +47,18 @@ class Case:
 
     def claim(self) -> Claim:
         """The claim for the gate."""
-        conversation = Conversation.of(self.prompt.messages if self.options else ())
+        conversation = Conversation.of(
+            self.prompt.messages if self.options else (), self.prompt.tools
+        )
         similarity = self.policy.duplicate_similarity
         options = tuple(
-            conversation.key(each.record_id, each.kind, each.texts, sketched=similarity is not None)
+            conversation.key(
+                each.record_id,
+                each.kind,
+                each.answers,
+                sketched=similarity is not None,
+                folding=self.policy.folds_duplicates,
+            )
             for each in self.options.values()
         )
         return Claim(
@@ -91,7 +99,12 @@ class Case:
             "decision_id": self.decision_id,
             "run": self.prompt.run,
             "sampling": self.prompt.sampling,
+            "tools": self.prompt.tools,
+            "chat_template_kwargs": self.prompt.chat_template_kwargs,
             "tags": self.prompt.tags,
+            "reference": self.prompt.reference,
+            "category": self.prompt.category,
+            "licence": self.prompt.licence,
             "generator": self.scored.completion.generator,
             "scorer": self.scored.scorer,
             "policy_version": policy_version,

@@ -7,70 +7,81 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from promptmill.dedup.near import Sketch, sketch
 from promptmill.dedup.ports import Claimed, RecordKey
 from promptmill_schemas import Message, Record, Reject, Scored, ids
-from promptmill_schemas.content import content_digest, normalised
+from promptmill_schemas.content import (
+    FinalAnswer,
+    answers_of,
+    content_digest,
+    exact,
+    exact_turns,
+    folded,
+    prompt_of,
+)
+from promptmill_schemas.message import answer_digest
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The normalised conversation that records continue, for the keys of several records.
+    """The conversation that records continue, for the keys of several records.
 
     Attributes:
-        turns: ``[[role, text], …]``.
+        messages: its turns.
+        turns: the same as the key of a content contains it.
     """
 
-    turns: list[list[str]]
+    messages: Sequence[Message]
+    turns: list[list[Any]]
 
     @classmethod
-    def of(cls, messages: Sequence[Message]) -> Self:
-        """Create the conversation of these messages."""
-        return cls([[message.role, normalised(message.content)] for message in messages])
+    def of(cls, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> Self:
+        """Create the conversation of these messages with these tools."""
+        return cls(messages, exact_turns(messages, tools))
 
     def key(
-        self, record_id: str, kind: str, answers: Sequence[str], *, sketched: bool
+        self,
+        record_id: str,
+        kind: str,
+        answers: Sequence[FinalAnswer],
+        *,
+        sketched: bool,
+        folding: bool = True,
     ) -> RecordKey:
         """Return the key of a record that ends with these answers.
 
         Args:
             answers: the chosen answer, and for a pair the rejected one.
             sketched: whether nearly equal contents should be found.
+            folding: whether case, white space and compatibility forms make no difference there.
         """
-        texts = list(map(normalised, answers))
-        content = content_digest(kind, self.turns, texts)
-        return RecordKey(record_id, content, self._sketch(texts) if sketched else None)
+        content = content_digest(kind, self.turns, answers)
+        return RecordKey(record_id, content, self._sketch(answers, folding) if sketched else None)
 
-    def _sketch(self, texts: list[str]) -> Sketch:
+    def _sketch(self, answers: Sequence[FinalAnswer], folding: bool) -> Sketch:
         """Sketch the conversation without system turns, which a whole corpus often shares."""
-        asked = " ".join(text for role, text in self.turns if role != "system")
-        return sketch(asked, " ".join(texts))
+        form = folded if folding else exact
+        asked = [form(turn.content) for turn in self.messages if turn.role != "system"]
+        return sketch(" ".join(asked), " ".join(form(answer.in_words()) for answer in answers))
 
 
-def record_key(
-    record_id: str,
-    kind: str,
-    prompt: Sequence[Message],
-    chosen: str,
-    rejected: str | None = None,
-    *,
-    sketched: bool = False,
-) -> RecordKey:
+def record_key(record: Record, *, sketched: bool = False, folding: bool = True) -> RecordKey:
     """Return a record's id, its content and, if wanted, its sketch.
 
-    The content is the normalised conversation with its answers, and the kind. The same answer to
-    another prompt is another content, and so is a pair with another rejected answer.
+    The content is the conversation with its final answers, and the kind. The same answer to another
+    prompt is another content, and so is a pair with another rejected answer.
     """
-    answers = (chosen,) if rejected is None else (chosen, rejected)
-    return Conversation.of(prompt).key(record_id, kind, answers, sketched=sketched)
+    return Conversation.of(prompt_of(record), record.tools).key(
+        record.record_id, record.kind, answers_of(record), sketched=sketched, folding=folding
+    )
 
 
 def decision_id(scored: Scored) -> str:
     """Return the digest of the answers, their grades and the grader."""
     answers = [
-        [answer.index, ids.text_digest(answer.text), answer.finish_reason]
+        [answer.index, answer_digest(answer.text, answer.tool_calls), answer.finish_reason]
         for answer in scored.completion.candidates
     ]
     grades = [grade.model_dump(mode="json", exclude_none=True) for grade in scored.grades]
@@ -78,12 +89,9 @@ def decision_id(scored: Scored) -> str:
     return ids.digest("decision", scored.completion.prompt.prompt_id, answers, grades, scorer)
 
 
-def claimed_from_record(record: Record, *, sketched: bool = False) -> Claimed:
+def claimed_from_record(record: Record, *, sketched: bool = False, folding: bool = True) -> Claimed:
     """Return the claim that accepted this record."""
-    prompt = record.messages[:-1] if record.kind == "sft" else record.messages
-    key = record_key(
-        record.record_id, record.kind, prompt, record.chosen, record.rejected, sketched=sketched
-    )
+    key = record_key(record, sketched=sketched, folding=folding)
     return Claimed(
         record.prompt_id, record.decision_id, record.policy_version, (key,), record.replays
     )

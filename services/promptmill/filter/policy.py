@@ -62,6 +62,8 @@ class Policy(BaseModel):
             orders of a comparison; ``None`` does not look at it.
         duplicate_similarity: Jaccard similarity from which on content counts as a duplicate;
             ``None``: only equal content does.
+        duplicate_folding: ``False`` lets case, white space and compatibility forms make a
+            difference between near-duplicates; ``None`` folds them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -75,6 +77,7 @@ class Policy(BaseModel):
     reasoning: Reasoning | None = None
     max_disagreement: float | None = Field(default=None, ge=0)
     duplicate_similarity: float | None = Field(default=None, ge=LEAST_SIMILARITY, le=1)
+    duplicate_folding: Literal[False] | None = None
 
     @model_validator(mode="after")
     def _bounds_leave_room(self) -> Self:
@@ -111,6 +114,11 @@ class Policy(BaseModel):
         if self.mode == "preference":
             content["min_margin"] = self.margin
         return f"{self.name}@{ids.digest('policy', content)[:VERSION_DIGITS]}"
+
+    @property
+    def folds_duplicates(self) -> bool:
+        """Whether near-duplicates are compared without case and white space."""
+        return self.duplicate_folding is None
 
     @property
     def margin(self) -> float:

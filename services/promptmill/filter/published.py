@@ -14,35 +14,51 @@ import structlog
 from numpy.typing import NDArray
 
 from promptmill.dedup.ports import Claimed, Decisions, Digests, RecordKey
-from promptmill.filter.content import claimed_from_record, claimed_from_reject, record_key
+from promptmill.filter.content import Conversation, claimed_from_record, claimed_from_reject
 from promptmill.filter.data_set import DataSet
 from promptmill.kafka.log_reader import LogReader
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import Snapshot
+from promptmill.lake.tables.optional import calls_of, messages_of, tools_of
+from promptmill.lake.tables.records import CONTENT_KEY as KEY
 from promptmill.stream.ports import Delivery
-from promptmill_schemas import Contract, Message, Record, Reject, Topic, decode
+from promptmill_schemas import Contract, Record, Reject, Topic, decode
+from promptmill_schemas.content import FinalAnswer
 from promptmill_schemas.topics import RECORDS, REJECTS
 
 BLOCK_ROWS: Final = 500_000
 """Rows of one block: about 150 MB while it is sorted and packed."""
 
 _HEAD: Final = ("prompt_id", "decision_id", "policy_version", "replays")
-_KEYS: Final = (*_HEAD, "record_id", "content_key")
-_TEXTS: Final = (*_HEAD, "record_id", "kind", "messages", "chosen", "rejected")
+_KEYS: Final = (*_HEAD, "record_id", KEY)
+_TEXTS: Final = (
+    "record_id",
+    "kind",
+    "messages",
+    "chosen",
+    "rejected",
+    "messages_json",
+    "tools",
+    "chosen_tool_calls",
+    "rejected_tool_calls",
+)
 _ABSENT: Final = 255
 
 _NIBBLES = np.full(256, _ABSENT, np.uint8)
 _NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.uint8)
 
 
-def stored_records(snapshot: Snapshot, *, sketched: bool) -> Iterator[Decisions | list[Claimed]]:
+def stored_records(
+    snapshot: Snapshot, *, sketched: bool, folding: bool = True
+) -> Iterator[Decisions | list[Claimed]]:
     """Yield all accepted records, as blocks, or as lists if texts are needed."""
-    known = "content_key" in snapshot.schema.names and not sketched
-    has_key = pc.field("content_key").is_valid()
+    known = KEY in snapshot.schema.names and not sketched
+    has_key = pc.field(KEY).is_valid()
     if known:
         yield from map(_records, _blocks(snapshot, _KEYS, has_key))
-    for rows in snapshot.scan(_TEXTS, ~has_key if known else None):
-        yield [_from_texts(row, sketched=sketched) for row in rows.to_pylist()]
+    texts = [name for name in _TEXTS if name in snapshot.schema.names]
+    for rows in snapshot.scan((*_HEAD, *texts), ~has_key if known else None):
+        yield [_from_texts(row, sketched=sketched, folding=folding) for row in rows.to_pylist()]
 
 
 def stored_rejects(snapshot: Snapshot) -> Iterator[Decisions]:
@@ -64,7 +80,7 @@ def _blocks(
 
 
 def _records(rows: pa.Table) -> Decisions:
-    return _decisions(rows, (_digests(rows, "record_id"), _digests(rows, "content_key")))
+    return _decisions(rows, (_digests(rows, "record_id"), _digests(rows, KEY)))
 
 
 def _decisions(rows: pa.Table, records: tuple[Digests, Digests] | None = None) -> Decisions:
@@ -100,11 +116,15 @@ def _digests(rows: pa.Table, column: str) -> Digests:
     return packed
 
 
-def _from_texts(row: dict[str, Any], *, sketched: bool) -> Claimed:
-    kind, turns = row["kind"], [Message(**message) for message in row["messages"]]
-    prompt = turns[:-1] if kind == "sft" else turns
-    texts = (row["chosen"], row["rejected"])
-    key: RecordKey = record_key(row["record_id"], kind, prompt, *texts, sketched=sketched)
+def _from_texts(row: dict[str, Any], *, sketched: bool, folding: bool) -> Claimed:
+    kind, turns = row["kind"], messages_of(row)
+    is_whole = kind == "sft"
+    prompt, calls = (turns[:-1], [turns[-1].tool_calls]) if is_whole else (turns, calls_of(row))
+    texts = [text for text in (row["chosen"], row["rejected"]) if text is not None]
+    answers = list(map(FinalAnswer, texts, calls))
+    key: RecordKey = Conversation.of(prompt, tools_of(row)).key(
+        row["record_id"], kind, answers, sketched=sketched, folding=folding
+    )
     head = (row["prompt_id"], row["decision_id"], row["policy_version"])
     return Claimed(*head, (key,), row["replays"] or 0)
 
@@ -122,15 +142,23 @@ class Published:
         kafka: bootstrap servers.
         prefix: before every topic's name.
         sketched: with what near-duplicates are found by.
+        folding: whether near-duplicates are compared without case and white space.
     """
 
     def __init__(
-        self, data_set: DataSet, kafka: str, prefix: str, *, sketched: bool = False
+        self,
+        data_set: DataSet,
+        kafka: str,
+        prefix: str,
+        *,
+        sketched: bool = False,
+        folding: bool = True,
     ) -> None:
         self._data_set = data_set
         self._kafka = kafka
         self._prefix = prefix
         self._sketched = sketched
+        self._folding = folding
 
     async def __call__(self) -> AsyncIterator[Claimed | Decisions]:
         """Yield all decisions; a table is read before its topic's tail, so none is missed.
@@ -166,7 +194,7 @@ class Published:
 
     def _stored(self, table: TableName, snapshot: Snapshot) -> Iterator[Decisions | list[Claimed]]:
         if table is TableName.RECORDS:
-            return stored_records(snapshot, sketched=self._sketched)
+            return stored_records(snapshot, sketched=self._sketched, folding=self._folding)
         return stored_rejects(snapshot)
 
     async def _tail(self, topic: Topic, starts: dict[int, int]) -> AsyncGenerator[Claimed, None]:
@@ -188,7 +216,7 @@ class Published:
 
     def _claimed(self, decision: Contract) -> Claimed:
         if isinstance(decision, Record):
-            return claimed_from_record(decision, sketched=self._sketched)
+            return claimed_from_record(decision, sketched=self._sketched, folding=self._folding)
         if isinstance(decision, Reject):
             return claimed_from_reject(decision)
         raise TypeError(f"{type(decision).__name__} is not a decision")

@@ -20,6 +20,7 @@ from promptmill_schemas import (
     Record,
     Reject,
 )
+from promptmill_schemas.message import answer_digest
 from promptmill_schemas.reject import Reason
 
 
@@ -45,7 +46,14 @@ def records_of(case: Case, verdict: Verdict, at: datetime) -> list[Record]:
 def _conversation(case: Case, selection: Selection) -> tuple[Message, ...]:
     if selection.rejected is not None:
         return case.prompt.messages
-    return (*case.prompt.messages, Message(role="assistant", content=selection.chosen.text))
+    chosen = selection.chosen.candidate
+    last = Message(
+        role="assistant",
+        content=chosen.text,
+        reasoning_content=chosen.reasoning_content,
+        tool_calls=chosen.tool_calls,
+    )
+    return (*case.prompt.messages, last)
 
 
 def _rejected_side(selection: Selection) -> dict[str, Any]:
@@ -53,6 +61,10 @@ def _rejected_side(selection: Selection) -> dict[str, Any]:
         return {}
     return {
         "rejected": rejected.text,
+        "chosen_reasoning_content": selection.chosen.candidate.reasoning_content,
+        "rejected_reasoning_content": rejected.candidate.reasoning_content,
+        "chosen_tool_calls": selection.chosen.candidate.tool_calls,
+        "rejected_tool_calls": rejected.candidate.tool_calls,
         "rejected_scores": rejected.scores,
         "rejected_reward": rejected.reward,
         "margin": distance(selection.chosen.reward, rejected.reward),
@@ -63,7 +75,7 @@ def reject_of(case: Case, verdict: Verdict, at: datetime) -> Reject:
     """Return the reject, which lists every candidate with the checks that it failed."""
     owners: dict[str, Owner] = {}
     if verdict.policy == case.policy.version:  # else the content was not what kept it out
-        owners = {case.options[own].chosen.text: other for own, other in verdict.owners.items()}
+        owners = {case.options[own].chosen.digest: other for own, other in verdict.owners.items()}
     judged = zip(case.candidates, case.scored.grades, strict=True)
     failed = tuple(_failed(case, verdict, owners, *pair) for pair in judged)
     best = _best(case, failed)
@@ -79,7 +91,7 @@ def reject_of(case: Case, verdict: Verdict, at: datetime) -> Reject:
 def _failed(
     case: Case, verdict: Verdict, owners: dict[str, Owner], candidate: GradedCandidate, grade: Grade
 ) -> FailedCandidate:
-    owner = owners.get(candidate.text)
+    owner = owners.get(answer_digest(candidate.text, candidate.tool_calls))
     checks = case.policy.failed(candidate, grade.refusal)
     if not checks:
         checks = (_unwanted(case, verdict, candidate, owner),)
@@ -93,6 +105,9 @@ def _failed(
         checks=checks,
         duplicate=_duplicate(owner),
         disagreement=candidate.disagreement,
+        reasoning_content=candidate.reasoning_content,
+        tool_calls=candidate.tool_calls,
+        reasoning_tokens=candidate.reasoning_tokens,
     )
 
 

@@ -34,7 +34,11 @@ async def serve(settings: FilterSettings) -> None:
             settle_s=settings.settle_s,
         )
         published = Published(
-            data_set, settings.require_kafka(), settings.topic_prefix, sketched=near
+            data_set,
+            settings.require_kafka(),
+            settings.topic_prefix,
+            sketched=near,
+            folding=settings.duplicate_folding,
         )
         claims = await stack.enter_async_context(
             RecoveringClaims(gate, published, count=published.count)

@@ -74,6 +74,13 @@ class FilterSettings(StageSettings):
             "similarity (0.5 to 1) from which answers count as duplicates; none: only equal ones"
         ),
     )
+    duplicate_folding: bool = Field(
+        default=True,
+        description=(
+            "ignore case, white space and compatibility forms when near-duplicates are compared; "
+            "exact duplicates always differ in them"
+        ),
+    )
     min_helpfulness: Limit = DEFAULT_MIN_HELPFULNESS
     max_helpfulness: Limit = None
     min_correctness: Limit = None
@@ -131,6 +138,7 @@ class FilterSettings(StageSettings):
                 reasoning=self.reasoning,
                 max_disagreement=self.max_disagreement,
                 duplicate_similarity=self.duplicate_similarity,
+                duplicate_folding=None if self.duplicate_folding else False,
             )
         except ValidationError as error:
             finding = contract_error(error)

@@ -5,9 +5,9 @@ Only an adapter imports its engine's library. All other code uses these ports.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
@@ -25,6 +25,9 @@ class GenerateRequest:
         sampling: the sampling parameters; their ``seed`` is ignored in favour of ``seed``.
         seed: the seed of this candidate.
         adapter: name of a LoRA adapter; ``None`` uses the base model.
+        tools: the tools that the model may call.
+        chat_template_kwargs: further arguments of the chat template.
+        extra_body: further fields for a server; an engine in the worker refuses them.
     """
 
     request_id: str
@@ -32,6 +35,9 @@ class GenerateRequest:
     sampling: Sampling
     seed: int
     adapter: str | None = None
+    tools: Sequence[Mapping[str, Any]] | None = None
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    extra_body: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Answer:
         prompt_tokens: tokens of the conversation; 0 if the server does not report them.
         completion_tokens: tokens of the answer; 0 if the server does not report them.
         logprob: sum of the log-probabilities of the answer's tokens, if sampling requested it.
+        tool_calls: the tools that the answer calls.
     """
 
     text: str
@@ -51,6 +58,7 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     logprob: float | None = None
+    tool_calls: tuple[ToolCall, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

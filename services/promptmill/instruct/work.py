@@ -12,7 +12,8 @@ from promptmill.runtime.fan_out import KeptResults
 from promptmill.stream.outcome import Drop, Emit, Outcome, Outgoing
 from promptmill_schemas import Candidate, Completion, Prompt, Timings
 from promptmill_schemas.completion import ANSWERS_TAG, GIVEN
-from promptmill_schemas.ids import candidate_seed, text_digest
+from promptmill_schemas.ids import candidate_seed
+from promptmill_schemas.message import answer_digest
 from promptmill_schemas.topics import COMPLETIONS
 
 
@@ -94,6 +95,9 @@ def _request(prompt: Prompt, index: int) -> GenerateRequest:
         sampling=prompt.sampling,
         seed=candidate_seed(prompt.prompt_id, index),
         adapter=prompt.adapter,
+        tools=prompt.tools,
+        chat_template_kwargs=prompt.chat_template_kwargs,
+        extra_body=prompt.extra_body,
     )
 
 
@@ -105,6 +109,7 @@ def _candidate(prompt: Prompt, index: int, answer: Answer) -> Candidate:
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         seed=candidate_seed(prompt.prompt_id, index),
-        digest=text_digest(answer.text),
+        digest=answer_digest(answer.text, answer.tool_calls),
+        tool_calls=answer.tool_calls,
         logprob=answer.logprob,
     )

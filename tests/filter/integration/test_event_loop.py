@@ -35,7 +35,7 @@ STORED, REPLAYED, WITHOUT_KEY, REJECTED, IN_FRONT = 100_000, 4_000, 2_000, 20_00
 """Rows of a table in blocks, merged one by one, read by their texts; rejects; on the topic."""
 
 DISTINCT = {
-    TableName.RECORDS: ("record_id", "prompt_id", "decision_id", "content_key"),
+    TableName.RECORDS: ("record_id", "prompt_id", "decision_id", "content_key_2"),
     TableName.REJECTS: ("prompt_id", "decision_id"),
 }
 
@@ -69,7 +69,7 @@ def tables() -> Iterator[tuple[TableName, pa.Table]]:
     yield TableName.RECORDS, replaced(replays, "replays", pa.array([1] * REPLAYED))
     texts = [(0, n, record(f"earlier {n}")) for n in range(WITHOUT_KEY)]
     without = pa.nulls(WITHOUT_KEY, pa.string())
-    yield TableName.RECORDS, replaced(rows(texts), "content_key", without)
+    yield TableName.RECORDS, replaced(rows(texts), "content_key_2", without)
     yield TableName.REJECTS, many(TableName.REJECTS, REJECTED, chance)
 
 

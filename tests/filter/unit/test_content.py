@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from promptmill.filter.content import decision_id
-from promptmill_schemas import Message
-from promptmill_schemas.content import content_key, normalised
+from promptmill_schemas import FunctionCall, Message, ToolCall
+from promptmill_schemas.content import FinalAnswer, content_digest, content_key, exact, folded
 from support.scored import answer, scored
 
 ASK = (Message(role="user", content="What is 2 + 2?"),)
@@ -24,9 +24,48 @@ ASK = (Message(role="user", content="What is 2 + 2?"),)
         ("１２", "12"),
     ],
 )
-def test_differences_that_mean_nothing_are_folded(one: str, other: str) -> None:
-    assert normalised(one) == normalised(other)
+def test_near_duplicates_are_compared_without_differences_in_form(one: str, other: str) -> None:
+    assert folded(one) == folded(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("café", "cafe\u0301"), (" It is four.\n", "It is four."), ("\u00a0a", "a")]
+)
+def test_equal_texts_are_the_same_content(one: str, other: str) -> None:
+    assert exact(one) == exact(other)
     assert content_key("sft", ASK, one) == content_key("sft", ASK, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("2⁴", "24"),
+        ("US", "us"),
+        ("if a:\n    b()\nc()", "if a:\nb()\nc()"),
+        ("Straße", "STRASSE"),
+        ("ﬁne", "fine"),
+        ("a  b", "a b"),
+    ],
+)
+def test_texts_that_differ_in_form_are_other_content(one: str, other: str) -> None:
+    assert content_key("sft", ASK, one) != content_key("sft", ASK, other)
+    asked = (Message(role="user", content=one),), (Message(role="user", content=other),)
+    assert content_key("sft", asked[0], "Yes.") != content_key("sft", asked[1], "Yes.")
+
+
+def test_reasoning_is_not_content_and_calls_and_tools_are() -> None:
+    call = ToolCall(id="c1", function=FunctionCall(name="add", arguments="{}"))
+    turns = [
+        Message(role="assistant", content="Four.", reasoning_content="Two and two."),
+        Message(role="assistant", content="Four."),
+        Message(role="assistant", content="Four.", tool_calls=(call,)),
+    ]
+    keys = [content_key("sft", (*ASK, turn), "x") for turn in turns]
+    assert keys[0] == keys[1] != keys[2]
+    other = call.model_copy(update={"id": "drawn"})
+    one, two = (content_digest("sft", [], [FinalAnswer("", (c,))]) for c in (call, other))
+    assert one == two != content_digest("sft", [], [FinalAnswer("")])
+    assert content_key("sft", ASK, "x", tools=[{"type": "x"}]) != content_key("sft", ASK, "x")
 
 
 @pytest.mark.parametrize(

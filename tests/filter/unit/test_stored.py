@@ -56,10 +56,10 @@ def test_records_are_read_without_their_texts(
 
 def test_rows_of_an_earlier_version_are_read_by_their_texts(tmp_path: Path) -> None:
     made = numbered(RECORDS, TableName.RECORDS)
-    keys = made.column("content_key").to_pylist()
-    at = made.schema.get_field_index("content_key")
+    keys = made.column("content_key_2").to_pylist()
+    at = made.schema.get_field_index("content_key_2")
     half = pa.array([None, *keys[1:10], *[None] * 10], pa.string())
-    snapshot = written(tmp_path, TableName.RECORDS, made.set_column(at, "content_key", half))
+    snapshot = written(tmp_path, TableName.RECORDS, made.set_column(at, "content_key_2", half))
     found = every(stored.stored_records(snapshot, sketched=False))
     assert found == by_prompt(map(claimed_from_record, RECORDS))
 

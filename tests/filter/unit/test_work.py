@@ -15,7 +15,7 @@ from promptmill.filter.work import Filter
 from promptmill.runtime.errors import Poison
 from promptmill.stream.outcome import Drop, Emit, Outcome
 from promptmill.testing.dedup import MemoryClaims, MemoryGate
-from promptmill_schemas import Check, Record, Reject, Scored
+from promptmill_schemas import Check, FunctionCall, Record, Reject, Scored, ToolCall
 from promptmill_schemas.topics import RECORDS, REJECTS
 from support.claims import Published
 from support.scored import AT, answer, scored
@@ -25,6 +25,8 @@ LONG = (
     "the long ones; so blue light comes from all sides, and what is left of the sun is yellow."
 )
 KEEN = Policy(duplicate_similarity=0.8)
+CALL = ToolCall(id="c1", function=FunctionCall(name="add", arguments="{}"))
+TOOLS = ({"type": "function", "function": {"name": "add"}},)
 PREFERENCE = Policy(mode="preference", min_margin=1.0)
 
 
@@ -109,7 +111,7 @@ async def test_mode_top_k_stops_at_k(desk: Desk) -> None:
 
 
 async def test_equal_texts_are_one_record(desk: Desk) -> None:
-    message = scored(answer("Same.", 2.0), answer("Same.", 3.0), answer("same.", 1.0))
+    message = scored(answer("Same.", 2.0), answer("Same.", 3.0), answer(" Same.\n", 1.0))
     records = await desk.records(message, Policy(mode="all"))
     assert [(record.chosen, record.reward) for record in records] == [("Same.", 3.0)]
 
@@ -132,9 +134,46 @@ async def test_the_chosen_answer_of_a_preference_must_pass_the_limits(desk: Desk
     assert (record.chosen, record.rejected) == ("Ok.", "Bad.")
 
 
+async def test_a_preference_may_differ_in_case_only(desk: Desk) -> None:
+    (record,) = await desk.records(scored(answer("US", 5.0), answer("us", 1.0)), PREFERENCE)
+    assert (record.chosen, record.rejected) == ("US", "us")
+
+
+async def test_a_record_keeps_calls_reasoning_and_what_its_prompt_says(desk: Desk) -> None:
+    message = with_tools(scored(answer("Good.", 5.0), answer("", 1.0)))
+    (record,) = await desk.records(message, PREFERENCE)
+    assert record.chosen_reasoning_content == "Hm."
+    assert record.rejected_tool_calls == (CALL,)
+    (record,) = await desk.records(with_tools(scored(answer("Good.", 5.0), run="two")))
+    assert record.messages[-1].reasoning_content == "Hm."
+    assert (record.tools, record.category, record.licence) == (TOOLS, "math", "CC0-1.0")
+    reject = await desk.reject(with_tools(scored(answer("Bad.", helpfulness=0.0), run="three")))
+    assert reject.candidates[0].reasoning_content == "Hm."
+    assert reject.tools == TOOLS
+
+
+def with_tools(message: Scored) -> Scored:
+    """The message with tools, reasoning of the first answer, and a call in an empty one."""
+    completion = message.completion
+    prompt = completion.prompt.model_copy(
+        update={"tools": TOOLS, "category": "math", "licence": "CC0-1.0"}
+    )
+    candidates = tuple(
+        each.model_copy(
+            update={
+                "reasoning_content": None if each.index else "Hm.",
+                "tool_calls": None if each.text else (CALL,),
+            }
+        )
+        for each in completion.candidates
+    )
+    completion = completion.model_copy(update={"prompt": prompt, "candidates": candidates})
+    return message.model_copy(update={"completion": completion})
+
+
 async def test_a_preference_never_rejects_an_empty_or_an_equal_text(desk: Desk) -> None:
     message = scored(
-        answer("Good.", 5.0), answer("good.", 1.0), answer(" ", 0.0), answer("B.", 2.0)
+        answer("Good.", 5.0), answer("Good. ", 1.0), answer(" ", 0.0), answer("B.", 2.0)
     )
     (record,) = await desk.records(message, PREFERENCE)
     assert record.rejected == "B."
@@ -187,7 +226,7 @@ async def test_answers_without_any_grade_are_rejected_as_ungraded(desk: Desk) ->
 
 async def test_a_duplicate_is_rejected_with_its_owner(desk: Desk) -> None:
     (record,) = await desk.records(scored(answer("Rayleigh scattering."), run="one"))
-    reject = await desk.reject(scored(answer("rayleigh  SCATTERING."), run="two"))
+    reject = await desk.reject(scored(answer("Rayleigh scattering.\n"), run="two"))
     (failed,) = reject.candidates
     assert reject.reason == "duplicate_exact"
     assert failed.duplicate is not None
@@ -198,7 +237,7 @@ async def test_a_duplicate_is_rejected_with_its_owner(desk: Desk) -> None:
 
 async def test_a_duplicate_makes_room_for_the_next_best_answer(desk: Desk) -> None:
     await desk.records(scored(answer("Taken."), run="one"))
-    message = scored(answer("taken.", 9.0), answer("Free.", 4.0), run="two")
+    message = scored(answer("Taken. ", 9.0), answer("Free.", 4.0), run="two")
     (record,) = await desk.records(message)
     assert record.chosen == "Free."
     assert (await desk.records(message))[0].record_id == record.record_id
@@ -206,7 +245,7 @@ async def test_a_duplicate_makes_room_for_the_next_best_answer(desk: Desk) -> No
 
 async def test_a_reject_of_duplicates_lists_the_other_answers_too(desk: Desk) -> None:
     await desk.records(scored(answer("Taken."), run="one"))
-    message = scored(answer("Bad.", 9.0, helpfulness=1.0), answer("taken.", 4.0), run="two")
+    message = scored(answer("Bad.", 9.0, helpfulness=1.0), answer("Taken.\n", 4.0), run="two")
     reject = await desk.reject(message)
     assert [only(each.checks).name for each in reject.candidates] == [
         "min_helpfulness",
@@ -266,7 +305,7 @@ async def test_the_same_message_again_gives_the_same_records(desk: Desk) -> None
 
 async def test_the_same_message_again_gives_the_same_reject(desk: Desk) -> None:
     await desk.records(scored(answer("Taken."), run="one"))
-    for message in (scored(answer("taken."), run="two"), scored(answer("X.", helpfulness=0.0))):
+    for message in (scored(answer("Taken.\n"), run="two"), scored(answer("X.", helpfulness=0.0))):
         assert await desk.reject(message) == await desk.reject(message)
 
 

@@ -27,7 +27,7 @@ def create_without(folder: Path, column: str) -> None:
 
 
 def test_a_records_table_without_content_keys_gets_the_column(tmp_path: Path) -> None:
-    create_without(tmp_path, "content_key")
+    create_without(tmp_path, "content_key_2")
     before = DeltaTable(str(tmp_path / NAME)).metadata().id
     sink = DeltaSink(str(tmp_path), identities())
     sink.open()
@@ -36,12 +36,12 @@ def test_a_records_table_without_content_keys_gets_the_column(tmp_path: Path) ->
     table = DeltaTable(str(tmp_path / NAME))
     (row,) = table.to_pyarrow_table().to_pylist()
     known = record("a")
-    assert row["content_key"] == content_key("sft", known.messages[:-1], known.chosen)
+    assert row["content_key_2"] == content_key("sft", known.messages[:-1], known.chosen)
     assert table.metadata().id == before
 
 
 def test_two_stores_that_open_an_older_table_at_once_both_go_on(tmp_path: Path) -> None:
-    create_without(tmp_path, "content_key")
+    create_without(tmp_path, "content_key_2")
     first, second = (DeltaSink(str(tmp_path), identities()) for _ in range(2))
     first.open()
     second.open()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from promptmill.inference.http.chat import tool_calls_of
 from promptmill.inference.http.errors import Interrupted, Malformed, NotFinite, Unreadable
 from promptmill.inference.http.options import Api
 from promptmill.inference.http.transport import parse_json
@@ -35,12 +36,14 @@ def read_answer(api: Api, reply: Any) -> Answer:
             f"the first choice has neither a text nor a finish reason: {_brief(choice)}"
         )
     reason = finish_reason(choice)
+    message = _message(choice) if api == "chat" else {}
     return Answer(
         text=text or "",
         finish_reason=reason,
         prompt_tokens=_tokens(usage, "prompt_tokens"),
         completion_tokens=_tokens(usage, "completion_tokens"),
         logprob=_logprob(api, choice.get("logprobs")),
+        tool_calls=tool_calls_of(message),
     )
 
 

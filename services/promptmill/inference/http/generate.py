@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
 
 from promptmill.inference.http.address import parse_base_url
 from promptmill.inference.http.answer import check_structured_output, read_answer
+from promptmill.inference.http.chat import chat_messages, prompt_fields
 from promptmill.inference.http.client import Client
 from promptmill.inference.http.dialect import sampling_fields
 from promptmill.inference.http.errors import NotFound, Withheld
@@ -168,9 +168,6 @@ class HttpGenerator:
         fields |= sampling_fields(self._served.server, request.sampling, request.seed)
         if request.sampling.logprobs:
             fields["logprobs"] = True if self._api == "chat" else 1
-        return fields
-
-
-def chat_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """The messages in the format of the chat API."""
-    return [{"role": message.role, "content": message.content} for message in messages]
+        return fields | prompt_fields(
+            request.tools, request.chat_template_kwargs, request.extra_body
+        )

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from promptmill.inference.http.abilities import read_abilities
+from promptmill.inference.http.chat import OURS
 from promptmill.inference.http.headers import read_headers, read_query
 from promptmill.inference.http.options import HttpOptions, Server, read_api_key
 from promptmill.inference.settings import ModelSettings, read_key_values, read_values
@@ -21,9 +22,6 @@ PATIENCE_DIVISOR = 3
 After that the record is retried in place, and its deadline starts again.
 """
 
-
-_OURS = {"model", "messages", "prompt", "n", "stream", "stream_options"}
-"""Fields that no setting may change."""
 
 KeyValues = Annotated[dict[str, str], NoDecode, BeforeValidator(read_key_values)]
 
@@ -91,7 +89,7 @@ class ServerSettings(ModelSettings):
         Raises:
             Misconfigured: settings contradict each other, or the key is not valid in a header.
         """
-        if ours := sorted(_OURS & set(self.extra_body)):
+        if ours := sorted(OURS & set(self.extra_body)):
             raise Misconfigured(
                 f"extra_body has {', '.join(ours)}, which promptmill sets itself: remove it"
             )

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+import orjson
+
 from promptmill.runtime.errors import Poison
-from promptmill_schemas import Message
+from promptmill_schemas import Message, ToolCall
 
 CACHED = 64
 """Size of the cache of rendered conversations, which serves the candidates of one prompt."""
-
-Turn = tuple[str, str]
 
 
 class Renderer:
@@ -52,21 +53,31 @@ class Renderer:
         template = getattr(self._tokenizer, "chat_template", None)
         return blake2b(str(template).encode(), digest_size=16).hexdigest() if template else ""
 
-    async def render(self, messages: Sequence[Message], answer: str | None = None) -> list[int]:
+    async def render(
+        self,
+        messages: Sequence[Message],
+        answer: str | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> list[int]:
         """Return the token ids of a conversation.
 
         Args:
             messages: the conversation.
             answer: the assistant's last message, for a complete conversation.
+            tools: the tools that the model may call.
+            arguments: the conversation's own arguments of the chat template.
 
         Raises:
             Poison: the conversation exceeds the context, or the chat template refuses it.
         """
-        turns = [(message.role, message.content) for message in messages]
+        turns = [template_turn(message) for message in messages]
         if answer is not None:
-            turns.append(("assistant", answer))
+            turns.append({"role": "assistant", "content": answer})
+        key = orjson.dumps([turns, tools and list(tools), arguments and dict(arguments)])
         loop = asyncio.get_running_loop()
-        ids = await loop.run_in_executor(self._thread, self._cached, tuple(turns))
+        ids = await loop.run_in_executor(self._thread, self._cached, key)
         self._require_room(len(ids))
         return ids
 
@@ -74,26 +85,35 @@ class Renderer:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _tokens(self, turns: tuple[Turn, ...]) -> list[int]:
-        if not getattr(self._tokenizer, "chat_template", None):
-            text = "\n\n".join(content for _, content in turns)
+    def _tokens(self, key: bytes) -> list[int]:
+        turns, tools, arguments = orjson.loads(key)
+        template = getattr(self._tokenizer, "chat_template", None)
+        if not template:
+            text = "\n\n".join(turn["content"] for turn in turns)
             return list(self._tokenizer(text)["input_ids"])
-        return self._apply_template(turns)
+        return self._apply_template(with_known_roles(turns, str(template)), tools, arguments)
 
-    def _apply_template(self, turns: tuple[Turn, ...]) -> list[int]:
+    def _apply_template(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        arguments: dict[str, Any] | None,
+    ) -> list[int]:
         from jinja2 import TemplateError
 
-        messages = [{"role": role, "content": content} for role, content in turns]
+        more: dict[str, Any] = {**self._arguments, **(arguments or {})}
+        if tools:
+            more["tools"] = tools
         try:
             encoded = self._tokenizer.apply_chat_template(
                 messages,
                 tokenize=True,
                 add_generation_prompt=self._answers,
                 return_dict=True,
-                **self._arguments,
+                **more,
             )
         except TemplateError as error:
-            roles = ", ".join(role for role, _ in turns)
+            roles = ", ".join(turn["role"] for turn in messages)
             raise Poison(
                 f"the model's chat template refuses messages with the roles {roles} ({error}); "
                 "change the order of the turns or the model"
@@ -108,3 +128,35 @@ class Renderer:
                 f"messages have {tokens} tokens, the model's context holds {limit}; shorten the "
                 "conversation or use a model with a longer context"
             )
+
+
+def template_turn(message: Message) -> dict[str, Any]:
+    """A turn as chat templates expect it: with the arguments of calls as objects."""
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    for name in ("name", "tool_call_id", "reasoning_content"):
+        if (value := getattr(message, name)) is not None:
+            turn[name] = value
+    if message.tool_calls is not None:
+        turn["tool_calls"] = [_template_call(call) for call in message.tool_calls]
+    return turn
+
+
+def with_known_roles(turns: list[dict[str, Any]], template: str) -> list[dict[str, Any]]:
+    """The turns with ``developer`` as ``system``, unless the chat template knows ``developer``.
+
+    Other templates refuse such a turn or leave it out silently.
+    """
+    if "developer" in template:
+        return turns
+    return [turn | {"role": "system"} if turn["role"] == "developer" else turn for turn in turns]
+
+
+def _template_call(call: ToolCall) -> dict[str, Any]:
+    """A call; arguments that are not valid JSON stay a text."""
+    arguments: Any = call.function.arguments
+    with suppress(orjson.JSONDecodeError):
+        arguments = orjson.loads(arguments)
+    made: dict[str, Any] = {"type": call.type}
+    if call.id is not None:
+        made["id"] = call.id
+    return made | {"function": {"name": call.function.name, "arguments": arguments}}

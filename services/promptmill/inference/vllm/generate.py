@@ -75,7 +75,14 @@ class VllmGenerator:
 
     async def generate(self, request: GenerateRequest) -> Answer:
         """Generate one answer; see :class:`~promptmill.inference.ports.GeneratorEngine`."""
-        token_ids = await self._model.renderer.render(request.messages)
+        if request.extra_body:
+            raise Poison(
+                f"extra_body has {', '.join(sorted(request.extra_body))}, which only servers "
+                "understand: remove it from the prompt, or use --engine openai"
+            )
+        token_ids = await self._model.renderer.render(
+            request.messages, tools=request.tools, arguments=request.chat_template_kwargs
+        )
         output = await self._model.run(
             request.request_id,
             token_ids,

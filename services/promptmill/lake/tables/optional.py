@@ -21,6 +21,7 @@ from promptmill_schemas import (
     Prompt,
     Record,
     Reject,
+    ToolCall,
 )
 from promptmill_schemas.base import parse_json
 
@@ -108,6 +109,18 @@ def record_fields_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def tools_of(row: Mapping[str, Any]) -> list[Any] | None:
+    """The tools of a stored prompt."""
+    return _parsed(row, ["tools"]).get("tools")
+
+
+def calls_of(row: Mapping[str, Any]) -> list[tuple[ToolCall, ...] | None]:
+    """The calls of the chosen and of the rejected answer of a stored pair."""
+    names = ["chosen_tool_calls", "rejected_tool_calls"]
+    found = _parsed(row, names)
+    return [_calls(found[name]) if name in found else None for name in names]
+
+
 def fields_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """The optional fields of the prompt in a row of the table ``prompts``, where present."""
     plain = {name: row.get(name) for name in ("draw", "category", "licence")}
@@ -117,6 +130,10 @@ def fields_of(row: Mapping[str, Any]) -> dict[str, Any]:
 def _parsed(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     texts = {name: row.get(name) for name in names}
     return {name: parse_json(text.encode()) for name, text in texts.items() if text is not None}
+
+
+def _calls(values: list[Any]) -> tuple[ToolCall, ...]:
+    return tuple(ToolCall.model_validate(value) for value in values)
 
 
 def _plain(value: Any) -> Any:

@@ -12,9 +12,14 @@ import pyarrow as pa
 from promptmill.lake.tables import columns, flat, optional
 from promptmill_schemas import Record, Sampling
 from promptmill_schemas.base import parse_json
-from promptmill_schemas.content import content_key
+from promptmill_schemas.content import answers_of, content_digest, exact_turns, prompt_of
 
 PARTITION_COLUMNS = ("kind",)
+
+CONTENT_KEY = "content_key_2"
+"""The column by which exact duplicates are found without the texts. Its name has the version of the
+key: in rows that lack it, as those with a key of another version do, it is computed from the texts.
+"""
 
 CANDIDATE = pa.struct(
     [
@@ -48,7 +53,7 @@ SCHEMA = pa.schema(
         pa.field("margin", columns.REAL),
         pa.field("candidates", pa.list_(CANDIDATE)),
         *columns.ORIGIN,
-        pa.field("content_key", columns.TEXT),
+        pa.field(CONTENT_KEY, columns.TEXT),
         *optional.OF_PROMPT,
         *optional.OF_PAIR,
         *optional.OF_ANSWERS,
@@ -70,7 +75,9 @@ def row(record: Record) -> dict[str, Any]:
         **optional.of_prompt(record),
         **optional.of_pair(record),
         **optional.of_answers(record.candidates),
-        "content_key": _content_key(record),
+        CONTENT_KEY: content_digest(
+            record.kind, exact_turns(prompt_of(record), record.tools), answers_of(record)
+        ),
     }
 
 
@@ -99,9 +106,3 @@ def record(row: dict[str, Any]) -> Record:
     fields["tags"] = parse_json((row["tags"] or "{}").encode())
     fields["scorer"] = columns.scorer_fields(row["scorer"])
     return Record.model_validate(fields)
-
-
-def _content_key(record: Record) -> str:
-    """By which duplicates are found without the texts."""
-    asked = record.messages[:-1] if record.kind == "sft" else record.messages
-    return content_key(record.kind, asked, record.chosen, record.rejected)

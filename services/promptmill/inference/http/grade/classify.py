@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from promptmill.inference.http.address import Address
+from promptmill.inference.http.chat import chat_messages
 from promptmill.inference.http.errors import Malformed, NotFinite
-from promptmill.inference.http.generate import chat_messages
 from promptmill.inference.http.server import ServedModel
 from promptmill.inference.ports import GradeRequest
 from promptmill.inference.scores import NEMOTRON_ORDER, Heads, read_heads

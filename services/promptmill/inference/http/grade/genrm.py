@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from promptmill.inference.http.address import Address
+from promptmill.inference.http.chat import chat_messages
 from promptmill.inference.http.dialect import sampling_fields
-from promptmill.inference.http.generate import chat_messages
 from promptmill.inference.http.grade.judge import read_reply
 from promptmill.inference.http.grade.verdict import Scale
 from promptmill.inference.http.server import ServedModel

@@ -15,8 +15,8 @@ from typing import Any
 
 from promptmill.inference.http.address import Address
 from promptmill.inference.http.answer import content_of, first_choice
+from promptmill.inference.http.chat import chat_messages
 from promptmill.inference.http.errors import Malformed, NotFinite, Unreadable
-from promptmill.inference.http.generate import chat_messages
 from promptmill.inference.http.server import ServedModel
 from promptmill.inference.ports import GradeRequest
 from promptmill.inference.scores import Heads, read_heads

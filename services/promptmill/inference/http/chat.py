@@ -1,0 +1,89 @@
+"""Turns, tools and calls in the format of the chat API, in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from promptmill.inference.http.errors import Malformed
+from promptmill.runtime.errors import Poison
+from promptmill_schemas import ContractError, Message, ToolCall
+from promptmill_schemas.base import validate
+
+OURS: Final = {"model", "messages", "prompt", "n", "stream", "stream_options"}
+"""Fields of a request that neither a setting nor a prompt may change."""
+
+
+def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The messages in the format of the chat API."""
+    return [_turn(message) for message in messages]
+
+
+def prompt_fields(
+    tools: Sequence[Mapping[str, Any]] | None,
+    chat_template_kwargs: Mapping[str, Any] | None,
+    extra_body: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The fields that a prompt adds to its request.
+
+    Raises:
+        Poison: ``extra_body`` has a field that promptmill sets itself.
+    """
+    extra = dict(extra_body or {})
+    if ours := sorted(OURS & extra.keys()):
+        raise Poison(
+            f"extra_body has {', '.join(ours)}, which promptmill sets itself: remove it from the "
+            "prompt"
+        )
+    if tools:
+        extra["tools"] = list(tools)
+    if chat_template_kwargs:
+        more = extra.get("chat_template_kwargs")
+        inner = more if isinstance(more, dict) else {}
+        extra["chat_template_kwargs"] = {**inner, **chat_template_kwargs}
+    return extra
+
+
+def tool_calls_of(message: Mapping[str, Any]) -> tuple[ToolCall, ...] | None:
+    """The calls of an answer; ``None`` if there are none.
+
+    Raises:
+        Malformed: a call has no name or no arguments.
+    """
+    calls = message.get("tool_calls")
+    if not calls:
+        return None
+    if not isinstance(calls, list):
+        raise Malformed("choices.0.message.tool_calls is not a list")
+    try:
+        return tuple(validate(ToolCall, _known(call)) for call in calls)
+    except ContractError as error:
+        raise Malformed(f"choices.0.message.tool_calls: {error}") from error
+
+
+def _turn(message: Message) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls is not None:
+        turn["content"] = message.content or None
+        turn["tool_calls"] = [_call(call, i) for i, call in enumerate(message.tool_calls)]
+    for name in ("name", "tool_call_id", "reasoning_content"):
+        if (value := getattr(message, name)) is not None:
+            turn[name] = value
+    return turn
+
+
+def _call(call: ToolCall, index: int) -> dict[str, Any]:
+    """A call for the request; servers require an id, which rows of data sets often lack."""
+    function = {"name": call.function.name, "arguments": call.function.arguments}
+    return {"id": call.id or f"call_{index}", "type": call.type, "function": function}
+
+
+def _known(call: Any) -> Any:
+    """The fields of a call that the contract has; servers add an index and nulls."""
+    if not isinstance(call, dict):
+        return call
+    function = call.get("function")
+    if isinstance(function, dict):
+        arguments = function.get("arguments")
+        function = {"name": function.get("name"), "arguments": arguments or "{}"}
+    return {"id": call.get("id") or None, "function": function}
