@@ -51,6 +51,8 @@ class Answer:
         completion_tokens: tokens of the answer; 0 if the server does not report them.
         logprob: sum of the log-probabilities of the answer's tokens, if sampling requested it.
         tool_calls: the tools that the answer calls.
+        reasoning_content: the reasoning, if the engine gives it apart from the text.
+        reasoning_tokens: how many of ``completion_tokens`` are reasoning; ``None`` if unknown.
     """
 
     text: str
@@ -59,6 +61,8 @@ class Answer:
     completion_tokens: int
     logprob: float | None = None
     tool_calls: tuple[ToolCall, ...] | None = None
+    reasoning_content: str | None = None
+    reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

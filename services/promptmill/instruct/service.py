@@ -7,6 +7,7 @@ from functools import partial
 
 from promptmill.flow.worker import governed
 from promptmill.inference.engines import build_follower, build_generator, trouble_of, watch_engine
+from promptmill.inference.reasoning import read_tags
 from promptmill.instruct.settings import InstructSettings
 from promptmill.instruct.work import Instruct
 from promptmill.runtime.telemetry.metrics import StageMetrics
@@ -18,6 +19,7 @@ from promptmill_schemas.topics import PROMPTS
 
 async def serve(settings: InstructSettings) -> None:
     """Run the worker until it is told to stop."""
+    tags = read_tags(settings.reasoning_tags)
 
     async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
         vllm = settings.vllm_options(settings.loaded_adapters())
@@ -34,7 +36,7 @@ async def serve(settings: InstructSettings) -> None:
         await engine.start()
         watch_engine(metrics, engine)
         settled = SettledPrompts(settings, metrics)
-        work = Instruct(engine, metrics, settled)
+        work = Instruct(engine, metrics, settled, tags=tags)
         loop = await make_loop(settings, PROMPTS, work, metrics, has_engine=True)
         settled.follow(loop)
         connect_log = partial(make_log_reader, settings)

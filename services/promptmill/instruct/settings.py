@@ -41,6 +41,14 @@ class InstructSettings(EngineSettings):
         ),
     )
 
+    reasoning_tags: str = Field(
+        default="auto",
+        description=(
+            "tags by which inline reasoning is split from the answer: auto knows those of usual "
+            "models, none splits nothing, or give the opening and the closing tag"
+        ),
+    )
+
     def loaded_adapters(self) -> dict[str, str]:
         """Return the adapters; raise ``Misconfigured`` for one that cannot be loaded."""
         if self.adapters and self.engine != "vllm":

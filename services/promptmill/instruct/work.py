@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
 from promptmill.inference.ports import Answer, GenerateRequest, GeneratorEngine
+from promptmill.inference.reasoning import KNOWN, Split, Tags, split_reasoning
 from promptmill.runtime.fan_out import KeptResults
 from promptmill.stream.outcome import Drop, Emit, Outcome, Outgoing
 from promptmill_schemas import Candidate, Completion, Prompt, Timings
@@ -54,11 +55,13 @@ class Instruct:
         counter: TokenCounter,
         settled: Settled | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tags: Sequence[Tags] = KNOWN,
     ) -> None:
         self._engine = engine
         self._counter = counter
         self._settled = settled or NothingSettled()
         self._now = now
+        self._tags = tags
         self._kept: KeptResults[Answer] = KeptResults()
 
     async def __call__(self, prompt: Prompt) -> Outcome:
@@ -74,7 +77,9 @@ class Instruct:
         answers = await self._kept.all_of(
             prompt.prompt_id, prompt.n, lambda index: self._engine.generate(_request(prompt, index))
         )
-        candidates = tuple(_candidate(prompt, i, answer) for i, answer in enumerate(answers))
+        candidates = tuple(
+            _candidate(prompt, i, answer, self._tags) for i, answer in enumerate(answers)
+        )
         self._counter.tokens(
             prompt=candidates[0].prompt_tokens,
             completion=sum(candidate.completion_tokens for candidate in candidates),
@@ -101,15 +106,21 @@ def _request(prompt: Prompt, index: int) -> GenerateRequest:
     )
 
 
-def _candidate(prompt: Prompt, index: int, answer: Answer) -> Candidate:
+def _candidate(prompt: Prompt, index: int, answer: Answer, tags: Sequence[Tags]) -> Candidate:
+    """The candidate; inline reasoning is split off if the engine has not done it."""
+    split = Split(answer.text, answer.reasoning_content)
+    if split.reasoning is None:
+        split = split_reasoning(answer.text, tags)
     return Candidate(
         index=index,
-        text=answer.text,
+        text=split.answer,
         finish_reason=answer.finish_reason,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         seed=candidate_seed(prompt.prompt_id, index),
-        digest=answer_digest(answer.text, answer.tool_calls),
+        digest=answer_digest(split.answer, answer.tool_calls),
         tool_calls=answer.tool_calls,
+        reasoning_content=split.reasoning,
+        reasoning_tokens=answer.reasoning_tokens,
         logprob=answer.logprob,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from promptmill.inference.http.chat import tool_calls_of
+from promptmill.inference.http.chat import reasoning_of, reasoning_tokens, tool_calls_of
 from promptmill.inference.http.errors import Interrupted, Malformed, NotFinite, Unreadable
 from promptmill.inference.http.options import Api
 from promptmill.inference.http.transport import parse_json
@@ -44,6 +44,8 @@ def read_answer(api: Api, reply: Any) -> Answer:
         completion_tokens=_tokens(usage, "completion_tokens"),
         logprob=_logprob(api, choice.get("logprobs")),
         tool_calls=tool_calls_of(message),
+        reasoning_content=reasoning_of(message),
+        reasoning_tokens=reasoning_tokens(usage),
     )
 
 

@@ -14,6 +14,10 @@ OURS: Final = {"model", "messages", "prompt", "n", "stream", "stream_options"}
 """Fields of a request that neither a setting nor a prompt may change."""
 
 
+_REASONING: Final = ("reasoning_content", "reasoning")
+"""The two names that servers use."""
+
+
 def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """The messages in the format of the chat API."""
     return [_turn(message) for message in messages]
@@ -44,6 +48,12 @@ def prompt_fields(
     return extra
 
 
+def reasoning_of(message: Mapping[str, Any]) -> str | None:
+    """The reasoning of an answer; ``None`` if the server does not send it apart."""
+    found = (message.get(name) for name in _REASONING)
+    return next((text for text in found if isinstance(text, str)), None)
+
+
 def tool_calls_of(message: Mapping[str, Any]) -> tuple[ToolCall, ...] | None:
     """The calls of an answer; ``None`` if there are none.
 
@@ -59,6 +69,14 @@ def tool_calls_of(message: Mapping[str, Any]) -> tuple[ToolCall, ...] | None:
         return tuple(validate(ToolCall, _known(call)) for call in calls)
     except ContractError as error:
         raise Malformed(f"choices.0.message.tool_calls: {error}") from error
+
+
+def reasoning_tokens(usage: Any) -> int | None:
+    """How many of the answer's tokens are reasoning; ``None`` if the server does not say."""
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    count = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    good = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+    return count if good else None
 
 
 def _turn(message: Message) -> dict[str, Any]:

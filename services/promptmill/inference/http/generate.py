@@ -16,6 +16,7 @@ from promptmill.inference.http.errors import NotFound, Withheld
 from promptmill.inference.http.options import Api, HttpOptions
 from promptmill.inference.http.server import ServedModel, find_model, served_names
 from promptmill.inference.ports import Answer, GenerateRequest, Load, Trouble
+from promptmill.inference.reasoning import split_reasoning
 from promptmill.runtime.errors import EngineDead, Poison, PromptmillError
 from promptmill_schemas import Generator, Message, Sampling
 
@@ -117,7 +118,7 @@ class HttpGenerator:
         def read(reply: Any) -> Answer:
             answer = read_answer(self._api, reply)
             if structured is not None and answer.finish_reason == "stop":
-                check_structured_output(answer.text, structured)
+                check_structured_output(split_reasoning(answer.text).answer, structured)
             return answer
 
         async def not_found(error: NotFound) -> Poison | None:
