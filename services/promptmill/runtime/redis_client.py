@@ -111,7 +111,8 @@ def connect(url: str, timeout_s: float = 1.0, *, tries_again: bool = False) -> R
         Misconfigured: the URL is invalid.
     """
     options: dict[str, Any] = {} if tries_again else {"retry": Retry(NoBackoff(), retries=0)}
-    return Redis(connection_pool=connection_pool(url, timeout_s, **options))
+    # The client owns the pool: closing it closes the connections, without which a loop stays open.
+    return Redis.from_pool(connection_pool(url, timeout_s, **options))
 
 
 def connection_pool(url: str, timeout_s: float, **options: Any) -> ConnectionPool:

@@ -121,8 +121,9 @@ def test_in_flight_and_rate_are_those_of_the_living_workers(
             redis.set(key, orjson.dumps(worker), ex=60)
         stages = promptmill("status", "--run", "test", "--json").json["stages"]
     held = {"schema_versions": [0], "held": ["scored: too many"], "partitions": 0, "idle": []}
+    held |= {"troubles": []}
     assert stages["reward"] == {"lag": 0, "workers": 2, "in_flight": 3, "rate": 3.0} | held
-    none = {"schema_versions": [], "held": [], "partitions": 0, "idle": []}
+    none = {"schema_versions": [], "held": [], "partitions": 0, "idle": [], "troubles": []}
     assert stages["instruct"] == {"lag": 0, "workers": 0, "in_flight": 0, "rate": 0} | none
 
 
@@ -173,7 +174,7 @@ def test_without_redis_the_books_are_still_exact(
     assert books(promptmill) == (1, 0, 0, 0, 1, False)
     stages = promptmill("status", "--run", "test", "--json").json["stages"]
     silent = ("workers", "in_flight", "rate", "schema_versions", "held", "partitions", "idle")
-    away = dict.fromkeys(silent)
+    away = dict.fromkeys((*silent, "troubles"))
     assert stages["instruct"] == {"lag": 1} | away
 
 

@@ -8,6 +8,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from promptmill.runtime.errors import Misconfigured
 from promptmill.runtime.redis_client import (
     acl_line,
+    connect,
     connection_pool,
     has_password,
     place_of,
@@ -106,3 +107,7 @@ def test_the_line_of_an_acl_file_begins_with_nothing_allowed() -> None:
     line = acl_line("mill", PLANTED)
     assert line.startswith(f"user mill on >{PLANTED} resetchannels ~promptmill:* ~{{*}}:* -@all +")
     assert "+config" not in line
+
+
+def test_a_client_that_is_closed_closes_its_connections() -> None:
+    assert connect("redis://cache:6379/0").auto_close_connection_pool
