@@ -45,7 +45,6 @@ from promptmill.cli.commands import (
     vacuum,
 )
 from promptmill.runtime.errors import Fatal, PromptmillError, Transient
-from promptmill.runtime.redis_client import refuse_password_flags
 from promptmill.runtime.terminal import printable
 
 TRY_AGAIN_LATER = 75  # EX_TEMPFAIL of sysexits.h
@@ -118,6 +117,8 @@ def settings_by_flag(
 def main() -> None:
     """Run the command in ``sys.argv``; a promptmill error ends it with one line."""
     try:
+        from promptmill.runtime.redis_client import refuse_password_flags  # loads redis
+
         refuse_password_flags(sys.argv[1:])
         app()
     except PromptmillError as error:

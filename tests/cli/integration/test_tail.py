@@ -48,7 +48,7 @@ def test_people_see_one_line_each(promptmill: Promptmill, place: Place) -> None:
     place.send(REJECTS, reject("b"))
     place.send(DEAD_LETTERS, letter("c"), letter(None, offset=9))
     (line,) = promptmill("tail").out.splitlines()
-    assert "test sft   4.00  Why is [31m it? → answer 0 to" in line
+    assert "test sft   4.00  Why is\\x1b[31m it? → answer 0 to" in line
     (line,) = promptmill("tail", "--kind", "rejects").out.splitlines()
     assert "below_limit" in line
     assert "reward 1.0 is below 2.0" in line

@@ -38,6 +38,7 @@ COMMANDS = [
     "tail",
     "topics",
     "up",
+    "vacuum",
 ]
 HEAVY = [
     "aiokafka",

@@ -580,4 +580,5 @@ async def test_files_are_merged_by_the_sink_with_the_first_shard(
         await eventually(lambda: one.probe.done == two.probe.done == 1)
         await eventually(lambda: first.compacted == list(TableName))
         await eventually(lambda: first.vacuumed == [(name, 24) for name in TableName])
-    assert other.compacted == other.vacuumed == []
+    assert other.compacted == []
+    assert other.vacuumed == []
