@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from promptmill.devstack.stack import StackInfo
@@ -60,3 +61,11 @@ def redis_url(stack: StackInfo) -> str:
 def unique() -> str:
     """A name for this test's topic, group or run; ``unique_name`` gives more of them."""
     return unique_name()
+
+
+@pytest.fixture(autouse=True)
+def unchanged_logs() -> Iterator[None]:
+    """Restore the configuration of the logs, which commands and services change."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
