@@ -32,23 +32,24 @@ TEMPERATURE_STEP: Final = 0.25
 """Increase of the temperature after each failed attempt, so that the judge answers differently."""
 
 
-class JudgeFormat:
-    """The wire format in which a judge returns its verdict as JSON.
+class RubricFormat:
+    """The parts that the wire formats of judges share: a rubric, and a verdict as one JSON object.
 
     The server is asked to enforce the JSON schema, if it supports that.
 
     Args:
         rubric: what the judge is told; ``None`` uses promptmill's own.
         max_tokens: maximum number of tokens of a verdict, including the model's reasoning.
+        answers: the suffix of the attributes' names in the verdict, for each answer.
     """
 
-    engine = "openai-judge"
-
-    def __init__(self, rubric: Rubric | None = None, max_tokens: int = 512) -> None:
+    def __init__(self, rubric: Rubric | None, max_tokens: int, answers: Sequence[str]) -> None:
         self._rubric = rubric or Rubric()
         self._max_tokens = max_tokens
+        names = [f"{name}{answer}" for answer in answers for name in self._rubric.names.values()]
+        self._wanted = dict.fromkeys(names, self._rubric.scale)
         self._structured: StructuredOutput | None = StructuredOutput(
-            json_schema=verdict_schema(self._rubric.names.values(), self._rubric.scale)
+            json_schema=_verdict_schema(names, self._rubric.scale)
         )
         self.revision = self._rubric.revision
 
@@ -56,8 +57,15 @@ class JudgeFormat:
         """The chat endpoint."""
         return f"{address.api}/chat/completions"
 
-    def fields(self, model: ServedModel, request: GradeRequest, faults: int) -> dict[str, Any]:
-        """The request body: the rubric and the answer, at a temperature that grows by retry."""
+    def simplify(self) -> bool:
+        """Stop sending the JSON schema to the server; the verdict is still fully checked."""
+        had_structure, self._structured = self._structured is not None, None
+        return had_structure
+
+    def _body(
+        self, model: ServedModel, messages: list[dict[str, str]], faults: int
+    ) -> dict[str, Any]:
+        """The request body, at a temperature that grows by retry."""
         sampling = Sampling(
             temperature=min(faults * TEMPERATURE_STEP, 1.0),
             max_tokens=self._max_tokens,
@@ -65,20 +73,55 @@ class JudgeFormat:
         )
         return {
             "model": model.name,
-            "messages": judge_messages(self._rubric, request.messages, request.answer),
+            "messages": messages,
             **sampling_fields(model.server, sampling, seed=faults),
         }
 
+    def _messages(
+        self, task: str, messages: Sequence[Message], answers: Mapping[str, str]
+    ) -> list[dict[str, str]]:
+        """The messages that ask for a verdict.
+
+        The conversation and the answers stand between tags that contain a digest of all of them,
+        so that no text can contain its own closing tag.
+
+        Args:
+            task: the template of the instructions.
+            messages: the conversation.
+            answers: the answers by the names of their tags.
+        """
+        rubric, parts = self._rubric, {"conversation": conversation_text(messages), **answers}
+        mark = text_digest("\n".join(parts.values()))[:12]
+        instructions = task.format(
+            task=rubric.task,
+            lowest=rubric.scale.low,
+            highest=rubric.scale.high,
+            rubric=rubric.text,
+            examples=rubric.examples_text(),
+            form="{" + ", ".join(f'"{name}": N' for name in self._wanted) + "}",
+        )
+        material = "\n\n".join(
+            f"<{name} {mark}>\n{text}\n</{name} {mark}>" for name, text in parts.items()
+        )
+        return [{"role": "system", "content": instructions}, {"role": "user", "content": material}]
+
+
+class JudgeFormat(RubricFormat):
+    """The wire format in which a judge returns the grades of one answer as JSON."""
+
+    engine = "openai-judge"
+
+    def __init__(self, rubric: Rubric | None = None, max_tokens: int = 512) -> None:
+        super().__init__(rubric, max_tokens, answers=("",))
+
+    def fields(self, model: ServedModel, request: GradeRequest, faults: int) -> dict[str, Any]:
+        """The request body: the rubric and the answer."""
+        messages = self._messages(_TASK, request.messages, {"answer": request.answer})
+        return self._body(model, messages, faults)
+
     def read(self, reply: Any) -> AttributeScores:
         """Parse the verdict of a reply; see :func:`read_reply` for errors."""
-        rubric = self._rubric
-        numbers = read_reply(reply, dict.fromkeys(rubric.names.values(), rubric.scale))
-        return rubric.scores(numbers)
-
-    def simplify(self) -> bool:
-        """Stop sending the JSON schema to the server; the verdict is still fully checked."""
-        had_structure, self._structured = self._structured is not None, None
-        return had_structure
+        return self._rubric.scores(read_reply(reply, self._wanted))
 
 
 def read_reply(reply: Any, wanted: Mapping[str, Scale]) -> dict[str, float]:
@@ -110,7 +153,7 @@ def _require_text(text: str | None) -> str:
     )
 
 
-def verdict_schema(names: Collection[str], scale: Scale) -> dict[str, Any]:
+def _verdict_schema(names: Collection[str], scale: Scale) -> dict[str, Any]:
     """The JSON schema of a verdict: a whole number on the scale for each name."""
     whole = list(range(int(scale.low), int(scale.high) + 1))
     return {
@@ -119,31 +162,6 @@ def verdict_schema(names: Collection[str], scale: Scale) -> dict[str, Any]:
         "required": list(names),
         "additionalProperties": False,
     }
-
-
-def judge_messages(
-    rubric: Rubric, messages: Sequence[Message], answer: str
-) -> list[dict[str, str]]:
-    """The messages that ask a judge for a verdict.
-
-    The conversation and the answer stand between tags that contain a digest of both, so that
-    no text can contain its own closing tag.
-    """
-    turns = conversation_text(messages)
-    mark = text_digest(f"{turns}\n{answer}")[:12]
-    task = _TASK.format(
-        task=rubric.task,
-        lowest=rubric.scale.low,
-        highest=rubric.scale.high,
-        rubric=rubric.text,
-        examples=rubric.examples_text(),
-        form="{" + ", ".join(f'"{name}": N' for name in rubric.names.values()) + "}",
-    )
-    material = (
-        f"<conversation {mark}>\n{turns}\n</conversation {mark}>\n\n"
-        f"<answer {mark}>\n{answer}\n</answer {mark}>"
-    )
-    return [{"role": "system", "content": task}, {"role": "user", "content": material}]
 
 
 def conversation_text(messages: Sequence[Message]) -> str:
