@@ -37,7 +37,7 @@ _SENTINEL_PORT: Final = 26379
 _LOGIN: Final = re.compile(r"(?<=://)([^/?#@]*):([^@]*)@")
 _QUERY_SECRET: Final = re.compile(r"([?&][a-z_]*password=)[^&]*")
 _FORMS: Final = (
-    "redis://[user:password@]host:port/db, rediss://…, unix://… or "
+    "redis://host:port/db (user:password@ before the host), rediss://…, unix://… or "
     "redis+sentinel://host:port,host:port/NAME/db, with special characters of the password as %XX"
 )
 

@@ -69,7 +69,7 @@ async def test_of_twins_at_two_filters_at_once_exactly_one_is_accepted(
     for number in range(ROUNDS):
         twins = [
             scored(answer("Rayleigh."), ask=f"Why {number}?", run="one"),
-            scored(answer(" RAYLEIGH. "), ask=f"why  {number}?", run="two"),
+            scored(answer(" Rayleigh.\n"), ask=f"Why {number}? ", run="two"),
         ]
         topics = Topics()
         for outcome in await asyncio.gather(*(f(t) for f, t in zip(filters, twins, strict=True))):
