@@ -196,6 +196,15 @@ class Prompt(Contract):
         }
         return cls.model_validate(fields, context=_ID_IS_DERIVED)
 
+    def as_draw(self, draw: int) -> Prompt:
+        """The same prompt as a draw of its content, under the id of that draw.
+
+        Args:
+            draw: 0 is the first draw, whose id belongs to the content alone.
+        """
+        drawn = self.model_copy(update={"draw": draw or None})
+        return drawn.model_copy(update={"prompt_id": _id_of(drawn)})
+
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
         if self.messages[-1].role == "assistant":
@@ -209,14 +218,21 @@ class Prompt(Contract):
     def _id_fits_the_content(self, info: ValidationInfo) -> Self:
         if info.context is _ID_IS_DERIVED:
             return self
-        further = {name: value for name in FURTHER if (value := getattr(self, name))}
-        expected = _identify(self.run, self.messages, self.n, self.sampling, self.adapter, further)
+        expected = _id_of(self)
         if self.prompt_id != expected:
             limit = f"the id that belongs to this content is {expected}"
             raise ContractError(
                 "prompt_id", self.prompt_id, limit, "send that id, or omit the field"
             )
         return self
+
+
+def _id_of(prompt: Prompt) -> str:
+    """The id that belongs to the content of this prompt."""
+    further = {name: value for name in FURTHER if (value := getattr(prompt, name))}
+    return _identify(
+        prompt.run, prompt.messages, prompt.n, prompt.sampling, prompt.adapter, further
+    )
 
 
 def _identify(

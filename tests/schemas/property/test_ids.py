@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from promptmill_schemas import Prompt, Sampling
 from promptmill_schemas.ids import SEED_MASK, candidate_seed, digest, letter_id, record_id
+from promptmill_schemas.prompt import FURTHER
 from support.contracts import conversations, prompts, run_names, samplings
 
 parts = st.lists(st.integers(-(2**40), 2**40) | st.text(max_size=8), max_size=4)
@@ -27,7 +28,7 @@ def test_the_same_prompt_has_the_same_id(
 def test_prompts_that_ask_something_else_have_other_ids(one: Prompt, other: Prompt) -> None:
     same = all(
         getattr(one, name) == getattr(other, name)
-        for name in ("run", "messages", "n", "sampling", "adapter")
+        for name in ("run", "messages", "n", "sampling", "adapter", *FURTHER)
     )
     assert (one.prompt_id == other.prompt_id) == same
 

@@ -20,7 +20,7 @@ from promptmill.stream.dead_letters import prompt_of
 from promptmill.stream.lost_records import LogCheck
 from promptmill_schemas import Prompt
 
-NOBODY: Final = b""
+NO_OWN_ID: Final = b""
 """The own id of a prompt that was published without one."""
 
 OwnIdsOfRun = Callable[[], AsyncIterator[tuple[str, str]]]
@@ -104,12 +104,12 @@ class Draws:
         if found is None:
             found = await self._next(prompt, content, owner)
             self._keep(content, owner, found)
-        return _as_draw(prompt, found)
+        return prompt.as_draw(found)
 
     async def _next(self, prompt: Prompt, content: bytes, owner: bytes) -> int:
         """The draw under which the id is published, or the first that is free."""
         draw = self._size(content)
-        while await self._is_known(candidate := _as_draw(prompt, draw).prompt_id, draw):
+        while await self._is_known(candidate := prompt.as_draw(draw).prompt_id, draw):
             await self._read_published()
             its_owner = self._owner_of(candidate)
             if its_owner == owner:
@@ -140,7 +140,7 @@ class Draws:
     def _owner_of(self, prompt_id: str) -> bytes:
         query = "SELECT own FROM owners_of WHERE id = ?"
         row = self._owners.execute(query, (bytes.fromhex(prompt_id),)).fetchone()
-        return NOBODY if row is None else bytes(row[0])
+        return NO_OWN_ID if row is None else bytes(row[0])
 
     async def _read_published(self) -> None:
         if self._is_read:
@@ -153,25 +153,3 @@ class Draws:
 
 def _digest(own: str) -> bytes:
     return blake2b(own.encode(), digest_size=ID_BYTES).digest()
-
-
-def _as_draw(prompt: Prompt, draw: int) -> Prompt:
-    """The same prompt as this draw; the first has no number."""
-    if draw == 0:
-        return prompt
-    return Prompt.create(
-        prompt.run,
-        prompt.messages,
-        n=prompt.n,
-        sampling=prompt.sampling,
-        adapter=prompt.adapter,
-        tags=prompt.tags,
-        created_at=prompt.created_at,
-        tools=prompt.tools,
-        chat_template_kwargs=prompt.chat_template_kwargs,
-        extra_body=prompt.extra_body,
-        draw=draw,
-        reference=prompt.reference,
-        category=prompt.category,
-        licence=prompt.licence,
-    )
