@@ -17,11 +17,9 @@ relied on: such an answer may be incomplete.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 FinishReason = Literal["stop", "length", "content_filter", "refusal", "tool_calls"]
-
-FINISH_REASONS: Final[tuple[FinishReason, ...]] = get_args(FinishReason)
 
 WITHHELD: Final = frozenset[FinishReason]({"content_filter", "refusal"})
 """The finish reasons of answers that the server or the model withheld deliberately."""

@@ -15,8 +15,8 @@ from typing import Final, Protocol
 
 from promptmill.cli.counts import CUSTOM_ID
 from promptmill.cli.publish.id_set import ID_BYTES, new_database
+from promptmill.cli.publish.published import prompts_on_topic
 from promptmill.kafka.log_reader import LogReader
-from promptmill.stream.dead_letters import prompt_of
 from promptmill.stream.lost_records import LogCheck
 from promptmill_schemas import Prompt
 
@@ -68,11 +68,9 @@ def published_own_ids(
         for found in await asyncio.to_thread(books.own_ids, run):
             yield found
         async with open_reader() as reader:
-            async for batch in reader.read(topic, positions, check):
-                for delivery in batch:
-                    prompt = prompt_of(delivery.value)
-                    if prompt is not None and prompt.run == run and CUSTOM_ID in prompt.tags:
-                        yield prompt.prompt_id, prompt.tags[CUSTOM_ID]
+            async for prompt, _ in prompts_on_topic(reader, topic, run, positions, check):
+                if CUSTOM_ID in prompt.tags:
+                    yield prompt.prompt_id, prompt.tags[CUSTOM_ID]
 
     return read
 

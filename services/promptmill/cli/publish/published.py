@@ -13,6 +13,28 @@ from promptmill.kafka.log_reader import LogReader
 from promptmill.stream.dead_letters import prompt_of
 from promptmill.stream.lost_records import LogCheck
 from promptmill.stream.ports import Delivery
+from promptmill_schemas import Prompt
+
+
+async def prompts_on_topic(
+    reader: LogReader,
+    topic: str,
+    run: str,
+    positions: dict[int, int],
+    check: LogCheck | None = None,
+) -> AsyncIterator[tuple[Prompt, Delivery]]:
+    """Yield the run's prompts from these positions to the end of the topic, with their messages.
+
+    Args:
+        positions: by partition; they move with what is read.
+        check: passes over accepted gaps between the positions and the topic's beginning.
+    """
+    async for batch in reader.read(topic, positions, check):
+        for delivery in batch:
+            prompt = prompt_of(delivery.value)
+            if prompt is not None and prompt.run == run:
+                yield prompt, delivery
+            positions[delivery.partition.number] = delivery.offset + 1
 
 
 class _Coming:
@@ -40,12 +62,10 @@ class _Coming:
 
     async def _read_on(self) -> AsyncIterator[tuple[str, Delivery]]:
         """The ids of the run's prompts, with their messages."""
-        async for batch in self._reader.read(self._topic, self._positions, self._check):
-            for delivery in batch:
-                prompt = prompt_of(delivery.value)
-                if prompt is not None and prompt.run == self._run:
-                    yield prompt.prompt_id, delivery
-                self._positions[delivery.partition.number] = delivery.offset + 1
+        async for prompt, delivery in prompts_on_topic(
+            self._reader, self._topic, self._run, self._positions, self._check
+        ):
+            yield prompt.prompt_id, delivery
 
 
 class PublishedPrompts(_Coming):

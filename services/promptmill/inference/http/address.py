@@ -40,6 +40,11 @@ class Address:
     others: tuple[str, ...] = field(default=(), compare=False)
 
     @property
+    def chat(self) -> str:
+        """The endpoint for chat completions."""
+        return f"{self.api}/chat/completions"
+
+    @property
     def exposes_secrets(self) -> bool:
         """Whether secrets would be sent unencrypted, by plain HTTP to another machine."""
         parts = urlsplit(self.server)

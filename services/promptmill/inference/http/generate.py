@@ -49,8 +49,8 @@ class HttpGenerator:
 
     @property
     def _url(self) -> str:
-        endpoint = "chat/completions" if self._api == "chat" else "completions"
-        return f"{self._client.address.api}/{endpoint}"
+        address = self._client.address
+        return address.chat if self._api == "chat" else f"{address.api}/completions"
 
     @property
     def info(self) -> Generator:

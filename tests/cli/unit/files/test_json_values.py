@@ -59,7 +59,7 @@ def test_a_value_beyond_the_limit_is_counted_but_not_held() -> None:
     assert splitter.feed(b'[{"a": "') == []
     for _ in range(1000):
         assert splitter.feed(b"x" * 1000) == []
-        assert len(splitter._head) <= 10
+        assert len(splitter._pieces._head) <= 10
     long, short = splitter.feed(b'"}, {}]')
     assert (long.size, long.is_cut, len(long.content)) == (1_000_009, True, 10)
     assert short.content == b"{}"

@@ -39,7 +39,7 @@ def test_a_line_beyond_the_limit_is_counted_but_not_held() -> None:
     splitter = LineSplitter(limit=10)
     for _ in range(1000):
         assert splitter.feed(b"x" * 1000) == []
-        assert len(splitter._head) <= 10
+        assert len(splitter._pieces._head) <= 10
     long, short = [*splitter.feed(b"y\nz"), *splitter.end()]
     assert (long.content, long.size, long.is_cut) == (b"x" * 10, 1_000_001, True)
     assert short == RawLine(2, b"z", 1)

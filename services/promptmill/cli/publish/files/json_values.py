@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from promptmill.cli.publish.files.splitting import RawLine
+from promptmill.cli.publish.files.splitting import BoundedPieces, RawLine
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 
 _STRUCTURE: Final = re.compile(rb'["{}\[\],]')
@@ -31,10 +31,8 @@ class ValueSplitter:
     """
 
     def __init__(self, limit: int = MAX_PROMPT_BYTES) -> None:
-        self._limit = limit
         self._number = 0
-        self._head = bytearray()
-        self._size = 0
+        self._pieces = BoundedPieces(limit)
         self._depth = 0
         self._in_string = self._is_escaped = self._has_begun = False
         self._in_array = False
@@ -72,10 +70,10 @@ class ValueSplitter:
             at = found.end()
             ends = self._step(chunk[found.start()])
             if ends is not None:
-                self._take(chunk[start : at if ends else found.start()])
+                self._pieces.take(chunk[start : at if ends else found.start()])
                 start = at
                 yield self._cut()
-        self._take(chunk[start:])
+        self._pieces.take(chunk[start:])
 
     def _step(self, sign: int) -> bool | None:
         """Whether a value ends with this sign (true) or before it (false); ``None`` if neither."""
@@ -105,14 +103,8 @@ class ValueSplitter:
         self._is_escaped = self._in_string
         return found.end()
 
-    def _take(self, piece: bytes) -> None:
-        self._head += piece[: max(0, self._limit - len(self._head))]
-        self._size += len(piece)
-
     def _cut(self) -> RawLine | None:
-        content, size = bytes(self._head), self._size
-        self._head.clear()
-        self._size = 0
+        content, size = self._pieces.cut()
         if size == len(content):
             content = content.strip()
             size = len(content)

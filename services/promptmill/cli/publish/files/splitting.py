@@ -31,6 +31,34 @@ class RawLine(NamedTuple):
         return isinstance(self.content, bytes) and self.size > len(self.content)
 
 
+class BoundedPieces:
+    """Joins the pieces of a line or value, of which no more than the limit is kept.
+
+    Args:
+        limit: most bytes that are kept.
+
+    Attributes:
+        size: bytes of all pieces.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._head = bytearray()
+        self.size = 0
+
+    def take(self, piece: bytes) -> None:
+        """Add a piece."""
+        self._head += piece[: max(0, self._limit - len(self._head))]
+        self.size += len(piece)
+
+    def cut(self) -> tuple[bytes, int]:
+        """Return what was kept and the size of all pieces, and begin again."""
+        content, size = bytes(self._head), self.size
+        self._head.clear()
+        self.size = 0
+        return content, size
+
+
 class LineSplitter:
     """Feed it chunks in order; it gives back the lines that have ended.
 
@@ -41,21 +69,20 @@ class LineSplitter:
     def __init__(self, limit: int = MAX_PROMPT_BYTES) -> None:
         self._limit = limit
         self._number = 0
-        self._head = bytearray()
-        self._size = 0
+        self._pieces = BoundedPieces(limit)
 
     def feed(self, chunk: bytes) -> list[RawLine]:
         """The lines that end in this chunk, without the blank ones."""
         *ended, rest = chunk.split(b"\n")
         lines = []
         for piece in ended:
-            if self._number and not self._size and len(piece) <= self._limit:
+            if self._number and not self._pieces.size and len(piece) <= self._limit:
                 self._number += 1
                 lines.append(RawLine(self._number, piece, len(piece)))
                 continue
-            self._take(piece)
+            self._pieces.take(piece)
             lines.append(self._cut_line())
-        self._take(rest)
+        self._pieces.take(rest)
         return [line for line in lines if not _is_blank(line)]
 
     def end(self) -> list[RawLine]:
@@ -63,17 +90,11 @@ class LineSplitter:
         line = self._cut_line()
         return [] if _is_blank(line) else [line]
 
-    def _take(self, piece: bytes) -> None:
-        self._head += piece[: max(0, self._limit - len(self._head))]
-        self._size += len(piece)
-
     def _cut_line(self) -> RawLine:
         self._number += 1
-        content, size = bytes(self._head), self._size
+        content, size = self._pieces.cut()
         if self._number == 1 and content.startswith(UTF8_BOM):
             content, size = content[len(UTF8_BOM) :], size - len(UTF8_BOM)
-        self._head.clear()
-        self._size = 0
         return RawLine(self._number, content, size)
 
 

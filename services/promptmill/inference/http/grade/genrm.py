@@ -49,7 +49,7 @@ class GenRmFormat:
 
     def url(self, address: Address) -> str:
         """The chat endpoint."""
-        return f"{address.api}/chat/completions"
+        return address.chat
 
     def fields(self, model: ServedModel, request: CompareRequest, faults: int) -> dict[str, Any]:
         """The request body, with the sampling that the models were trained with."""

@@ -55,7 +55,7 @@ class RubricFormat:
 
     def url(self, address: Address) -> str:
         """The chat endpoint."""
-        return f"{address.api}/chat/completions"
+        return address.chat
 
     def simplify(self) -> bool:
         """Stop sending the JSON schema to the server; the verdict is still fully checked."""

@@ -44,7 +44,7 @@ class RewardModelFormat:
 
     def url(self, address: Address) -> str:
         """The chat endpoint."""
-        return f"{address.api}/chat/completions"
+        return address.chat
 
     def fields(self, model: ServedModel, request: GradeRequest, _faults: int) -> dict[str, Any]:
         """The request body: the conversation with the answer as its last turn."""
