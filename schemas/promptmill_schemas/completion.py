@@ -14,7 +14,7 @@ from promptmill_schemas.prompt import Prompt
 
 ANSWERS_TAG: Final = "promptmill.answers"
 GIVEN: Final = "given"
-"""Tag and value of prompts whose answers were published with them; nobody generates others."""
+"""The tag and its value for prompts that were published with answers; no others are generated."""
 
 
 class Candidate(Contract):

@@ -73,22 +73,6 @@ def content_digest(
     return ids.digest("content", kind, *parts)
 
 
-def content_key(
-    kind: str,
-    prompt: Sequence[Message],
-    chosen: str,
-    rejected: str | None = None,
-    tools: Sequence[Any] | None = None,
-) -> str:
-    """The id of the content of a record without calls of tools in its answers.
-
-    Args:
-        prompt: what the record continues, without its answer.
-    """
-    answers = [FinalAnswer(text) for text in (chosen, rejected) if text is not None]
-    return content_digest(kind, exact_turns(prompt, tools), answers)
-
-
 def prompt_of(record: Record) -> tuple[Message, ...]:
     """What the record continues."""
     return record.messages[:-1] if record.kind == "sft" else record.messages

@@ -1,11 +1,11 @@
-"""Claims made of short names, and the worlds in which gates share them."""
+"""Claims made of short names, the worlds in which gates share them, and the keys of contents."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from promptmill.dedup.ports import (
     Variant,
     Verdict,
 )
+from promptmill_schemas import Message
+from promptmill_schemas.content import FinalAnswer, content_digest, exact_turns
 from promptmill_schemas.ids import digest
 
 POLICY = "test@1"
@@ -134,3 +136,19 @@ def is_variant(decision: Decision) -> bool:
 def tokens(records: Iterable[str]) -> tuple[str, ...]:
     """How a verdict names these records."""
     return tuple(map(token, records))
+
+
+def content_key(
+    kind: str,
+    prompt: Sequence[Message],
+    chosen: str,
+    rejected: str | None = None,
+    tools: Sequence[Any] | None = None,
+) -> str:
+    """The id of the content of a record without calls of tools in its answers.
+
+    Args:
+        prompt: what the record continues, without its answer.
+    """
+    answers = [FinalAnswer(text) for text in (chosen, rejected) if text is not None]
+    return content_digest(kind, exact_turns(prompt, tools), answers)

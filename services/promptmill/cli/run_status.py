@@ -172,7 +172,7 @@ class StatusReader:
         )
 
     def _count_unpublished(self) -> int:
-        """The settled prompts that nobody has published: their answers were put on a topic."""
+        """Count settled prompts that were not published; their answers were put on a topic."""
         found = IdSet(chain.from_iterable(self._books.settled_ids(self._run)))
         published = chain.from_iterable(self._books.prompt_ids(self._run))
         for prompt_id in chain(published, self._published.coming):

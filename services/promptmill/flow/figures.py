@@ -52,7 +52,7 @@ class Figures(LagView):
 
     Args:
         identity: of this worker.
-        candidate: none where there is no Redis.
+        candidate: takes part in the election; ``None`` without Redis.
         positions: asks Kafka.
         topics: short names of those that this worker needs.
         clock: seconds, monotonic.

@@ -14,8 +14,7 @@ from promptmill.filter.work import Filter
 from promptmill.runtime.errors import Unavailable
 from promptmill.stream.outcome import Emit, Outcome
 from promptmill_schemas import Record, Reject, Scored
-from promptmill_schemas.content import content_key
-from support.claims import Harness, Published
+from support.claims import Harness, Published, content_key
 from support.scored import AT, answer, scored
 from support.waiting import eventually
 

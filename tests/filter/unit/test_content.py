@@ -6,7 +6,8 @@ import pytest
 
 from promptmill.filter.content import decision_id
 from promptmill_schemas import FunctionCall, Message, ToolCall
-from promptmill_schemas.content import FinalAnswer, content_digest, content_key, exact, folded
+from promptmill_schemas.content import FinalAnswer, content_digest, exact, folded
+from support.claims import content_key
 from support.scored import answer, scored
 
 ASK = (Message(role="user", content="What is 2 + 2?"),)

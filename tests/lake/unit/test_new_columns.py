@@ -11,7 +11,7 @@ from promptmill.lake.ports import Advance, Batch, TableName
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.table import TableHandle, TableSettings
 from promptmill.lake.tables import TABLES
-from promptmill_schemas.content import content_key
+from support.claims import content_key
 from support.store import identities, record, rows
 
 pytestmark = pytest.mark.real

@@ -80,13 +80,13 @@ class Labelled:
 def read_labelled(argument: str, form: Format = Format.AUTO) -> Labelled:
     """Read all rows of what ``publish`` can read.
 
-    A row that cannot be read is kept with its error, and the reading goes on.
+    A row that cannot be read is kept with its error, and reading continues.
 
     Args:
         argument: a file, a folder, ``-`` for standard input, or ``hf://…``.
 
     Raises:
-        Misconfigured: there is no good row, or no row shows the format.
+        Misconfigured: no row can be read, or the format cannot be recognised from any row.
     """
     rows = asyncio.run(_rows(argument))
     if not rows:

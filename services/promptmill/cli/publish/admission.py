@@ -53,12 +53,12 @@ class PublisherView(LagView):
     """The lags as a publisher sees them, and its part of the room.
 
     Args:
-        board, registry: ``None`` where there is no Redis.
+        board, registry: ``None`` without Redis.
         positions: asks Kafka.
 
     Attributes:
-        part: of the room; the last known one stands while Redis is away, because the room is
-            divided among the same runs meanwhile.
+        part: this publisher's share of the room. While Redis is unavailable, the last known share
+            is used, because the room is still divided among the same runs.
         is_held, waited_s: what the registry is told.
     """
 
