@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from promptmill.inference.http.generate import HttpGenerator
 from promptmill.inference.http.grade.grader import HttpComparer, HttpGrader, PairFormat, WireFormat
@@ -14,6 +14,8 @@ from promptmill.inference.http.options import Api, HttpOptions
 from promptmill.inference.ports import GenerateRequest, GradeRequest
 from promptmill_schemas import Message, Sampling
 from support.bad_server import BadServer
+
+Engine = TypeVar("Engine", HttpGenerator, HttpGrader, HttpComparer)
 
 QUICK = HttpOptions(
     "",
@@ -30,13 +32,8 @@ async def generating(
     at: BadServer | str, /, api: Api = "chat", **changes: Any
 ) -> AsyncIterator[HttpGenerator]:
     """A started generator; the calls of its start are forgotten."""
-    engine = HttpGenerator(_options(at, changes), api)
-    try:
-        await engine.start()
-        _forget(at)
+    async with _started(HttpGenerator(_options(at, changes), api), at) as engine:
         yield engine
-    finally:
-        await engine.close()
 
 
 @asynccontextmanager
@@ -44,13 +41,9 @@ async def grading(
     at: BadServer | str, /, form: WireFormat | None = None, **changes: Any
 ) -> AsyncIterator[HttpGrader]:
     """A started grader; the calls of its start are forgotten."""
-    engine = HttpGrader(_options(at, changes), form or RewardModelFormat())
-    try:
-        await engine.start()
-        _forget(at)
+    grader = HttpGrader(_options(at, changes), form or RewardModelFormat())
+    async with _started(grader, at) as engine:
         yield engine
-    finally:
-        await engine.close()
 
 
 @asynccontextmanager
@@ -58,10 +51,16 @@ async def comparing(
     at: BadServer | str, /, form: PairFormat, **changes: Any
 ) -> AsyncIterator[HttpComparer]:
     """A started grader of pairs; the calls of its start are forgotten."""
-    engine = HttpComparer(_options(at, changes), form)
+    async with _started(HttpComparer(_options(at, changes), form), at) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def _started(engine: Engine, at: BadServer | str) -> AsyncIterator[Engine]:
     try:
         await engine.start()
-        _forget(at)
+        if isinstance(at, BadServer):
+            at.calls.clear()
         yield engine
     finally:
         await engine.close()
@@ -80,8 +79,3 @@ def answered(answer: str = "Yes.", text: str = "Is 7 prime?") -> GradeRequest:
 def _options(server: BadServer | str, changes: dict[str, Any]) -> HttpOptions:
     url = server if isinstance(server, str) else server.base_url
     return replace(QUICK, base_url=url, **changes)
-
-
-def _forget(server: BadServer | str) -> None:
-    if isinstance(server, BadServer):
-        server.calls.clear()

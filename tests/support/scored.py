@@ -1,4 +1,4 @@
-"""Scored messages in few words."""
+"""Completions and scored messages in few words."""
 
 from __future__ import annotations
 
@@ -46,6 +46,28 @@ def answer(
         "refusal": refusal,
         "scores": AttributeScores(**{**MIDDLING, **scores}),
     }
+
+
+def completion(*texts: str) -> Completion:
+    """A completion with these answers, which waits for its grades."""
+    prompt = Prompt.create("run", (Message(role="user", content="Name a prime."),), n=len(texts))
+    return Completion(
+        prompt=prompt,
+        candidates=tuple(
+            Candidate(
+                index=index,
+                text=text,
+                finish_reason="stop",
+                prompt_tokens=4,
+                completion_tokens=1,
+                seed=index,
+                digest=text_digest(text),
+            )
+            for index, text in enumerate(texts)
+        ),
+        generator=Generator(engine="fake", model="fake-1"),
+        timings=TIMINGS,
+    )
 
 
 def scored(

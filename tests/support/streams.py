@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from promptmill.stream.layout import Layout
 from promptmill.stream.loop import StreamLoop
@@ -15,8 +15,10 @@ from promptmill.stream.offsets import decode_map
 from promptmill.stream.outcome import Emit, Outcome, Outgoing
 from promptmill.stream.ports import Delivery, Partition, Position, Sender, Source
 from promptmill.stream.settings import LoopSettings
+from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
 from promptmill_schemas import Contract, DeadLetter, Topic, decode
 from promptmill_schemas.topics import DEAD_LETTERS
+from support.waiting import eventually
 
 
 class Item(Contract):
@@ -187,3 +189,33 @@ class Harness:
         for member in self.members:
             if not member.task.done():
                 await member.stop()
+
+
+async def run_stage(
+    broker: MemoryBroker,
+    work: Callable[..., Any],
+    topic: Topic,
+    to: Topic,
+    *,
+    settings: LoopSettings,
+    within_s: float,
+) -> None:
+    """Run a stage until each message of ``topic`` has an output or a dead letter."""
+    loop = StreamLoop(
+        MemorySource(broker, topic.name, [topic.name]),
+        MemorySender(broker),
+        work,
+        stage="test",
+        topic=topic,
+        settings=settings,
+        probe=CountingProbe(),
+    )
+    running = asyncio.create_task(loop.run())
+
+    def settled() -> bool:
+        ends = len(broker.topic(to.name)) + len(broker.topic(DEAD_LETTERS.name))
+        return running.done() or ends >= len(broker.topic(topic.name))
+
+    await eventually(settled, within_s)
+    loop.stop()
+    await running

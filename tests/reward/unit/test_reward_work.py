@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 
 import pytest
 
@@ -15,38 +14,11 @@ from promptmill.runtime.errors import Poison, Transient
 from promptmill.stream.outcome import Emit
 from promptmill_schemas import (
     AttributeScores,
-    Candidate,
-    Completion,
-    Generator,
-    Message,
-    Prompt,
     Scored,
-    Timings,
 )
 from promptmill_schemas.grading import NEMOTRON_WEIGHTS
-from promptmill_schemas.ids import text_digest
 from support.engines import FakeGrader
-
-
-def completion(*texts: str) -> Completion:
-    prompt = Prompt.create("run", (Message(role="user", content="Name a prime."),), n=len(texts))
-    return Completion(
-        prompt=prompt,
-        candidates=tuple(
-            Candidate(
-                index=index,
-                text=text,
-                finish_reason="stop",
-                prompt_tokens=4,
-                completion_tokens=1,
-                seed=index,
-                digest=text_digest(text),
-            )
-            for index, text in enumerate(texts)
-        ),
-        generator=Generator(engine="fake", model="fake-1"),
-        timings=Timings(started_at=datetime.now(UTC), work_s=0.1),
-    )
+from support.scored import completion
 
 
 def scores(value: float, verbosity: float = 1.0) -> AttributeScores:

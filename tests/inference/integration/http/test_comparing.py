@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -20,42 +19,14 @@ from promptmill.runtime.errors import PromptmillError
 from promptmill.stream.outcome import Emit
 from promptmill_schemas import (
     ATTRIBUTES,
-    Candidate,
-    Completion,
-    Generator,
     Grade,
-    Message,
-    Prompt,
     Scored,
-    Timings,
 )
 from promptmill_schemas.grading import NEMOTRON_WEIGHTS
-from promptmill_schemas.ids import text_digest
 from support.bad_answers import Behaviour, chat, status
 from support.bad_server import BadServer, Call
 from support.http_engines import comparing, grading
-
-
-def completion(*texts: str) -> Completion:
-    asked = (Message(role="user", content="Name a prime."),)
-    prompt = Prompt.create("run", asked, n=len(texts))
-    return Completion(
-        prompt=prompt,
-        candidates=tuple(
-            Candidate(
-                index=index,
-                text=text,
-                finish_reason="stop",
-                prompt_tokens=4,
-                completion_tokens=1,
-                seed=index,
-                digest=text_digest(text),
-            )
-            for index, text in enumerate(texts)
-        ),
-        generator=Generator(engine="fake", model="fake-1"),
-        timings=Timings(started_at=datetime.now(UTC), work_s=0.1),
-    )
+from support.scored import completion
 
 
 async def scored(panel: Panel, *texts: str) -> Scored:

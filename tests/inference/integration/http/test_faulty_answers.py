@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import Counter
 from typing import Any
@@ -14,9 +13,8 @@ import pytest
 
 from promptmill.filter.policy import Policy
 from promptmill.instruct.work import Instruct
-from promptmill.stream.loop import StreamLoop
 from promptmill.stream.settings import LoopSettings
-from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
+from promptmill.testing.broker import MemoryBroker
 from promptmill_schemas import (
     AttributeScores,
     Completion,
@@ -32,8 +30,7 @@ from support.bad_answers import Behaviour, chat, cut, raw, refused_as, status
 from support.bad_server import BadServer, Call
 from support.engines import NoCounter
 from support.http_engines import generating
-from support.streams import CountingProbe
-from support.waiting import eventually
+from support.streams import run_stage
 
 NUMBER = int(os.environ.get("PROMPTMILL_TEST_FAULTY_PROMPTS", "300"))
 MOST_PAID = 1.5
@@ -110,24 +107,7 @@ def publish(broker: MemoryBroker) -> Counter[str]:
 
 async def answer_all(broker: MemoryBroker, work: Instruct) -> None:
     """Run the stage until each prompt has an end."""
-    loop = StreamLoop(
-        MemorySource(broker, PROMPTS.name, [PROMPTS.name]),
-        MemorySender(broker),
-        work,
-        stage="instruct",
-        topic=PROMPTS,
-        settings=SETTINGS,
-        probe=CountingProbe(),
-    )
-    running = asyncio.create_task(loop.run())
-
-    def settled() -> bool:
-        ends = len(broker.topic(COMPLETIONS.name)) + len(broker.topic(DEAD_LETTERS.name))
-        return running.done() or ends >= NUMBER
-
-    await eventually(settled, 800)
-    loop.stop()
-    await running
+    await run_stage(broker, work, PROMPTS, COMPLETIONS, settings=SETTINGS, within_s=800)
 
 
 def read(broker: MemoryBroker, contract: type[Any], topic: str) -> list[Any]:

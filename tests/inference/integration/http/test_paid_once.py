@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,9 +17,8 @@ from promptmill.instruct.work import Instruct
 from promptmill.reward.pointwise import Pointwise
 from promptmill.reward.work import Reward
 from promptmill.runtime.errors import Poison
-from promptmill.stream.loop import StreamLoop
 from promptmill.stream.settings import LoopSettings
-from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
+from promptmill.testing.broker import MemoryBroker
 from promptmill_schemas import (
     Completion,
     DeadLetter,
@@ -37,8 +35,7 @@ from support.bad_answers import Behaviour, chat, raw, refused_as, status
 from support.bad_server import BadServer, Call
 from support.engines import NoCounter
 from support.http_engines import generating, grading, question
-from support.streams import CountingProbe
-from support.waiting import eventually
+from support.streams import run_stage
 
 SETTINGS = LoopSettings(slots=16, backoff_initial_s=0.01, backoff_max_s=0.05)
 ASKED = 10
@@ -71,24 +68,7 @@ async def through(
     broker = MemoryBroker()
     for record in records:
         broker.append(topic.name, b"k", encode(record))
-    loop = StreamLoop(
-        MemorySource(broker, topic.name, [topic.name]),
-        MemorySender(broker),
-        work,
-        stage="test",
-        topic=topic,
-        settings=SETTINGS,
-        probe=CountingProbe(),
-    )
-    running = asyncio.create_task(loop.run())
-
-    def settled() -> bool:
-        ends = len(broker.topic(to.name)) + len(broker.topic(DEAD_LETTERS.name))
-        return running.done() or ends >= len(records)
-
-    await eventually(settled, 60)
-    loop.stop()
-    await running
+    await run_stage(broker, work, topic, to, settings=SETTINGS, within_s=60)
     letters = [decode(DeadLetter, one.value) for one in broker.topic(DEAD_LETTERS.name)]
     return [decode(to.contract, one.value) for one in broker.topic(to.name)], letters
 
