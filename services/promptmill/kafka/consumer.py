@@ -39,6 +39,9 @@ HEARTBEAT_MS = 3_000
 REBALANCE_TIMEOUT_MS = 60_000
 MAX_POLL_INTERVAL_MS = 600_000
 POLL_MS = 50
+FETCH_BYTES = 8 * 1024 * 1024
+"""Of one answer of a broker. The client keeps it beside the backlog, and loses what it has of a
+partition that is paused."""
 
 
 class KafkaSource:
@@ -91,6 +94,7 @@ class KafkaSource:
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             fetch_max_wait_ms=200,
+            fetch_max_bytes=FETCH_BYTES,
             listener=_Rebalances(self),
             parser=self._parse,
             decoder=_undecoded,

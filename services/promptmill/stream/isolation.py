@@ -88,12 +88,10 @@ class Isolation(Generic[Item]):
         """Queue a suspect."""
         self._waiting[risk].append(suspect)
 
-    def forget(self, is_gone: Callable[[Item], bool]) -> int:
-        """Remove the suspects for which ``is_gone`` is true, and return their number."""
-        before = self.waiting
+    def forget(self, is_gone: Callable[[Item], bool]) -> None:
+        """Remove the suspects for which ``is_gone`` is true."""
         for risk, suspects in self._waiting.items():
             self._waiting[risk] = deque(each for each in suspects if not is_gone(each))
-        return before - self.waiting
 
     def take(self) -> tuple[Risk, Item] | None:
         """Take the next suspect that may begin now, those with the most deaths first."""

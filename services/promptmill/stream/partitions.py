@@ -103,6 +103,29 @@ class WorkItem:
             self.task.cancel()
 
 
+@dataclass(slots=True)
+class Backlog:
+    """The size of the backlogs of all partitions; suspects do not count.
+
+    Attributes:
+        records: delivered, and not yet in flight.
+        bytes: of these records.
+    """
+
+    records: int = 0
+    bytes: int = 0
+
+    def add(self, delivery: Delivery) -> None:
+        """Count this record."""
+        self.records += 1
+        self.bytes += delivery.size
+
+    def remove(self, delivery: Delivery) -> None:
+        """Count this record no longer."""
+        self.records -= 1
+        self.bytes -= delivery.size
+
+
 @dataclass(slots=True, eq=False)
 class PartitionState:
     """One partition in one assignment epoch.
@@ -119,7 +142,6 @@ class PartitionState:
     epoch: int
     tracker: OffsetTracker
     backlog: deque[Delivery] = field(default_factory=deque)
-    backlog_bytes: int = 0
     in_flight: dict[int, WorkItem] = field(default_factory=dict)
     paused: bool = False
     preparing: bool = False
@@ -136,7 +158,7 @@ class Partitions:
         isolation: queues the suspects; by default no record is one.
 
     Attributes:
-        waiting: the number of delivered records that are not in flight, suspects included.
+        backlog: the size of all backlogs together.
         left: the committed offset of each partition at its last revocation.
     """
 
@@ -146,11 +168,16 @@ class Partitions:
         self._turns: deque[PartitionState] = deque()
         self._detached: dict[tuple[Partition, int], WorkItem] = {}
         self._epoch = 0
-        self.waiting = 0
+        self.backlog = Backlog()
         self.left: dict[Partition, int] = {}
 
     def __iter__(self) -> Iterator[PartitionState]:
         return iter(self._states.values())
+
+    @property
+    def waiting(self) -> int:
+        """The number of delivered records that are not in flight, suspects included."""
+        return self.backlog.records + self._isolation.waiting
 
     def get(self, partition: Partition) -> PartitionState | None:
         """The open state of this partition."""
@@ -184,10 +211,10 @@ class Partitions:
 
     def forget_backlog(self, state: PartitionState) -> None:
         """Drop the backlog, which will be delivered again to this or another member."""
-        self.waiting -= len(state.backlog)
-        self.waiting -= self._isolation.forget(lambda suspect: suspect[0] is state)
+        self._isolation.forget(lambda suspect: suspect[0] is state)
+        for delivery in state.backlog:
+            self.backlog.remove(delivery)
         state.backlog.clear()
-        state.backlog_bytes = 0
 
     def abort_abandoned(self) -> int:
         """Abort the detached items whose partition or record did not return.
@@ -232,12 +259,10 @@ class Partitions:
     def suspect(self, state: PartitionState, delivery: Delivery, risk: Risk) -> None:
         """Queue a delivery as a suspect."""
         self._isolation.add(risk, (state, delivery))
-        self.waiting += 1
 
     def _queue(self, state: PartitionState, delivery: Delivery) -> None:
         state.backlog.append(delivery)
-        state.backlog_bytes += delivery.size
-        self.waiting += 1
+        self.backlog.add(delivery)
         if not state.queued:
             state.queued = True
             self._turns.append(state)
@@ -245,7 +270,6 @@ class Partitions:
     def take(self) -> tuple[PartitionState, Delivery, Risk] | None:
         """Take the next delivery: suspects first, then one from each partition in turn."""
         if suspect := self._isolation.take():
-            self.waiting -= 1
             return *suspect[1], suspect[0]
         while self._turns and self._isolation.admits_others:
             state = self._turns.popleft()
@@ -254,8 +278,7 @@ class Partitions:
                 continue
             self._turns.append(state)
             delivery = state.backlog.popleft()
-            state.backlog_bytes -= delivery.size
-            self.waiting -= 1
+            self.backlog.remove(delivery)
             return state, delivery, Risk.NONE
         return None
 

@@ -1,4 +1,6 @@
-"""Pauses partitions that are being prepared, suspect, or full, and all of them while held."""
+"""Pauses partitions that are being prepared or suspect, those with a backlog while the member has
+enough of it, and all of them while held.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,13 @@ class Hold(Enum):
 class Pauses:
     """Pauses and resumes partitions of the source.
 
-    A partition is paused when its backlog reaches the limit and resumed below half of it. A pause
-    discards the records that the client has prefetched, so it should not happen often. A source
-    forgets its pauses at a rebalance, unless a partition stays assigned, while new partition
-    states start as not paused; :meth:`begin` makes both agree.
+    The limit applies to the backlogs of all partitions together, because the memory of a worker
+    must not depend on how many partitions it has. From the limit on, until half of it is left, a
+    partition is paused while it has a backlog. The others stay open, so that records of a few busy
+    partitions do not keep out the rest, until twice the limit is reached. A pause discards the
+    records that the client has prefetched, so it should not happen often. A source forgets its
+    pauses at a rebalance, unless a partition stays assigned, while new partition states start as
+    not paused; :meth:`begin` makes both agree.
     """
 
     def __init__(
@@ -33,8 +38,9 @@ class Pauses:
         self._source = source
         self._intake = intake
         self._partitions = partitions
-        self._high = settings.prefetch
+        self._high = max(settings.prefetch, settings.slots)
         self._high_bytes = settings.prefetch_bytes
+        self._is_full = False
         self._holds: set[Hold] = set()
 
     @property
@@ -63,24 +69,28 @@ class Pauses:
 
     def apply(self) -> None:
         """Pause and resume partitions where that is needed."""
+        self._is_full = self._fill() >= (0.5 if self._is_full else 1.0)
         for state in self._partitions:
             self._set(state, needed=self._is_needed(state))
 
     def relax(self, state: PartitionState) -> None:
-        """Resume this partition if it no longer needs its pause."""
-        if state.paused and not state.closed:
+        """Resume this partition if it no longer needs its pause, or all if enough was taken."""
+        if self._is_full and self._fill() < 0.5:
+            self.apply()
+        elif state.paused and not state.closed:
             self._set(state, needed=self._is_needed(state))
+
+    def _fill(self) -> float:
+        """The backlog of all partitions, as a share of the limit."""
+        backlog = self._partitions.backlog
+        return max(backlog.records / self._high, backlog.bytes / self._high_bytes)
 
     def _is_needed(self, state: PartitionState) -> bool:
         if state.preparing or state.tracker.full or self._intake.is_suspect(state.partition):
             return True
         if self.held:
             return not self._partitions.has_detached(state.partition)
-        share = 2 if state.paused else 1
-        return (
-            len(state.backlog) * share >= self._high
-            or state.backlog_bytes * share >= self._high_bytes
-        )
+        return self._is_full and (bool(state.backlog) or self._fill() >= 2.0)
 
     def _set(self, state: PartitionState, *, needed: bool) -> None:
         if needed == state.paused:

@@ -15,7 +15,7 @@ class LoopSettings:
 
     Attributes:
         slots: records in flight at the same time.
-        prefetch: records in the backlog of one partition at which it is paused.
+        prefetch: records in the backlogs of all partitions at which partitions are paused.
         prefetch_bytes: the same limit in bytes.
         attempts: attempts before a record is dead-lettered. An engine over HTTP has a retry budget
             of its own for each request and raises a final error when that is used up.
@@ -32,7 +32,7 @@ class LoopSettings:
     """
 
     slots: int = 64
-    prefetch: int = 1_000
+    prefetch: int = 2_000
     prefetch_bytes: int = 16 * 1024 * 1024
     attempts: int = 5
     backoff_initial_s: float = 0.2

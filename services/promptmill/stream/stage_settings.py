@@ -61,7 +61,7 @@ class StageSettings(BaseSettings):
     )
     slots: int = Field(default=64, ge=1, description="records processed at the same time")
     prefetch: int = Field(
-        default=1000, ge=1, description="maximum number of records that wait in each partition"
+        default=2000, ge=1, description="records that wait in this worker before it fetches no more"
     )
     attempts: int = Field(
         default=5,
