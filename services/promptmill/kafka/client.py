@@ -19,6 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, NotControllerError
 from faststream.kafka import KafkaBroker
 
+from promptmill.kafka.login import why_refused
 from promptmill.kafka.producer import AbortableProducer
 from promptmill.kafka.security import KafkaSecurity, security
 
@@ -30,10 +31,13 @@ CONTROLLER_WITHIN_S = 30.0
 """After a restart of its brokers, a cluster elects a controller within a few seconds."""
 
 _PAUSE_S = 0.1
+_LOGIN_OPTIONS = ("security_protocol", "ssl_", "sasl_")
 
 
 class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has no types
     """aiokafka's admin client, which also waits for a controller and a broker.
+
+    If it cannot start, it finds out why: processes start with one before their other clients.
 
     After it was frozen for longer than its session, a broker briefly reports neither. The library
     then raises ``AttributeError`` or sends to no node at all, and it raises ``TimeoutError`` for an
@@ -46,7 +50,27 @@ class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has 
 
     def __init__(self, *, controller_within_s: float = CONTROLLER_WITHIN_S, **options: Any) -> None:
         super().__init__(**options)
+        self._options = options
         self._controller_within_s = controller_within_s
+
+    async def start(self) -> None:
+        """Connect to a broker.
+
+        Raises:
+            LoginRefused: a broker refuses the login or a certificate.
+            KafkaError: no broker answers.
+        """
+        try:
+            await super().start()
+        except KafkaConnectionError as error:
+            raise await self._refusal() or error from error
+        # A broker that refuses a token closes the connection only after an empty answer.
+        if not self._client.cluster.brokers() and (refusal := await self._refusal()):
+            raise refusal
+
+    async def _refusal(self) -> KafkaError | None:
+        login = {n: v for n, v in self._options.items() if n.startswith(_LOGIN_OPTIONS)}
+        return await why_refused(self._options["bootstrap_servers"], login)
 
     async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
         """Send a request to a broker and return its answer.

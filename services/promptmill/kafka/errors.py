@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from aiokafka.errors import (
-    AuthenticationFailedError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     InvalidTimestampError,
@@ -11,10 +10,10 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
-    SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
 )
 
+from promptmill.kafka.login import LoginRefused
 from promptmill.kafka.producer import InvalidRecord
 from promptmill.runtime.errors import Misconfigured, Poison, Unavailable
 
@@ -34,8 +33,8 @@ def as_error(what: str, error: KafkaError) -> Misconfigured | Unavailable:
     for kind, grant in _GRANTS.items():
         if isinstance(error, kind):
             return Misconfigured(f"{what}: {error!r}: grant this client's user {grant}")
-    if isinstance(error, (AuthenticationFailedError, SaslAuthenticationFailed)):
-        return Misconfigured(f"{what}: {error!r}: correct the user or its password")
+    if isinstance(error, LoginRefused):
+        return Misconfigured(str(error))
     return Unavailable(f"{what}: {error!r}")
 
 

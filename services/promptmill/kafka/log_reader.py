@@ -13,6 +13,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, Offse
 
 from promptmill.kafka.client import KafkaAdmin, admin_client, log_consumer
 from promptmill.kafka.cluster import count_partitions
+from promptmill.kafka.login import LoginRefused
 from promptmill.runtime.errors import Misconfigured, Unavailable
 from promptmill.stream.lost_records import LogCheck
 from promptmill.stream.ports import Delivery, Partition, Position
@@ -270,6 +271,8 @@ class LogReader:
             return await call
         except GroupCoordinatorNotAvailableError:
             raise
+        except LoginRefused as error:
+            raise Misconfigured(str(error)) from error
         except KafkaError as error:
             raise Unavailable(
                 f"Kafka at {self._bootstrap} does not answer ({error}): start the local stack "

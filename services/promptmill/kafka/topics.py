@@ -12,15 +12,19 @@ from typing import Any
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     InvalidReplicationFactorError,
     KafkaError,
     NoError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 
+from promptmill.kafka.access import CREATOR
 from promptmill.kafka.client import KafkaAdmin, open_admin
 from promptmill.kafka.cluster import WANTED_SETTINGS, remedy
+from promptmill.kafka.login import LoginRefused
 from promptmill.runtime.errors import Fatal, Misconfigured, Transient
 from promptmill_schemas import TOPICS
 from promptmill_schemas.topics import PARTITIONS
@@ -29,6 +33,7 @@ MAX_REPLICATION = 3
 _LEADERS_WITHIN_S = 30.0
 _BROKERS_WITHIN_S = 30.0
 _POLL_S = 0.05
+_NOT_ALLOWED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 _OWN = 1
 """The broker's code for a setting of the topic itself rather than a default."""
 
@@ -172,6 +177,8 @@ async def _admin(bootstrap: str) -> AsyncIterator[KafkaAdmin]:
     try:
         async with open_admin(bootstrap) as admin:
             yield admin
+    except LoginRefused as error:
+        raise Misconfigured(str(error)) from error
     except KafkaError as error:
         raise Transient(
             f"Kafka at {bootstrap} does not answer ({error}); start the local stack with "
@@ -187,7 +194,8 @@ async def create_topics(admin: KafkaAdmin, specs: Iterable[TopicSpec]) -> set[st
         Misconfigured: the cluster refuses a specification.
     """
     wanted = {spec.name: spec for spec in specs}
-    existing = set()
+    existing: set[str] = set()
+    refused: set[str] = set()
     deadline = time.monotonic() + _BROKERS_WITHIN_S
     while wanted:
         response = await admin.create_topics([_new_topic(spec) for spec in wanted.values()])
@@ -196,6 +204,8 @@ async def create_topics(admin: KafkaAdmin, specs: Iterable[TopicSpec]) -> set[st
             error = for_code(code)
             if error is TopicAlreadyExistsError:
                 existing.add(name)
+            elif error in _NOT_ALLOWED:
+                refused.add(name)
             elif error is InvalidReplicationFactorError and await _may_succeed(
                 admin, wanted[name], deadline
             ):
@@ -205,7 +215,24 @@ async def create_topics(admin: KafkaAdmin, specs: Iterable[TopicSpec]) -> set[st
                 raise refusal(f"cannot create topic {name}: {message or error.description}")
         wanted = again
         await asyncio.sleep(_POLL_S if again else 0)
-    return existing
+    return existing | await _created_by_others(admin, refused)
+
+
+async def _created_by_others(admin: KafkaAdmin, names: set[str]) -> set[str]:
+    """Those topics, which this client's user may not create, if all of them exist.
+
+    Raises:
+        Misconfigured: one does not exist, or the user may not see it.
+    """
+    found = await admin.describe_topics(sorted(names)) if names else []
+    missing = sorted(names - {topic["topic"] for topic in found if not topic["error_code"]})
+    if missing:
+        raise Misconfigured(
+            f"this client's user may not create topic {', '.join(missing)}: let someone who may "
+            "create them as `promptmill topics --plan` prints, and grant this user the rights of "
+            f"its part; or grant it {CREATOR}"
+        )
+    return names
 
 
 def _new_topic(spec: TopicSpec) -> NewTopic:
