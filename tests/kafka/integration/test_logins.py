@@ -177,6 +177,7 @@ async def test_tokens_are_refreshed_while_messages_are_sent(
     await ensure_topics(broker.sasl, [TopicSpec(unique, 1, 3_600_000, 1_000_000)])
     began, sent = time.monotonic(), 0
     sender = KafkaSender(broker.sasl, client_id="t", delivery_timeout_s=60.0)
+    await sender.start()
     try:
         while time.monotonic() - began < 3 * LIFETIME_S:
             await sender.send(unique, b"k", str(sent).encode())
