@@ -10,7 +10,7 @@ import orjson
 from promptmill.lake.ports import TableName
 from promptmill_schemas import AttributeScores, GradedCandidate, Message, Record
 from promptmill_schemas.ids import digest, record_id
-from support.store import PARTITIONS, DeltaStore, batch, record
+from support.store import PARTITIONS, DeltaStore, batch, identities, record
 
 SYSTEM = Message(role="system", content="Be brief.")
 QUESTION = Message(role="user", content="What is 2 + 2?")
@@ -80,19 +80,19 @@ def pair(messages: tuple[Message, ...] = SINGLE, number: int = 0, **fields: Any)
 class Records:
     """A table of records on disk, filled as the store fills it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, partitions: int = PARTITIONS) -> None:
         self.uri = str(folder)
-        self._sink = DeltaStore(folder).sink()
-        self._sink.adopt(range(PARTITIONS))
-        self._next: int | None = None
+        self._sink = DeltaStore(folder).sink(identities(partitions=partitions))
+        self._sink.adopt(range(partitions))
+        self._next: dict[int, int] = {}
 
-    def add(self, *records: Record) -> None:
+    def add(self, *records: Record, shard: int = 0) -> None:
         """Commit these records."""
-        start = self._next or 0
-        rows = [(0, start + number, each) for number, each in enumerate(records)]
-        end = start + len(records)
-        self._sink.commit(TableName.RECORDS, batch(rows, {0: (self._next, end)}))
-        self._next = end
+        expected = self._next.get(shard)
+        start = expected or 0
+        rows = [(shard, start + number, each) for number, each in enumerate(records)]
+        end = self._next[shard] = start + len(records)
+        self._sink.commit(TableName.RECORDS, batch(rows, {shard: (expected, end)}))
 
     def compact(self) -> None:
         """Merge the files of the table."""

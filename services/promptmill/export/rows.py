@@ -13,6 +13,7 @@ from promptmill.export.formats.conversation import uses_tools
 from promptmill.export.splits import ShardedFiles, split_of
 from promptmill.lake.tables import records
 from promptmill.runtime.errors import Misconfigured
+from promptmill_schemas import Record
 
 LOG_POSITION: Final = frozenset({"shard", "shard_offset"})
 """Columns about Kafka, which say nothing about the record."""
@@ -50,7 +51,7 @@ class OwnRows:
 
     def __init__(self, table: pa.Schema, columns: Sequence[str]) -> None:
         check_columns(table, columns)
-        names = columns or [name for name in table.names if name not in LOG_POSITION]
+        names = columns or own_columns(table)
         self.columns = tuple(names)
         self.schema = pa.schema([table.field(name) for name in names])
         self.without_rows = 0
@@ -91,9 +92,7 @@ class TrainerRows:
         self._added = tuple(columns)
         self._verifier = verifier
         self._written: Counter[str] = Counter()
-        needed = records.contract_columns(candidates=form.reads_candidates)
-        known = (name for name in needed if name in table.names)
-        self.columns = tuple(dict.fromkeys((*known, *columns)))
+        self.columns = tuple(dict.fromkeys((*columns_of(form, table), *columns)))
         self.schema = pa.schema([*form.schema, *(table.field(name) for name in columns)])
         self.without_rows = 0
 
@@ -109,12 +108,27 @@ class TrainerRows:
 
     def _rows(self, stored: dict[str, Any], split: str) -> list[Row]:
         context = Context(split, self._written[split], self._verifier)
-        record = records.record(stored)
-        rows = [] if uses_tools(record) else list(self._format.rows(record, context))
+        rows = rows_of(self._format, records.record(stored), context)
         added = {name: stored[name] for name in self._added}
         self._written[split] += bool(rows)
         self.without_rows += not rows
         return [row | added for row in rows] if added else rows
+
+
+def own_columns(table: pa.Schema) -> list[str]:
+    """The columns of our own rows: all but the position in the log."""
+    return [name for name in table.names if name not in LOG_POSITION]
+
+
+def rows_of(form: Format, record: Record, context: Context) -> list[Row]:
+    """The rows of a record; none if the format cannot express it."""
+    return [] if uses_tools(record) else list(form.rows(record, context))
+
+
+def columns_of(form: Format, table: pa.Schema) -> list[str]:
+    """The columns of the table that the rows of a format are made from."""
+    needed = records.contract_columns(candidates=form.reads_candidates)
+    return [name for name in needed if name in table.names]
 
 
 def check_columns(table: pa.Schema, columns: Sequence[str]) -> None:

@@ -68,11 +68,12 @@ class Selection:
                 yield from condition.keep(batch, columns)
 
     def _scan(self, snapshot: Snapshot, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        for batch in snapshot.scan_in_order(columns, self._filter(), batch_rows=BATCH_ROWS):
+        for batch in snapshot.scan_in_order(columns, self.filter(), batch_rows=BATCH_ROWS):
             if batch.num_rows:
                 yield batch
 
-    def _filter(self) -> ds.Expression | None:
+    def filter(self) -> ds.Expression | None:
+        """The run and the kinds as a condition that skips files and row groups."""
         conditions = []
         if self.run is not None:
             conditions.append(ds.field("run") == self.run)

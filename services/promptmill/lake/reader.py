@@ -134,17 +134,28 @@ class DeltaReader:
             return RunCount(0, {})
         with translated(handle.uri):
             table = handle.latest()
-            properties = table.metadata().configuration
-            ledger = self._ledgers.setdefault(
-                name, Ledger(properties[TOPIC], self._storage_options)
-            )
-            shards = range(int(properties[PARTITIONS]))
+            shards = range(int(table.metadata().configuration[PARTITIONS]))
+            ledger = self._ledger(name, table)
             counts = [ledger.count(table, shard, run) for shard in shards]
-            offsets = {shard: ledger.entry(table, shard).position for shard in shards}
+            offsets = _positions(ledger, table, shards)
         if any(count is None for count in counts):
             return None
-        known = {shard: offset for shard, offset in offsets.items() if offset is not None}
-        return RunCount(sum(count or 0 for count in counts), known, len(shards))
+        return RunCount(sum(count or 0 for count in counts), offsets, len(shards))
+
+    def next_offsets(self, name: TableName, shards: Collection[int]) -> dict[int, int]:
+        """Return the present next offsets of these shards of an existing table; 0 without rows.
+
+        No row is read, and after the first call only new log entries.
+        """
+        handle = self._handles[name]
+        with translated(handle.uri):
+            table = handle.latest()
+            found = _positions(self._ledger(name, table), table, shards)
+        return {shard: found.get(shard, 0) for shard in shards}
+
+    def _ledger(self, name: TableName, table: DeltaTable) -> Ledger:
+        topic = table.metadata().configuration[TOPIC]
+        return self._ledgers.setdefault(name, Ledger(topic, self._storage_options))
 
     def snapshot(self, name: TableName, version: int | None = None) -> Snapshot | None:
         """Return one version of the table; ``None`` before a sink has created it.
@@ -157,3 +168,8 @@ class DeltaReader:
         """
         handle = self._handles[name]
         return Snapshot(handle.open(version)) if handle.exists() else None
+
+
+def _positions(ledger: Ledger, table: DeltaTable, shards: Collection[int]) -> dict[int, int]:
+    found = {shard: ledger.position(table, shard) for shard in shards}
+    return {shard: offset for shard, offset in found.items() if offset is not None}

@@ -67,6 +67,11 @@ class Ledger:
         epoch = self._number(table, epoch_id(self._topic, shard))
         return Entry(epoch or 0, self._number(table, position_id(self._topic, shard)))
 
+    def position(self, table: DeltaTable, shard: int) -> int | None:
+        """Return the shard's next offset in this version; ``None`` before the first commit."""
+        self._follow(table)
+        return self._number(table, position_id(self._topic, shard))
+
     def last_message(self, table: DeltaTable, shard: int) -> int | None:
         """Return the number that identifies the message before the position."""
         self._follow(table)

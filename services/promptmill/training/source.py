@@ -1,0 +1,101 @@
+"""From the table of records to the rows of a trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+import pyarrow as pa
+
+from promptmill.export.formats import FORMATS, Context, Format, Row
+from promptmill.export.rows import columns_of, own_columns, rows_of
+from promptmill.export.selection import Selection, SqlCondition
+from promptmill.lake.reader import DeltaReader
+from promptmill.lake.tables import records
+from promptmill.training.following import Following
+from promptmill.training.position import Cursor
+from promptmill.training.weights import Weight, copies_of
+from promptmill.training.windows import Windows, records_in
+
+STALENESS_COLUMNS: Final = ("generated_by", "created_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What all readers of a stream have in common; it is sent to other processes.
+
+    Attributes:
+        store: URI of the store.
+        table_id: the id of its table of records.
+        schema: the columns of that table.
+        origin: where the stream begins, by shard.
+        selection: which records.
+        trainer: the name of their rows' format.
+        weight: how often a record is delivered; ``None`` for once each.
+        max_staleness: see :class:`promptmill.training.staleness.Revisions`.
+        following: when the stream ends.
+        limit: the number of rows after which it ends.
+    """
+
+    store: str
+    table_id: str
+    schema: pa.Schema
+    origin: Mapping[int, int]
+    selection: Selection
+    trainer: str
+    weight: Weight | None
+    max_staleness: int | None
+    following: Following
+    limit: int | None
+
+    @property
+    def form(self) -> Format | None:
+        """The trainer's format; ``None`` for our own rows."""
+        return FORMATS.get(self.trainer)
+
+    def rows(self, cursor: Cursor) -> Iterator[Row]:
+        """Yield the rows of the cursor's shards; each is noted before it is handed over."""
+        if self.limit is None:
+            return self._rows(cursor)
+        return islice(self._rows(cursor), max(0, self.limit - cursor.delivered))
+
+    def _rows(self, cursor: Cursor) -> Iterator[Row]:
+        reader, where = DeltaReader(self.store), self.selection.where
+        with nullcontext() if where is None else SqlCondition(where, self.schema) as condition:
+            windows = Windows(
+                reader, cursor.positions, self._columns(), self.selection.filter(), condition
+            )
+            for ends, table in self.following.windows(reader, windows, cursor):
+                cursor.revisions.add(table)
+                for stored in records_in(table):
+                    yield from self._deliver(stored, cursor)
+                cursor.skip_to(ends)
+
+    def _columns(self) -> list[str]:
+        form = self.form
+        found = own_columns(self.schema) if form is None else columns_of(form, self.schema)
+        return [*found, *STALENESS_COLUMNS]
+
+    def _deliver(self, stored: dict[str, Any], cursor: Cursor) -> Iterator[Row]:
+        shard, offset = stored.pop("shard"), stored.pop("shard_offset")
+        if cursor.revisions.is_stale(stored):
+            return
+        rows = self._made(stored, shard, offset)
+        for done in range(cursor.done(shard, offset), len(rows)):
+            cursor.deliver(shard, offset, done + 1, len(rows))
+            yield rows[done]
+
+    def _made(self, stored: dict[str, Any], shard: int, offset: int) -> list[Row]:
+        """Return the rows of one record, with all its copies."""
+        if self.form is None and self.weight is None:
+            return [stored]
+        record = records.record(stored)
+        copies = 1 if self.weight is None else copies_of(record, self.weight)
+        if self.form is None:
+            return [dict(stored) for _ in range(copies)]
+        # The position in the log is a number of its own for each record, whoever reads it.
+        context = Context(index=offset * len(self.origin) + shard)
+        return [row for _ in range(copies) for row in rows_of(self.form, record, context)]
