@@ -85,6 +85,18 @@ class Snapshot:
         """Yield rows as record batches, in an order that is the same for every reader."""
         return scan_in_order(self._table, columns, condition, batch_rows)
 
+    def leaves(
+        self, leaves: Sequence[str], condition: Expression | None = None, *, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield rows with some leaves; see :func:`promptmill.lake.leaves.scan_leaves`.
+
+        Args:
+            condition: prunes files only; rows that do not fulfil it are returned too.
+        """
+        from promptmill.lake.leaves import scan_leaves
+
+        return scan_leaves(self._table, leaves, condition, batch_rows)
+
     def texts(self, query: str) -> Iterator[list[str]]:
         """Yield the first column of what a query finds; see :func:`promptmill.lake.table.texts`."""
         return texts(self._table, query)

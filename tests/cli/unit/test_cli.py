@@ -34,6 +34,7 @@ COMMANDS = [
     "requeue",
     "run",
     "schemas",
+    "stats",
     "status",
     "tail",
     "topics",
