@@ -6,11 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import Enum
+from typing import Final
 
 from promptmill.stream.intake import OrderedIntake
 from promptmill.stream.partitions import Partitions, PartitionState
 from promptmill.stream.ports import Partition, Source
 from promptmill.stream.settings import LoopSettings
+
+SLOTS_AHEAD: Final = 4
+"""The limit is at least so many times the slots, so that fetching keeps up with short work."""
 
 
 class Hold(Enum):
@@ -38,7 +42,7 @@ class Pauses:
         self._source = source
         self._intake = intake
         self._partitions = partitions
-        self._high = max(settings.prefetch, settings.slots)
+        self._high = max(settings.prefetch, SLOTS_AHEAD * settings.slots)
         self._high_bytes = settings.prefetch_bytes
         self._is_full = False
         self._holds: set[Hold] = set()

@@ -15,7 +15,8 @@ class LoopSettings:
 
     Attributes:
         slots: records in flight at the same time.
-        prefetch: records in the backlogs of all partitions at which partitions are paused.
+        prefetch: records in the backlogs of all partitions at which partitions are paused; at least
+            four times the slots.
         prefetch_bytes: the same limit in bytes.
         attempts: attempts before a record is dead-lettered. An engine over HTTP has a retry budget
             of its own for each request and raises a final error when that is used up.
