@@ -12,6 +12,7 @@ from promptmill.filter.recovery import RecoveringClaims
 from promptmill.filter.settings import FilterSettings
 from promptmill.filter.work import Filter
 from promptmill.flow.worker import governed
+from promptmill.runtime.memory import limit_fragmentation
 from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.worker.lifecycle import Worker, run_worker
 from promptmill.worker.wiring import make_log_reader, make_loop
@@ -20,6 +21,7 @@ from promptmill_schemas.topics import SCORED
 
 async def serve(settings: FilterSettings) -> None:
     """Run until told to stop."""
+    limit_fragmentation()
 
     async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
         data_set = DataSet(settings.store_uri, settings.topic_prefix)
