@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 from promptmill.cli.output import print_bytes, print_json
 from promptmill.export.export import OWN, Exported
@@ -70,6 +72,17 @@ def report(done: Exported, *, as_json: bool) -> None:
     if done.manifest["format"] != OWN:
         what = f"{_counted(done.rows, 'row')} from {what}"
     print_bytes(f"{what} of table version {done.version} written to {done.out}".encode())
+
+
+def report_growing(out: Path, manifest: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what an export that followed the table has written, with what it had written before."""
+    rows = sum(split["rows"] for split in manifest["splits"].values())
+    files = sum(len(split["files"]) for split in manifest["splits"].values())
+    if as_json:
+        print_json({"out": str(out), "rows": rows, "files": files, "manifest": manifest})
+        return
+    where = f"{_counted(files, 'file')} of {out}"
+    print_bytes(f"{_counted(rows, 'row')} in {where}".encode())
 
 
 def _counted(number: int, noun: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -103,6 +104,50 @@ def export(store: str, settings: ExportSettings) -> Exported:
         Misconfigured: a setting contradicts the table, the format or the files.
         Unavailable: the store does not answer.
     """
+    plan = planned(store, settings)
+    form, files, source, snapshot = plan.form, plan.files, plan.source, plan.snapshot
+    with appearing(settings.out, replace=settings.replace) as folder:
+        found = summary.Summary()
+        written = _write(folder, settings, files, source, plan.selection, snapshot, found)
+        manifest = _manifest(settings, files, source, snapshot, found, written)
+        if format_by_name(settings.out) is None:
+            _describe(folder, settings, form, manifest, written)
+    return Exported(settings.out, files, manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the settings of an export come to.
+
+    Attributes:
+        form: the trainer's format; ``None`` for our own rows.
+        files: the format of the files.
+        selection: which records.
+        snapshot: the version of the table.
+        source: how their rows come about.
+    """
+
+    form: Format | None
+    files: FileFormat
+    selection: Selection
+    snapshot: Snapshot
+    source: RowSource
+
+
+def planned(
+    store: str, settings: ExportSettings, written: Mapping[str, int] = MappingProxyType({})
+) -> Plan:
+    """Check the settings of an export against the table.
+
+    Args:
+        store: URI of the folder of the tables.
+        settings: what to write, and where.
+        written: the number of rows that each split has already.
+
+    Raises:
+        Misconfigured: a setting contradicts the table, the format or the files.
+        Unavailable: the store does not answer.
+    """
     form = _chosen(settings.trainer)
     files = file_format(settings.out, settings.form)
     _check(settings, form, files)
@@ -111,15 +156,9 @@ def export(store: str, settings: ExportSettings) -> Exported:
     source: RowSource = (
         OwnRows(snapshot.schema, settings.columns)
         if form is None
-        else TrainerRows(form, snapshot.schema, settings.columns, settings.verifier)
+        else TrainerRows(form, snapshot.schema, settings.columns, settings.verifier, written)
     )
-    with appearing(settings.out, replace=settings.replace) as folder:
-        found = summary.Summary()
-        written = _write(folder, settings, files, source, selection, snapshot, found)
-        manifest = _manifest(settings, files, source, snapshot, found, written)
-        if format_by_name(settings.out) is None:
-            _describe(folder, settings, form, manifest, written)
-    return Exported(settings.out, files, manifest)
+    return Plan(form, files, selection, snapshot, source)
 
 
 def _write(
@@ -161,15 +200,17 @@ def _manifest(
         "selection": {"run": chosen.run, "kinds": list(chosen.kinds), "where": chosen.where},
         "validation_share": settings.validation,
         "licence": settings.licence,
-        "splits": {
-            name: {
-                "rows": sum(file.rows for file in shards),
-                "files": [dataclasses.asdict(file) for file in shards],
-            }
-            for name, shards in written.items()
-        },
+        "splits": {name: described(shards) for name, shards in written.items()},
         "records_without_rows": source.without_rows,
         **found.as_json(),
+    }
+
+
+def described(files: Sequence[WrittenFile]) -> dict[str, Any]:
+    """The files of a split as the manifest has them."""
+    return {
+        "rows": sum(file.rows for file in files),
+        "files": [dataclasses.asdict(file) for file in files],
     }
 
 
@@ -183,13 +224,20 @@ def _describe(
     """Write the manifest, the dataset card and what the trainer wants beside the data."""
     title = settings.title or settings.out.name
     (folder / "README.md").write_text(card.dataset_card(title, form, manifest))
-    others: dict[str, Any] = {MANIFEST: manifest}
+    for name, content in documents(form, manifest, written).items():
+        (folder / name).write_bytes(content)
+
+
+def documents(
+    form: Format | None, manifest: Mapping[str, Any], written: Mapping[str, Sequence[WrittenFile]]
+) -> dict[str, bytes]:
+    """The manifest and what the trainer wants beside the data, by the names of their files."""
+    found: dict[str, Any] = {MANIFEST: manifest}
     if form is not None and form.companions is not None:
         paths = {name: [file.path for file in shards] for name, shards in written.items()}
-        others |= form.companions(paths)
-    for name, content in others.items():
-        text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        (folder / name).write_bytes(text)
+        found |= form.companions(paths)
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    return {name: orjson.dumps(content, option=option) for name, content in found.items()}
 
 
 def _chosen(name: str) -> Format | None:

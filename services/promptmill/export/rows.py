@@ -74,13 +74,19 @@ class TrainerRows:
         table: the columns of the table.
         columns: those to add to each row.
         verifier: see :class:`promptmill.export.formats.Context`.
+        written: the number of rows that each split has already.
 
     Raises:
         Misconfigured: the table has no such column, or the format has one of this name.
     """
 
     def __init__(
-        self, form: Format, table: pa.Schema, columns: Sequence[str], verifier: str
+        self,
+        form: Format,
+        table: pa.Schema,
+        columns: Sequence[str],
+        verifier: str,
+        written: Mapping[str, int],
     ) -> None:
         check_columns(table, columns)
         if taken := [name for name in columns if name in form.schema.names]:
@@ -91,7 +97,7 @@ class TrainerRows:
         self._format = form
         self._added = tuple(columns)
         self._verifier = verifier
-        self._written: Counter[str] = Counter()
+        self._written = Counter(written)
         self.columns = tuple(dict.fromkeys((*columns_of(form, table), *columns)))
         self.schema = pa.schema([*form.schema, *(table.field(name) for name in columns)])
         self.without_rows = 0

@@ -42,6 +42,11 @@ class Snapshot:
         """The full name of the topic that fills the table."""
         return str(self._table.metadata().configuration[TOPIC])
 
+    @property
+    def partitions(self) -> int:
+        """The number of shards in the layout of the data set."""
+        return int(self._table.metadata().configuration[PARTITIONS])
+
     def check(self, identity: Identity) -> None:
         """Check that the table has the offsets of this log.
 
@@ -67,9 +72,8 @@ class Snapshot:
         Args:
             shards: the shards to read, by default those of the layout.
         """
-        properties = self._table.metadata().configuration
-        topic = properties[TOPIC]
-        shards = range(int(properties[PARTITIONS])) if shards is None else shards
+        topic = self.topic
+        shards = range(self.partitions) if shards is None else shards
         found = {s: self._table.transaction_version(position_id(topic, s)) for s in shards}
         return {shard: offset for shard, offset in found.items() if offset is not None}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -36,12 +36,22 @@ class Following:
     settled_run: str | None
 
     def windows(
-        self, reader: DeltaReader, windows: Windows, cursor: Cursor
+        self,
+        reader: DeltaReader,
+        windows: Windows,
+        cursor: Cursor,
+        on_pause: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[Bounds, pa.Table]]:
         """Yield windows from the cursor on, and wait for further ones.
 
         A store that is unavailable is asked again, unless the stream does not follow or its idle
         time is over.
+
+        Args:
+            reader: of the store.
+            windows: what to read.
+            cursor: where to begin; the caller moves it.
+            on_pause: called before each pause.
 
         Raises:
             Unavailable: the store does not answer.
@@ -68,6 +78,7 @@ class Following:
                 if failure is not None:
                     raise failure
                 return
+            on_pause()
             time.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE_S)
 

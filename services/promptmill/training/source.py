@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -56,6 +56,12 @@ class Source:
         """The trainer's format; ``None`` for our own rows."""
         return FORMATS.get(self.trainer)
 
+    def row_schema(self) -> pa.Schema:
+        """The columns of a row."""
+        if self.form is not None:
+            return self.form.schema
+        return pa.schema([self.schema.field(name) for name in own_columns(self.schema)])
+
     def rows(self, cursor: Cursor) -> Iterator[Row]:
         """Yield the rows of the cursor's shards; each is noted before it is handed over."""
         if self.limit is None:
@@ -63,15 +69,26 @@ class Source:
         return islice(self._rows(cursor), max(0, self.limit - cursor.delivered))
 
     def _rows(self, cursor: Cursor) -> Iterator[Row]:
+        for table in self.windows(cursor, self._columns()):
+            cursor.revisions.add(table)
+            for stored in records_in(table):
+                yield from self._deliver(stored, cursor)
+
+    def windows(
+        self, cursor: Cursor, columns: Sequence[str], on_pause: Callable[[], None] = lambda: None
+    ) -> Iterator[pa.Table]:
+        """Yield the selected records piece by piece, and move the cursor after each piece.
+
+        Args:
+            cursor: where to begin.
+            columns: those that the pieces have, besides shard and offset.
+            on_pause: called before each wait for further records.
+        """
         reader, where = DeltaReader(self.store), self.selection.where
         with nullcontext() if where is None else SqlCondition(where, self.schema) as condition:
-            windows = Windows(
-                reader, cursor.positions, self._columns(), self.selection.filter(), condition
-            )
-            for ends, table in self.following.windows(reader, windows, cursor):
-                cursor.revisions.add(table)
-                for stored in records_in(table):
-                    yield from self._deliver(stored, cursor)
+            windows = Windows(reader, cursor.positions, columns, self.selection.filter(), condition)
+            for ends, table in self.following.windows(reader, windows, cursor, on_pause):
+                yield table
                 cursor.skip_to(ends)
 
     def _columns(self) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+import pyarrow as pa
 
 from promptmill.export.export import OWN
 from promptmill.export.formats import FORMATS, Row
@@ -75,7 +77,7 @@ def stream(  # noqa: PLR0913 - options are arguments, each with a default
     if where is not None:
         with SqlCondition(where, snapshot.schema):
             pass  # it is opened to check the expression
-    partitions = DeltaReader(store).layout() or 0
+    partitions = snapshot.partitions
     source = Source(
         store=store,
         table_id=snapshot.table_id,
@@ -116,6 +118,11 @@ class RecordStream:
         self._cursor = self._new_cursor()
         return self._source.rows(self._cursor)
 
+    def windows(self, columns: Sequence[str], on_pause: Callable[[], None]) -> Iterator[pa.Table]:
+        """Yield the records themselves; see :meth:`promptmill.training.source.Source.windows`."""
+        self._cursor = self._new_cursor()
+        return self._source.windows(self._cursor, columns, on_pause)
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_pid": None}
 
@@ -136,7 +143,37 @@ class RecordStream:
         found._begin = {shard: self._begin[shard] for shard in shards}
         found._revisions = self._revisions
         found._cursor = found._new_cursor()
+        found._pid = self._pid
         return found
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of a row."""
+        return self._source.row_schema()
+
+    def dataset(self) -> Any:
+        """Return the stream as a ``datasets.IterableDataset``, for TRL and transformers.
+
+        Raises:
+            Misconfigured: ``datasets`` is not installed.
+        """
+        try:
+            from promptmill.training.hugging_face import iterable_dataset
+        except ModuleNotFoundError as error:
+            raise _missing("datasets", error) from error
+        return iterable_dataset(self)
+
+    def torch(self) -> Any:
+        """Return the stream as an ``IterableDataset`` of torch, for its data loaders.
+
+        Raises:
+            Misconfigured: ``torch`` is not installed.
+        """
+        try:
+            from promptmill.training.torch_dataset import TorchStream
+        except ModuleNotFoundError as error:
+            raise _missing("torch", error) from error
+        return TorchStream(self)
 
     def state_dict(self) -> StreamState:
         """Return the position after the last row of the latest pass, as plain JSON."""
@@ -162,6 +199,10 @@ class RecordStream:
 
     def _new_cursor(self) -> Cursor:
         return Cursor(self._begin, Revisions(self._revisions, self._source.max_staleness))
+
+
+def _missing(package: str, error: ModuleNotFoundError) -> Misconfigured:
+    return Misconfigured(f"{error}; install {package} beside promptmill")
 
 
 def _check(**numbers: float | None) -> None:

@@ -14,6 +14,9 @@ A name that ends with .jsonl, .jsonl.gz, .jsonl.zst or .parquet is one file. Any
 folder with a manifest and a dataset card. Either appears when it is complete, or not at all. The
 same version of the table gives the same bytes. Kafka need not be running.
 
+With --follow, the records that come later are written too, into further files of the folder. Each
+appears when it is complete, and the same command continues an export that was interrupted.
+
 Examples:
 
 \b
@@ -23,6 +26,7 @@ Examples:
   promptmill export --for trl-dpo --out pairs.parquet --run first
   promptmill export --for verl-sft --format parquet --out verl --shard-size 256MB
   promptmill export --out good.jsonl.zst --where "scores.helpfulness >= 3.5 AND reward > 4"
+  promptmill export --for trl-sft --out growing --follow --seal-seconds 300
 """
 
 
@@ -81,6 +85,22 @@ def export(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace an earlier export's folder.")
     ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Write records that come later too, until Ctrl-C.")
+    ] = False,
+    seal_seconds: Annotated[
+        float, typer.Option(min=0.1, help="With --follow: the age at which a file is complete.")
+    ] = 60.0,
+    idle_seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="With --follow: end when nothing has come for so long."),
+    ] = None,
+    until_settled: Annotated[
+        bool,
+        typer.Option(
+            "--until-settled", help="With --follow: end when --run has all its outcomes stored."
+        ),
+    ] = False,
     formats: Annotated[
         bool, typer.Option("--formats", help="List the trainer formats, and end.")
     ] = False,
@@ -111,4 +131,21 @@ def export(
         title=title,
         replace=replace,
     )
-    report(export_records(load().store_uri, settings), as_json=as_json)
+    if not follow:
+        report(export_records(load().store_uri, settings), as_json=as_json)
+        return
+    from promptmill.cli.export import report_growing
+    from promptmill.training.following import Following
+    from promptmill.training.sealing import export_growing
+
+    if until_settled and run is None:
+        raise typer.BadParameter("name the run whose end ends the export", param_hint="--run")
+    if replace:
+        raise typer.BadParameter(
+            "it contradicts --follow; omit one of them", param_hint="--replace"
+        )
+    following = Following(
+        follow=True, idle_s=idle_seconds, settled_run=run if until_settled else None
+    )
+    manifest = export_growing(load().store_uri, settings, seal_s=seal_seconds, following=following)
+    report_growing(out, manifest, as_json=as_json)
