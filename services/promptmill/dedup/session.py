@@ -23,9 +23,8 @@ from redis.exceptions import (
 
 from promptmill.dedup.server_identity import Identity
 from promptmill.runtime.errors import Fatal, Misconfigured, Unavailable
-from promptmill.runtime.redis_client import connection_pool, refuse_cluster
+from promptmill.runtime.redis_client import absence, connection_pool, refusal, refuse_cluster
 
-_REFUSED: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
 _NOT_NOW: Final = ("READONLY", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 _REMEDIES: Final = {
     "OOM": "raise maxmemory or free memory",
@@ -67,8 +66,11 @@ class Session:
         identity: the server's identity when it was last read.
     """
 
-    def __init__(self, connection: _Connection, timeout_s: float) -> None:
-        self._connection = connection
+    def __init__(self, url: str, timeout_s: float) -> None:
+        # Connections that ask Sentinel refer to their pool weakly.
+        pool: Any = connection_pool(url, timeout_s, protocol=2)
+        self._pool = pool
+        self._connection: _Connection = pool.make_connection()
         self._timeout_s = timeout_s
         self._turn = asyncio.Lock()
         self.identity = Identity("", "", "", 0)
@@ -81,12 +83,10 @@ class Session:
             Misconfigured: wrong URL or credentials, or the server is part of a cluster.
             Unavailable: no answer within the time-out.
         """
-        session = cls(_connection(url, timeout_s), timeout_s)
+        session = cls(url, timeout_s)
         try:
             async with asyncio.timeout(2 * timeout_s):
                 await session._connection.connect()
-        except _REFUSED as error:
-            raise _refused(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             raise _away(error) from error
         try:
@@ -129,8 +129,8 @@ class Session:
                 return await self._exchange(command)
             except NoScriptError:
                 raise
-            except _REFUSED as error:
-                raise _refused(error) from error
+            except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+                raise _away(error) from error
             except ResponseError as error:
                 await self.close()
                 raise _classified(error) from error
@@ -187,23 +187,11 @@ class Session:
         return b"".join(parts)
 
 
-def _connection(url: str, timeout_s: float) -> _Connection:
-    pool: Any = connection_pool(url, timeout_s, protocol=2)
-    connection: _Connection = pool.make_connection()
-    return connection
-
-
-def _refused(error: Exception) -> Misconfigured:
-    return Misconfigured(
-        f"Redis refuses the login: {error}; set user and password in PROMPTMILL_REDIS "
-        "(redis://user:password@host:port/db), and give the user the rights that docs/security.md "
-        "lists"
-    )
-
-
-def _away(error: Exception) -> Unavailable:
-    reason = str(error) or "no answer within the time-out"
-    return Unavailable(f"Redis does not answer: {reason}", retry_after_s=_RETRY_S)
+def _away(error: Exception) -> Misconfigured | Unavailable:
+    """``Misconfigured`` if the server refuses the login or a certificate."""
+    if problem := refusal(error):
+        return Misconfigured(problem)
+    return Unavailable(f"Redis does not answer: {absence(error)}", retry_after_s=_RETRY_S)
 
 
 def _first_error(replies: bytes) -> ResponseError:

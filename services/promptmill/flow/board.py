@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from promptmill.flow.lags import Lags, decode_lags
 from promptmill.flow.reports import REPORT_STANDS_S
 from promptmill.runtime.errors import Unavailable
-from promptmill.runtime.redis_client import connect
+from promptmill.runtime.redis_client import absence, connect
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +82,7 @@ async def answer_of(call: Awaitable[T], what: str) -> T:
     try:
         return await call
     except (RedisError, OSError, TimeoutError) as error:
-        raise Unavailable(f"Redis cannot be asked for {what}: {error!r}") from error
+        raise Unavailable(f"Redis cannot be asked for {what}: {absence(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)

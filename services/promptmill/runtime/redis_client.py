@@ -20,15 +20,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    RedisError,
+)
 
 from promptmill.runtime.errors import Misconfigured, Unavailable
 
@@ -44,10 +50,13 @@ _FORMS: Final = (
 COMMANDS: Final = (
     *("auth", "hello", "ping", "select", "info", "client|setinfo", "time", "evalsha", "eval"),
     *("script|load", "get", "set", "mget", "del", "unlink", "expire", "pexpire", "scan"),
-    *("hget", "hset", "hsetnx", "hmget", "hgetall", "hdel", "hlen", "hincrby"),
+    *("hget", "hset", "hsetnx", "hmget", "hgetall", "hdel", "hlen", "hincrby", "hvals"),
     *("zadd", "zrange", "zrangebyscore", "zcount", "zscore", "zrem", "zremrangebyscore", "zcard"),
 )
 """The commands that promptmill sends, and those that its scripts call."""
+
+_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_REFUSED: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 KEYS: Final = ("promptmill:*", "{*}:*")
 """The keys: the registry, the board and the flight log; and the claims, by their namespace."""
@@ -127,6 +136,7 @@ def connection_pool(url: str, timeout_s: float, **options: Any) -> ConnectionPoo
         Misconfigured: the URL is invalid.
     """
     options |= {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    _check_files(url)
     if "ssl_cert_reqs=" in url and "ssl_cert_reqs=required" not in url:
         raise Misconfigured(
             "PROMPTMILL_REDIS has ssl_cert_reqs, but the server's certificate is always verified: "
@@ -141,6 +151,19 @@ def connection_pool(url: str, timeout_s: float, **options: Any) -> ConnectionPoo
         raise Misconfigured(
             f"PROMPTMILL_REDIS ({without_password(url)}) is not a Redis URL: write {_FORMS}"
         ) from None
+
+
+def _check_files(url: str) -> None:
+    """Refuse files that cannot be read, which redis-py reports without their names."""
+    for name, path in parse_qsl(url.partition("?")[2]):
+        if name in _FILES:
+            try:
+                with Path(path).open("rb"):
+                    pass
+            except OSError as error:
+                raise Misconfigured(
+                    f"PROMPTMILL_REDIS: {name} cannot be read: {error}; correct its path"
+                ) from None
 
 
 def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
@@ -166,10 +189,30 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
     certificates = {name: value for name, value in named.items() if name.startswith("ssl_")}
     sentinels = Sentinel(  # type: ignore[no-untyped-call]
         [_host_and_port(place) for place in places.split(",")],
-        sentinel_kwargs={**options, **asked, **tls, **certificates},
+        # Another Sentinel is asked rather than the same one again.
+        sentinel_kwargs={
+            **options,
+            "retry": Retry(NoBackoff(), retries=0),
+            **asked,
+            **tls,
+            **certificates,
+        },
     )
     own = {**options, **named, **tls}
-    return SentinelConnectionPool(unquote(service), sentinels, **own)  # type: ignore[no-untyped-call]
+    return _WatchedPool(unquote(service), sentinels, **own)  # type: ignore[no-untyped-call]
+
+
+class _WatchedPool(SentinelConnectionPool):
+    """Closes its connections to Sentinel after each question; the library keeps them open."""
+
+    async def get_master_address(self) -> tuple[str, int]:
+        """The host and port of the primary."""
+        try:
+            address: tuple[str, int] = await super().get_master_address()  # type: ignore[no-untyped-call]
+        finally:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.aclose()
+        return address
 
 
 def _host_and_port(place: str) -> tuple[str, int]:
@@ -197,18 +240,65 @@ def refuse_cluster(info: bytes) -> None:
         )
 
 
+def refusal(error: Exception) -> str:
+    """What is wrong with the login or the certificates, and the remedy; empty if it is neither.
+
+    Args:
+        error: what redis-py raised.
+    """
+    said = str(error)
+    if isinstance(error, _REFUSED):
+        return (
+            f"Redis refuses the login: {said}; set user and password in PROMPTMILL_REDIS "
+            "(redis://user:password@host:port/db), and give the user the rights that "
+            "docs/security.md lists"
+        )
+    if isinstance(error, MasterNotFoundError) and re.search(r"Auth|NoPerm", said):
+        return (
+            "Sentinel refuses the login: add ?sentinel_username=…&sentinel_password=… to "
+            "PROMPTMILL_REDIS, or correct them, and give the user the rights that "
+            "docs/security.md lists"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return (
+            f"the certificate of Redis is refused: {said}; name the PEM file of the authority "
+            "that signed it in PROMPTMILL_REDIS (?ssl_ca_certs=FILE), and use the host name of "
+            "the certificate"
+        )
+    if "SSL" in said and "CERTIFICATE" in said.upper():
+        return (
+            f"Redis asks for a client's certificate and refuses this one or its absence: {said}; "
+            "name a certificate and its key in PROMPTMILL_REDIS (?ssl_certfile=FILE&"
+            "ssl_keyfile=FILE)"
+        )
+    return ""
+
+
+def absence(error: Exception) -> str:
+    """Why no server answers, for messages."""
+    if isinstance(error, MasterNotFoundError):
+        return (
+            f"{error}; if no failover is under way, correct the hosts or the name of the service "
+            "in PROMPTMILL_REDIS (redis+sentinel://host:port,host:port/NAME/db)"
+        )
+    return str(error) or "no answer within the time-out"
+
+
 async def check_server(url: str, timeout_s: float = 2.0) -> None:
     """Refuse a server that promptmill cannot use.
 
     Raises:
-        Misconfigured: the URL is invalid, or the server is part of a cluster.
-        Unavailable: the server does not answer, or refuses the login.
+        Misconfigured: the URL is invalid, the server refuses the login or the certificate, or it
+            is part of a cluster.
+        Unavailable: the server does not answer.
     """
     redis = connect(url, timeout_s)
     try:
         found: dict[str, object] = await redis.info("cluster")
     except (RedisError, OSError, TimeoutError) as error:
-        raise Unavailable(f"Redis at {place_of(url)} does not answer: {error}") from error
+        if problem := refusal(error):
+            raise Misconfigured(f"{problem} (at {place_of(url)})") from error
+        raise Unavailable(f"Redis at {place_of(url)} does not answer: {absence(error)}") from error
     finally:
         await redis.aclose()
     refuse_cluster(f"cluster_enabled:{found.get('cluster_enabled', 0)}".encode())

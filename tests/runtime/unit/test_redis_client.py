@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from promptmill.runtime import redis_client
 from promptmill.runtime.errors import Misconfigured
 from promptmill.runtime.redis_client import (
     acl_line,
@@ -12,6 +17,7 @@ from promptmill.runtime.redis_client import (
     connection_pool,
     has_password,
     place_of,
+    refusal,
     refuse_cluster,
     refuse_password_flags,
     without_password,
@@ -25,11 +31,13 @@ def options(url: str) -> dict[str, object]:
     return found
 
 
-def test_a_url_gives_the_user_the_database_and_tls() -> None:
-    found = options(f"rediss://mill:{PLANTED}@cache:6380/3?ssl_ca_certs=/etc/ca.pem")
+def test_a_url_gives_the_user_the_database_and_tls(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.touch()
+    found = options(f"rediss://mill:{PLANTED}@cache:6380/3?ssl_ca_certs={authority}")
     assert (found["host"], found["port"], found["db"]) == ("cache", 6380, 3)
     assert (found["username"], found["password"]) == ("mill", PLANTED)
-    assert found["ssl_ca_certs"] == "/etc/ca.pem"
+    assert found["ssl_ca_certs"] == str(authority)
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss"])
@@ -107,6 +115,23 @@ def test_the_line_of_an_acl_file_begins_with_nothing_allowed() -> None:
     line = acl_line("mill", PLANTED)
     assert line.startswith(f"user mill on >{PLANTED} resetchannels ~promptmill:* ~{{*}}:* -@all +")
     assert "+config" not in line
+
+
+def test_the_rights_cover_the_commands_of_every_script() -> None:
+    scripts = list(Path(redis_client.__file__).parents[1].rglob("*.lua"))
+    called = {
+        name.lower()
+        for script in scripts
+        for name in re.findall(r"call\(\s*['\"](\w+)", script.read_text())
+    }
+    assert {"hvals", "hset"} <= called
+    assert called <= set(redis_client.COMMANDS)
+
+
+def test_an_alert_about_certificates_names_those_of_the_client() -> None:
+    alert = "Error 1. [SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required"
+    assert "?ssl_certfile=FILE&ssl_keyfile=FILE" in refusal(RedisConnectionError(alert))
+    assert refusal(RedisConnectionError("Connection reset by peer")) == ""
 
 
 def test_a_client_that_is_closed_closes_its_connections() -> None:
