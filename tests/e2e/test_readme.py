@@ -38,7 +38,11 @@ def test_the_commands_of_the_bash_blocks_work_in_order(tmp_path: Path) -> None:
 def _in_folder(arguments: list[str], folder: Path) -> list[str]:
     """Files that exist are the clone's; what is written goes to the test's folder."""
     return [
-        str(ROOT / a) if (ROOT / a).is_file() else str(folder / a) if a.endswith(".jsonl") else a
+        str(ROOT / a)
+        if (ROOT / a).is_file()
+        else str(folder / a)
+        if a.endswith((".jsonl", ".html"))
+        else a
         for a in arguments
     ]
 

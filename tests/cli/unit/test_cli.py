@@ -31,6 +31,7 @@ COMMANDS = [
     "grade",
     "pending",
     "publish",
+    "report",
     "requeue",
     "run",
     "schemas",

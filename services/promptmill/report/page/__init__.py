@@ -1,0 +1,1 @@
+"""One HTML page with all figures, which needs nothing beside itself."""
