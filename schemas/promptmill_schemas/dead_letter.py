@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.errors import ContractError
-from promptmill_schemas.fields import Id, Int, RunName, Text, Time
+from promptmill_schemas.fields import Id, Int, RunName, SmallObject, Text, Time
 from promptmill_schemas.ids import ID_BYTES
 from promptmill_schemas.limits import HEAD_BYTES, MAX_DEAD_LETTER_BYTES, MAX_ORIGINAL_BYTES
 
@@ -26,6 +26,7 @@ class DeadLetter(Contract):
         stage: the stage that could not process the message.
         topic, partition, offset: the position of the original.
         key, value: the original's bytes in base64; ``None`` if it had none.
+        headers: the known headers of the original, if it had any; they are sent with a replay.
         original_size: size of the original's value in bytes, if the dead letter keeps only the
             first 64 KiB of its key and value. The rest is at topic, partition and offset.
         original_digest: BLAKE2b-128 digest of that value, to verify it.
@@ -47,6 +48,7 @@ class DeadLetter(Contract):
     offset: Int = Field(ge=0)
     key: str | None = None
     value: str | None = None
+    headers: SmallObject[str] | None = None
     original_size: Int | None = Field(default=None, ge=0)
     original_digest: Id | None = None
     reason: Text

@@ -13,6 +13,7 @@ import orjson
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from promptmill_schemas.base import SCHEMA_VERSION
+from promptmill_schemas.headers import CONTENT_TYPE, contract_name, headers_schema
 from promptmill_schemas.topics import (
     COMPLETIONS,
     DEAD_LETTERS,
@@ -65,7 +66,7 @@ def asyncapi() -> dict[str, Any]:
             "Every message is compact JSON, keyed by the id of the prompt that it belongs to.",
             "license": {"name": "Apache-2.0"},
         },
-        "defaultContentType": "application/json",
+        "defaultContentType": CONTENT_TYPE,
         "channels": {topic.name: _channel(topic) for topic in TOPICS},
         "operations": _operations(),
         "components": {
@@ -83,8 +84,7 @@ class _Untitled(GenerateJsonSchema):
 
 
 def _file_name(topic: Topic) -> str:
-    words = re.findall(r"[A-Z][a-z]+", topic.contract.__name__)
-    return "-".join(words).lower() + ".json"
+    return f"{contract_name(topic)}.json"
 
 
 def _pretty(document: dict[str, Any]) -> bytes:
@@ -144,7 +144,8 @@ def _message(topic: Topic) -> dict[str, Any]:
     contract = topic.contract.__name__
     return {
         "name": contract,
-        "contentType": "application/json",
+        "contentType": CONTENT_TYPE,
+        "headers": headers_schema(topic),
         "payload": {"$ref": COMPONENTS.format(model=contract)},
         "bindings": {
             "kafka": {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Final, Unpack
+from typing import Final, NamedTuple, Unpack
 from uuid import uuid4
 
 import orjson
@@ -19,6 +19,14 @@ from promptmill_schemas.message import Message
 from promptmill_schemas.prompt import FURTHER, Prompt, PromptOptions, Sampling
 
 _OFFSET: Final = len("+00:00")
+
+
+class Filled(NamedTuple):
+    """A prompt that was made from a template: its id, its encoding and its time in RFC 3339."""
+
+    prompt_id: str
+    raw: bytes
+    created_at: str
 
 
 class PromptTemplate:
@@ -61,12 +69,12 @@ class PromptTemplate:
         # The time is the last field that could look like this; a tag comes before it.
         self._before_time, self._tail = rest.rsplit(b"2000-01-01T00:00:00Z", 1)
 
-    def fill(self, text: str) -> tuple[str, bytes]:
-        """Id and encoding of the prompt with this text, which is not empty, created now."""
+    def fill(self, text: str) -> Filled:
+        """The prompt with this text, which is not empty, created now."""
         quoted = orjson.dumps(text)
         content = self._before_content + quoted + self._after_content
         prompt_id = blake2b(content, digest_size=ids.ID_BYTES).hexdigest()
-        time = datetime.now(UTC).isoformat(timespec="microseconds")[:-_OFFSET]
+        time = datetime.now(UTC).isoformat(timespec="microseconds")[:-_OFFSET] + "Z"
         parts = (
             self._head,
             prompt_id.encode(),
@@ -74,10 +82,9 @@ class PromptTemplate:
             quoted,
             self._before_time,
             time.encode(),
-            b"Z",
             self._tail,
         )
-        return prompt_id, b"".join(parts)
+        return Filled(prompt_id, b"".join(parts), time)
 
     def conversation(self, text: str) -> Prompt:
         """The same as an object, for checks of its conversation; the id is not its own."""

@@ -32,6 +32,7 @@ from promptmill_schemas import (
     ToolCall,
 )
 from promptmill_schemas.dead_letter import to_base64
+from promptmill_schemas.headers import DESCRIPTIONS
 from promptmill_schemas.ids import candidate_seed, digest, letter_id, record_id, text_digest
 from promptmill_schemas.message import answer_digest
 from promptmill_schemas.reference import (
@@ -343,6 +344,7 @@ def dead_letters(draw: DrawFn) -> DeadLetter:
         offset=offset,
         key=to_base64(draw(st.none() | st.binary(max_size=20))),
         value=to_base64(draw(st.none() | st.binary(max_size=200))),
+        headers=draw(st.none() | st.dictionaries(st.sampled_from(list(DESCRIPTIONS)), words)),
         reason=draw(words),
         detail=draw(words),
         attempts=draw(st.integers(1, 99)),

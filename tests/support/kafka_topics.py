@@ -61,11 +61,17 @@ async def add_partitions(bootstrap: str, names: Sequence[str], partitions: int) 
             await asyncio.sleep(0.05)
 
 
-async def put(bootstrap: str, topic: str, partition: int, messages: Pairs) -> None:
+async def put(
+    bootstrap: str,
+    topic: str,
+    partition: int,
+    messages: Pairs,
+    headers: Sequence[tuple[str, bytes | None]] = (),
+) -> None:
     """Publish keys and values to one partition, as a foreign producer can."""
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
         for key, value in messages:
-            await producer.send_and_wait(topic, value, key, partition)
+            await producer.send_and_wait(topic, value, key, partition, headers=[*headers])
 
 
 async def delete_up_to(bootstrap: str, partition: Partition, first: int) -> None:
@@ -95,7 +101,7 @@ class TopicReader:
             while any([await consumer.position(p) < end[p] for p in partitions]):
                 for p, records in (await consumer.getmany(timeout_ms=100)).items():
                     found += [
-                        Delivery(Partition(*p), r.offset, r.key, r.value, r.timestamp)
+                        Delivery(Partition(*p), r.offset, r.key, r.value, r.timestamp, r.headers)
                         for r in records
                         if r.offset < end[p]
                     ]

@@ -20,13 +20,14 @@ from promptmill.kafka.sender import KafkaSender
 from promptmill.lake.dead_letters import scan_letters
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader
-from promptmill.lake.tables.dead_letters import DEAD, REPLAYED, SCHEMA
+from promptmill.lake.tables.dead_letters import DEAD, REPLAYED, SCHEMA, letter_of
 from promptmill.runtime.errors import Misconfigured, Poison
 from promptmill.runtime.fan_out import all_outcomes, most_severe
 from promptmill.runtime.terminal import printable
 from promptmill.stream.ports import Delivery, Partition, Sender
 from promptmill_schemas import TOPICS, ContractError, DeadLetter, encode
 from promptmill_schemas.base import parse_json
+from promptmill_schemas.headers import EventHeaders, from_texts, trace_of
 from promptmill_schemas.topics import BY_NAME, DEAD_LETTERS
 
 CLIENT = "promptmill-dead"
@@ -34,6 +35,8 @@ DETAIL_WIDTH = 90
 RECORDED_WITHIN_S = 30.0
 BATCH = 256
 """Dead letters that are sent concurrently."""
+
+EVENTS: Final = EventHeaders("dead")
 
 FIELDS: Final = ("run", "stage", "topic", "reason", "state", "prompt_id", "letter_id")
 _ROW: Final = tuple(name for name in SCHEMA.names if name in DeadLetter.model_fields)
@@ -132,7 +135,7 @@ def read_letters(reader: DeltaReader, wanted: Mapping[str, str]) -> Iterator[Dea
     known = set(snapshot.schema.names)  # the table of an older store lacks the newer columns
     columns = [name for name in _ROW if name in known]
     for batch in scan_letters(snapshot, columns, condition, state=wanted.get("state")):
-        yield from (DeadLetter(**_present(row)) for row in batch.to_pylist())
+        yield from (letter_of(row) for row in batch.to_pylist())
 
 
 async def replay(sender: Sender, letter: DeadLetter, prefix: str, originals: Originals) -> bool:
@@ -166,10 +169,14 @@ async def replay(sender: Sender, letter: DeadLetter, prefix: str, originals: Ori
         original = await _read_again(letter, prefix + topic.name, originals)
         key, value = original.key, original.value or b""
     original_key = key or (letter.prompt_id or letter.letter_id).encode()
-    await sender.send(prefix + topic.name, original_key, with_replays(value, letter.replays + 1))
+    kept_headers, message_id = from_texts(letter.headers), letter.prompt_id or letter.letter_id
+    headers = EVENTS.again(topic, kept_headers, message_id)
+    again = with_replays(value, letter.replays + 1)
+    await sender.send(prefix + topic.name, original_key, again, headers)
     note = letter.model_copy(update={"state": REPLAYED, "created_at": datetime.now(UTC)})
     key = DEAD_LETTERS.key(letter).encode()
-    await sender.send(prefix + DEAD_LETTERS.name, key, encode(note))
+    headers = EVENTS.of(DEAD_LETTERS, note, trace_of(headers))
+    await sender.send(prefix + DEAD_LETTERS.name, key, encode(note), headers)
     return True
 
 
@@ -253,7 +260,3 @@ def _line(letter: DeadLetter) -> str:
         f"{letter.letter_id}  {letter.state:8}  {letter.run or '-':12}  {letter.stage:8}  "
         f"{letter.reason:16}  {letter.detail[:DETAIL_WIDTH]}"
     )
-
-
-def _present(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from promptmill.cli.addresses import find_addresses
-from promptmill.cli.dead_letters import replay
+from promptmill.cli.dead_letters import EVENTS, replay
 from promptmill.cli.output import print_bytes, print_json, quiet_logs
 from promptmill.cli.pending import LOST, PendingPrompt, PendingReader, rebuilt
 from promptmill.cli.pipeline import addressed_layout
@@ -30,6 +30,7 @@ from promptmill.stream.ports import Delivery, Partition, Sender
 from promptmill_schemas import ContractError, DeadLetter, Message, Prompt, encode, ids
 from promptmill_schemas.base import parse_json
 from promptmill_schemas.dead_letter import original_fields
+from promptmill_schemas.headers import as_texts, new_trace
 from promptmill_schemas.message import canonical_turns
 from promptmill_schemas.topics import DEAD_LETTERS, PROMPTS
 
@@ -168,7 +169,9 @@ async def requeue(sender: Sender, lost: PendingPrompt, prompt: Prompt, prefix: s
     After a crash between the two, ``promptmill dead replay`` completes the requeue.
     """
     letter = letter_of(lost, prompt)
-    await sender.send(prefix + DEAD_LETTERS.name, DEAD_LETTERS.key(letter).encode(), encode(letter))
+    key, headers = DEAD_LETTERS.key(letter).encode(), new_trace(prompt.prompt_id)
+    headers = EVENTS.of(DEAD_LETTERS, letter, headers)
+    await sender.send(prefix + DEAD_LETTERS.name, key, encode(letter), headers)
     await replay(sender, letter, prefix, _never)
 
 
@@ -185,6 +188,7 @@ def letter_of(lost: PendingPrompt, prompt: Prompt) -> DeadLetter:
         partition=lost.partition,
         offset=lost.offset,
         **original_fields(prompt.prompt_id.encode(), encode(original)),
+        headers=as_texts(new_trace(prompt.prompt_id)),
         reason=REASON,
         detail=DETAIL,
         attempts=1,

@@ -48,7 +48,7 @@ class KafkaBatchSender(KafkaSender):
                 none of them is on the topic.
             Misconfigured, Unavailable: as :meth:`send`.
         """
-        largest = max(len(key) + len(value) for key, value in messages)
+        largest = max(message.size for message in messages)
         if largest > MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES:
             raise too_large(topic, largest)
         with self._waiting.one(topic) as waiting:
@@ -68,7 +68,7 @@ class KafkaBatchSender(KafkaSender):
             check_clock(topic, acknowledged, self._waiting.age_s(waiting))
         except REFUSED_BATCH as error:
             await self._producers.replace(producer)
-            largest = max(len(value) for _, value in messages)
+            largest = max(len(message.value) for message in messages)
             raise refused_record(topic, largest, error) from error
         except KafkaError as error:
             raise await self._failure(producer, topic, error) from error
@@ -76,8 +76,8 @@ class KafkaBatchSender(KafkaSender):
 
 def _batch_of(producer: AbortableProducer, topic: str, messages: Sequence[Message]) -> BatchBuilder:
     batch = producer.create_batch()
-    for key, value in messages:
-        if batch.append(key=key, value=value, timestamp=None) is None:
+    for key, value, headers in messages:
+        if batch.append(key=key, value=value, timestamp=None, headers=[*headers]) is None:
             raise Poison(f"{len(messages)} messages for {topic} are more than fits into a batch")
     batch.close()
     return batch

@@ -21,7 +21,7 @@ from faststream.kafka import KafkaMessage
 
 from promptmill.kafka.client import admin_client, consuming_broker
 from promptmill.kafka.errors import as_error
-from promptmill.kafka.log_reader import committed_positions, messages_at
+from promptmill.kafka.log_reader import committed_positions, delivery_of, messages_at
 from promptmill.kafka.partitioning import CoPartitionedAssignor
 from promptmill.kafka.polling import PolledConsumer, PollGuard, PollProbe
 from promptmill.kafka.topic_watch import TopicWatch
@@ -194,9 +194,7 @@ class KafkaSource:
         for record in records:
             partition = Partition(record.topic, record.partition)
             if partition not in stale:
-                deliveries.append(
-                    Delivery(partition, record.offset, record.key, record.value, record.timestamp)
-                )
+                deliveries.append(delivery_of(partition, record))
         return deliveries
 
     def _overtaken(self, records: Sequence[Any]) -> set[Partition]:

@@ -17,6 +17,7 @@ from promptmill.kafka.login import LoginRefused
 from promptmill.runtime.errors import Misconfigured, Unavailable
 from promptmill.stream.lost_records import LogCheck
 from promptmill.stream.ports import Delivery, Partition, Position
+from promptmill_schemas.headers import kept
 
 Answer = TypeVar("Answer")
 
@@ -56,6 +57,12 @@ async def committed_positions(
         for partition, found in answer.items()
         if found.offset >= 0
     }
+
+
+def delivery_of(partition: Partition, record: Any) -> Delivery:
+    """The client's record as a delivery with its headers."""
+    headers = kept(record.headers) if record.headers else ()
+    return Delivery(partition, record.offset, record.key, record.value, record.timestamp, headers)
 
 
 async def messages_at(
@@ -114,9 +121,7 @@ async def _first_of_each(
             partition, record = Partition(*place), records[0]
             consumer.pause(place)
             if record.offset == waiting.pop(partition, None):
-                found[partition] = Delivery(
-                    partition, record.offset, record.key, record.value, record.timestamp
-                )
+                found[partition] = delivery_of(partition, record)
     return found
 
 

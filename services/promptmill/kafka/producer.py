@@ -17,6 +17,8 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import BrokerResponseError, KafkaError, ProducerClosed, kafka_errors
 
+from promptmill_schemas.headers import Headers
+
 _ROUND_S = 0.1
 _CLOSE_LIMIT_S = 5.0
 
@@ -51,14 +53,27 @@ class AbortableProducer(AIOKafkaProducer):  # type: ignore[misc]
 
         return tracked
 
+    async def queue(
+        self, topic: str, key: bytes | None, value: bytes, headers: Headers = ()
+    ) -> asyncio.Future[Any]:
+        """Queue a message; see :meth:`AIOKafkaProducer.send`."""
+        queued: asyncio.Future[Any] = await self.send(topic, value, key, headers=[*headers])
+        return queued
+
     async def send_alone(
-        self, topic: str, key: bytes | None, value: bytes, partition: int | None = None
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes,
+        headers: Headers = (),
+        *,
+        partition: int | None = None,
     ) -> asyncio.Future[Any]:
         """Queue a message as the only one of its batch; see :meth:`AIOKafkaProducer.send`."""
         await self.partitions_for(topic)
         chosen = self._partition(topic, partition, key, value, key, value)
         batch = self.create_batch()
-        batch.append(key=key, value=value, timestamp=None)
+        batch.append(key=key, value=value, timestamp=None, headers=[*headers])
         batch.close()
         acknowledged: asyncio.Future[Any] = await self.send_batch(batch, topic, partition=chosen)
         return acknowledged

@@ -35,6 +35,8 @@ from promptmill.kafka.producer import AbortableProducer
 from promptmill.kafka.producer_supervisor import MAX_MESSAGE_BYTES, ProducerSupervisor
 from promptmill.runtime.errors import Fatal, Unavailable
 from promptmill.stream.layout import Layout
+from promptmill.stream.ports import Message
+from promptmill_schemas.headers import Headers
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +115,7 @@ class KafkaSender:
             await asyncio.gather(self._watch, return_exceptions=True)
         await self._producers.stop(min(self._timeout_s, FLUSH_LIMIT_S))
 
-    async def send(self, topic: str, key: bytes, value: bytes) -> None:
+    async def send(self, topic: str, key: bytes, value: bytes, headers: Headers = ()) -> None:
         """Publish; returns when all in-sync replicas have the message.
 
         This waits while the cluster accepts no writes. The cancellation of a caller does not
@@ -125,23 +127,24 @@ class KafkaSender:
                 broker's clock differs from the local one by more than an hour.
             Unavailable: the producer was replaced; the message may still be on the topic.
         """
-        if len(key or b"") + len(value) > MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES:
+        message = Message(key, value, headers)
+        if message.size > MAX_MESSAGE_BYTES - RECORD_OVERHEAD_BYTES:
             raise too_large(topic, len(value))
         with self._waiting.one(topic) as waiting:
-            await self._deliver(waiting, key, value)
+            await self._deliver(waiting, message)
 
-    async def _deliver(self, waiting: Waiting, key: bytes, value: bytes) -> None:
+    async def _deliver(self, waiting: Waiting, message: Message) -> None:
         producer = self._producers.current or await self._producers.replace(None)
         try:
             waiting.acknowledged = await self._queue(
-                producer, waiting, lambda: producer.send(waiting.topic, value, key)
+                producer, waiting, lambda: producer.queue(waiting.topic, *message)
             )
             acknowledged = await waiting.acknowledged
             check_clock(waiting.topic, acknowledged, self._waiting.age_s(waiting))
         except REFUSED_BATCH as error:
             await self._producers.replace(producer)
             log.info("batch_refused", topic=waiting.topic, error=repr(error))
-            await self._send_alone(waiting, key, value)
+            await self._send_alone(waiting, message)
         except KafkaError as error:
             raise await self._failure(producer, waiting.topic, error) from error
 
@@ -169,15 +172,15 @@ class KafkaSender:
             if self._gives_up and self._waiting.age_s(waiting) > self._timeout_s:
                 raise self._not_acknowledged(waiting.topic)
 
-    async def _send_alone(self, waiting: Waiting, key: bytes, value: bytes) -> None:
+    async def _send_alone(self, waiting: Waiting, message: Message) -> None:
         """Send the message as the only one of its batch, so that a refusal is about it."""
         producer = self._producers.current or await self._producers.replace(None)
         try:
-            waiting.acknowledged = await producer.send_alone(waiting.topic, key, value)
+            waiting.acknowledged = await producer.send_alone(waiting.topic, *message)
             await waiting.acknowledged
         except REFUSED_BATCH as error:
             await self._producers.replace(producer)
-            raise refused_record(waiting.topic, len(value), error) from error
+            raise refused_record(waiting.topic, len(message.value), error) from error
         except KafkaError as error:
             raise await self._failure(producer, waiting.topic, error) from error
 

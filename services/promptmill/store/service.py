@@ -27,7 +27,8 @@ from promptmill.stream.ports import Delivery, Sender
 from promptmill.worker.layout import layout_in_tables
 from promptmill.worker.lifecycle import Worker, run_worker
 from promptmill.worker.wiring import accepted_gaps, make_log_reader, make_sender, make_source
-from promptmill_schemas.topics import DEAD_LETTERS, PROMPTS, RECORDS, REJECTS
+from promptmill_schemas.headers import EventHeaders, trace_of
+from promptmill_schemas.topics import BY_NAME, DEAD_LETTERS, PROMPTS, RECORDS, REJECTS
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +58,11 @@ async def serve(settings: StoreSettings) -> None:
             make_source(settings, *TABLES, probe=metrics),
             sink,
             {settings.topic_prefix + topic.name: table for topic, table in TABLES.items()},
-            SinkPublisher(dead_letter_sender(sender, settings.topic_prefix), layout, mover(sender)),
+            SinkPublisher(
+                dead_letter_sender(sender, settings.topic_prefix),
+                layout,
+                mover(sender, settings.topic_prefix),
+            ),
             limits=settings.sink_limits(),
             probe=metrics,
             accepted=accepted_gaps(settings),
@@ -91,11 +96,15 @@ async def _identities(settings: StoreSettings) -> tuple[Layout, dict[TableName, 
     }
 
 
-def mover(sender: Sender) -> Move:
+def mover(sender: Sender, prefix: str) -> Move:
     """Return a function that publishes a message again to the partition of its key."""
 
+    events = EventHeaders(StoreSettings.stage)
+
     async def move(delivery: Delivery, key: bytes) -> None:
-        await sender.send(delivery.partition.topic, key, delivery.value or b"")
+        topic = BY_NAME[delivery.partition.topic.removeprefix(prefix)]
+        headers = events.again(topic, delivery.headers, key.decode())
+        await sender.send(delivery.partition.topic, key, delivery.value or b"", headers)
 
     return move
 
@@ -103,8 +112,7 @@ def mover(sender: Sender) -> Move:
 def dead_letter_sender(sender: Sender, prefix: str) -> SendDeadLetter:
     """Return a function that publishes dead letters for undecodable decisions."""
 
-    async def send(key: bytes, value: bytes) -> None:
-        await sender.send(prefix + DEAD_LETTERS.name, key, value)
+    events = EventHeaders(StoreSettings.stage)
 
     async def send_dead_letter(undecodable: Undecodable) -> None:
         delivery = undecodable.delivery
@@ -118,7 +126,11 @@ def dead_letter_sender(sender: Sender, prefix: str) -> SendDeadLetter:
             detail=undecodable.detail,
             attempts=1,
         )
-        await publish_dead_letter(letter, send)
+        headers = events.of(DEAD_LETTERS, letter, trace_of(delivery.headers))
+        await publish_dead_letter(
+            letter,
+            lambda key, value: sender.send(prefix + DEAD_LETTERS.name, key, value, headers),
+        )
         log.warning(
             "record_dead_lettered", partition=str(delivery.partition), offset=delivery.offset
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import structlog
@@ -14,10 +15,11 @@ from promptmill.stream.dead_letters import dead_letter, publish_dead_letter, siz
 from promptmill.stream.layout import Placement
 from promptmill.stream.outcome import DeadLettered, Drop, Emit, Move, Outcome, Outgoing, Retry
 from promptmill.stream.partitions import WorkItem
-from promptmill.stream.ports import Sender
+from promptmill.stream.ports import Delivery, Message, Sender
 from promptmill.stream.settings import LoopSettings
 from promptmill.stream.traffic import Traffic
 from promptmill_schemas import Contract, ContractError, DeadLetter, Topic, decode, encode
+from promptmill_schemas.headers import EventHeaders, Headers, trace_of
 from promptmill_schemas.topics import DEAD_LETTERS
 
 log = structlog.get_logger(__name__)
@@ -54,6 +56,7 @@ class Attempts:
         self._sender = sender
         self._work = work
         self._stage = stage
+        self._events = EventHeaders(stage)
         self._topic = topic
         self._settings = settings
         self._probe = probe
@@ -85,7 +88,7 @@ class Attempts:
     async def _outcome_of(self, item: WorkItem) -> Final:
         value, contract_type = item.delivery.value, self._topic.contract
         try:
-            contract = await sized_call(_size(item), decode, contract_type, value)
+            contract = await sized_call(item.delivery.size, decode, contract_type, value)
         except Exception as error:  # noqa: BLE001 - no message may end the worker that reads it
             item.attempts = 1
             return DeadLettered(reason_of(error), str(error))
@@ -155,17 +158,18 @@ class Attempts:
         """Publish the messages of the outcome and return when all of them are acknowledged."""
         if isinstance(outcome, Emit):
             try:
-                await self._publish_all(outcome, _size(item))
+                await self._publish_all(outcome, item.delivery)
             except Poison as error:
                 outcome = DeadLettered(reason_of(error), str(error))
         if isinstance(outcome, Move):
             try:
-                await self._publish((self._topic.name, outcome.key, item.delivery.value or b""))
+                await self._publish(self._topic.name, self._moved(item.delivery, outcome.key))
             except Poison as error:
                 outcome = DeadLettered(reason_of(error), str(error))
         if isinstance(outcome, DeadLettered):
-            message = await sized_call(_size(item), self._dead_letter, item, outcome)
-            await publish_dead_letter(message, self._publish_dead_letter)
+            message = await sized_call(item.delivery.size, self._dead_letter, item, outcome)
+            headers = self._events.of(DEAD_LETTERS, message, trace_of(item.delivery.headers))
+            await publish_dead_letter(message, partial(self._publish_dead_letter, headers))
             log.warning(
                 "record_dead_lettered",
                 stage=self._stage,
@@ -176,8 +180,12 @@ class Attempts:
             )
         self._probe.settled(*_label(outcome), time.monotonic() - item.since)
 
-    async def _publish_dead_letter(self, key: bytes, value: bytes) -> None:
-        await self._publish((DEAD_LETTERS.name, key, value))
+    async def _publish_dead_letter(self, headers: Headers, key: bytes, value: bytes) -> None:
+        await self._publish(DEAD_LETTERS.name, Message(key, value, headers))
+
+    def _moved(self, delivery: Delivery, key: bytes) -> Message:
+        headers = self._events.again(self._topic, delivery.headers, key.decode())
+        return Message(key, delivery.value or b"", headers)
 
     def _dead_letter(self, item: WorkItem, outcome: DeadLettered) -> DeadLetter:
         return dead_letter(
@@ -189,41 +197,45 @@ class Attempts:
             attempts=item.attempts,
         )
 
-    async def _publish_all(self, outcome: Emit, size: int) -> None:
+    async def _publish_all(self, outcome: Emit, delivery: Delivery) -> None:
         """Encode all messages before any is sent, so that a failure leaves nothing published.
 
         Otherwise a prompt could have both a record and a dead letter.
 
         Args:
-            size: bytes of the message that was processed; large messages produce large outcomes.
+            delivery: what was processed; large messages produce large outcomes.
         """
-        messages = [await sized_call(size, _encoded, message) for message in outcome.messages]
-        if len(messages) == 1:
-            await self._publish(messages[0])
+        trace = trace_of(delivery.headers)
+        ready = [
+            (each.topic.name, await sized_call(delivery.size, self._encoded, each, trace))
+            for each in outcome.messages
+        ]
+        if len(ready) == 1:
+            await self._publish(*ready[0])
         else:
-            await asyncio.gather(*map(self._publish, messages))
+            await asyncio.gather(*(self._publish(*each) for each in ready))
 
-    async def _publish(self, message: tuple[str, bytes, bytes]) -> None:
-        topic, key, value = message
+    def _encoded(self, outgoing: Outgoing, trace: Headers) -> Message:
+        value = _value_of(outgoing)
+        topic, contract = outgoing.topic, outgoing.contract
+        return Message(topic.key(contract).encode(), value, self._events.of(topic, contract, trace))
+
+    async def _publish(self, topic: str, message: Message) -> None:
         attempt = 0
         while True:
             try:
-                await self._sender.send(self._prefix + topic, key, value)
+                await self._sender.send(self._prefix + topic, *message)
             except Transient as error:
                 attempt += 1
                 self._probe.retried(reason_of(error))
                 await asyncio.sleep(self._settings.backoff_s(attempt))
             else:
-                self._traffic.wrote(topic, len(value))
+                self._traffic.wrote(topic, len(message.value))
                 return
 
 
-def _size(item: WorkItem) -> int:
-    return len(item.delivery.value or b"")
-
-
-def _encoded(message: Outgoing) -> tuple[str, bytes, bytes]:
-    """Topic, key and value.
+def _value_of(message: Outgoing) -> bytes:
+    """The encoding of the message.
 
     Raises:
         Poison: the message exceeds the limit of its topic, or it cannot be written as JSON (for
@@ -239,7 +251,7 @@ def _encoded(message: Outgoing) -> tuple[str, bytes, bytes]:
             f"a message of {len(value)} bytes exceeds the limit of topic {topic.name} "
             f"({topic.max_message_bytes} bytes): ask for fewer candidates or shorter answers"
         )
-    return topic.name, topic.key(message.contract).encode(), value
+    return value
 
 
 def _label(outcome: Final) -> tuple[str, str]:

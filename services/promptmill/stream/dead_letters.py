@@ -14,6 +14,7 @@ from promptmill.stream.ports import Delivery
 from promptmill_schemas import DeadLetter, Prompt, encode
 from promptmill_schemas.base import parse_json, validate
 from promptmill_schemas.dead_letter import original_fields
+from promptmill_schemas.headers import as_texts
 from promptmill_schemas.ids import letter_id
 from promptmill_schemas.topics import DEAD_LETTERS
 
@@ -53,6 +54,7 @@ def dead_letter(
         partition=partition,
         offset=offset,
         **original_fields(delivery.key, delivery.value),
+        headers=as_texts(delivery.headers),
         reason=reason,
         detail=writable(detail)[:MAX_DETAIL_CHARACTERS] or reason,
         attempts=max(1, attempts),

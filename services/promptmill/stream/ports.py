@@ -7,10 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
-Message: TypeAlias = tuple[bytes, bytes]
-"""Key and value."""
+from promptmill_schemas.headers import Headers
+
+
+class Message(NamedTuple):
+    """A message to publish."""
+
+    key: bytes
+    value: bytes
+    headers: Headers = ()
+
+    @property
+    def size(self) -> int:
+        """The size in bytes, without what the broker adds."""
+        return len(self.key) + len(self.value) + size_of(self.headers)
+
+
+def size_of(headers: Headers) -> int:
+    """The size of names and values in bytes."""
+    return sum([len(name) + len(value) for name, value in headers])
 
 
 class Partition(NamedTuple):
@@ -25,13 +42,18 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as the broker delivered it; ``value`` is not decoded yet."""
+    """A message as the broker delivered it; ``value`` is not decoded yet.
+
+    Attributes:
+        headers: the known ones, bounded; their values are not checked yet.
+    """
 
     partition: Partition
     offset: int
     key: bytes | None
     value: bytes | None
     timestamp_ms: int = 0
+    headers: Headers = ()
 
     @property
     def size(self) -> int:
@@ -127,7 +149,7 @@ class Sender(Protocol):
     async def stop(self) -> None:
         """Send the buffered messages, then disconnect."""
 
-    async def send(self, topic: str, key: bytes, value: bytes) -> None:
+    async def send(self, topic: str, key: bytes, value: bytes, headers: Headers = ()) -> None:
         """Publish a message and wait until all in-sync replicas have it, without a time limit.
 
         Raises:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from promptmill.runtime.errors import Poison, Stale
 from promptmill.stream.layout import Layout
 from promptmill.stream.ports import Delivery, Listener, Partition, Position
+from promptmill_schemas.headers import Headers, kept
 
 BATCH = 100
 
@@ -21,7 +22,7 @@ BATCH = 100
 @dataclass(slots=True)
 class _Log:
     first: int = 0
-    records: list[tuple[bytes | None, bytes | None]] = field(default_factory=list)
+    records: list[tuple[bytes | None, bytes | None, Headers]] = field(default_factory=list)
 
     @property
     def end(self) -> int:
@@ -40,24 +41,29 @@ class MemoryBroker:
         self._rebalancing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def append(
-        self, topic: str, key: bytes, value: bytes, layout: Layout | None = None
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        layout: Layout | None = None,
+        headers: Headers = (),
     ) -> Delivery:
         """Add a message to the partition of its key, and return it as it will be delivered."""
         partition = Partition(topic, (layout or Layout(self.partitions)).partition_of(key))
         log = self.logs[partition]
-        log.records.append((key, value))
+        log.records.append((key, value, headers))
         for group in self.groups.values():
             for member in group:
                 member.wake()
-        return Delivery(partition, log.end - 1, key, value)
+        return Delivery(partition, log.end - 1, key, value, headers=kept(headers))
 
     def topic(self, name: str) -> list[Delivery]:
         """Return all messages of the topic, partition by partition."""
         return [
-            Delivery(partition, log.first + index, key, value)
+            Delivery(partition, log.first + index, key, value, headers=kept(headers))
             for partition, log in sorted(self.logs.items())
             if partition.topic == name
-            for index, (key, value) in enumerate(log.records)
+            for index, (key, value, headers) in enumerate(log.records)
         ]
 
     async def join(self, member: MemorySource) -> None:
@@ -161,8 +167,8 @@ class MemorySource:
             start = log.first + index
             self.owned[partition] = start + len(chosen)
             return [
-                Delivery(partition, start + i, key, value)
-                for i, (key, value) in enumerate(chosen)
+                Delivery(partition, start + i, key, value, headers=kept(headers))
+                for i, (key, value, headers) in enumerate(chosen)
                 if key is not None or value is not None
             ]
         return []
@@ -193,9 +199,9 @@ class MemorySource:
         found = {}
         for partition, offset in offsets.items():
             log = self.broker.logs[partition]
-            key, value = log.records[offset - log.first]
+            key, value, headers = log.records[offset - log.first]
             if key is not None or value is not None:
-                found[partition] = Delivery(partition, offset, key, value)
+                found[partition] = Delivery(partition, offset, key, value, headers=kept(headers))
         return found
 
     def pause(self, partitions: Iterable[Partition]) -> None:
@@ -227,12 +233,12 @@ class MemorySender:
     async def stop(self) -> None:
         """Do nothing, because no message is buffered."""
 
-    async def send(self, topic: str, key: bytes, value: bytes) -> None:
+    async def send(self, topic: str, key: bytes, value: bytes, headers: Headers = ()) -> None:
         """Add the message to the broker's log."""
         if len(value) > self.broker.max_message_bytes:
             raise Poison(
                 f"a message of {len(value)} bytes for topic {topic} is larger than the broker "
                 f"accepts ({self.broker.max_message_bytes} bytes): shorten it"
             )
-        self.broker.append(topic, key, value, self._layout)
+        self.broker.append(topic, key, value, self._layout, headers)
         await asyncio.sleep(0)

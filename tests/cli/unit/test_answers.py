@@ -18,6 +18,7 @@ from promptmill.runtime.errors import Unavailable
 from promptmill.stream.ports import Message
 from promptmill_schemas import Completion, ContractError, Prompt, decode, encode
 from promptmill_schemas.completion import ANSWERS_TAG, GIVEN
+from promptmill_schemas.headers import Headers
 from promptmill_schemas.ids import candidate_seed
 
 USER = {"role": "user", "content": "Q"}
@@ -125,7 +126,7 @@ class FakeSender:
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
-    async def send(self, topic: str, key: bytes, value: bytes) -> None: ...
+    async def send(self, topic: str, key: bytes, value: bytes, headers: Headers = ()) -> None: ...
 
     async def partitioner(self, topic: str) -> Callable[[bytes], int]:
         raise NotImplementedError
@@ -133,15 +134,15 @@ class FakeSender:
     async def send_batch(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         if topic in self.failing:
             raise Unavailable("no")
-        self.sent.append((topic, [key for key, _ in messages]))
+        self.sent.append((topic, [message.key for message in messages]))
 
 
 async def test_answers_are_sent_before_their_prompts_in_batches_that_fit() -> None:
     sender = FakeSender()
     first = AnswersFirst(sender, "completions")
     for name in "abc":
-        first.keep(name, b"x" * (BATCH_BYTES // 2))
-    await first.send_batch("prompts", 0, [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")])
+        first.keep(Message(name.encode(), b"x" * (BATCH_BYTES // 2)))
+    await first.send_batch("prompts", 0, [Message(name, b"1") for name in (b"a", b"b", b"c")])
     assert sender.sent == [
         ("completions", [b"a"]),
         ("completions", [b"b"]),
@@ -153,12 +154,12 @@ async def test_answers_are_sent_before_their_prompts_in_batches_that_fit() -> No
 async def test_what_failed_is_sent_again_whole() -> None:
     sender = FakeSender()
     first = AnswersFirst(sender, "completions")
-    first.keep("a", b"x")
+    first.keep(Message(b"a", b"x"))
     sender.failing = {"prompts"}
     with pytest.raises(Unavailable):
-        await first.send_batch("prompts", 0, [(b"a", b"1")])
+        await first.send_batch("prompts", 0, [Message(b"a", b"1")])
     sender.failing = set()
-    await first.send_batch("prompts", 0, [(b"a", b"1")])
+    await first.send_batch("prompts", 0, [Message(b"a", b"1")])
     assert [topic for topic, _ in sender.sent] == ["completions", "completions", "prompts"]
 
 

@@ -23,6 +23,7 @@ from promptmill_schemas import (
     encode,
 )
 from promptmill_schemas.dead_letter import original_fields, to_base64
+from promptmill_schemas.headers import Headers
 from promptmill_schemas.limits import HEAD_BYTES, MAX_ORIGINAL_BYTES
 from support.contracts import completions, scored
 
@@ -60,7 +61,7 @@ class Sent:
 
     async def stop(self) -> None: ...
 
-    async def send(self, topic: str, key: bytes, value: bytes) -> None:
+    async def send(self, topic: str, key: bytes, value: bytes, headers: Headers = ()) -> None:
         if len(self.messages) >= self.takes:
             raise Unavailable("the broker is away")
         self.messages.append((topic, key, value))

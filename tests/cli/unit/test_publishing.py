@@ -21,6 +21,7 @@ from promptmill.cli.publish.publisher import Publisher
 from promptmill.runtime.errors import Poison, Unavailable
 from promptmill.stream.ports import Message
 from promptmill_schemas import ContractError, Prompt, decode
+from promptmill_schemas.headers import Headers
 from support.known_prompts import KnownPrompts
 from support.waiting import eventually
 
@@ -41,17 +42,17 @@ class FakeSender:
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
-    async def send(self, topic: str, key: bytes, value: bytes) -> None:
-        await self.send_batch(topic, place_of(key), [(key, value)])
+    async def send(self, topic: str, key: bytes, value: bytes, headers: Headers = ()) -> None:
+        await self.send_batch(topic, place_of(key), [Message(key, value, headers)])
 
     async def partitioner(self, topic: str) -> Callable[[bytes], int]:
         raise NotImplementedError
 
     async def send_batch(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
-        prompts = [decode(Prompt, value) for _, value in messages]
+        prompts = [decode(Prompt, message.value) for message in messages]
         assert topic == "the-topic"
-        assert [key for key, _ in messages] == [p.prompt_id.encode() for p in prompts]
-        assert {place_of(key) for key, _ in messages} == {partition}
+        assert [message.key for message in messages] == [p.prompt_id.encode() for p in prompts]
+        assert {place_of(message.key) for message in messages} == {partition}
         self.waiting += len(prompts)
         self.most_waiting = max(self.most_waiting, self.waiting)
         try:

@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from promptmill.kafka.batch_sender import KafkaBatchSender
 from promptmill.runtime.errors import Misconfigured, Poison, Unavailable
 from promptmill.stream.ports import Delivery, Message
+from promptmill_schemas.headers import TRACEPARENT
 from support.kafka_topics import TopicReader, make_topics
 from support.producing import OUT_OF_ORDER, Answers, current, producer_tasks
 
@@ -33,7 +34,10 @@ async def read(kafka: str, topic: str) -> list[Delivery]:
 
 
 def messages(number: int) -> list[Message]:
-    return [(b"key %d" % index, b"value %d" % index) for index in range(number)]
+    return [
+        Message(b"key %d" % index, b"value %d" % index, ((TRACEPARENT, b"%d" % index),))
+        for index in range(number)
+    ]
 
 
 async def test_a_batch_is_on_its_partition_once_and_in_order(
@@ -43,11 +47,10 @@ async def test_a_batch_is_on_its_partition_once_and_in_order(
     await asyncio.gather(*(sender.send_batch(unique, 1, [one]) for one in messages(20)))
     await sender.send_batch(unique, 2, messages(500))
     found = await read(kafka, unique)
-    batch = [(d.key, d.value) for d in found if d.partition.number == 2]
+    batch = [(d.key, d.value, d.headers) for d in found if d.partition.number == 2]
     assert batch == messages(500)
-    assert sorted((d.key, d.value) for d in found if d.partition.number == 1) == sorted(
-        messages(20)
-    )
+    alone = sorted((d.key or b"", d.value, d.headers) for d in found if d.partition.number == 1)
+    assert alone == sorted(messages(20))
     assert sender.unacknowledged == 0
 
 
@@ -56,8 +59,8 @@ async def test_keys_belong_where_single_messages_of_them_go(
 ) -> None:
     await make_topics(kafka, [unique], PARTITIONS)
     choose = await sender.partitioner(unique)
-    for key, value in messages(30):
-        await sender.send(unique, key, value)
+    for message in messages(30):
+        await sender.send(unique, *message)
     found = await read(kafka, unique)
     assert all(choose(bytes(d.key or b"")) == d.partition.number for d in found)
     assert len({d.partition.number for d in found}) == PARTITIONS
@@ -78,7 +81,7 @@ async def test_of_a_refused_batch_nothing_is_on_the_topic(
     limit = {"max.message.bytes": "10000"}
     await admin.create_topics([NewTopic(unique, PARTITIONS, 1, topic_configs=limit)])
     await admin.close()
-    large = (b"large", os.urandom(20_000))
+    large = Message(b"large", os.urandom(20_000))
     with pytest.raises(Poison):
         await sender.send_batch(unique, 0, [*messages(5), large])
     assert await read(kafka, unique) == []
@@ -90,7 +93,7 @@ async def test_more_than_one_batch_holds_is_refused_before_anything_is_sent(
     kafka: str, unique: str, sender: KafkaBatchSender
 ) -> None:
     await make_topics(kafka, [unique], PARTITIONS)
-    many = [(b"key", b"x" * 100_000)] * 5
+    many = [Message(b"key", b"x" * 100_000)] * 5
     with pytest.raises(Poison, match="more than fits"):
         await sender.send_batch(unique, 0, many)
     assert await read(kafka, unique) == []

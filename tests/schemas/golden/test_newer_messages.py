@@ -47,6 +47,7 @@ FREE = {
     "tools",
     "chat_template_kwargs",
     "extra_body",
+    "headers",
 }
 """Objects whose names are data."""
 

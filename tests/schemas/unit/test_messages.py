@@ -148,7 +148,7 @@ def test_a_template_fills_in_prompts_with_the_same_options() -> None:
         "category": "2000-01-01T00:00:00Z",
         "chat_template_kwargs": {"enable_thinking": True},
     }
-    prompt_id, raw = PromptTemplate("run", **options).fill("Why?")
+    prompt_id, raw, _ = PromptTemplate("run", **options).fill("Why?")
     made = decode(Prompt, raw)
     expected = Prompt.create("run", ASK, created_at=made.created_at, **options)
     assert (made, made.prompt_id) == (expected, prompt_id)

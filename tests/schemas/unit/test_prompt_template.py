@@ -17,7 +17,7 @@ SHAPED = Sampling(temperature=0.5, structured=StructuredOutput(json_schema={"b":
 def test_it_has_the_id_and_the_content_of_a_created_prompt(text: str) -> None:
     for adapter in (None, 'an "adapter"'):
         options = {"n": 3, "sampling": SHAPED, "adapter": adapter, "tags": NASTY}
-        prompt_id, raw = PromptTemplate("run-1", **options).fill(text)  # type: ignore[arg-type]
+        prompt_id, raw, _ = PromptTemplate("run-1", **options).fill(text)  # type: ignore[arg-type]
         read = decode(Prompt, raw)
         expected = Prompt.create(
             "run-1",

@@ -186,7 +186,7 @@ async def test_offsets_without_a_message_are_passed_when_the_gap_comes_twice(
 ) -> None:
     await publish(harness, 0, 3)
     log = broker_of(harness).logs[PART]
-    log.records += [(None, None)] * 2
+    log.records += [(None, None, ())] * 2
     await publish(harness, 5, 8)
     member = await harness.member()
     await eventually(lambda: is_committed(harness, 8))

@@ -23,6 +23,7 @@ from promptmill_schemas import Candidate, Completion, ContractError, Generator, 
 from promptmill_schemas.base import contract_error
 from promptmill_schemas.completion import ANSWERS_TAG, GIVEN
 from promptmill_schemas.errors import MISSING
+from promptmill_schemas.headers import Headers
 from promptmill_schemas.message import Message as Turn
 from promptmill_schemas.message import answer_digest
 
@@ -109,11 +110,11 @@ class AnswersFirst:
     def __init__(self, sender: BatchSender, topic: str) -> None:
         self._sender = sender
         self._topic = topic
-        self._answers: dict[bytes, bytes] = {}
+        self._answers: dict[bytes, Message] = {}
 
-    def keep(self, prompt_id: str, completion: bytes) -> None:
-        """The answers of a prompt that will be sent."""
-        self._answers[prompt_id.encode()] = completion
+    def keep(self, completion: Message) -> None:
+        """The answers of a prompt that will be sent, under the prompt's key."""
+        self._answers[completion.key] = completion
 
     async def start(self) -> None:
         """Nothing: the sender is started by its owner."""
@@ -121,9 +122,9 @@ class AnswersFirst:
     async def stop(self) -> None:
         """Nothing: the sender is stopped by its owner."""
 
-    async def send(self, topic: str, key: bytes, value: bytes) -> None:
+    async def send(self, topic: str, key: bytes, value: bytes, headers: Headers = ()) -> None:
         """One message that has no answers."""
-        await self._sender.send(topic, key, value)
+        await self._sender.send(topic, key, value, headers)
 
     async def partitioner(self, topic: str) -> Callable[[bytes], int]:
         """A function that gives the partition of a key, which is the same for both topics."""
@@ -131,23 +132,23 @@ class AnswersFirst:
 
     async def send_batch(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         """The answers of all messages, then these; raises as the sender does."""
-        for batch in _batches([(key, self._answers[key]) for key, _ in messages]):
+        for batch in _batches([self._answers[message.key] for message in messages]):
             await self._sender.send_batch(self._topic, partition, batch)
         await self._sender.send_batch(topic, partition, messages)
-        for key, _ in messages:
-            self._answers.pop(key, None)
+        for message in messages:
+            self._answers.pop(message.key, None)
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
     """As many together as the producer takes at once."""
     batch: list[Message] = []
     size = 0
-    for key, value in messages:
-        more = len(key) + len(value) + MESSAGE_OVERHEAD_BYTES
+    for message in messages:
+        more = message.size + MESSAGE_OVERHEAD_BYTES
         if batch and size + more > BATCH_BYTES:
             yield batch
             batch, size = [], 0
-        batch.append((key, value))
+        batch.append(message)
         size += more
     if batch:
         yield batch

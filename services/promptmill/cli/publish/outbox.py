@@ -22,8 +22,8 @@ MESSAGE_OVERHEAD_BYTES: Final = 32
 class AnswersSender(BatchSender, Protocol):
     """Sends the answers of prompts before the prompts."""
 
-    def keep(self, prompt_id: str, completion: bytes) -> None:
-        """The answers of a prompt that will be sent."""
+    def keep(self, completion: Message) -> None:
+        """The answers of a prompt that will be sent, under the prompt's key."""
 
 
 Refusals: TypeAlias = dict[bytes, Poison]
@@ -80,23 +80,23 @@ class Outbox:
         """Whether prompts are published with their answers."""
         return self._answers is not None
 
-    def add(self, key: bytes, value: bytes, answers: bytes | None = None) -> Batch:
+    def add(self, message: Message, answers: Message | None = None) -> Batch:
         """Put a message into the batch of its partition; a full one goes on its way first.
 
         Args:
             answers: the completion that is sent before the prompt.
         """
         if self._answers is not None and answers is not None:
-            self._answers.keep(key.decode(), answers)
-        partition = self._partition_of(key)
-        size = len(key) + len(value) + MESSAGE_OVERHEAD_BYTES
+            self._answers.keep(answers)
+        partition = self._partition_of(message.key)
+        size = message.size + MESSAGE_OVERHEAD_BYTES
         batch = self._open.get(partition)
         if batch is not None and batch.size + size > BATCH_BYTES:
             self._start(batch)
             batch = None
         if batch is None:
             batch = self._open[partition] = Batch(partition)
-        batch.messages.append((key, value))
+        batch.messages.append(message)
         batch.size += size
         return batch
 
@@ -116,7 +116,7 @@ class Outbox:
             await self._send_patiently(partition, messages)
         except Poison as error:
             if len(messages) == 1:
-                return {messages[0][0]: error}
+                return {messages[0].key: error}
             half = len(messages) // 2
             first = await self._send(partition, messages[:half])
             return first | await self._send(partition, messages[half:])

@@ -24,9 +24,12 @@ from promptmill.cli.publish.lines import (
 )
 from promptmill.cli.publish.outbox import Batch, Outbox, Refusals
 from promptmill.cli.publish.ports import Known, LineResult, Room, Unlimited
+from promptmill.stream.ports import Message
 from promptmill_schemas import Completion, ContractError, Prompt, encode
+from promptmill_schemas.headers import EventHeaders, new_trace
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
-from promptmill_schemas.prompt_template import PromptTemplate
+from promptmill_schemas.prompt_template import Filled, PromptTemplate
+from promptmill_schemas.topics import COMPLETIONS, PROMPTS
 
 MAX_IN_FLIGHT = 8_000
 MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024
@@ -36,8 +39,8 @@ class _Outgoing(NamedTuple):
     """A prompt that is to be sent, encoded, and the completion with its answers, if it has some."""
 
     prompt_id: str
-    raw: bytes
-    answers: bytes | None = None
+    prompt: Message
+    answers: Message | None = None
 
 
 Parsed: TypeAlias = _Outgoing | Prompt | Completion | ContractError
@@ -99,6 +102,8 @@ class Publisher:
         self._bytes = 0
         self._owners = OwnIds()
         self._draws = Draws(known) if draws is None else draws
+        self._events = EventHeaders("publish")
+        self._of_answers = EventHeaders("publish-answers")
         self._template = _template(defaults) if reader.reads_texts else None
 
     async def publish(self, batches: AsyncIterator[Sequence[RawLine]]) -> None:
@@ -179,10 +184,10 @@ class Publisher:
         return message
 
     def _send(self, line: RawLine, message: _Outgoing) -> None:
-        size = len(message.raw) + len(message.answers or b"")
+        size = message.prompt.size + (message.answers.size if message.answers else 0)
         self._bytes += size
         self._room.sent(size)
-        batch = self._outbox.add(message.prompt_id.encode(), message.raw, message.answers)
+        batch = self._outbox.add(message.prompt, message.answers)
         result = LineResult(line.number, "published", message.prompt_id, file=line.file)
         self._pending.append(_Pending(result, size, batch))
 
@@ -193,7 +198,7 @@ class Publisher:
         if self._template is not None and (text := only_text(value)) is not None:
             if self._check is not accept_all:
                 self._check(self._template.conversation(text))
-            return _Outgoing(*self._template.fill(text))
+            return self._filled(self._template.fill(text))
         if self._outbox.takes_answers:
             return completion_of(self._reader.take(value), self._defaults)
         return prompt_of(value, self._defaults, self._reader)
@@ -207,7 +212,9 @@ class Publisher:
         if isinstance(parsed, Prompt):
             return self._encoded(line, await self._placed(line, parsed))
         prompt = await self._placed(line, parsed.prompt)
-        answers = encode(with_prompt(parsed, prompt))
+        completion, trace = with_prompt(parsed, prompt), new_trace(prompt.prompt_id)
+        headers = self._of_answers.of(COMPLETIONS, completion, trace)
+        answers = Message(prompt.prompt_id.encode(), encode(completion), headers)
         return self._encoded(line, prompt)._replace(answers=answers)
 
     async def _placed(self, line: RawLine, prompt: Prompt) -> Prompt:
@@ -225,7 +232,13 @@ class Publisher:
         raw = encode(prompt)
         if isinstance(line.content, dict) and len(raw) > MAX_PROMPT_BYTES:
             raise too_long(raw, len(raw))
-        return _Outgoing(prompt.prompt_id, raw)
+        headers = self._events.of(PROMPTS, prompt, new_trace(prompt.prompt_id))
+        return _Outgoing(prompt.prompt_id, Message(prompt.prompt_id.encode(), raw, headers))
+
+    def _filled(self, made: Filled) -> _Outgoing:
+        own, trace = made.prompt_id, new_trace(made.prompt_id)
+        headers = self._events.about(PROMPTS, own, subject=own, time=made.created_at, trace=trace)
+        return _Outgoing(own, Message(own.encode(), made.raw, headers))
 
     def _fill(self) -> float:
         """How much is in flight, as a share of what may be."""

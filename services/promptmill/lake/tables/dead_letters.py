@@ -12,9 +12,11 @@ for replayed when its own row says so (tables of earlier versions) or any mark d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
+import orjson
 import pyarrow as pa
 
 from promptmill.lake.tables import columns
@@ -55,6 +57,7 @@ SCHEMA = pa.schema(
         columns.required("replays", columns.INT),
         pa.field("original_size", columns.INT),
         pa.field("original_digest", columns.TEXT),
+        pa.field("headers", columns.JSON),
     ]
 )
 
@@ -63,7 +66,15 @@ def row(letter: DeadLetter) -> dict[str, Any]:
     """The letter's row, without provenance."""
     numbers = (letter.partition, letter.offset, letter.attempts, letter.replays)
     columns.check_fits("partition, offset, attempts or replays", *numbers)
-    return dict(vars(letter))
+    return vars(letter) | {"headers": letter.headers and columns.as_json(letter.headers)}
+
+
+def letter_of(row: Mapping[str, Any]) -> DeadLetter:
+    """The letter of a row, which may lack the columns that are newer than its table."""
+    present = {name: value for name, value in row.items() if value is not None}
+    if "headers" in present:
+        present["headers"] = orjson.loads(present["headers"])
+    return DeadLetter(**present)
 
 
 def mark(letter_id: str, replays: int, source: Marking, delivery: Delivery) -> dict[str, Any]:
