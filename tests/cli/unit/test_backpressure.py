@@ -13,7 +13,7 @@ from promptmill.flow.marks import Marks
 from promptmill.flow.measure import Positions
 from promptmill.runtime.errors import Unavailable
 from promptmill.stream.ports import Partition
-from promptmill_schemas.topics import PROMPTS
+from promptmill_schemas.topics import COMPLETIONS, PROMPTS
 
 MARKS = Marks(high_records=1000, low_share=0.5)
 
@@ -21,7 +21,8 @@ MARKS = Marks(high_records=1000, low_share=0.5)
 class Harness:
     """A board, a registry and a Kafka whose answers the test sets; time passes when it says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, topic: str = PROMPTS.name) -> None:
+        self.topic = topic
         self.now = 100.0
         self.on_board: int | None = 0
         self.in_kafka: int | None = 0
@@ -30,7 +31,8 @@ class Harness:
         self.said: list[str] = []
 
     def room(self, *, waits: bool = True) -> Backpressure:
-        view = PublisherView(self, self, self._Kafka(self), lambda: self.now, lambda: 0.5)
+        kafka = self._Kafka(self)
+        view = PublisherView(self, self, kafka, lambda: self.now, lambda: 0.5, self.topic)
         return Backpressure(MARKS, view, self.said.append, waits=waits, clock=lambda: self.now)
 
     def _check(self) -> None:
@@ -45,18 +47,18 @@ class Harness:
         self._check()
         if self.on_board is None:
             return None
-        lag = TopicLag(PROMPTS.name, self.on_board, seconds=100.0)
-        return Lags(1, self.now, {PROMPTS.name: lag})
+        lag = TopicLag(self.topic, self.on_board, seconds=100.0)
+        return Lags(1, self.now, {self.topic: lag})
 
     class _Kafka:
         def __init__(self, harness: Harness) -> None:
             self._harness = harness
 
         async def read(self, topics: Collection[str]) -> Positions:
-            assert topics == [PROMPTS.name]
+            assert topics == [self._harness.topic]
             if self._harness.in_kafka is None:
                 raise Unavailable("no Kafka")
-            return Positions({Partition(PROMPTS.name, 0): (0, self._harness.in_kafka)}, {})
+            return Positions({Partition(self._harness.topic, 0): (0, self._harness.in_kafka)}, {})
 
 
 def send_all(room: Backpressure) -> int:
@@ -104,6 +106,15 @@ async def test_without_any_figures_a_trickle_is_sent_each_time() -> None:
         await room.refresh()
         assert room.left == 0, "not before it is time to ask again"
         harness.now += 10
+
+
+async def test_answers_wait_for_room_on_their_own_topic() -> None:
+    harness = Harness(COMPLETIONS.name)
+    harness.on_board = 1500
+    room = harness.room(waits=False)
+    await room.refresh()
+    with pytest.raises(HeldBack, match="1,500 completions wait on the topic"):
+        await room.wait()
 
 
 async def test_who_does_not_wait_is_told_why() -> None:

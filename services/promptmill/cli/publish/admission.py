@@ -1,4 +1,4 @@
-"""Publishers wait while the topic of prompts holds too much.
+"""Publishers wait while the topic that they fill holds too much.
 
 Once a second a publisher looks at the lags, as workers do (``flow/view.py``), and asks for its part
 of the room below the high-water mark; it sends no more than that before it has looked again.
@@ -57,6 +57,7 @@ class PublisherView(LagView):
         positions: asks Kafka.
 
     Attributes:
+        topic: the name of the topic that is filled.
         part: this publisher's share of the room. While Redis is unavailable, the last known share
             is used, because the room is still divided among the same runs.
         is_held, waited_s: what the registry is told.
@@ -69,8 +70,10 @@ class PublisherView(LagView):
         positions: PositionReader,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
+        topic: str = PROMPTS.name,
     ) -> None:
-        super().__init__(positions, [PROMPTS.name], clock, draw, asks_at_once=True)
+        super().__init__(positions, [topic], clock, draw, asks_at_once=True)
+        self.topic = topic
         self._board = board
         self._registry = registry
         self._redis_at_s = clock()
@@ -93,7 +96,7 @@ class PublisherView(LagView):
             log.info("lags_board_unavailable", error=str(error))
             return None
         sight = self._fresh(lags, began_s)
-        return sight if sight is not None and PROMPTS.name in sight.topics else None
+        return sight if sight is not None and self.topic in sight.topics else None
 
 
 @dataclass(slots=True)
@@ -113,8 +116,8 @@ class Backpressure:
     """Says how many prompts may be sent now.
 
     Args:
-        marks: of the topic of prompts.
-        view: of the lags.
+        marks: of the topic that is filled.
+        view: of its lags.
         show: told in words what is waited for, each second.
         waits: whether to wait for room at all.
         clock: seconds, monotonic; the view's own.
@@ -138,7 +141,8 @@ class Backpressure:
         self._show = show
         self._waits = waits
         self._clock = clock
-        self._throttle = Throttle({PROMPTS.name: Output(marks)}, TRICKLE)
+        self._topic = view.topic
+        self._throttle = Throttle({self._topic: Output(marks)}, TRICKLE)
         self._sent = 0
         self._bytes = 0
         self._look_at_s = -1.0
@@ -150,7 +154,7 @@ class Backpressure:
     @property
     def left(self) -> int:
         """Prompts that may be sent before the next look."""
-        return self._throttle.limits[PROMPTS.name] - self._sent
+        return self._throttle.limits[self._topic] - self._sent
 
     def sent(self, size: int) -> None:
         """One more prompt goes on its way."""
@@ -168,7 +172,7 @@ class Backpressure:
         Raises:
             HeldBack: it would have to wait, and is not to.
         """
-        self._throttle.spend(PROMPTS.name)
+        self._throttle.spend(self._topic)
         await self._look()
         if self._is_open():
             return
@@ -201,13 +205,13 @@ class Backpressure:
         """Why the publisher waits, how much is before it, and for how long, in words."""
         figures = self.as_json()
         if "records" not in figures:
-            return "nobody can say how much waits on the topic of prompts; sending a trickle"
+            return f"nobody can say how much waits on the topic of {self._topic}; sending a trickle"
         seconds = figures["seconds"]
         how_long = (
             "nothing moves now" if seconds is None else f"about {seconds:,.0f} s at this rate"
         )
         return (
-            f"{figures['records']:,} prompts wait on the topic (high-water mark "
+            f"{figures['records']:,} {self._topic} wait on the topic (high-water mark "
             f"{figures['high_records']:,}); goes on at {figures['goes_on_at']:,} "
             f"{figures['unit']}, {how_long}"
         )
@@ -242,9 +246,9 @@ class Backpressure:
     async def _look(self) -> None:
         now = self._clock()
         self._look_at_s = now + LOOK_S
-        self._throttle.note(now, {PROMPTS.name: self._sent})
+        self._throttle.note(now, {self._topic: self._sent})
         self._view.is_held, self._view.waited_s = self._is_held, self.waited.seconds
-        sizes = {PROMPTS.name: Share(self._bytes, self._sent)}
+        sizes = {self._topic: Share(self._bytes, self._sent)}
         try:
             sight = await self._view.look(WorkerReport("gateway", sizes=sizes))
         except UnknownLags as error:
@@ -257,6 +261,6 @@ class Backpressure:
 
     def _learn(self, sight: Sight) -> None:
         now = self._clock()
-        self._lag = sight.topics[PROMPTS.name]
-        lags = {PROMPTS.name: self._lag}
+        self._lag = sight.topics[self._topic]
+        lags = {self._topic: self._lag}
         self._throttle.learn(lags, now, now - sight.began_s, self._view.part)

@@ -247,8 +247,10 @@ class _Job:
                 self._summary.waits = room.waited.times
                 note(f"waits: {reason}")
 
-        marks = load_marks()[PROMPTS.name]
-        view = PublisherView(board, publishers, positions)
+        # Prompts with answers wait for nothing on their own topic, but their answers do.
+        topic = (COMPLETIONS if self._wants_answers else PROMPTS).name
+        marks = load_marks()[topic]
+        view = PublisherView(board, publishers, positions, topic=topic)
         room = Backpressure(marks, view, tell, waits=self._waits)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(positions.close)
