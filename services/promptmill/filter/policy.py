@@ -19,6 +19,7 @@ from promptmill_schemas.finish_reasons import WITHHELD, finish_reason_of
 
 Mode = Literal["best", "top-k", "all", "preference"]
 Reasoning = Literal["whole", "absent"]
+Calls = Literal["with-text", "absent"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Measure = Literal["helpfulness", "correctness", "coherence", "complexity", "verbosity", "reward"]
 
@@ -58,6 +59,8 @@ class Policy(BaseModel):
             (finish reason ``length``).
         reasoning: ``whole`` takes answers with a reasoning that is neither empty nor cut off,
             ``absent`` those without one; ``None`` does not look at it.
+        tool_calls: ``with-text`` refuses answers that consist only of calls of tools, ``absent``
+            all answers with calls; ``None`` takes both.
         max_disagreement: greatest difference between the opinions of several judges, or of both
             orders of a comparison; ``None`` does not look at it.
         duplicate_similarity: Jaccard similarity from which on content counts as a duplicate;
@@ -75,6 +78,7 @@ class Policy(BaseModel):
     min_margin: float | None = Field(default=None, gt=0)
     allow_truncated: bool = False
     reasoning: Reasoning | None = None
+    tool_calls: Calls | None = None
     max_disagreement: float | None = Field(default=None, ge=0)
     duplicate_similarity: float | None = Field(default=None, ge=LEAST_SIMILARITY, le=1)
     duplicate_folding: Literal[False] | None = None
@@ -152,6 +156,8 @@ class Policy(BaseModel):
             failed.append(Check(name="finish_reason", detail=ending))
         if fault := self._failed_reasoning(answer):
             failed.append(Check(name="reasoning", detail=fault))
+        if fault := self._failed_calls(answer):
+            failed.append(Check(name="tool_calls", detail=fault))
         return failed
 
     def _failed_reasoning(self, answer: GradedCandidate) -> str:
@@ -167,6 +173,14 @@ class Policy(BaseModel):
             return "the answer's reasoning is empty"
         cut = finish_reason_of(answer.finish_reason) == "length" and not answer.text.strip()
         return "the reasoning was cut off before the answer" if cut else ""
+
+    def _failed_calls(self, answer: GradedCandidate) -> str:
+        """What is wrong with the answer's calls of tools; empty if nothing is."""
+        if not answer.tool_calls or self.tool_calls is None:
+            return ""
+        if self.tool_calls == "absent":
+            return "the answer calls a tool, and no calls are wanted"
+        return "" if answer.text.strip() else "the answer consists only of calls of tools"
 
     def _failed_ending(self, answer: GradedCandidate) -> str:
         """Why the answer does not count as whole; empty if it does."""

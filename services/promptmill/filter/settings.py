@@ -10,6 +10,7 @@ from promptmill.filter.policy import (
     DEFAULT_MIN_HELPFULNESS,
     MEASURES,
     Bounds,
+    Calls,
     Measure,
     Mode,
     Policy,
@@ -66,6 +67,13 @@ class FilterSettings(StageSettings):
         description=(
             "whole: accept only answers with a reasoning that is neither empty nor cut off; "
             "absent: only those without one"
+        ),
+    )
+    tool_calls: Annotated[Calls | None, BeforeValidator(_given)] = Field(
+        default=None,
+        description=(
+            "with-text: refuse answers that consist only of calls of tools; absent: refuse all "
+            "answers with calls"
         ),
     )
     duplicate_similarity: Limit = Field(
@@ -136,6 +144,7 @@ class FilterSettings(StageSettings):
                 min_margin=self.min_margin,
                 allow_truncated=self.allow_truncated,
                 reasoning=self.reasoning,
+                tool_calls=self.tool_calls,
                 max_disagreement=self.max_disagreement,
                 duplicate_similarity=self.duplicate_similarity,
                 duplicate_folding=None if self.duplicate_folding else False,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from promptmill.filter.policy import Bounds, Policy
+from promptmill.filter.policy import Bounds, Calls, Policy
 from promptmill_schemas import GradedCandidate
 from promptmill_schemas.message import FunctionCall, ToolCall
 from support.scored import answer, scored
@@ -74,6 +74,27 @@ def test_an_answer_that_calls_a_tool_needs_no_text() -> None:
     call = ToolCall(function=FunctionCall(name="add", arguments='{"x": 1}'))
     given = candidate(finish="tool_calls").model_copy(update={"text": "", "tool_calls": (call,)})
     assert Policy(limits={}).failed(given, None) == ()
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "fails"),
+    [
+        (None, "", False),
+        ("with-text", "", True),
+        ("with-text", " \n", True),
+        ("with-text", "I will add them.", False),
+        ("absent", "I will add them.", True),
+    ],
+)
+def test_the_policy_decides_about_answers_that_call_tools(
+    setting: Calls | None, text: str, fails: bool
+) -> None:
+    call = ToolCall(function=FunctionCall(name="add", arguments='{"x": 1}'))
+    given = candidate(finish="tool_calls").model_copy(update={"text": text, "tool_calls": (call,)})
+    failed = Policy(limits={}, tool_calls=setting).failed(given, None)
+    assert [check.name for check in failed] == (["tool_calls"] if fails else [])
+    plain = candidate()
+    assert Policy(limits={}, tool_calls=setting).failed(plain, None) == ()
 
 
 def test_a_cut_off_answer_fails_unless_it_is_allowed() -> None:

@@ -1,4 +1,4 @@
-"""``promptmill schemas``: write JSON Schemas and the AsyncAPI document of the topics."""
+"""``promptmill schemas``: write or register JSON Schemas, and write the AsyncAPI document."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-HELP = """Write the JSON Schemas of all messages, and the AsyncAPI document.
+HELP = """Write or register the JSON Schemas of all messages, and write the AsyncAPI document.
 
 Examples:
 
@@ -16,6 +16,8 @@ Examples:
   promptmill schemas --out docs            write them
   promptmill schemas --out docs --check    exit code 1 when a file is out of date
   promptmill schemas --json                all of them as one JSON document
+  promptmill schemas --register URL        register the schemas under TOPIC-value
+  promptmill schemas --register URL --dry-run
 """
 
 
@@ -26,10 +28,20 @@ def schemas(
     check: Annotated[
         bool, typer.Option("--check", help="Compare the files and write nothing.")
     ] = False,
+    register: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Schema registry (Confluent's API) to register at."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be registered, and send nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from promptmill_schemas.documents import documents
 
+    if register is not None or dry_run:
+        _register(register, dry_run=dry_run, as_json=as_json)
+        return
     files = documents()
     if check:
         _check(files, out or Path("docs"), as_json)
@@ -37,6 +49,28 @@ def schemas(
         _write(files, out, as_json)
     else:
         _list(files, as_json)
+
+
+def _register(url: str | None, *, dry_run: bool, as_json: bool) -> None:
+    from promptmill.cli.output import note, print_bytes, print_json
+    from promptmill.cli.schema_registry import SchemaRegistry, load_registry_settings, subjects
+    from promptmill.runtime.errors import Misconfigured
+
+    if url is None:
+        raise Misconfigured("--dry-run needs --register URL")
+    settings = load_registry_settings()
+    registry, wanted = SchemaRegistry(url, settings), subjects(settings.topic_prefix)
+    if registry.exposes_login:
+        note("the password goes to the registry unencrypted: use https")
+    done = []
+    for subject in wanted:
+        number = None if dry_run else registry.register(subject)
+        done.append({"subject": subject.name, "id": number, "bytes": len(subject.schema)})
+        if not as_json:
+            outcome = f"{len(subject.schema):,} bytes" if dry_run else f"id {number}"
+            print_bytes(f"{subject.name}  {outcome}".encode())
+    if as_json:
+        print_json({"dry_run": dry_run, "subjects": done})
 
 
 def _list(files: dict[str, bytes], as_json: bool) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from promptmill.inference.http.chat import reasoning_of, reasoning_tokens, tool_calls_of
+from promptmill.inference.http.chat import (
+    reasoning_of,
+    reasoning_tokens,
+    split_parts,
+    tool_calls_of,
+)
 from promptmill.inference.http.errors import Interrupted, Malformed, NotFinite, Unreadable
 from promptmill.inference.http.options import Api
 from promptmill.inference.http.transport import parse_json
@@ -62,7 +67,7 @@ def content_of(choice: dict[str, Any]) -> str | None:
     """The text of the message; ``None`` if the message has no content.
 
     The message is an object, or a list that contains one object. Its content is a string, or a
-    list of parts, of which those of type ``text`` are joined.
+    list of parts, of which those of type ``text`` are joined and those with reasoning left out.
     """
     content = _message(choice).get("content")
     if isinstance(content, list):
@@ -140,14 +145,11 @@ def _text(api: Api, choice: dict[str, Any]) -> str | None:
 
 
 def _joined(parts: list[Any]) -> str:
-    texts = [part.get("text") for part in parts if isinstance(part, dict) and _is_text(part)]
-    if not texts or not all(isinstance(text, str) for text in texts):
+    """The texts of the parts; empty if the model only reasoned."""
+    text, reasoning = split_parts(parts)
+    if text is None and reasoning is None:
         raise Malformed(f"choices.0.message.content has no text part: {_brief(parts)}")
-    return "".join(map(str, texts))
-
-
-def _is_text(part: dict[str, Any]) -> bool:
-    return part.get("type", "text") in {"text", "output_text"}
+    return text or ""
 
 
 def _tokens(usage: Any, name: str) -> int:

@@ -17,6 +17,12 @@ OURS: Final = {"model", "messages", "prompt", "n", "stream", "stream_options"}
 _REASONING: Final = ("reasoning_content", "reasoning")
 """The two names that servers use."""
 
+_TEXT_PARTS: Final = {"text", "output_text"}
+_REASONING_PARTS: Final = {"thinking", "reasoning", "reasoning_text", "reasoning_content"}
+"""The types of content parts, as Mistral, Anthropic and gateways before other models name them."""
+
+_NAMES_OF_REASONING: Final = ("thinking", "reasoning", "reasoning_content", "text", "content")
+
 
 def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """The messages in the format of the chat API."""
@@ -51,7 +57,31 @@ def prompt_fields(
 def reasoning_of(message: Mapping[str, Any]) -> str | None:
     """The reasoning of an answer; ``None`` if the server does not send it apart."""
     found = (message.get(name) for name in _REASONING)
-    return next((text for text in found if isinstance(text, str)), None)
+    text = next((text for text in found if isinstance(text, str)), None)
+    content = message.get("content")
+    return split_parts(content)[1] if text is None and isinstance(content, list) else text
+
+
+def split_parts(parts: Sequence[Any]) -> tuple[str | None, str | None]:
+    """The text and the reasoning in content parts; each is ``None`` if no part has it."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in parts:
+        kind = part.get("type", "text") if isinstance(part, dict) else None
+        if kind in _TEXT_PARTS and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif kind in _REASONING_PARTS:
+            thoughts.append(_reasoning_in(part))
+    return "".join(texts) if texts else None, "".join(thoughts) if thoughts else None
+
+
+def _reasoning_in(part: Mapping[str, Any]) -> str:
+    """The text of a part with reasoning, which may be a list of parts itself."""
+    value = next((part[name] for name in _NAMES_OF_REASONING if part.get(name)), "")
+    if isinstance(value, list):
+        inner = (item.get("text") if isinstance(item, dict) else item for item in value)
+        return "".join(text for text in inner if isinstance(text, str))
+    return value if isinstance(value, str) else ""
 
 
 def tool_calls_of(message: Mapping[str, Any]) -> tuple[ToolCall, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -30,6 +31,7 @@ CANARY = GenerateRequest(
 )
 """The first request: it has the fields that the requests for prompts have, and a large seed."""
 
+_TOOLS = ("tools", "functions")
 _NO_ROOM = re.compile(r"max_(completion_)?tokens|context length", re.IGNORECASE)
 
 
@@ -45,6 +47,7 @@ class HttpGenerator:
         address = parse_base_url(options.base_url)
         self._api = api
         self._client = Client(address, options, self._ask_canary)
+        self._extra_body = options.extra_body
         self._model: ServedModel | None = None
 
     @property
@@ -117,6 +120,8 @@ class HttpGenerator:
 
         def read(reply: Any) -> Answer:
             answer = read_answer(self._api, reply)
+            if answer.tool_calls and not self._offers_tools(fields):
+                answer = _without_calls(answer, request)
             if structured is not None and answer.finish_reason == "stop":
                 check_structured_output(split_reasoning(answer.text).answer, structured)
             return answer
@@ -127,6 +132,10 @@ class HttpGenerator:
         return await self._client.call(
             self._url, lambda _faults: fields, read, not_found if request.adapter else None
         )
+
+    def _offers_tools(self, fields: dict[str, Any]) -> bool:
+        """Whether the request has tools, from the prompt or from the settings."""
+        return any(fields.get(name) or self._extra_body.get(name) for name in _TOOLS)
 
     async def _missing_adapter(self, name: str, error: NotFound) -> Poison | None:
         """The error for a missing adapter; ``None`` if the canary's model is missing as well."""
@@ -172,3 +181,12 @@ class HttpGenerator:
         return fields | prompt_fields(
             request.tools, request.chat_template_kwargs, request.extra_body
         )
+
+
+def _without_calls(answer: Answer, request: GenerateRequest) -> Answer:
+    """The answer without its calls of tools that the prompt does not have.
+
+    Its finish reason says that it ended with calls, and the filter's check of it fails.
+    """
+    log.info("tool_calls_dropped", request=request.request_id, calls=len(answer.tool_calls or ()))
+    return replace(answer, tool_calls=None, finish_reason="tool_calls")

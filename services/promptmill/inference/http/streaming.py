@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 
+from promptmill.inference.http.chat import split_parts
+
 _TEXTS = ("content", "reasoning", "reasoning_content", "refusal")
 _DONE = b"[DONE]"
 
@@ -87,6 +89,10 @@ class _Answer:
         if isinstance(delta, dict):
             for name in _TEXTS:
                 self._add_text(name, delta.get(name))
+            if isinstance(parts := delta.get("content"), list):
+                text, reasoning = split_parts(parts)
+                self._add_text("content", text)
+                self._add_text("reasoning_content", reasoning)
             for call in delta.get("tool_calls") or ():
                 self._add_call(call)
         logprobs = choice.get("logprobs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
@@ -44,6 +45,38 @@ async def test_the_only_served_model_its_context_and_its_server_are_found() -> N
         await engine.generate(question())
         assert (engine.info.model, engine.context_tokens) == ("nemotron", 4096)
         assert server.calls[0].body["top_k"] == -1
+
+
+def calling(content: str | None, finish: str) -> Behaviour:
+    """An answer that calls a tool."""
+    call = {"id": "a", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    message = {"role": "assistant", "content": content, "tool_calls": [call]}
+    body = {"choices": [{"index": 0, "message": message, "finish_reason": finish}]}
+    return answering(body)
+
+
+@pytest.mark.parametrize(("content", "finish"), [(None, "tool_calls"), ("Yes.", "stop")])
+async def test_calls_of_tools_that_the_prompt_has_not_are_dropped_and_named(
+    content: str | None, finish: str
+) -> None:
+    async with (
+        BadServer(lambda _: calling(content, finish)) as server,
+        generating(server) as engine,
+    ):
+        answer = await engine.generate(question())
+        assert (answer.text, answer.tool_calls) == (content or "", None)
+        assert answer.finish_reason == "tool_calls"
+        assert len(server.calls) == 1, "it is paid once"
+
+
+async def test_calls_of_the_tools_of_the_prompt_or_of_the_settings_are_kept() -> None:
+    tool = {"type": "function", "function": {"name": "add"}}
+    async with BadServer(lambda _: calling(None, "tool_calls")) as server:
+        async with generating(server) as engine:
+            answer = await engine.generate(replace(question(), tools=(tool,)))
+        assert [call.function.name for call in answer.tool_calls or ()] == ["add"]
+        async with generating(server, extra_body={"tools": [tool]}) as engine:
+            assert (await engine.generate(question())).tool_calls
 
 
 async def test_an_adapter_is_asked_for_by_its_name() -> None:

@@ -18,13 +18,35 @@ def test_a_plain_answer_is_read_with_its_counts() -> None:
     assert (answer.prompt_tokens, answer.completion_tokens, answer.logprob) == (7, 3, None)
 
 
-def test_content_in_parts_is_joined_and_thoughts_are_left_out() -> None:
-    parts = [
+@pytest.mark.parametrize(
+    "thought",
+    [
         {"type": "reasoning", "text": "Hm."},
-        {"type": "text", "text": "One, "},
-        {"type": "text", "text": "two."},
-    ]
-    assert read_answer("chat", chat_body(parts)).text == "One, two."
+        {"type": "reasoning", "reasoning": "Hm."},
+        {"type": "thinking", "thinking": "Hm.", "signature": "x"},
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}, {"text": "."}, 3]},
+    ],
+    ids=repr,
+)
+def test_content_in_parts_is_split_into_answer_and_reasoning(thought: dict[str, Any]) -> None:
+    texts = [{"type": "text", "text": "One, "}, {"type": "text", "text": "two."}]
+    answer = read_answer("chat", chat_body([thought, *texts]))
+    assert (answer.text, answer.reasoning_content) == ("One, two.", "Hm.")
+    only = read_answer("chat", chat_body([thought], finish_reason="length"))
+    assert (only.text, only.reasoning_content, only.finish_reason) == ("", "Hm.", "length")
+
+
+@pytest.mark.parametrize("part", [{"type": "thinking"}, {"type": "thinking", "thinking": 7}])
+def test_an_empty_thought_is_a_reasoning_that_is_empty(part: dict[str, Any]) -> None:
+    answer = read_answer("chat", chat_body([part, {"type": "text", "text": "One."}]))
+    assert (answer.text, answer.reasoning_content) == ("One.", "")
+
+
+def test_reasoning_beside_the_content_wins_over_that_in_parts() -> None:
+    parts = [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "One."}]
+    body = chat_body(parts)
+    body["choices"][0]["message"]["reasoning_content"] = "Whole."
+    assert read_answer("chat", body).reasoning_content == "Whole."
 
 
 def test_a_message_in_a_list_of_one_is_a_message() -> None:

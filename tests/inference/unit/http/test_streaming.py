@@ -41,6 +41,14 @@ def test_reasoning_is_kept_apart_from_the_answer() -> None:
     assert message == {"role": "assistant", "content": None, "reasoning_content": "Hm."}
 
 
+def test_reasoning_in_parts_is_kept_apart_in_a_stream_as_well() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}
+    text = {"type": "text", "text": "Ye"}
+    parts = (delta(content=[thought]), delta(content=[thought, text]), delta(content="s"))
+    answer = read_answer("chat", assemble(stream(*parts, delta("stop"))))
+    assert (answer.text, answer.reasoning_content) == ("Yes", "HmHm")
+
+
 def test_calls_of_tools_are_joined_by_their_index() -> None:
     first = {"index": 0, "id": "a", "function": {"name": "add", "arguments": '{"x"'}}
     more = {"index": 0, "function": {"arguments": ": 1}"}}
