@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from promptmill_schemas.base import SCHEMA_VERSION, Contract
 from promptmill_schemas.errors import ContractError
-from promptmill_schemas.fields import Id, Int, RunName, SmallObject, Text, Time
+from promptmill_schemas.fields import Id, Int, OrAbsent, RunName, SmallObject, Text, Time
 from promptmill_schemas.ids import ID_BYTES
 from promptmill_schemas.limits import HEAD_BYTES, MAX_DEAD_LETTER_BYTES, MAX_ORIGINAL_BYTES
 
@@ -48,7 +48,7 @@ class DeadLetter(Contract):
     offset: Int = Field(ge=0)
     key: str | None = None
     value: str | None = None
-    headers: SmallObject[str] | None = None
+    headers: OrAbsent[SmallObject[str]] = None
     original_size: Int | None = Field(default=None, ge=0)
     original_digest: Id | None = None
     reason: Text

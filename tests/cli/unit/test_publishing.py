@@ -295,7 +295,7 @@ async def test_only_so_many_prompts_are_on_their_way(monkeypatch: pytest.MonkeyP
 
 
 async def test_only_so_many_bytes_are_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "MAX_BYTES_IN_FLIGHT", 5_000)
+    monkeypatch.setattr(publishing, "MAX_BYTES_IN_FLIGHT", 6_000)
     lines = [asking(str(number) * 1000) for number in range(10, 40)]
     assert await most_on_their_way(lines) == 3
 

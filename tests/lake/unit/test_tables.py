@@ -103,6 +103,8 @@ def test_a_dead_letter_keeps_the_bytes_of_the_original(letter: DeadLetter) -> No
         letter.partition,
         letter.offset,
     )
+    letter_fields = {name: back[name] for name in back if name in DeadLetter.model_fields}
+    assert dead_letters.letter_of(letter_fields) == letter
 
 
 def test_bytes_that_are_no_dead_letter_keep_a_row() -> None:
