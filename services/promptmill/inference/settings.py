@@ -91,7 +91,10 @@ def _split(text: str) -> Iterator[tuple[str, str]]:
     while at < len(text):
         name, sign, rest = text[at:].partition("=")
         if not sign or not name.strip() or "," in name:
-            raise ValueError(f"{text[at:]!r} is not a NAME=VALUE pair: write NAME=VALUE,NAME=VALUE")
+            raise ValueError(
+                f"the text from character {at + 1} on is not a NAME=VALUE pair: write "
+                "NAME=VALUE,NAME=VALUE"
+            )
         begin = at + len(name) + 1
         end = _end_of_value(text, begin, rest)
         yield name.strip(), text[begin:end].strip()
@@ -102,7 +105,7 @@ def _end_of_value(text: str, begin: int, rest: str) -> int:
     if rest.startswith(_JSON_BEGINS):
         _, end = json.JSONDecoder().raw_decode(text, begin)
         if end < len(text) and text[end] != ",":
-            raise ValueError(f"{text[end:]!r} follows a value: write a comma between pairs")
+            raise ValueError(f"character {end + 1} follows a value: write a comma between pairs")
         return end
     comma = text.find(",", begin)
     return len(text) if comma < 0 else comma

@@ -22,7 +22,7 @@ from faststream.security import (
     SASLScram256,
     SASLScram512,
 )
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from promptmill.kafka.tokens import token_provider
 from promptmill.runtime.errors import Misconfigured
@@ -70,8 +70,8 @@ class KafkaSecurity(BaseModel):
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
     sasl_username: str = ""
     sasl_password: SecretStr | None = None
-    sasl_oauthbearer_token_command: str = ""
-    sasl_oauthbearer_extensions: str = ""
+    sasl_oauthbearer_token_command: str = Field(default="", repr=False)
+    sasl_oauthbearer_extensions: str = Field(default="", repr=False)
 
     @field_validator("security_protocol", "sasl_mechanism", mode="before")
     @classmethod

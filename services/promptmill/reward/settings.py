@@ -93,11 +93,13 @@ class RewardSettings(EngineSettings):
     )
     judges: KeyValues = Field(
         default_factory=dict,
+        repr=False,
         description="openai: further graders, as MODEL=URL; without a URL on the same server; the "
         "scores are the mean of all",
     )
     judge_keys: KeyValues = Field(
         default_factory=dict,
+        repr=False,
         description="openai: API keys of graders on other servers, as MODEL=$VARIABLE",
     )
     pairs: Pairs = Field(

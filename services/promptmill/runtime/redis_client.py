@@ -149,8 +149,13 @@ def connection_pool(url: str, timeout_s: float, **options: Any) -> ConnectionPoo
     except (ValueError, TypeError, KeyError):
         # The cause may quote a part of the password.
         raise Misconfigured(
-            f"PROMPTMILL_REDIS ({without_password(url)}) is not a Redis URL: write {_FORMS}"
+            f"PROMPTMILL_REDIS ({_recognisable(url)}) is not a Redis URL: write {_FORMS}"
         ) from None
+
+
+def _recognisable(url: str) -> str:
+    """A URL without its password; nothing of a value that is no URL of Redis."""
+    return without_password(url) if url.startswith(("redis", "unix:")) else "***"
 
 
 def _check_files(url: str) -> None:

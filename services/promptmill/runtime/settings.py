@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -47,7 +48,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=default_home)
     kafka: str | None = None
     redis: str | None = Field(default=None, repr=False)
-    store: str | None = None
+    store: str | None = Field(default=None, repr=False)
 
     @classmethod
     def settings_customise_sources(
@@ -115,13 +116,24 @@ def file_values(stage: str = "") -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{path} is not TOML: {error}; correct it or remove it") from error
     shared = {key: value for key, value in content.items() if not isinstance(value, dict)}
-    own: dict[str, Any] = content.get(stage, {})
-    return shared | own
+    own = content.get(stage)  # no table but a value for the key "store", which is also a stage
+    return shared | own if isinstance(own, dict) else shared
 
 
 def load_settings(**flags: Any) -> Settings:
     """Load the settings; flags that are not ``None`` override the other sources."""
     return Settings(**{name: value for name, value in flags.items() if value is not None})
+
+
+def shown_input(kind: type[BaseModel], finding: Mapping[str, Any]) -> str:
+    """The refused value, or ``***`` if its setting can hold a secret (``repr=False``).
+
+    Args:
+        kind: the settings.
+        finding: one of the errors of a ``ValidationError``.
+    """
+    field = kind.model_fields.get(str(finding["loc"][0])) if finding["loc"] else None
+    return repr(finding["input"]) if field is not None and field.repr else "***"
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -139,8 +151,8 @@ def checked_settings(kind: type[SettingsT]) -> SettingsT:
         finding = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in finding["loc"])
         raise Misconfigured(
-            f"the setting {name} is {finding['input']!r}: {finding['msg']}; correct "
+            f"the setting {name} is {shown_input(kind, finding)}: {finding['msg']}; correct "
             f"PROMPTMILL_{name.upper()} or the settings file"
-        ) from error
+        ) from None  # the cause quotes the value
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured(f"the settings file is not valid TOML: {error}; correct it") from error

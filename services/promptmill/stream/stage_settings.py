@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from promptmill.runtime.errors import Misconfigured
-from promptmill.runtime.settings import default_home, file_values, store_location
+from promptmill.runtime.settings import default_home, file_values, shown_input, store_location
 from promptmill.stream.settings import LoopSettings
 
 StageSettingsT = TypeVar("StageSettingsT", bound="StageSettings")
@@ -41,7 +41,7 @@ class StageSettings(BaseSettings):
     home: Path = Field(default_factory=default_home, description="folder for data and logs")
     kafka: str = Field(default="", description="bootstrap servers, host:port[,host:port...]")
     redis: str = Field(default="", repr=False, description="URL, redis://host:port/db")
-    store: str = Field(default="", description="folder (or URI) of the Delta tables")
+    store: str = Field(default="", repr=False, description="folder (or URI) of the Delta tables")
     topic_prefix: str = Field(default="", description="prefix of every topic and group name")
     host: str = Field(
         default="127.0.0.1", description="address that the health and metrics endpoint listens on"
@@ -169,7 +169,7 @@ def parse_settings(cls: type[StageSettingsT], argv: Sequence[str], examples: str
     try:
         return cls(_cli_settings_source=source(args=list(argv)))
     except (ValidationError, SettingsError) as error:
-        raise Misconfigured(_explain(error)) from error
+        raise Misconfigured(_explain(cls, error)) from None  # the cause quotes the values
 
 
 def _help_formatter() -> Any:
@@ -178,10 +178,10 @@ def _help_formatter() -> Any:
     return argparse.RawDescriptionHelpFormatter
 
 
-def _explain(error: ValidationError | SettingsError) -> str:
+def _explain(cls: type[BaseSettings], error: ValidationError | SettingsError) -> str:
     if isinstance(error, SettingsError):
         return f"settings cannot be read: {error}"
     return "; ".join(
-        f"{'.'.join(map(str, finding['loc']))} is {finding['input']!r}: {finding['msg']}"
+        f"{'.'.join(map(str, finding['loc']))} is {shown_input(cls, finding)}: {finding['msg']}"
         for finding in error.errors(include_url=False)
     )

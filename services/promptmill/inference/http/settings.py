@@ -31,6 +31,7 @@ class ServerSettings(ModelSettings):
 
     base_url: str = Field(
         default="",
+        repr=False,
         description=(
             "openai: address of the server, http://HOST:PORT/v1; the key comes from "
             "PROMPTMILL_API_KEY"
@@ -58,12 +59,14 @@ class ServerSettings(ModelSettings):
     )
     headers: KeyValues = Field(
         default_factory=dict,
+        repr=False,
         description=(
             "openai: further headers, as NAME=VALUE; $NAME in a value is taken from the environment"
         ),
     )
     query: KeyValues = Field(
         default_factory=dict,
+        repr=False,
         description="openai: further query parameters, as NAME=VALUE; values as in headers",
     )
     dialect: KeyValues = Field(
@@ -77,6 +80,7 @@ class ServerSettings(ModelSettings):
 
     extra_body: Annotated[dict[str, Any], NoDecode, BeforeValidator(read_values)] = Field(
         default_factory=dict,
+        repr=False,
         description=(
             "openai: further fields of every request, as NAME=VALUE with the value in JSON, or as "
             "a JSON object; a prompt's own fields take precedence"

@@ -59,6 +59,7 @@ class VllmSettings(ModelSettings):
     )
     vllm: Annotated[dict[str, Any], NoDecode, BeforeValidator(read_values)] = Field(
         default_factory=dict,
+        repr=False,
         description="vllm: any other engine argument as NAME=VALUE, with the value in JSON",
     )
     watchdog_s: float = Field(
