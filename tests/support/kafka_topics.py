@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
@@ -10,6 +11,7 @@ from typing import TypeAlias
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.record.util import calc_crc32c
 
 from promptmill.kafka.client import open_admin
 from promptmill.stream.ports import Delivery, Partition
@@ -72,6 +74,32 @@ async def put(
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
         for key, value in messages:
             await producer.send_and_wait(topic, value, key, partition, headers=[*headers])
+
+
+def with_invalid_names(raw: bytes, *, gzipped: bool = False) -> bytes:
+    """An encoded batch in which four question marks are bytes that are not UTF-8.
+
+    Args:
+        raw: the batch, not compressed.
+        gzipped: compress its records.
+    """
+    records = raw[61:].replace(b"????", b"\xff\xfe\xfd\xfc")
+    attributes = raw[21:23]
+    if gzipped:
+        records, attributes = gzip.compress(records), b"\0\1"
+    checked = attributes + raw[23:61] + records
+    length = (9 + len(checked)).to_bytes(4, "big")
+    crc: int = calc_crc32c(checked)
+    return raw[:8] + length + raw[12:17] + crc.to_bytes(4, "big") + checked
+
+
+async def put_with_invalid_name(bootstrap: str, topic: str, key: bytes, value: bytes) -> None:
+    """Publish to partition 0 with a header whose name is not UTF-8."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+        batch = producer.create_batch()
+        batch.append(key=key, value=value, timestamp=None, headers=[("????", b"x")])
+        batch._buffer = with_invalid_names(bytes(batch._build()))
+        await (await producer.send_batch(batch, topic, partition=0))
 
 
 async def delete_up_to(bootstrap: str, partition: Partition, first: int) -> None:

@@ -19,6 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, NotControllerError
 from faststream.kafka import KafkaBroker
 
+from promptmill.kafka.header_names import tolerate_header_names
 from promptmill.kafka.login import why_refused
 from promptmill.kafka.producer import AbortableProducer
 from promptmill.kafka.security import KafkaSecurity, security
@@ -31,6 +32,8 @@ CONTROLLER_WITHIN_S = 30.0
 """After a restart of its brokers, a cluster elects a controller within a few seconds."""
 
 _PAUSE_S = 0.1
+
+tolerate_header_names()
 _LOGIN_OPTIONS = ("security_protocol", "ssl_", "sasl_")
 
 

@@ -11,6 +11,8 @@ from promptmill.stream.outcome import Emit, Outcome, Outgoing
 from promptmill.stream.ports import Delivery
 from promptmill_schemas.headers import Headers
 from promptmill_schemas.topics import DEAD_LETTERS
+from stream.contract.conftest import PARTITIONS, RealKafka
+from support.kafka_topics import make_topics, put_with_invalid_name
 from support.streams import ECHOES, ITEMS, QUICK, Harness, Item
 from support.waiting import eventually
 
@@ -122,3 +124,16 @@ async def test_a_misplaced_message_is_published_again_with_its_headers(harness: 
     await received(harness, ECHOES.name)
     moved = [d for d in await received(harness, ITEMS.name, 2) if d.partition.number == 0]
     assert [set(each.headers) for each in moved] == [set(event)]
+
+
+@pytest.mark.real
+async def test_a_name_of_a_header_that_is_not_utf_8_ends_no_worker(kafka: str, unique: str) -> None:
+    names = [unique + ITEMS.name, unique + ECHOES.name, unique + DEAD_LETTERS.name]
+    await make_topics(kafka, names, PARTITIONS)
+    harness = Harness(RealKafka(kafka, unique))
+    await put_with_invalid_name(kafka, names[0], b"1", item())
+    member = await harness.member()
+    (echo,) = await received(harness, ECHOES.name)
+    assert echo.value == item()
+    assert not member.task.done()
+    await harness.close()
