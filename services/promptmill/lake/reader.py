@@ -158,16 +158,17 @@ class DeltaReader:
             return None
         return RunCount(sum(count or 0 for count in counts), offsets, len(shards))
 
-    def next_offsets(self, name: TableName, shards: Collection[int]) -> dict[int, int]:
-        """Return the present next offsets of these shards of an existing table; 0 without rows.
+    def present(self, name: TableName, shards: Collection[int]) -> tuple[dict[int, int], Snapshot]:
+        """Return the next offsets of these shards (0 without rows), and the version that has them.
 
-        No row is read, and after the first call only new log entries.
+        The table has to exist. No row is read, and after the first call only new log entries. The
+        version is valid until the next call, which moves it on.
         """
         handle = self._handles[name]
         with translated(handle.uri):
             table = handle.latest()
             found = _positions(self._ledger(name, table), table, shards)
-        return {shard: found.get(shard, 0) for shard in shards}
+        return {shard: found.get(shard, 0) for shard in shards}, Snapshot(table)
 
     def _ledger(self, name: TableName, table: DeltaTable) -> Ledger:
         topic = table.metadata().configuration[TOPIC]

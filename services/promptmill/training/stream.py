@@ -228,7 +228,7 @@ def _origin(store: str, start: str | int, partitions: int) -> dict[int, int]:
     if start == "beginning":
         return dict.fromkeys(range(partitions), 0)
     if start == "now":
-        return DeltaReader(store).next_offsets(TableName.RECORDS, range(partitions))
+        return DeltaReader(store).present(TableName.RECORDS, range(partitions))[0]
     raise Misconfigured(
         f"start is {start!r}; choose 'beginning', 'now' or the version of the table"
     )

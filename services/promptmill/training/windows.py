@@ -61,12 +61,9 @@ class Windows:
         Raises:
             Unavailable: the storage does not answer. What was yielded remains valid.
         """
-        ends = self._reader.next_offsets(TableName.RECORDS, self._shards)
+        ends, snapshot = self._reader.present(TableName.RECORDS, self._shards)
         at = dict(starts)
-        if all(at[shard] >= end for shard, end in ends.items()):
-            return
-        snapshot = self._reader.snapshot(TableName.RECORDS)
-        while snapshot is not None and any(at[shard] < end for shard, end in ends.items()):
+        while any(at[shard] < end for shard, end in ends.items()):
             to = self._next_bounds(at, ends)
             rows = self._rows(snapshot, {shard: (at[shard], end) for shard, end in to.items()})
             self._adapt(rows.num_rows)
