@@ -36,6 +36,12 @@ def test_an_id_takes_16_bytes() -> None:
     assert not contains(one, batches(2)[0].column(0)[7].as_py())
 
 
+@pytest.mark.parametrize("wrong", ["0" * 31, "0" * 31 + "g", "0" * 31 + " "])
+def test_an_id_in_a_table_that_is_not_hexadecimal_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the library's own text for a wrong digit
+        keys_of(pa.table({"prompt_id": [wrong]}).to_batches())
+
+
 def test_ids_that_end_in_zero_bytes_keep_them() -> None:
     """Arrays of bytes drop them in single values."""
     ids = ["ab" + "00" * 15, "00" * 16, "ab" * 16]
