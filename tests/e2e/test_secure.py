@@ -57,7 +57,7 @@ def test_the_pipeline_runs_without_a_denial_and_shows_no_secret(
     prompts = [{"prompt": f"What is river number {n}?"} for n in range(20)]
     file = write_prompts(tmp_path / "prompts.jsonl", prompts)
     out = tmp_path / "receipts.jsonl"
-    with secure.workers(*SCRIPTED):
+    with secure.workers(*SCRIPTED, PROMPTMILL_LOG_LEVEL="DEBUG"):
         secure.json(
             *("publish", str(file), "--run", "safe", "--n", "2", "--receipts", str(out)),
             within_s=WITHIN_S,
@@ -68,7 +68,8 @@ def test_the_pipeline_runs_without_a_denial_and_shows_no_secret(
     assert status["published"] == 20
     secure.audit("safe", receipts(out))
     logs = [path.read_text(errors="replace") for path in (secure.home / "logs").glob("*")]
-    text = "\n".join([*logs, (secure.home / "run.log").read_text(), lines, str(checks)])
+    logs.append((secure.home / "run.log").read_text())
+    text = "\n".join([*logs, lines, str(checks), str(status)])
     assert "is Denied" not in text
     assert "NOPERM" not in text
     assert "ACL failure" not in text
