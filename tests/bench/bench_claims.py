@@ -39,7 +39,7 @@ from promptmill.dedup.bulk import SeenKeys, plan
 from promptmill.dedup.layout import Layout, bits_for
 from promptmill.dedup.near import BAND_BYTES, BANDS, SIGNATURE_BYTES, Sketch
 from promptmill.dedup.ports import Claim, Claimed, Decisions, RecordKey
-from promptmill.dedup.redis import RedisGate
+from promptmill.dedup.redis import RedisDedupStore
 from promptmill.dedup.session import Session
 from promptmill.dedup.state import BATCH
 from promptmill.devstack.ports import free_port
@@ -79,13 +79,13 @@ def _record(number: int, *, sketches: bool) -> RecordKey:
     )
 
 
-async def claim_all(gate: RedisGate, claims: list[Claim], in_flight: int) -> float:
+async def claim_all(dedup_store: RedisDedupStore, claims: list[Claim], in_flight: int) -> float:
     """Claims a second with so many callers."""
     waiting = iter(claims)
 
     async def caller() -> None:
         for claim in waiting:
-            await gate.claim(claim)
+            await dedup_store.claim(claim)
 
     return await _rate(len(claims), lambda: asyncio.gather(*(caller() for _ in range(in_flight))))
 
@@ -162,27 +162,29 @@ async def memory(url: str, expected: int) -> dict[str, float]:
         async with redis.asyncio.Redis.from_url(url) as client:
             await client.flushall()
             empty = await used_memory(client)
-            gate = RedisGate(url, uuid.uuid4().hex, expected_records=expected, settle_s=0.0)
+            dedup_store = RedisDedupStore(
+                url, uuid.uuid4().hex, expected_records=expected, settle_s=0.0
+            )
             try:
-                await gate.rebuild(Published(blocks))
-                await gate.check()  # claims that have outgrown their layout are lost now
-                if not await gate.is_complete():
-                    await gate.rebuild(Published(blocks))
-                await gate.check()
+                await dedup_store.rebuild(Published(blocks))
+                await dedup_store.check()  # claims that have outgrown their layout are lost now
+                if not await dedup_store.is_complete():
+                    await dedup_store.rebuild(Published(blocks))
+                await dedup_store.check()
             finally:
-                await gate.stop()
+                await dedup_store.stop()
             found[f"bytes_at_{factor}"] = (await used_memory(client) - empty) / count
-        found[f"per_bucket_at_{factor}"] = gate.per_bucket
+        found[f"per_bucket_at_{factor}"] = dedup_store.per_bucket
     return found
 
 
 async def load_all(url: str, claims: list[Claim], blocks: tuple[Decisions, ...]) -> float:
     """Decisions a second of a rebuild in blocks."""
-    gate = open_gate(url, claims)
+    dedup_store = open_dedup_store(url, claims)
     try:
-        return await _rate(len(claims), lambda: gate.rebuild(Published(blocks), len(claims)))
+        return await _rate(len(claims), lambda: dedup_store.rebuild(Published(blocks), len(claims)))
     finally:
-        await gate.stop()
+        await dedup_store.stop()
 
 
 async def _rate(count: int, run: Callable[[], Awaitable[object]]) -> float:
@@ -191,8 +193,8 @@ async def _rate(count: int, run: Callable[[], Awaitable[object]]) -> float:
     return count / (time.perf_counter() - begun)
 
 
-def open_gate(url: str, claims: list[Claim]) -> RedisGate:
-    return RedisGate(
+def open_dedup_store(url: str, claims: list[Claim]) -> RedisDedupStore:
+    return RedisDedupStore(
         url,
         uuid.uuid4().hex,
         expected_records=len(claims),
@@ -210,20 +212,20 @@ async def one_round(url: str, claims: list[Claim], in_flight: int) -> dict[str, 
         await client.flushall()
         await client.config_resetstat()
 
-        gate = open_gate(url, claims)
-        await gate.start()
-        await gate.rebuild(Published())
-        first = await claim_all(gate, claims, in_flight)
+        dedup_store = open_dedup_store(url, claims)
+        await dedup_store.start()
+        await dedup_store.rebuild(Published())
+        first = await claim_all(dedup_store, claims, in_flight)
         used = (await client.info("memory"))["used_memory"] - empty
         calls = (await client.info("commandstats"))["cmdstat_evalsha"]
-        again = await claim_all(gate, claims, in_flight)
-        await gate.stop()
+        again = await claim_all(dedup_store, claims, in_flight)
+        await dedup_store.stop()
 
         await client.flushall()
-        gate = open_gate(url, claims)
+        dedup_store = open_dedup_store(url, claims)
         published = Published(tuple(_published(claim) for claim in claims))
-        load = await _rate(len(claims), lambda: gate.rebuild(published))
-        await gate.stop()
+        load = await _rate(len(claims), lambda: dedup_store.rebuild(published))
+        await dedup_store.stop()
 
         await client.flushall()
         blocks = make_blocks(claims)

@@ -1,4 +1,4 @@
-"""Claims made of short names, the worlds in which gates share them, and the keys of contents."""
+"""Claims made of short names, servers on which dedup stores share them, and keys of contents."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from promptmill.dedup.ports import (
     Claimed,
     Decision,
     Decisions,
+    DedupStore,
     Digests,
-    Gate,
     RecordKey,
     Variant,
     Verdict,
@@ -29,16 +29,16 @@ POLICY = "test@1"
 
 
 class Harness(Protocol):
-    """Where gates share claims."""
+    """Where dedup stores share claims."""
 
-    async def gate(self, *, sketches: bool = False) -> Gate:
-        """One more gate, started; it is stopped after the test."""
+    async def dedup_store(self, *, sketches: bool = False) -> DedupStore:
+        """One more dedup store, started; it is stopped after the test."""
 
     async def empty(self) -> None:
         """Lose everything, as a server does that was flushed."""
 
     async def silence(self) -> None:
-        """Let every gate that rebuilds now count as one that has not been heard of for long."""
+        """Let every dedup store that rebuilds now count as one that has been silent for long."""
 
 
 @dataclass

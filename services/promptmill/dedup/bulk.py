@@ -2,7 +2,7 @@
 
 Only unambiguous rows are loaded in bulk: one record for a prompt, one prompt for a content, no
 replays, and not loaded before. All other rows are merged one by one (``load.lua``). A bulk load may
-overwrite claims that other gates have passed to the loader; these gates add them again afterwards.
+overwrite claims that other dedup stores have passed to the loader; they add them again afterwards.
 """
 
 from __future__ import annotations

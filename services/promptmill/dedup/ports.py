@@ -127,7 +127,7 @@ class Claim:
     replays: int = 0
 
     def require(self, *, sketches: bool) -> None:
-        """Raise ``Misconfigured`` if the gate lacks the sketches that this claim needs."""
+        """Raise ``Misconfigured`` if the dedup store lacks the sketches that this claim needs."""
         if self.similarity is not None and not sketches:
             raise Misconfigured(
                 f"a claim asks for a similarity of {self.similarity}, but this store keeps no "
@@ -192,7 +192,7 @@ class Rebuilt:
     conflicts: int
 
 
-class Gate(Protocol):
+class DedupStore(Protocol):
     """A filter's access to the claims that all filters share."""
 
     async def start(self) -> None:
@@ -232,7 +232,7 @@ class Gate(Protocol):
         """Load all published decisions and declare the claims complete.
 
         Several filters may call this at the same time: one loads, the others wait. Recent claims
-        of these gates, whose records may not have reached the broker yet, are loaded too.
+        of these dedup stores, whose records may not have reached the broker yet, are loaded too.
 
         Args:
             expected: the approximate number of decisions.

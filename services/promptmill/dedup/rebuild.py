@@ -1,8 +1,8 @@
-"""A rebuild of the claims in Redis, seen from one gate.
+"""A rebuild of the claims in Redis, seen from one dedup store.
 
 The server is the bottleneck, so one filter loads while the others wait. The loader reports that it
-makes progress. A loader that reports nothing, or reads nothing, is replaced by another gate, which
-fills new buckets.
+makes progress. A loader that reports nothing, or reads nothing, is replaced by another dedup store,
+which fills new buckets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from promptmill.dedup.bulk import SeenKeys, plan, words_of
 from promptmill.dedup.layout import Layout
 from promptmill.dedup.ports import Claimed, Decisions, Digests
 from promptmill.dedup.session import Script, Session
-from promptmill.dedup.state import AGAIN, ClaimState, Task, flag, lost
+from promptmill.dedup.state import AGAIN, DedupState, Task, flag, lost
 
 BEAT: Final = Script("beat.lua")
 FINISH: Final = Script("finish.lua")
@@ -35,13 +35,13 @@ _MISSING, _AT_WORK, _OVERTAKEN = range(3)
 
 
 class Loader:
-    """Carries out the task for which a gate is registered.
+    """Carries out the task for which a dedup store is registered.
 
     Args:
         stall_s: after this time without progress, the loader stops reporting.
     """
 
-    def __init__(self, state: ClaimState, session: Session, task: Task, stall_s: float) -> None:
+    def __init__(self, state: DedupState, session: Session, task: Task, stall_s: float) -> None:
         self._state = state
         self._session = session
         self._task = task

@@ -23,7 +23,7 @@ from promptmill.dedup.ports import (
 )
 from promptmill.dedup.rebuild import Loader
 from promptmill.dedup.session import Script, Session
-from promptmill.dedup.state import BATCH, ClaimState, Complete, evicting, flag, lost
+from promptmill.dedup.state import BATCH, Complete, DedupState, evicting, flag, lost
 from promptmill.runtime.errors import Misconfigured, Unavailable
 
 CLAIM: Final = Script("records.lua", "claim.lua")
@@ -31,10 +31,10 @@ CLAIM: Final = Script("records.lua", "claim.lua")
 Item = TypeVar("Item")
 
 RECENT: Final = 16_384
-"""Verdicts that a gate remembers: more than a filter has on its way to the broker at a time."""
+"""Verdicts that a dedup store remembers: more than a filter has on its way to the broker."""
 
 
-class RedisGate:
+class RedisDedupStore:
     """The claims of one namespace. Nothing is decided while they are incomplete.
 
     Args:
@@ -67,7 +67,7 @@ class RedisGate:
         self._timeout_s = timeout_s
         self._settle_s = settle_s
         self._stall_s = stall_s
-        self._state = ClaimState(
+        self._state = DedupState(
             namespace, expected_records, sketches=sketches, loader_timeout_s=loader_timeout_s
         )
         self._session: Session | None = None
@@ -80,7 +80,7 @@ class RedisGate:
 
     @property
     def conflicts(self) -> int:
-        """The number of decisions and contents that this gate found twice when it loaded them."""
+        """The number of decisions and contents that were found twice when they were loaded."""
         return self._state.conflicts
 
     @property
@@ -89,7 +89,7 @@ class RedisGate:
         return self._state.per_bucket
 
     async def start(self) -> None:
-        """Connect; see :class:`~promptmill.dedup.ports.Gate` for this and what follows."""
+        """Connect; see :class:`~promptmill.dedup.ports.DedupStore` for this and what follows."""
         session = await self._connected()
         if session.identity.evicts and not self._started:
             await session.close()
@@ -156,7 +156,7 @@ class RedisGate:
         return claims
 
     async def _find(self, session: Session) -> Complete:
-        """Find the complete claims, and add this gate's recent claims to them."""
+        """Find the complete claims, and add this dedup store's recent claims to them."""
         self._complete = None
         found = await self._state.find(session)
         await self._state.add(session, found.layout, list(self._recent))

@@ -5,9 +5,9 @@ server that was emptied has no epoch. An epoch is valid only on the server on wh
 and only while that server keeps its data. A server that was restarted, that took over as a replica
 or that evicted keys may lack claims.
 
-Some changes leave the data intact, for example the first replica that attaches. A gate that
-observed the server shortly before records such a change. Any other gate waits for that, and
-rebuilds only if no gate records it.
+Some changes leave the data intact, for example the first replica that attaches. A dedup store that
+observed the server shortly before records such a change. Any other dedup store waits for that, and
+rebuilds only if no dedup store records it.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ RETRY_S: Final = 0.5
 REMEDY: Final = "set it to noeviction (CONFIG SET maxmemory-policy noeviction)"
 
 OBSERVED_S: Final = 5.0
-"""A gate that saw the server within these seconds knows that it was not a replica in between: the
-server would have to be demoted, synchronised, promoted and to drop its backlog in that time."""
+"""If a dedup store saw the server within these seconds, the server was not a replica in between: it
+would have to be demoted, synchronised, promoted and to drop its backlog in that time."""
 
 OBSERVER_WAIT_S: Final = 2.5
-"""How long a gate that did not observe a change waits for one that did: two of its checks."""
+"""How long a dedup store that did not observe a change waits for one that did: two checks."""
 
 AGAIN: Final = "were lost again during the rebuild, or another filter took over"
 _MISHAP: Final = "restarted or failed over, or evicted keys"
@@ -72,7 +72,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The part of a rebuild for which a gate is registered.
+    """The part of a rebuild for which a dedup store is registered.
 
     Attributes:
         layout: the buckets that it fills.
@@ -103,8 +103,8 @@ class Standing:
     kept: bool
 
 
-class ClaimState:
-    """One gate's part in keeping the claims of a namespace complete.
+class DedupState:
+    """One dedup store's part in keeping the claims of a namespace complete.
 
     Args:
         expected_records: the layout suits at least this number of records.
@@ -191,14 +191,14 @@ class ClaimState:
     async def begin(
         self, session: Session, expected: int, recent: Sequence[Claimed]
     ) -> Task | None:
-        """Register this gate as a loader; return ``None`` if the claims are complete.
+        """Register this dedup store as a loader; return ``None`` if the claims are complete.
 
         It waits while another loader makes progress.
 
         Args:
             expected: the approximate number of decisions that will be loaded.
             recent: claims whose records may not have reached the broker yet. They are passed to
-                the loader, so that no other gate decides without them afterwards.
+                the loader, so that no other dedup store decides without them afterwards.
         """
         handed = ""
         await self.await_observer(session)
@@ -233,7 +233,7 @@ class ClaimState:
         return Task(Layout(self._namespace, int(chosen), generation), loader, begun)
 
     async def _hand(self, session: Session, layout: Layout, recent: Sequence[Claimed]) -> None:
-        """Add claims to those that another gate is loading."""
+        """Add claims to those that another dedup store is loading."""
         with suppress(StateLost):  # it was overtaken; the caller checks again
             field = b"loader:" + layout.generation.encode()
             await self.add(session, layout, recent, field)
@@ -259,7 +259,7 @@ class ClaimState:
         return Standing(recorded or b"", kept)
 
     def _observed_as(self, known: Identity, before: tuple[Identity, float] | None) -> bool:
-        """Whether this gate has just seen the server that is recorded."""
+        """Whether this dedup store has just seen the server that is recorded."""
         if before is None or self._clock() - before[1] > OBSERVED_S:
             return False
         return before[0].is_same_history(known)
@@ -284,7 +284,7 @@ class ClaimState:
         return token
 
     async def await_observer(self, session: Session) -> None:
-        """Give a gate that observed a change of the server the time to record it."""
+        """Give a dedup store that observed a change of the server the time to record it."""
         deadline = self._clock() + OBSERVER_WAIT_S
         while self._clock() < deadline:
             standing = await self.look(session)

@@ -46,7 +46,7 @@ class Case:
         return self.scored.completion.prompt
 
     def claim(self) -> Claim:
-        """The claim for the gate."""
+        """The claim for the dedup store."""
         conversation = Conversation.of(
             self.prompt.messages if self.options else (), self.prompt.tools
         )

@@ -11,7 +11,7 @@ from typing import Self
 
 import structlog
 
-from promptmill.dedup.ports import Claim, Claimed, Decision, Decisions, Gate, StateLost
+from promptmill.dedup.ports import Claim, Claimed, Decision, Decisions, DedupStore, StateLost
 from promptmill.runtime.errors import Fatal, PromptmillError, Transient
 from promptmill.runtime.memory import release_unused_memory
 
@@ -27,14 +27,14 @@ async def _no_count() -> int:
 
 
 class RecoveringClaims:
-    """A gate whose claims are rebuilt in the background when they are lost.
+    """A dedup store whose claims are rebuilt in the background when they are lost.
 
     A claim never waits for a rebuild. It fails at once with ``StateLost``, which is
     ``Unavailable``, so its message is retried without an attempt being counted and without its
     deadline coming nearer.
 
     Args:
-        gate: is started and stopped together with this object.
+        dedup_store: is started and stopped together with this object.
         published: yields every published decision, from the store and from the part of the
             topics that the store has not read yet; it is called once for each rebuild.
         count: the approximate number of these decisions, which chooses the claims' layout.
@@ -43,13 +43,13 @@ class RecoveringClaims:
 
     def __init__(
         self,
-        gate: Gate,
+        dedup_store: DedupStore,
         published: Callable[[], AsyncIterable[Claimed | Decisions]],
         *,
         count: Callable[[], Awaitable[int]] = _no_count,
         check_s: float = CHECK_S,
     ) -> None:
-        self._gate = gate
+        self._dedup_store = dedup_store
         self._published = published
         self._count = count
         self._check_s = check_s
@@ -69,7 +69,7 @@ class RecoveringClaims:
         try:
             await self._recover()
         except BaseException:
-            await self._gate.stop()
+            await self._dedup_store.stop()
             raise
         self._checking = asyncio.create_task(self._check_always(), name="check-claims")
         return self
@@ -81,7 +81,7 @@ class RecoveringClaims:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._gate.stop()
+        await self._dedup_store.stop()
 
     @property
     def recovering(self) -> bool:
@@ -106,7 +106,7 @@ class RecoveringClaims:
         if self._recovery is not None:
             self._recovery.result()
         try:
-            return await self._gate.claim(claim)
+            return await self._dedup_store.claim(claim)
         except StateLost as error:
             self._begin_recovery(error)
             raise
@@ -124,7 +124,7 @@ class RecoveringClaims:
     async def _trouble_now(self) -> str:
         """What prevents decisions now; empty if nothing does."""
         try:
-            await self._gate.check()
+            await self._dedup_store.check()
         except StateLost as error:
             self._begin_recovery(error)
             return str(error)
@@ -152,9 +152,9 @@ class RecoveringClaims:
                 return
 
     async def _rebuild(self) -> None:
-        await self._gate.start()
-        if await self._gate.is_complete():
+        await self._dedup_store.start()
+        if await self._dedup_store.is_complete():
             return
-        rebuilt = await self._gate.rebuild(self._published(), await self._count())
+        rebuilt = await self._dedup_store.rebuild(self._published(), await self._count())
         await asyncio.to_thread(release_unused_memory)
         log.info("claims_rebuilt", claims=rebuilt.claims, conflicts=rebuilt.conflicts)

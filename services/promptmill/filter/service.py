@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from functools import partial
 
-from promptmill.dedup.redis import RedisGate
+from promptmill.dedup.redis import RedisDedupStore
 from promptmill.filter.data_set import DataSet
 from promptmill.filter.published import Published
 from promptmill.filter.recovery import RecoveringClaims
@@ -27,7 +27,7 @@ async def serve(settings: FilterSettings) -> None:
         data_set = DataSet(settings.store_uri, settings.topic_prefix)
         own_namespace = await data_set.wait()
         near = settings.policy.duplicate_similarity is not None
-        gate = RedisGate(
+        dedup_store = RedisDedupStore(
             settings.require_redis(),
             settings.namespace or own_namespace,
             expected_records=settings.expected_records,
@@ -43,7 +43,7 @@ async def serve(settings: FilterSettings) -> None:
             folding=settings.duplicate_folding,
         )
         claims = await stack.enter_async_context(
-            RecoveringClaims(gate, published, count=published.count)
+            RecoveringClaims(dedup_store, published, count=published.count)
         )
         metrics.watch(
             "claims_usable",
@@ -54,7 +54,7 @@ async def serve(settings: FilterSettings) -> None:
         metrics.watch(
             "claims_per_bucket",
             "decisions in one Redis hash; above 256 the claims are rebuilt into more hashes",
-            lambda: gate.per_bucket,
+            lambda: dedup_store.per_bucket,
         )
         work = Filter(settings.policy, claims)
         loop = await make_loop(settings, SCORED, work, metrics)

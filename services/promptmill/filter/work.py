@@ -18,10 +18,10 @@ from promptmill_schemas.topics import RECORDS, REJECTS
 
 
 class Claims(Protocol):
-    """The part of a gate that decisions need."""
+    """The part of a dedup store that decisions need."""
 
     async def claim(self, claim: Claim) -> Decision:
-        """Decide, atomically among all filters; see ``promptmill.dedup.ports.Gate``."""
+        """Decide, atomically among all filters; see ``promptmill.dedup.ports.DedupStore``."""
 
 
 def utc_now() -> datetime:

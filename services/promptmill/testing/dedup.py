@@ -83,10 +83,10 @@ def _bands(sketch: Sketch) -> Iterator[tuple[int, bytes]]:
 
 @dataclass(slots=True)
 class MemoryClaims:
-    """The claims that several gates share.
+    """The claims that several dedup stores share.
 
     Attributes:
-        loaders: gates that are rebuilding, with the number of records without a sketch that
+        loaders: dedup stores that are rebuilding, with the number of records without a sketch that
             there were when they began.
         sketched: that number when sketches were last complete.
     """
@@ -191,11 +191,11 @@ def _merged(made: _Made, new: _Made) -> tuple[_Made, int]:
     return replace(made, accepted=accepted, replays=max(made.replays, new.replays)), 0
 
 
-class MemoryGate:
+class MemoryDedupStore:
     """One filter's access to the shared claims.
 
     Attributes:
-        conflicts: decisions and contents that this gate found twice when it loaded them.
+        conflicts: decisions and contents that this dedup store found twice when it loaded them.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class MemoryGate:
         self._adopt()
 
     async def claim(self, claim: Claim) -> Decision:
-        """Decide atomically with respect to all gates of these claims."""
+        """Decide atomically with respect to all dedup stores of these claims."""
         claim.require(sketches=self._sketches)
         await asyncio.sleep(0)
         self._adopt()

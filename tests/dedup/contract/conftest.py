@@ -13,17 +13,17 @@ import pytest
 import redis
 
 from promptmill.dedup.layout import state_key
-from promptmill.dedup.ports import Gate
-from promptmill.dedup.redis import RedisGate
+from promptmill.dedup.ports import DedupStore
+from promptmill.dedup.redis import RedisDedupStore
 from promptmill.devstack.ports import free_port
 from promptmill.devstack.redis import BINARY_VARIABLE, RedisBinary, RedisServer, inspect_binary
-from promptmill.testing.dedup import MemoryClaims, MemoryGate
+from promptmill.testing.dedup import MemoryClaims, MemoryDedupStore
 from support.claims import Harness, Published
 from support.stack import flush, unique_name
 
 OLDEST = (6, 2)
 LONG_S = 600.0
-"""No machine is so slow that a gate at work is silent, or an answer late, for so long."""
+"""No machine is so slow that a dedup store at work is silent, or an answer late, for so long."""
 
 
 def servers() -> dict[str, RedisBinary]:
@@ -61,8 +61,8 @@ class InMemory:
     def __init__(self) -> None:
         self.claims = MemoryClaims()
 
-    async def gate(self, *, sketches: bool = False) -> Gate:
-        return MemoryGate(self.claims, sketches=sketches)
+    async def dedup_store(self, *, sketches: bool = False) -> DedupStore:
+        return MemoryDedupStore(self.claims, sketches=sketches)
 
     async def empty(self) -> None:
         self.claims.empty()
@@ -79,8 +79,8 @@ class RealRedis:
         self.namespace = unique_name()
         self.stack = stack
 
-    async def gate(self, *, sketches: bool = False) -> RedisGate:
-        gate = RedisGate(
+    async def dedup_store(self, *, sketches: bool = False) -> RedisDedupStore:
+        dedup_store = RedisDedupStore(
             self.server.url,
             self.namespace,
             expected_records=1000,
@@ -90,9 +90,9 @@ class RealRedis:
             loader_timeout_s=LONG_S,
             stall_s=0.0,
         )
-        self.stack.push_async_callback(gate.stop)
-        await gate.start()
-        return gate
+        self.stack.push_async_callback(dedup_store.stop)
+        await dedup_store.start()
+        return dedup_store
 
     async def empty(self) -> None:
         flush(self.server.url)
@@ -187,8 +187,8 @@ async def harness(request: pytest.FixtureRequest, pool: Pool) -> AsyncIterator[H
 
 
 @pytest.fixture
-async def gate(harness: Harness) -> Gate:
-    """A gate whose claims are complete: nothing was published."""
-    gate = await harness.gate()
-    await gate.rebuild(Published())
-    return gate
+async def dedup_store(harness: Harness) -> DedupStore:
+    """A dedup store whose claims are complete: nothing was published."""
+    dedup_store = await harness.dedup_store()
+    await dedup_store.rebuild(Published())
+    return dedup_store

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter
 
-from promptmill.dedup.ports import Gate
+from promptmill.dedup.ports import DedupStore
 from promptmill.filter.content import claimed_from_record, claimed_from_reject
 from promptmill.filter.policy import Policy
 from promptmill.filter.recovery import RecoveringClaims
@@ -57,14 +57,14 @@ class Topics:
         return Counter(prompt_id for prompt_id, _ in (*accepted, *rejected))
 
 
-def work(gate: Gate | RecoveringClaims) -> Filter:
-    return Filter(POLICY, gate, clock=lambda: AT)
+def work(dedup_store: DedupStore | RecoveringClaims) -> Filter:
+    return Filter(POLICY, dedup_store, clock=lambda: AT)
 
 
 async def test_of_twins_at_two_filters_at_once_exactly_one_is_accepted(
-    harness: Harness, gate: Gate
+    harness: Harness, dedup_store: DedupStore
 ) -> None:
-    filters = [work(gate), work(await harness.gate())]
+    filters = [work(dedup_store), work(await harness.dedup_store())]
     for number in range(ROUNDS):
         twins = [
             scored(answer("Rayleigh."), ask=f"Why {number}?", run="one"),
@@ -82,10 +82,10 @@ async def test_of_twins_at_two_filters_at_once_exactly_one_is_accepted(
 async def test_of_near_twins_at_two_filters_at_once_exactly_one_is_accepted(
     harness: Harness,
 ) -> None:
-    gates = [await harness.gate(sketches=True) for _ in range(2)]
-    await gates[0].rebuild(Published())
+    dedup_stores = [await harness.dedup_store(sketches=True) for _ in range(2)]
+    await dedup_stores[0].rebuild(Published())
     policy = POLICY.model_copy(update={"duplicate_similarity": 0.8})
-    filters = [Filter(policy, gate, clock=lambda: AT) for gate in gates]
+    filters = [Filter(policy, dedup_store, clock=lambda: AT) for dedup_store in dedup_stores]
     for number in range(ROUNDS):
         text = " ".join(random.Random(number).choices(WORDS, k=60))
         twins = [
@@ -100,13 +100,13 @@ async def test_of_near_twins_at_two_filters_at_once_exactly_one_is_accepted(
 
 
 async def test_a_filter_killed_between_claim_and_publication_is_replaced_without_a_trace(
-    harness: Harness, gate: Gate
+    harness: Harness, dedup_store: DedupStore
 ) -> None:
     topics = Topics()
     message = scored(answer("A."), answer("B.", 5.0))
-    await work(gate)(message)  # killed: the outcome is never published
-    topics.take(await work(await harness.gate())(scored(answer("B."), run="twin")))
-    topics.take(await work(await harness.gate())(message))
+    await work(dedup_store)(message)  # killed: the outcome is never published
+    topics.take(await work(await harness.dedup_store())(scored(answer("B."), run="twin")))
+    topics.take(await work(await harness.dedup_store())(message))
     assert [record.chosen for record in topics.records] == ["B."]
     assert len(topics.rejects) == 1
 
@@ -130,8 +130,8 @@ async def test_claims_emptied_again_and_again_let_nothing_through_twice(harness:
             else:
                 return
 
-    one = RecoveringClaims(await harness.gate(), topics.claimed)
-    two = RecoveringClaims(await harness.gate(), topics.claimed)
+    one = RecoveringClaims(await harness.dedup_store(), topics.claimed)
+    two = RecoveringClaims(await harness.dedup_store(), topics.claimed)
     async with one, two:
         for _ in range(8):
             batch = order.choices(messages, k=60)

@@ -11,7 +11,7 @@ import redis
 
 from promptmill.dedup.layout import ENTRIES_PER_BUCKET, MIN_BITS, WIDEST
 from promptmill.dedup.ports import Claimed, Rebuilt, StateLost
-from promptmill.dedup.redis import RedisGate
+from promptmill.dedup.redis import RedisDedupStore
 from promptmill.devstack.redis import RedisServer
 from promptmill.runtime.errors import Unavailable
 from support.claims import (
@@ -30,19 +30,19 @@ from support.waiting import eventually
 SMALLEST = 2**MIN_BITS
 COMPACT = {b"listpack", b"ziplist"}
 LONG_S = 600.0
-"""No machine is so slow that a gate at work is silent, or an answer late, for so long."""
+"""No machine is so slow that a dedup store at work is silent, or an answer late, for so long."""
 
 SHORT_S = 1.0
-"""For tests that wait until the only other gate, or a failed attempt, counts as dead."""
+"""For tests that wait until the only other dedup store, or a failed attempt, counts as dead."""
 
 
 @asynccontextmanager
-async def gates(
+async def dedup_stores(
     server: RedisServer, count: int = 1, loader_timeout_s: float = LONG_S
-) -> AsyncIterator[list[RedisGate]]:
+) -> AsyncIterator[list[RedisDedupStore]]:
     namespace = unique_name()
     found = [
-        RedisGate(
+        RedisDedupStore(
             server.url,
             namespace,
             expected_records=1,
@@ -53,12 +53,12 @@ async def gates(
         for _ in range(count)
     ]
     try:
-        for gate in found:
-            await gate.start()
+        for dedup_store in found:
+            await dedup_store.start()
         yield found
     finally:
-        for gate in found:
-            await gate.stop()
+        for dedup_store in found:
+            await dedup_store.stop()
 
 
 def admin(server: RedisServer) -> redis.Redis:
@@ -88,28 +88,28 @@ def generations(server: RedisServer) -> set[bytes]:
 
 
 async def test_the_layout_suits_what_is_published(shared: RedisServer) -> None:
-    async with gates(shared) as (gate,):
+    async with dedup_stores(shared) as (dedup_store,):
         many = SMALLEST * ENTRIES_PER_BUCKET * 2
-        await gate.rebuild(Published((block(*corpus(300)),)), many)
-        await gate.check()
+        await dedup_store.rebuild(Published((block(*corpus(300)),)), many)
+        await dedup_store.check()
         assert len(buckets(shared)) > 150
-        assert gate.per_bucket < 3
+        assert dedup_store.per_bucket < 3
 
 
 async def test_outgrown_claims_are_rebuilt_into_more_buckets(shared: RedisServer) -> None:
     published = corpus(SMALLEST * (WIDEST + 20))
-    async with gates(shared, 2) as (one, two):
+    async with dedup_stores(shared, 2) as (one, two):
         await one.rebuild(Published((block(*published),)))
         await two.claim(claim("new", key("n")))
         assert max(buckets(shared).values()) > WIDEST
         assert encodings(shared) <= COMPACT, "they are still compact when they are outgrown"
         await one.check()
         assert one.per_bucket > WIDEST
-        for gate in (one, two):
+        for dedup_store in (one, two):
             with pytest.raises(StateLost):
-                await gate.claim(claim("q", key("q")))
+                await dedup_store.claim(claim("q", key("q")))
             with pytest.raises(StateLost):
-                await gate.check()
+                await dedup_store.check()
         await one.rebuild(Published((block(*published),)))
         await asyncio.gather(one.check(), two.check())
         assert one.per_bucket < WIDEST / 2
@@ -120,61 +120,61 @@ async def test_outgrown_claims_are_rebuilt_into_more_buckets(shared: RedisServer
 
 async def test_claims_outgrow_their_layout_once(shared: RedisServer) -> None:
     published = block(*corpus(SMALLEST * (WIDEST + 20)))
-    async with gates(shared) as (gate,):
-        await gate.rebuild(Published((published,)))
-        await gate.check()
-        await gate.rebuild(Published((published,)))
+    async with dedup_stores(shared) as (dedup_store,):
+        await dedup_store.rebuild(Published((published,)))
+        await dedup_store.check()
+        await dedup_store.rebuild(Published((published,)))
         for _ in range(3):
-            await gate.check()
-        assert accepted(await gate.claim(claim("new", key("n")))) == (token("n"),)
+            await dedup_store.check()
+        assert accepted(await dedup_store.claim(claim("new", key("n")))) == (token("n"),)
 
 
 async def test_claims_of_the_version_without_generations_are_rebuilt(shared: RedisServer) -> None:
-    async with gates(shared) as (gate,):
-        state = gate._state.key
+    async with dedup_stores(shared) as (dedup_store,):
+        state = dedup_store._state.key
         old, client = state.decode().removesuffix("state"), admin(shared)
-        identity = ":".join(gate._session.identity.token.decode().split(":")[:4])  # type: ignore[union-attr]
+        identity = ":".join(dedup_store._session.identity.token.decode().split(":")[:4])  # type: ignore[union-attr]
         client.hset(state, mapping={"epoch": "e", "server": identity, "bits": 8})
         client.hset(f"{old}d:7f", "field", "value")
         client.hset(f"{old}c:0", "field", "value")
-        assert not await gate.is_complete()
-        await gate.rebuild(Published((claimed("p", key("a")),)))
-        assert accepted(await gate.claim(claim("twin", key("t", "a")))) == ()
+        assert not await dedup_store.is_complete()
+        await dedup_store.rebuild(Published((claimed("p", key("a")),)))
+        assert accepted(await dedup_store.claim(claim("twin", key("t", "a")))) == ()
         assert not client.exists(f"{old}d:7f", f"{old}c:0")
 
 
 async def test_what_is_no_longer_published_is_gone_after_a_restart(
     own_server: RedisServer,
 ) -> None:
-    async with gates(own_server) as (gate,):
-        await gate.rebuild(Published((block(*corpus(100)),)))
+    async with dedup_stores(own_server) as (dedup_store,):
+        await dedup_store.rebuild(Published((block(*corpus(100)),)))
         admin(own_server).save()
         own_server.kill()
         own_server.start()
         own_server.wait_ready()
         assert len(buckets(own_server)) > 50
         with pytest.raises(Unavailable):
-            await gate.check()
-        await gate.rebuild(Published((claimed("p", key("a")),)))
+            await dedup_store.check()
+        await dedup_store.rebuild(Published((claimed("p", key("a")),)))
         assert len(buckets(own_server)) == 1
-        assert accepted(await gate.claim(claim("p7", key("t", "r7")))) == (token("t"),)
+        assert accepted(await dedup_store.claim(claim("p7", key("t", "r7")))) == (token("t"),)
 
 
 async def test_one_filter_loads_and_the_others_wait_for_it(shared: RedisServer) -> None:
     blocks = tuple(block(*corpus(2_000)[at : at + 500]) for at in range(0, 2_000, 500))
-    async with gates(shared, 3) as found:
+    async with dedup_stores(shared, 3) as found:
         told = [Published(blocks) for _ in found]
         rebuilt = await asyncio.gather(
-            *(gate.rebuild(each) for gate, each in zip(found, told, strict=True))
+            *(dedup_store.rebuild(each) for dedup_store, each in zip(found, told, strict=True))
         )
         assert sorted(each.claims for each in rebuilt) == [0, 0, 2_000]
         assert sorted(each.read for each in told) == [0, 0, 4]
-        for gate in found:
-            assert accepted(await gate.claim(claim("twin", key("t", "r1999")))) == ()
+        for dedup_store in found:
+            assert accepted(await dedup_store.claim(claim("twin", key("t", "r1999")))) == ()
 
 
 async def test_a_loader_that_died_is_replaced_and_leaves_nothing(shared: RedisServer) -> None:
-    async with gates(shared, 2, SHORT_S) as (dead, other):
+    async with dedup_stores(shared, 2, SHORT_S) as (dead, other):
         begun, never = asyncio.Event(), asyncio.Event()
 
         async def hang(number: int) -> None:
@@ -195,21 +195,21 @@ async def test_a_loader_that_died_is_replaced_and_leaves_nothing(shared: RedisSe
 
 
 async def test_a_loader_with_a_long_step_says_that_it_is_at_work(shared: RedisServer) -> None:
-    async with gates(shared, loader_timeout_s=SHORT_S) as (gate,):
+    async with dedup_stores(shared, loader_timeout_s=SHORT_S) as (dedup_store,):
 
         def state() -> object:
-            return admin(shared).hgetall(gate._state.key)
+            return admin(shared).hgetall(dedup_store._state.key)
 
         async def wait_for_beat(_: int) -> None:
             before = state()
             await eventually(lambda: state() != before, because="it has said so again")
 
         published = Published((block(claimed("p", key("a"))),), wait_for_beat)
-        assert await gate.rebuild(published) == Rebuilt(1, 0)
+        assert await dedup_store.rebuild(published) == Rebuilt(1, 0)
 
 
 async def test_what_an_overtaken_loader_writes_is_never_read(shared: RedisServer) -> None:
-    async with gates(shared, 2, SHORT_S) as (slow, fast):
+    async with dedup_stores(shared, 2, SHORT_S) as (slow, fast):
         slow._stall_s = 0.0
         blocks = (block(claimed("p", key("old", "same"))), block(claimed("q", key("b"))))
 
@@ -224,34 +224,34 @@ async def test_what_an_overtaken_loader_writes_is_never_read(shared: RedisServer
 
 
 async def test_blocks_that_contradict_each_other_are_merged(shared: RedisServer) -> None:
-    async with gates(shared) as (gate,):
+    async with dedup_stores(shared) as (dedup_store,):
         late = claimed("p", key("late"), decision="second", replays=1)
         blocks = (
             block(*corpus(300), late, claimed("a", key("a1"))),
             block(*(corpus(600)[300:]), claimed("p", key("early")), claimed("a", key("a2"))),
             block(claimed("a", key("a3", "r7"), decision="second")),
         )
-        assert (await gate.rebuild(Published(blocks))).conflicts == 2
-        assert is_variant(await gate.claim(claim("p", key("early"))))
-        both = await gate.claim(claim("a", key("a1"), key("a2"), limit=2))
+        assert (await dedup_store.rebuild(Published(blocks))).conflicts == 2
+        assert is_variant(await dedup_store.claim(claim("p", key("early"))))
+        both = await dedup_store.claim(claim("a", key("a1"), key("a2"), limit=2))
         assert sorted(accepted(both)) == sorted((token("a1"), token("a2")))
 
 
 async def test_a_full_server_ends_a_rebuild_in_blocks(own_server: RedisServer) -> None:
-    async with gates(own_server, loader_timeout_s=SHORT_S) as (gate,):
+    async with dedup_stores(own_server, loader_timeout_s=SHORT_S) as (dedup_store,):
         admin(own_server).config_set("maxmemory", 1)
         with pytest.raises(Unavailable, match="maxmemory"):
-            await gate.rebuild(Published((block(*corpus(100)),)))
+            await dedup_store.rebuild(Published((block(*corpus(100)),)))
         admin(own_server).config_set("maxmemory", 0)
-        assert not await gate.is_complete()
-        await gate.rebuild(Published((block(*corpus(100)),)))
-        assert accepted(await gate.claim(claim("twin", key("t", "r7")))) == ()
+        assert not await dedup_store.is_complete()
+        await dedup_store.rebuild(Published((block(*corpus(100)),)))
+        assert accepted(await dedup_store.claim(claim("twin", key("t", "r7")))) == ()
 
 
 async def test_claims_on_their_way_are_handed_to_the_filter_that_loads(
     shared: RedisServer,
 ) -> None:
-    async with gates(shared, 2) as (one, two):
+    async with dedup_stores(shared, 2) as (one, two):
         await one.rebuild(Published())
         await two.claim(claim("p", key("a", "in flight")))
         admin(shared).flushall()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from promptmill.dedup.ports import Claimed, Gate, Owner, Rebuilt, StateLost, Verdict
+from promptmill.dedup.ports import Claimed, DedupStore, Owner, Rebuilt, StateLost, Verdict
 from promptmill.runtime.errors import Unavailable
 from support.claims import (
     Harness,
@@ -27,82 +27,86 @@ def corpus(size: int) -> tuple[Claimed, ...]:
 
 
 async def test_nothing_is_decided_before_the_first_rebuild(harness: Harness) -> None:
-    gate = await harness.gate()
-    assert not await gate.is_complete()
+    dedup_store = await harness.dedup_store()
+    assert not await dedup_store.is_complete()
     with pytest.raises(StateLost):
-        await gate.claim(claim("p", key("a")))
+        await dedup_store.claim(claim("p", key("a")))
 
 
 async def test_a_lost_state_is_nobodys_poison() -> None:
     assert issubclass(StateLost, Unavailable)
 
 
-async def test_emptied_claims_are_noticed_between_two_claims(harness: Harness, gate: Gate) -> None:
-    await gate.claim(claim("p", key("a")))
+async def test_emptied_claims_are_noticed_between_two_claims(
+    harness: Harness, dedup_store: DedupStore
+) -> None:
+    await dedup_store.claim(claim("p", key("a")))
     await harness.empty()
     with pytest.raises(StateLost):
-        await gate.claim(claim("q", key("b")))
-    assert not await gate.is_complete()
+        await dedup_store.claim(claim("q", key("b")))
+    assert not await dedup_store.is_complete()
 
 
 async def test_a_claim_that_met_lost_claims_left_nothing_behind(
-    harness: Harness, gate: Gate
+    harness: Harness, dedup_store: DedupStore
 ) -> None:
     await harness.empty()
     with pytest.raises(StateLost):
-        await gate.claim(claim("p", key("a", "content")))
-    await gate.rebuild(Published())
-    assert accepted(await gate.claim(claim("q", key("b", "content")))) == (token("b"),)
-    assert accepted(await gate.claim(claim("p", key("c"), decision="second"))) == (token("c"),)
+        await dedup_store.claim(claim("p", key("a", "content")))
+    await dedup_store.rebuild(Published())
+    assert accepted(await dedup_store.claim(claim("q", key("b", "content")))) == (token("b"),)
+    assert accepted(await dedup_store.claim(claim("p", key("c"), decision="second"))) == (
+        token("c"),
+    )
 
 
 async def test_what_was_published_stands_after_a_rebuild(harness: Harness) -> None:
-    gate = await harness.gate()
+    dedup_store = await harness.dedup_store()
     published = (claimed("p", key("a", "shared")), claimed("q"))
-    assert await gate.rebuild(Published(published)) == Rebuilt(claims=2, conflicts=0)
+    assert await dedup_store.rebuild(Published(published)) == Rebuilt(claims=2, conflicts=0)
 
-    assert accepted(await gate.claim(claim("p", key("a", "shared")))) == (token("a"),)
-    assert accepted(await gate.claim(claim("q"))) == ()
-    assert is_variant(await gate.claim(claim("p", key("c"), decision="second")))
-    assert is_variant(await gate.claim(claim("q", key("d"), decision="second")))
-    duplicate = await gate.claim(claim("twin", key("b", "shared")))
+    assert accepted(await dedup_store.claim(claim("p", key("a", "shared")))) == (token("a"),)
+    assert accepted(await dedup_store.claim(claim("q"))) == ()
+    assert is_variant(await dedup_store.claim(claim("p", key("c"), decision="second")))
+    assert is_variant(await dedup_store.claim(claim("q", key("d"), decision="second")))
+    duplicate = await dedup_store.claim(claim("twin", key("b", "shared")))
     assert isinstance(duplicate, Verdict)
     assert duplicate.owners == {record_id("b"): Owner(record_id("a"))}
 
 
 async def test_a_large_corpus_is_loaded_whole(harness: Harness) -> None:
-    gate = await harness.gate()
-    assert (await gate.rebuild(Published(corpus(3000)))).claims == 3000
+    dedup_store = await harness.dedup_store()
+    assert (await dedup_store.rebuild(Published(corpus(3000)))).claims == 3000
     for number in (0, 127, 128, 1500, 2999):
         asked = claim(f"twin{number}", key(f"t{number}", f"r{number}"))
-        assert accepted(await gate.claim(asked)) == ()
+        assert accepted(await dedup_store.claim(asked)) == ()
 
 
 async def test_records_of_one_decision_are_loaded_one_by_one(harness: Harness) -> None:
-    gate = await harness.gate()
-    await gate.rebuild(Published((claimed("p", key("b")), claimed("p", key("a")))))
+    dedup_store = await harness.dedup_store()
+    await dedup_store.rebuild(Published((claimed("p", key("b")), claimed("p", key("a")))))
     asked = claim("p", key("a"), key("b"), limit=2)
-    assert sorted(accepted(await gate.claim(asked))) == sorted(tokens("ab"))
+    assert sorted(accepted(await dedup_store.claim(asked))) == sorted(tokens("ab"))
 
 
 async def test_a_decision_that_was_published_in_part_is_completed_by_its_replay(
     harness: Harness,
 ) -> None:
-    gate = await harness.gate()
-    await gate.rebuild(Published((claimed("p", key("a")),)))
+    dedup_store = await harness.dedup_store()
+    await dedup_store.rebuild(Published((claimed("p", key("a")),)))
     asked = claim("p", key("a"), key("b"), key("c"), limit=2)
-    assert accepted(await gate.claim(asked)) == tokens("ab")
-    assert accepted(await gate.claim(claim("q", key("d", "b")))) == ()
+    assert accepted(await dedup_store.claim(asked)) == tokens("ab")
+    assert accepted(await dedup_store.claim(claim("q", key("d", "b")))) == ()
 
 
 async def test_a_published_reject_is_not_revised(harness: Harness) -> None:
-    gate = await harness.gate()
-    await gate.rebuild(Published((claimed("p"),)))
-    assert accepted(await gate.claim(claim("p", key("a")))) == ()
+    dedup_store = await harness.dedup_store()
+    await dedup_store.rebuild(Published((claimed("p"),)))
+    assert accepted(await dedup_store.claim(claim("p", key("a")))) == ()
 
 
 async def test_what_leaked_while_the_claims_were_lost_is_counted(harness: Harness) -> None:
-    gate = await harness.gate()
+    dedup_store = await harness.dedup_store()
     published = (
         claimed("p", key("a", "shared")),
         claimed("q", key("b", "shared")),
@@ -111,25 +115,25 @@ async def test_what_leaked_while_the_claims_were_lost_is_counted(harness: Harnes
         claimed("both", key("e")),
         claimed("both"),
     )
-    assert await gate.rebuild(Published(published)) == Rebuilt(claims=6, conflicts=3)
+    assert await dedup_store.rebuild(Published(published)) == Rebuilt(claims=6, conflicts=3)
 
 
 async def test_loading_the_same_twice_is_no_contradiction(harness: Harness) -> None:
-    gate = await harness.gate()
-    assert await gate.rebuild(Published(corpus(10) * 2)) == Rebuilt(claims=20, conflicts=0)
+    dedup_store = await harness.dedup_store()
+    assert await dedup_store.rebuild(Published(corpus(10) * 2)) == Rebuilt(claims=20, conflicts=0)
 
 
 async def test_two_filters_rebuild_at_the_same_time(harness: Harness) -> None:
-    one, two = await harness.gate(), await harness.gate()
+    one, two = await harness.dedup_store(), await harness.dedup_store()
     await asyncio.gather(one.rebuild(Published(corpus(400))), two.rebuild(Published(corpus(400))))
-    for gate in (one, two):
+    for dedup_store in (one, two):
         for number in (0, 399):
             asked = claim(f"twin{number}", key(f"t{number}", f"r{number}"))
-            assert accepted(await gate.claim(asked)) == ()
+            assert accepted(await dedup_store.claim(asked)) == ()
 
 
 async def test_a_slower_rebuild_stops_when_the_claims_are_complete(harness: Harness) -> None:
-    fast, slow = await harness.gate(), await harness.gate()
+    fast, slow = await harness.dedup_store(), await harness.dedup_store()
 
     async def overtake(number: int) -> None:
         if number == 200:
@@ -143,7 +147,7 @@ async def test_a_slower_rebuild_stops_when_the_claims_are_complete(harness: Harn
 
 
 async def test_a_slower_rebuild_does_not_undo_what_was_decided_meanwhile(harness: Harness) -> None:
-    fast, slow = await harness.gate(), await harness.gate()
+    fast, slow = await harness.dedup_store(), await harness.dedup_store()
 
     async def overtake(number: int) -> None:
         if number == 0:
@@ -157,7 +161,7 @@ async def test_a_slower_rebuild_does_not_undo_what_was_decided_meanwhile(harness
 
 
 async def test_claims_lost_during_a_rebuild_do_not_count_as_complete(harness: Harness) -> None:
-    gate = await harness.gate()
+    dedup_store = await harness.dedup_store()
 
     async def lose(number: int) -> None:
         if number == 300:
@@ -165,17 +169,17 @@ async def test_claims_lost_during_a_rebuild_do_not_count_as_complete(harness: Ha
 
     lost = Published(corpus(2000), lose)
     with pytest.raises(StateLost):
-        await gate.rebuild(lost)
+        await dedup_store.rebuild(lost)
     assert lost.read < 600
-    assert not await gate.is_complete()
-    await gate.rebuild(Published(corpus(600)))
-    assert accepted(await gate.claim(claim("twin", key("t", "r0")))) == ()
+    assert not await dedup_store.is_complete()
+    await dedup_store.rebuild(Published(corpus(600)))
+    assert accepted(await dedup_store.claim(claim("twin", key("t", "r0")))) == ()
 
 
 async def test_claims_lost_after_the_last_one_was_loaded_do_not_count_either(
     harness: Harness,
 ) -> None:
-    gate = await harness.gate()
+    dedup_store = await harness.dedup_store()
 
     class LostAtTheEnd(Published):
         async def __aiter__(self):  # type: ignore[no-untyped-def]
@@ -184,61 +188,65 @@ async def test_claims_lost_after_the_last_one_was_loaded_do_not_count_either(
             await harness.empty()
 
     with pytest.raises(StateLost):
-        await gate.rebuild(LostAtTheEnd(corpus(128)))
-    assert not await gate.is_complete()
+        await dedup_store.rebuild(LostAtTheEnd(corpus(128)))
+    assert not await dedup_store.is_complete()
 
 
-async def test_own_claims_on_their_way_to_the_broker_survive(harness: Harness, gate: Gate) -> None:
-    await gate.claim(claim("p", key("a", "in flight")))
-    await gate.claim(claim("q"))
+async def test_own_claims_on_their_way_to_the_broker_survive(
+    harness: Harness, dedup_store: DedupStore
+) -> None:
+    await dedup_store.claim(claim("p", key("a", "in flight")))
+    await dedup_store.claim(claim("q"))
     await harness.empty()
     with pytest.raises(StateLost):
-        await gate.claim(claim("r", key("b")))
-    await gate.rebuild(Published())
-    assert accepted(await gate.claim(claim("twin", key("t", "in flight")))) == ()
-    assert is_variant(await gate.claim(claim("q", key("c"), decision="second")))
+        await dedup_store.claim(claim("r", key("b")))
+    await dedup_store.rebuild(Published())
+    assert accepted(await dedup_store.claim(claim("twin", key("t", "in flight")))) == ()
+    assert is_variant(await dedup_store.claim(claim("q", key("c"), decision="second")))
 
 
 async def test_another_filters_rebuild_is_joined_with_own_claims(
-    harness: Harness, gate: Gate
+    harness: Harness, dedup_store: DedupStore
 ) -> None:
-    await gate.claim(claim("p", key("a", "in flight")))
+    await dedup_store.claim(claim("p", key("a", "in flight")))
     await harness.empty()
-    other = await harness.gate()
+    other = await harness.dedup_store()
     await other.rebuild(Published())
 
-    assert accepted(await gate.claim(claim("q", key("b")))) == (token("b"),)
+    assert accepted(await dedup_store.claim(claim("q", key("b")))) == (token("b"),)
     assert accepted(await other.claim(claim("twin", key("t", "in flight")))) == ()
 
 
 async def test_the_policy_of_a_loaded_decision_is_known(harness: Harness) -> None:
-    gate = await harness.gate()
+    dedup_store = await harness.dedup_store()
     old = claimed("p", key("a"))
-    await gate.rebuild(Published((Claimed(old.prompt_id, old.decision_id, "old@9", old.records),)))
-    verdict = await (await harness.gate()).claim(claim("p", key("a"), policy="new@1"))
+    await dedup_store.rebuild(
+        Published((Claimed(old.prompt_id, old.decision_id, "old@9", old.records),))
+    )
+    verdict = await (await harness.dedup_store()).claim(claim("p", key("a"), policy="new@1"))
     assert isinstance(verdict, Verdict)
     assert verdict.policy == "old@9"
 
 
 async def test_the_policy_of_a_claim_after_anothers_rebuild_is_known(
-    harness: Harness, gate: Gate
+    harness: Harness, dedup_store: DedupStore
 ) -> None:
-    await gate.claim(claim("before", key("a"), policy="old@9"))
+    await dedup_store.claim(claim("before", key("a"), policy="old@9"))
     await harness.empty()
-    await (await harness.gate()).rebuild(Published((claimed("before", key("a")),)))
-    await gate.claim(claim("after", key("b"), policy="old@9"))
-    verdict = await (await harness.gate()).claim(claim("after", key("b"), policy="new@1"))
+    await (await harness.dedup_store()).rebuild(Published((claimed("before", key("a")),)))
+    await dedup_store.claim(claim("after", key("b"), policy="old@9"))
+    verdict = await (await harness.dedup_store()).claim(claim("after", key("b"), policy="new@1"))
     assert isinstance(verdict, Verdict)
     assert verdict.policy == "old@9"
 
 
 async def test_the_policy_of_a_claim_after_the_own_rebuild_is_known(
-    harness: Harness, gate: Gate
+    harness: Harness, dedup_store: DedupStore
 ) -> None:
-    await gate.claim(claim("before", policy="old@9"))
+    await dedup_store.claim(claim("before", policy="old@9"))
     await harness.empty()
-    await gate.rebuild(Published())
-    await gate.claim(claim("after", key("b"), policy="old@9"))
-    verdict = await (await harness.gate()).claim(claim("after", key("b"), policy="new@1"))
+    await dedup_store.rebuild(Published())
+    await dedup_store.claim(claim("after", key("b"), policy="old@9"))
+    verdict = await (await harness.dedup_store()).claim(claim("after", key("b"), policy="new@1"))
     assert isinstance(verdict, Verdict)
     assert verdict.policy == "old@9"

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from promptmill.dedup.ports import StateLost
-from promptmill.dedup.redis import RedisGate
+from promptmill.dedup.redis import RedisDedupStore
 from promptmill.devstack.ports import LOOPBACK, free_port
 from promptmill.devstack.redis import RedisServer
 from promptmill.filter.recovery import RecoveringClaims
@@ -23,22 +23,24 @@ from support.waiting import PATIENCE_S, eventually
 pytestmark = pytest.mark.real
 
 IMPATIENT_S = 2.0
-"""How long a gate waits for an answer of a server that is frozen until it has given up."""
+"""How long a dedup store waits for an answer of a server that is frozen until it has given up."""
 
 LONG_S = 600.0
 """No machine is so slow that an answer takes so long."""
 
 
 @asynccontextmanager
-async def gate_on(
+async def dedup_store_on(
     url: str, namespace: str = "", timeout_s: float = LONG_S
-) -> AsyncIterator[RedisGate]:
-    gate = RedisGate(url, namespace or unique_name(), timeout_s=timeout_s, settle_s=0.0)
-    await gate.start()
+) -> AsyncIterator[RedisDedupStore]:
+    dedup_store = RedisDedupStore(
+        url, namespace or unique_name(), timeout_s=timeout_s, settle_s=0.0
+    )
+    await dedup_store.start()
     try:
-        yield gate
+        yield dedup_store
     finally:
-        await gate.stop()
+        await dedup_store.stop()
 
 
 def admin(server: RedisServer) -> redis.Redis:
@@ -46,42 +48,45 @@ def admin(server: RedisServer) -> redis.Redis:
 
 
 async def test_a_forgotten_script_is_loaded_again(shared: RedisServer) -> None:
-    async with gate_on(shared.url) as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(shared.url) as dedup_store:
+        await dedup_store.rebuild(Published())
         with admin(shared) as client:
             client.script_flush()
-        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+        assert accepted(await dedup_store.claim(claim("p", key("a")))) == (token("a"),)
 
 
 async def test_a_connection_that_the_server_closed_is_replaced(shared: RedisServer) -> None:
-    async with gate_on(shared.url) as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(shared.url) as dedup_store:
+        await dedup_store.rebuild(Published())
         with admin(shared) as client:
             client.client_kill_filter(_type="normal", skipme=True)
-        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+        assert accepted(await dedup_store.claim(claim("p", key("a")))) == (token("a"),)
 
 
 async def test_a_restarted_server_is_rebuilt_although_it_kept_its_data(
     own_server: RedisServer,
 ) -> None:
-    async with gate_on(own_server.url) as gate:
-        await gate.rebuild(Published())
-        await gate.claim(claim("p", key("a", "shared")))
+    async with dedup_store_on(own_server.url) as dedup_store:
+        await dedup_store.rebuild(Published())
+        await dedup_store.claim(claim("p", key("a", "shared")))
         own_server.restart()
         with pytest.raises(StateLost, match="restarted or failed over"):
-            await gate.claim(claim("q", key("b")))
-        await gate.rebuild(Published((claimed("lagging", key("c", "late")),)))
-        assert accepted(await gate.claim(claim("twin", key("t", "late")))) == ()
-        assert accepted(await gate.claim(claim("twin of p", key("u", "shared")))) == ()
+            await dedup_store.claim(claim("q", key("b")))
+        await dedup_store.rebuild(Published((claimed("lagging", key("c", "late")),)))
+        assert accepted(await dedup_store.claim(claim("twin", key("t", "late")))) == ()
+        assert accepted(await dedup_store.claim(claim("twin of p", key("u", "shared")))) == ()
 
 
 async def test_nobody_trusts_a_restarted_server_while_it_is_being_rebuilt(
     own_server: RedisServer,
 ) -> None:
-    async with gate_on(own_server.url, "data") as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(own_server.url, "data") as dedup_store:
+        await dedup_store.rebuild(Published())
     own_server.restart()
-    async with gate_on(own_server.url, "data") as one, gate_on(own_server.url, "data") as other:
+    async with (
+        dedup_store_on(own_server.url, "data") as one,
+        dedup_store_on(own_server.url, "data") as other,
+    ):
 
         async def ask(_: int) -> None:
             assert not await other.is_complete()
@@ -92,56 +97,56 @@ async def test_nobody_trusts_a_restarted_server_while_it_is_being_rebuilt(
         assert accepted(await other.claim(claim("p", key("a")))) == (token("a"),)
 
 
-async def test_a_new_gate_does_not_trust_a_restarted_server(own_server: RedisServer) -> None:
-    async with gate_on(own_server.url, "data") as gate:
-        await gate.rebuild(Published())
+async def test_a_new_dedup_store_does_not_trust_a_restarted_server(own_server: RedisServer) -> None:
+    async with dedup_store_on(own_server.url, "data") as dedup_store:
+        await dedup_store.rebuild(Published())
     own_server.restart()
-    async with gate_on(own_server.url, "data") as gate:
-        assert not await gate.is_complete()
+    async with dedup_store_on(own_server.url, "data") as dedup_store:
+        assert not await dedup_store.is_complete()
 
 
 async def test_a_replica_that_took_over_is_rebuilt(
     own_server: RedisServer, replica: RedisServer
 ) -> None:
-    async with gate_on(own_server.url, "data") as gate:
-        await gate.rebuild(Published())
-        await gate.claim(claim("p", key("a")))
+    async with dedup_store_on(own_server.url, "data") as dedup_store:
+        await dedup_store.rebuild(Published())
+        await dedup_store.claim(claim("p", key("a")))
         with admin(own_server) as client:
             client.config_set("repl-diskless-sync-delay", "0")
         with admin(replica) as client:
             client.replicaof(LOOPBACK, str(own_server.port))
             await eventually(lambda: client.exists("{data}:state"))
             client.replicaof("NO", "ONE")
-    async with gate_on(replica.url, "data") as gate:
+    async with dedup_store_on(replica.url, "data") as dedup_store:
         with pytest.raises(StateLost, match="restarted or failed over"):
-            await gate.claim(claim("q", key("b")))
-        await gate.rebuild(Published((claimed("p", key("a")),)))
-        assert accepted(await gate.claim(claim("twin", key("t", "a")))) == ()
+            await dedup_store.claim(claim("q", key("b")))
+        await dedup_store.rebuild(Published((claimed("p", key("a")),)))
+        assert accepted(await dedup_store.claim(claim("twin", key("t", "a")))) == ()
 
 
 async def test_a_primary_that_became_a_replica_decides_nothing(
     own_server: RedisServer, replica: RedisServer
 ) -> None:
-    async with gate_on(own_server.url) as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(own_server.url) as dedup_store:
+        await dedup_store.rebuild(Published())
         with admin(own_server) as client:
             client.replicaof(LOOPBACK, str(replica.port))
         with pytest.raises(Unavailable):
-            await gate.claim(claim("p", key("a")))
+            await dedup_store.claim(claim("p", key("a")))
 
 
 async def test_a_primary_that_was_a_replica_in_between_is_rebuilt(
     own_server: RedisServer, replica: RedisServer
 ) -> None:
-    async with gate_on(own_server.url) as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(own_server.url) as dedup_store:
+        await dedup_store.rebuild(Published())
         with admin(own_server) as client:
             client.replicaof(LOOPBACK, str(replica.port))
             with pytest.raises(Unavailable):
-                await gate.claim(claim("p", key("a")))
+                await dedup_store.claim(claim("p", key("a")))
             client.replicaof("NO", "ONE")
         with pytest.raises(StateLost):
-            await gate.claim(claim("p", key("a")))
+            await dedup_store.claim(claim("p", key("a")))
 
 
 async def attach(primary: RedisServer, replica: RedisServer) -> None:
@@ -157,23 +162,28 @@ async def attach(primary: RedisServer, replica: RedisServer) -> None:
 async def test_the_first_replica_that_attaches_costs_no_rebuild(
     own_server: RedisServer, replica: RedisServer
 ) -> None:
-    async with gate_on(own_server.url, "data") as old, gate_on(own_server.url, "data") as idle:
+    async with (
+        dedup_store_on(own_server.url, "data") as old,
+        dedup_store_on(own_server.url, "data") as idle,
+    ):
         await old.rebuild(Published())
         await old.claim(claim("p", key("a", "shared")))
         await idle.check()
         await attach(own_server, replica)
         await old.check()
-        async with gate_on(own_server.url, "data") as new:
-            for gate in (new, idle, old):
-                await gate.check()
-                assert accepted(await gate.claim(claim("twin", key("t", "shared")))) == ()
+        async with dedup_store_on(own_server.url, "data") as new:
+            for dedup_store in (new, idle, old):
+                await dedup_store.check()
+                assert accepted(await dedup_store.claim(claim("twin", key("t", "shared")))) == ()
 
 
 async def test_filters_from_before_and_after_a_replica_attached_both_decide(
     own_server: RedisServer, replica: RedisServer
 ) -> None:
-    gates = [RedisGate(own_server.url, "data", settle_s=0.0) for _ in range(2)]
-    one, two = (RecoveringClaims(gate, Published, check_s=0.1) for gate in gates)
+    dedup_stores = [RedisDedupStore(own_server.url, "data", settle_s=0.0) for _ in range(2)]
+    one, two = (
+        RecoveringClaims(dedup_store, Published, check_s=0.1) for dedup_store in dedup_stores
+    )
     async with one:
         epoch = epoch_of(own_server)
         await attach(own_server, replica)
@@ -190,92 +200,97 @@ def epoch_of(server: RedisServer) -> object:
         return client.hget("{data}:state", "epoch")
 
 
-async def test_a_change_that_no_gate_observed_is_settled_by_one_rebuild(
+async def test_a_change_that_no_dedup_store_observed_is_settled_by_one_rebuild(
     own_server: RedisServer, replica: RedisServer
 ) -> None:
-    async with gate_on(own_server.url, "data") as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(own_server.url, "data") as dedup_store:
+        await dedup_store.rebuild(Published())
     await attach(own_server, replica)
-    async with gate_on(own_server.url, "data") as one, gate_on(own_server.url, "data") as two:
+    async with (
+        dedup_store_on(own_server.url, "data") as one,
+        dedup_store_on(own_server.url, "data") as two,
+    ):
         assert not await one.is_complete()
         await one.rebuild(Published())
-        for gate in (two, one):
-            await gate.check()
+        for dedup_store in (two, one):
+            await dedup_store.check()
 
 
 async def test_data_of_another_server_is_noticed_behind_a_standing_connection(
     own_server: RedisServer, replica: RedisServer
 ) -> None:
     """The replica has an old copy, with the same epoch; no command was refused in between."""
-    async with gate_on(own_server.url, "data") as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(own_server.url, "data") as dedup_store:
+        await dedup_store.rebuild(Published())
         await attach(own_server, replica)
-        await gate.check()
+        await dedup_store.check()
         with admin(own_server) as client, admin(replica) as copy:
             await eventually(lambda: copy.exists("{data}:state"))
             copy.replicaof("NO", "ONE")
-            await gate.claim(claim("p", key("a")))
+            await dedup_store.claim(claim("p", key("a")))
             client.replicaof(LOOPBACK, str(replica.port))
             await eventually(lambda: client.info("replication")["master_link_status"] == "up")
             client.replicaof("NO", "ONE")
         with pytest.raises(StateLost, match="failed over"):
-            await gate.check()
+            await dedup_store.check()
 
 
-async def test_an_idle_gate_notices_that_its_claims_are_lost(own_server: RedisServer) -> None:
-    async with gate_on(own_server.url) as gate:
-        await gate.rebuild(Published())
-        await gate.check()
+async def test_an_idle_dedup_store_notices_that_its_claims_are_lost(
+    own_server: RedisServer,
+) -> None:
+    async with dedup_store_on(own_server.url) as dedup_store:
+        await dedup_store.rebuild(Published())
+        await dedup_store.check()
         with admin(own_server) as client:
             client.flushall()
         with pytest.raises(StateLost):
-            await gate.check()
+            await dedup_store.check()
 
 
 async def test_a_policy_that_evicts_claims_is_noticed_and_refused_until_it_is_mended(
     own_server: RedisServer,
 ) -> None:
-    async with gate_on(own_server.url) as gate:
-        await gate.rebuild(Published())
-        await gate.claim(claim("p", key("a")))
+    async with dedup_store_on(own_server.url) as dedup_store:
+        await dedup_store.rebuild(Published())
+        await dedup_store.claim(claim("p", key("a")))
         with admin(own_server) as client:
             client.config_set("maxmemory-policy", "allkeys-lru")
-            for attempt in (gate.check(), gate.claim(claim("p", key("a")))):
+            for attempt in (dedup_store.check(), dedup_store.claim(claim("p", key("a")))):
                 with pytest.raises(Unavailable, match=r"allkeys-lru.*set it to noeviction"):
                     await attempt
             client.config_set("maxmemory-policy", "noeviction")
-        await gate.check()
-        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+        await dedup_store.check()
+        assert accepted(await dedup_store.claim(claim("p", key("a")))) == (token("a"),)
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
 async def test_claims_that_may_have_been_evicted_are_rebuilt(
     own_server: RedisServer, seen: bool
 ) -> None:
-    async with gate_on(own_server.url) as gate:
-        await gate.rebuild(Published())
-        await gate.claim(claim("p", key("a")))
+    async with dedup_store_on(own_server.url) as dedup_store:
+        await dedup_store.rebuild(Published())
+        await dedup_store.claim(claim("p", key("a")))
         with admin(own_server) as client:
             client.config_set("maxmemory-policy", "allkeys-random")
             if seen:
                 with pytest.raises(Unavailable):
-                    await gate.check()
+                    await dedup_store.check()
             evict_something(client)
             client.config_set("maxmemory-policy", "noeviction")
         with pytest.raises(StateLost, match=r"evicted|are not there"):
-            await gate.check()
-        await gate.rebuild(Published())
-        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+            await dedup_store.check()
+        await dedup_store.rebuild(Published())
+        assert accepted(await dedup_store.claim(claim("p", key("a")))) == (token("a"),)
 
 
 async def test_keys_of_others_that_expire_may_be_evicted(own_server: RedisServer) -> None:
     with admin(own_server) as client:
         client.config_set("maxmemory-policy", "volatile-lru")
-        async with gate_on(own_server.url) as gate:
-            await gate.rebuild(Published())
+        async with dedup_store_on(own_server.url) as dedup_store:
+            await dedup_store.rebuild(Published())
             evict_something(client, expire_s=1000)
-            await gate.check()
-            assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+            await dedup_store.check()
+            assert accepted(await dedup_store.claim(claim("p", key("a")))) == (token("a"),)
 
 
 def evict_something(client: redis.Redis, expire_s: int | None = None) -> None:
@@ -291,43 +306,43 @@ def evict_something(client: redis.Redis, expire_s: int | None = None) -> None:
 
 
 async def test_a_server_that_is_down_is_unavailable_and_then_back(own_server: RedisServer) -> None:
-    async with gate_on(own_server.url) as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(own_server.url) as dedup_store:
+        await dedup_store.rebuild(Published())
         own_server.kill()
         with pytest.raises(Unavailable) as raised:
-            await gate.claim(claim("p", key("a")))
+            await dedup_store.claim(claim("p", key("a")))
         assert raised.value.retry_after_s is not None
         own_server.restart()
-        await gate.rebuild(Published())
-        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+        await dedup_store.rebuild(Published())
+        assert accepted(await dedup_store.claim(claim("p", key("a")))) == (token("a"),)
 
 
 async def test_a_frozen_server_is_unavailable_in_bounded_time(own_server: RedisServer) -> None:
-    async with gate_on(own_server.url, timeout_s=IMPATIENT_S) as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(own_server.url, timeout_s=IMPATIENT_S) as dedup_store:
+        await dedup_store.rebuild(Published())
         own_server.pause()
         async with asyncio.timeout(PATIENCE_S):  # it stays frozen for as long as it is asked
             with pytest.raises(Unavailable, match="does not answer"):
-                await gate.claim(claim("p", key("a")))
+                await dedup_store.claim(claim("p", key("a")))
         own_server.resume()
-        assert accepted(await gate.claim(claim("p", key("a")))) == (token("a"),)
+        assert accepted(await dedup_store.claim(claim("p", key("a")))) == (token("a"),)
 
 
 async def test_a_claim_whose_answer_was_lost_is_asked_again_safely(own_server: RedisServer) -> None:
-    async with gate_on(own_server.url, timeout_s=IMPATIENT_S) as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(own_server.url, timeout_s=IMPATIENT_S) as dedup_store:
+        await dedup_store.rebuild(Published())
         asked = claim("p", key("a"), key("b"))
         own_server.pause()
         with pytest.raises(Unavailable):
-            await gate.claim(asked)
+            await dedup_store.claim(asked)
         own_server.resume()  # the frozen server had received the claim, and decides it now
-        verdicts = [await gate.claim(asked) for _ in range(2)]
+        verdicts = [await dedup_store.claim(asked) for _ in range(2)]
         assert [accepted(verdict) for verdict in verdicts] == [(token("a"),)] * 2
 
 
 async def test_no_server_is_unavailable_at_the_start() -> None:
     with pytest.raises(Unavailable, match="does not answer"):
-        async with gate_on(f"redis://{LOOPBACK}:{free_port()}/0"):
+        async with dedup_store_on(f"redis://{LOOPBACK}:{free_port()}/0"):
             pass
 
 
@@ -338,67 +353,69 @@ async def test_a_server_that_may_evict_claims_is_refused_with_a_remedy(
     with admin(own_server) as client:
         client.config_set("maxmemory-policy", policy)
     with pytest.raises(Misconfigured, match=rf"{policy}.*set it to noeviction"):
-        async with gate_on(own_server.url):
+        async with dedup_store_on(own_server.url):
             pass
 
 
 async def test_a_full_server_decides_nothing_and_goes_on_when_there_is_room(
     own_server: RedisServer,
 ) -> None:
-    async with gate_on(own_server.url) as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(own_server.url) as dedup_store:
+        await dedup_store.rebuild(Published())
         with admin(own_server) as client:
             client.config_set("maxmemory", "1kb")
             with pytest.raises(Unavailable, match="raise maxmemory"):
-                await gate.claim(claim("p", key("a")))
+                await dedup_store.claim(claim("p", key("a")))
             client.config_set("maxmemory", "0")
-        assert accepted(await gate.claim(claim("p", key("b")))) == (token("b"),)
+        assert accepted(await dedup_store.claim(claim("p", key("b")))) == (token("b"),)
 
 
 async def test_a_wrong_password_is_a_wrong_setting(own_server: RedisServer) -> None:
     with admin(own_server) as client:
         client.config_set("requirepass", "secret")
     with pytest.raises(Misconfigured, match="set user and password") as raised:
-        async with gate_on(own_server.url.replace("//", "//:wrong@")):
+        async with dedup_store_on(own_server.url.replace("//", "//:wrong@")):
             pass
     assert "wrong@" not in str(raised.value)
-    async with gate_on(own_server.url.replace("//", "//:secret@")) as gate:
-        await gate.rebuild(Published())
+    async with dedup_store_on(own_server.url.replace("//", "//:secret@")) as dedup_store:
+        await dedup_store.rebuild(Published())
 
 
 @pytest.mark.parametrize("url", ["http://localhost", "localhost:6379"])
 async def test_a_wrong_url_is_a_wrong_setting(url: str) -> None:
     with pytest.raises(Misconfigured, match="redis://host:port/db"):
-        async with gate_on(url):
+        async with dedup_store_on(url):
             pass
 
 
 async def test_a_namespace_that_would_break_the_hash_tag_is_refused() -> None:
     with pytest.raises(Misconfigured, match="namespace"):
-        RedisGate("redis://localhost", "a}b")
+        RedisDedupStore("redis://localhost", "a}b")
 
 
 async def test_namespaces_on_one_server_do_not_meet(shared: RedisServer) -> None:
-    async with gate_on(shared.url, "one") as one, gate_on(shared.url, "two") as two:
+    async with dedup_store_on(shared.url, "one") as one, dedup_store_on(shared.url, "two") as two:
         await asyncio.gather(one.rebuild(Published()), two.rebuild(Published()))
-        verdicts = [await gate.claim(claim("p", key("a", "same"))) for gate in (one, two)]
+        verdicts = [
+            await dedup_store.claim(claim("p", key("a", "same"))) for dedup_store in (one, two)
+        ]
         assert [accepted(verdict) for verdict in verdicts] == [(token("a"),)] * 2
 
 
 async def test_claims_stay_compact(shared: RedisServer) -> None:
     """About 60 bytes for an accepted prompt: its decision and the owner of its content."""
     size = 20_000
-    gate = RedisGate(shared.url, "compact", expected_records=size, settle_s=0.0)
+    dedup_store = RedisDedupStore(shared.url, "compact", expected_records=size, settle_s=0.0)
     try:
-        await gate.rebuild(Published())
+        await dedup_store.rebuild(Published())
         with admin(shared) as client:
             for start in range(0, size, 500):
                 asked = [claim(f"p{n}", key(f"r{n}")) for n in range(start, start + 500)]
-                await asyncio.gather(*map(gate.claim, asked))
+                await asyncio.gather(*map(dedup_store.claim, asked))
             buckets = client.keys("{compact}:*:[cd]:*")
             sizes = [client.memory_usage(bucket, samples=0) for bucket in buckets]
             kinds = {client.object("encoding", bucket) for bucket in buckets}
     finally:
-        await gate.stop()
+        await dedup_store.stop()
     assert kinds <= {b"listpack", b"ziplist"}
     assert 50 < sum(sizes) / size < 70

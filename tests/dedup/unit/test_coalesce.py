@@ -16,12 +16,12 @@ class Server:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.dedup_store = asyncio.Event()
+        self.dedup_store.set()
 
     async def double(self, items: Sequence[int]) -> list[int]:
         self.batches.append(list(items))
-        await self.gate.wait()
+        await self.dedup_store.wait()
         if 13 in items:
             raise ValueError("thirteen")
         return [2 * item for item in items if item != 99]
@@ -47,12 +47,12 @@ async def test_what_is_asked_together_goes_out_in_batches(
 async def test_what_is_asked_during_a_call_goes_out_with_the_next_one(
     server: Server, coalescer: Coalescer[int, int]
 ) -> None:
-    server.gate.clear()
+    server.dedup_store.clear()
     first = asyncio.create_task(coalescer.submit(1))
     await eventually(lambda: server.batches)
     others = [asyncio.create_task(coalescer.submit(number)) for number in (2, 3)]
     await asyncio.sleep(0)
-    server.gate.set()
+    server.dedup_store.set()
     assert await asyncio.gather(first, *others) == [2, 4, 6]
     assert server.batches == [[1], [2, 3]]
 
@@ -71,7 +71,7 @@ async def test_a_missing_result_is_an_error_and_not_a_wait(coalescer: Coalescer[
 
 
 async def test_a_stop_cancels_what_waits(server: Server, coalescer: Coalescer[int, int]) -> None:
-    server.gate.clear()
+    server.dedup_store.clear()
     tasks = [asyncio.create_task(coalescer.submit(number)) for number in range(6)]
     await eventually(lambda: server.batches)
     await coalescer.stop()

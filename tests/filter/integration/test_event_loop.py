@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from promptmill.dedup.redis import RedisGate
+from promptmill.dedup.redis import RedisDedupStore
 from promptmill.filter.data_set import DataSet
 from promptmill.filter.published import Published
 from promptmill.filter.recovery import RecoveringClaims
@@ -102,11 +102,13 @@ async def test_rebuilds_probes_and_the_registry_leave_the_loop_free(
     everything = STORED + REPLAYED + WITHOUT_KEY + REJECTED
     metrics, info = StageMetrics("filter", time.monotonic), WorkerInfo("filter", unique)
     with watched_loop():
-        gate = RedisGate(redis_url, await data_set.wait(), expected_records=1000, settle_s=0.0)
+        dedup_store = RedisDedupStore(
+            redis_url, await data_set.wait(), expected_records=1000, settle_s=0.0
+        )
         async with (
             HealthServer(Health(), metrics) as health,
             Registration(redis_url, unique, info, lambda: info),
-            RecoveringClaims(gate, published, count=published.count) as claims,
+            RecoveringClaims(dedup_store, published, count=published.count) as claims,
         ):
             assert await published.count() == everything
             await eventually(lambda: claims.usable)
@@ -116,4 +118,4 @@ async def test_rebuilds_probes_and_the_registry_leave_the_loop_free(
                 await probe(health.url)
             await eventually(lambda: claims.usable)
             assert [worker.id for worker in await read_workers(redis_url, unique)] == [unique]
-            assert await gate.is_complete()
+            assert await dedup_store.is_complete()

@@ -13,7 +13,7 @@ from promptmill.filter.content import claimed_from_record, claimed_from_reject
 from promptmill.filter.policy import Policy
 from promptmill.filter.work import Filter
 from promptmill.stream.outcome import Drop, Emit, Outcome
-from promptmill.testing.dedup import MemoryClaims, MemoryGate
+from promptmill.testing.dedup import MemoryClaims, MemoryDedupStore
 from promptmill_schemas import Contract, Record, Reject, Scored, decode, encode
 from support import contracts
 from support.claims import Published
@@ -47,7 +47,7 @@ colliding = st.builds(
 
 
 async def decide(claims: MemoryClaims, message: Scored, policy: Policy) -> Outcome:
-    return await Filter(policy, MemoryGate(claims), clock=lambda: AT)(message)
+    return await Filter(policy, MemoryDedupStore(claims), clock=lambda: AT)(message)
 
 
 def published(outcomes: list[Outcome]) -> list[Contract]:
@@ -108,7 +108,7 @@ def test_claims_rebuilt_from_what_was_published_decide_the_same(
         order = data.draw(st.permutations(range(len(contracts_out))))
         after = MemoryClaims()
         told = Published(tuple(claimed(contracts_out[place]) for place in order))
-        assert (await MemoryGate(after).rebuild(told)).conflicts == 0
+        assert (await MemoryDedupStore(after).rebuild(told)).conflicts == 0
         again = [await decide(after, message, policy) for message, policy in deliveries]
         assert again == outcomes
 

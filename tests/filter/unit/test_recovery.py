@@ -10,13 +10,13 @@ import pytest
 from promptmill.dedup.ports import Claimed, Decisions, Rebuilt, StateLost
 from promptmill.filter.recovery import CHECK_S, RecoveringClaims
 from promptmill.runtime.errors import Fatal, Misconfigured, Unavailable
-from promptmill.testing.dedup import MemoryClaims, MemoryGate
+from promptmill.testing.dedup import MemoryClaims, MemoryDedupStore
 from support.claims import Published, accepted, claim, claimed, key, token
 from support.waiting import eventually
 
 
-class TroubledGate(MemoryGate):
-    """A gate whose server fails as told, and that counts its rebuilds."""
+class TroubledDedupStore(MemoryDedupStore):
+    """A dedup store whose server fails as told, and that counts its rebuilds."""
 
     def __init__(self, claims: MemoryClaims) -> None:
         super().__init__(claims)
@@ -45,8 +45,8 @@ def claims() -> MemoryClaims:
 
 
 @pytest.fixture
-def gate(claims: MemoryClaims) -> TroubledGate:
-    return TroubledGate(claims)
+def dedup_store(claims: MemoryClaims) -> TroubledDedupStore:
+    return TroubledDedupStore(claims)
 
 
 def nothing() -> Published:
@@ -57,51 +57,55 @@ def settled(recovering: RecoveringClaims) -> Callable[[], bool]:
     return lambda: not recovering.recovering
 
 
-async def test_incomplete_claims_are_rebuilt_before_the_start_is_over(gate: TroubledGate) -> None:
+async def test_incomplete_claims_are_rebuilt_before_the_start_is_over(
+    dedup_store: TroubledDedupStore,
+) -> None:
     published = Published((claimed("p", key("a")),))
-    async with RecoveringClaims(gate, lambda: published) as recovering:
-        assert gate.rebuilds == 1
+    async with RecoveringClaims(dedup_store, lambda: published) as recovering:
+        assert dedup_store.rebuilds == 1
         assert accepted(await recovering.claim(claim("twin", key("t", "a")))) == ()
-    assert not gate.open
+    assert not dedup_store.open
 
 
 async def test_complete_claims_are_taken_as_they_are(
-    claims: MemoryClaims, gate: TroubledGate
+    claims: MemoryClaims, dedup_store: TroubledDedupStore
 ) -> None:
     claims.epoch = 1
-    async with RecoveringClaims(gate, nothing):
-        assert gate.rebuilds == 0
+    async with RecoveringClaims(dedup_store, nothing):
+        assert dedup_store.rebuilds == 0
 
 
-async def test_the_start_waits_for_a_server_that_is_away(gate: TroubledGate) -> None:
-    gate.troubles = [Unavailable("no server", retry_after_s=0.001)] * 3
-    async with RecoveringClaims(gate, nothing) as recovering:
+async def test_the_start_waits_for_a_server_that_is_away(dedup_store: TroubledDedupStore) -> None:
+    dedup_store.troubles = [Unavailable("no server", retry_after_s=0.001)] * 3
+    async with RecoveringClaims(dedup_store, nothing) as recovering:
         assert accepted(await recovering.claim(claim("p", key("a")))) == (token("a"),)
 
 
-async def test_a_wrong_setting_ends_the_start_and_leaves_nothing_open(gate: TroubledGate) -> None:
-    gate.troubles = [Misconfigured("it may evict")]
+async def test_a_wrong_setting_ends_the_start_and_leaves_nothing_open(
+    dedup_store: TroubledDedupStore,
+) -> None:
+    dedup_store.troubles = [Misconfigured("it may evict")]
     with pytest.raises(Misconfigured):
-        async with RecoveringClaims(gate, nothing):
+        async with RecoveringClaims(dedup_store, nothing):
             pass
-    assert not gate.open
+    assert not dedup_store.open
 
 
 async def test_lost_claims_are_rebuilt_once_for_all_who_noticed(
-    claims: MemoryClaims, gate: TroubledGate
+    claims: MemoryClaims, dedup_store: TroubledDedupStore
 ) -> None:
-    async with RecoveringClaims(gate, nothing) as recovering:
+    async with RecoveringClaims(dedup_store, nothing) as recovering:
         claims.empty()
         asked = [recovering.claim(claim(f"p{number}", key("a"))) for number in range(20)]
         results = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(result, StateLost) for result in results)
         await eventually(settled(recovering))
-        assert gate.rebuilds == 2
+        assert dedup_store.rebuilds == 2
         assert accepted(await recovering.claim(claim("p", key("a")))) == (token("a"),)
 
 
 async def test_a_claim_fails_at_once_while_claims_are_rebuilt(
-    claims: MemoryClaims, gate: TroubledGate
+    claims: MemoryClaims, dedup_store: TroubledDedupStore
 ) -> None:
     reading = asyncio.Event()
 
@@ -110,7 +114,7 @@ async def test_a_claim_fails_at_once_while_claims_are_rebuilt(
 
     slow = Published((claimed("p", key("a")),), wait)
     reading.set()
-    async with RecoveringClaims(gate, lambda: slow) as recovering:
+    async with RecoveringClaims(dedup_store, lambda: slow) as recovering:
         reading.clear()
         claims.empty()
         for _ in range(3):
@@ -124,11 +128,11 @@ async def test_a_claim_fails_at_once_while_claims_are_rebuilt(
 
 
 async def test_a_rebuild_that_fails_is_tried_again(
-    claims: MemoryClaims, gate: TroubledGate
+    claims: MemoryClaims, dedup_store: TroubledDedupStore
 ) -> None:
-    async with RecoveringClaims(gate, nothing) as recovering:
+    async with RecoveringClaims(dedup_store, nothing) as recovering:
         claims.empty()
-        gate.troubles = [Unavailable("the store is away", retry_after_s=0.001)] * 2
+        dedup_store.troubles = [Unavailable("the store is away", retry_after_s=0.001)] * 2
         with pytest.raises(StateLost):
             await recovering.claim(claim("p", key("a")))
         await eventually(settled(recovering))
@@ -136,11 +140,11 @@ async def test_a_rebuild_that_fails_is_tried_again(
 
 
 async def test_claims_that_cannot_be_rebuilt_end_the_process(
-    claims: MemoryClaims, gate: TroubledGate
+    claims: MemoryClaims, dedup_store: TroubledDedupStore
 ) -> None:
-    async with RecoveringClaims(gate, nothing) as recovering:
+    async with RecoveringClaims(dedup_store, nothing) as recovering:
         claims.empty()
-        gate.troubles = [Fatal("the table is another cluster's")]
+        dedup_store.troubles = [Fatal("the table is another cluster's")]
         with pytest.raises(StateLost):
             await recovering.claim(claim("p", key("a")))
         await eventually(settled(recovering))
@@ -150,11 +154,11 @@ async def test_claims_that_cannot_be_rebuilt_end_the_process(
 
 
 async def test_a_surprise_while_rebuilding_ends_the_process_and_buries_nothing(
-    claims: MemoryClaims, gate: TroubledGate
+    claims: MemoryClaims, dedup_store: TroubledDedupStore
 ) -> None:
-    async with RecoveringClaims(gate, nothing) as recovering:
+    async with RecoveringClaims(dedup_store, nothing) as recovering:
         claims.empty()
-        gate.troubles = [ZeroDivisionError("a fault in a reader")]
+        dedup_store.troubles = [ZeroDivisionError("a fault in a reader")]
         with pytest.raises(StateLost):
             await recovering.claim(claim("p", key("a")))
         await eventually(settled(recovering))
@@ -163,37 +167,40 @@ async def test_a_surprise_while_rebuilding_ends_the_process_and_buries_nothing(
 
 
 async def test_the_end_does_not_wait_for_a_rebuild(
-    claims: MemoryClaims, gate: TroubledGate
+    claims: MemoryClaims, dedup_store: TroubledDedupStore
 ) -> None:
     async def forever(_: int) -> None:
         await asyncio.Event().wait()
 
     published = [Published(), Published((claimed("p"),), forever)]
-    async with asyncio.timeout(60), RecoveringClaims(gate, lambda: published.pop(0)) as recovering:
+    async with (
+        asyncio.timeout(60),
+        RecoveringClaims(dedup_store, lambda: published.pop(0)) as recovering,
+    ):
         claims.empty()
         with pytest.raises(StateLost):
             await recovering.claim(claim("p", key("a")))
-    assert not gate.open
+    assert not dedup_store.open
 
 
 async def test_a_filter_with_nothing_to_decide_notices_lost_claims_and_rebuilds_them(
-    claims: MemoryClaims, gate: TroubledGate
+    claims: MemoryClaims, dedup_store: TroubledDedupStore
 ) -> None:
-    async with RecoveringClaims(gate, nothing, check_s=0.01) as recovering:
+    async with RecoveringClaims(dedup_store, nothing, check_s=0.01) as recovering:
         claims.empty()
-        await eventually(lambda: gate.rebuilds == 2)
+        await eventually(lambda: dedup_store.rebuilds == 2)
         await eventually(lambda: recovering.usable)
 
 
 async def test_claims_that_cannot_be_looked_at_are_not_usable_until_they_can(
-    gate: TroubledGate, monkeypatch: pytest.MonkeyPatch
+    dedup_store: TroubledDedupStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def evicting() -> None:
         raise Unavailable("Redis may evict claims")
 
-    async with RecoveringClaims(gate, nothing, check_s=0.01) as recovering:
+    async with RecoveringClaims(dedup_store, nothing, check_s=0.01) as recovering:
         assert recovering.usable
-        monkeypatch.setattr(gate, "check", evicting)
+        monkeypatch.setattr(dedup_store, "check", evicting)
         await eventually(lambda: not recovering.usable)
         monkeypatch.undo()
         await eventually(lambda: recovering.usable)

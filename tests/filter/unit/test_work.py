@@ -14,7 +14,7 @@ from promptmill.filter.results import records_of
 from promptmill.filter.work import Filter
 from promptmill.runtime.errors import Poison
 from promptmill.stream.outcome import Drop, Emit, Outcome
-from promptmill.testing.dedup import MemoryClaims, MemoryGate
+from promptmill.testing.dedup import MemoryClaims, MemoryDedupStore
 from promptmill_schemas import Check, FunctionCall, Record, Reject, Scored, ToolCall
 from promptmill_schemas.topics import RECORDS, REJECTS
 from support.claims import Published
@@ -38,8 +38,10 @@ class Desk:
 
     async def decide(self, message: Scored, policy: Policy | None = None) -> Outcome:
         policy = policy or Policy()
-        gate = MemoryGate(self.claims, sketches=policy.duplicate_similarity is not None)
-        return await Filter(policy, gate, clock=lambda: AT)(message)
+        dedup_store = MemoryDedupStore(
+            self.claims, sketches=policy.duplicate_similarity is not None
+        )
+        return await Filter(policy, dedup_store, clock=lambda: AT)(message)
 
     async def records(self, message: Scored, policy: Policy | None = None) -> list[Record]:
         outcome = await self.decide(message, policy)
@@ -382,5 +384,5 @@ async def test_scores_as_far_apart_as_floats_go_are_decided(desk: Desk) -> None:
 
 async def test_the_first_rebuild_of_an_empty_store_opens_the_desk(desk: Desk) -> None:
     desk.claims.empty()
-    await MemoryGate(desk.claims).rebuild(Published())
+    await MemoryDedupStore(desk.claims).rebuild(Published())
     assert len(await desk.records(scored(answer("A.")))) == 1

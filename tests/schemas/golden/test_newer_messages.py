@@ -21,7 +21,7 @@ from promptmill.store.index import SettledIndex
 from promptmill.store.plan import draw_up
 from promptmill.stream.outcome import Emit, Outcome
 from promptmill.stream.ports import Delivery, Partition
-from promptmill.testing.dedup import MemoryClaims, MemoryGate
+from promptmill.testing.dedup import MemoryClaims, MemoryDedupStore
 from promptmill_schemas import (
     Completion,
     Contract,
@@ -126,7 +126,7 @@ async def through_all_stages(prompt: Prompt) -> list[Contract]:
             decode(Completion, encode(completion))
         )
     )
-    policy, gate = Policy(), MemoryGate(MemoryClaims(epoch=1, sketched=0), sketches=False)
+    policy, gate = Policy(), MemoryDedupStore(MemoryClaims(epoch=1, sketched=0), sketches=False)
     decision = only(await Filter(policy, gate)(decode(Scored, encode(scored))))
     return [completion, scored, decision]
 
