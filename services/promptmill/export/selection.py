@@ -39,16 +39,16 @@ class Selection:
     where: str | None = None
     version: int | None = None
 
-    def open(self, store: str) -> Snapshot:
-        """The version of the table of records.
+    def open(self, store: str, name: TableName = TableName.RECORDS) -> Snapshot:
+        """The version of the table, by default that of records.
 
         Raises:
             Misconfigured: there is no table, or no such version.
         """
-        snapshot = DeltaReader(store).snapshot(TableName.RECORDS, self.version)
+        snapshot = DeltaReader(store).snapshot(name, self.version)
         if snapshot is None:
             raise Misconfigured(
-                f"{store} has no table of records yet, because nothing has been stored; start "
+                f"{store} has no table of {name} yet, because nothing has been stored; start "
                 "`promptmill run store`, or point PROMPTMILL_STORE at the right folder"
             )
         return snapshot
@@ -147,6 +147,6 @@ class SqlCondition:
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise Misconfigured(
-                f"--where {self._text!r} is not a condition on a record: {reason}; use an SQL "
+                f"--where {self._text!r} is not a condition on a row: {reason}; use an SQL "
                 f"expression over the columns {', '.join(self._schema.names)}"
             ) from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any
 
 from deltalake import DeltaTable
 
@@ -23,6 +25,9 @@ from promptmill.lake.transactions import Ledger, position_id
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.dataset import Expression
+
+FEW_ROWS = 256
+"""Rows that are in memory at a time where a few whole rows are looked for."""
 
 
 class Snapshot:
@@ -88,6 +93,22 @@ class Snapshot:
     ) -> Iterator[pa.RecordBatch]:
         """Yield rows as record batches, in an order that is the same for every reader."""
         return scan_in_order(self._table, columns, condition, batch_rows)
+
+    def rows_at(
+        self, places: Collection[tuple[int, int]], columns: Sequence[str]
+    ) -> dict[tuple[int, int], dict[str, Any]]:
+        """The rows of these shards and offsets, with these columns; missing ones are left out."""
+        from pyarrow.dataset import field
+
+        found: dict[tuple[int, int], dict[str, Any]] = {}
+        if not places:
+            return found
+        conditions = [(field("shard") == s) & (field("shard_offset") == o) for s, o in places]
+        wanted = dict.fromkeys((*columns, "shard", "shard_offset"))
+        for batch in self.scan_in_order([*wanted], reduce(or_, conditions), batch_rows=FEW_ROWS):
+            for row in batch.to_pylist():
+                found[row["shard"], row["shard_offset"]] = {name: row[name] for name in columns}
+        return found
 
     def leaves(
         self, leaves: Sequence[str], condition: Expression | None = None, *, batch_rows: int

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pyarrow.dataset import Expression, field
-
 from promptmill.lake.reader import Snapshot
 from promptmill.report.scratch import Scratch
 
@@ -15,7 +13,6 @@ EXCERPT: Final = 600
 """Characters of a text that an example shows."""
 
 EXACT: Final = 1.0
-_READ_ROWS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +117,7 @@ def _example(place: Mapping[str, Any], rejects: Snapshot, records: Snapshot | No
 
 def _row(snapshot: Snapshot, shard: int, offset: int, *columns: str) -> dict[str, Any]:
     """The row at this place of a table's topic."""
-    place: Expression = (field("shard") == shard) & (field("shard_offset") == offset)
-    for batch in snapshot.scan_in_order(columns, place, batch_rows=_READ_ROWS):
-        for row in batch.to_pylist():
-            return dict(row)
-    raise LookupError(f"shard {shard} has no row at offset {offset}")
+    return snapshot.rows_at([(shard, offset)], columns)[shard, offset]
 
 
 def _excerpt(text: str) -> str:

@@ -76,7 +76,7 @@ def collect(store: str, wanted: Wanted) -> Stats:
             f"{store} has no tables yet, because nothing has been stored; start "
             "`promptmill run store`, or point PROMPTMILL_STORE at the right folder"
         )
-    _check_run(reader, wanted.run, store)
+    check_run(reader, wanted.run, store)
     records, rejects = snapshots[TableName.RECORDS], snapshots[TableName.REJECTS]
     with Scratch(wanted.run) as scratch:
         scratch.load(TableName.RECORDS, records)
@@ -98,7 +98,12 @@ def collect(store: str, wanted: Wanted) -> Stats:
         )
 
 
-def _check_run(reader: DeltaReader, run: str | None, store: str) -> None:
+def check_run(reader: DeltaReader, run: str | None, store: str) -> None:
+    """Check that the tables know the run; ``None`` means all runs.
+
+    Raises:
+        Misconfigured: they do not.
+    """
     known = runs_of(reader) if run is not None else set()
     if run is not None and run not in known:
         raise Misconfigured(

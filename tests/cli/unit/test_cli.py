@@ -34,6 +34,7 @@ COMMANDS = [
     "report",
     "requeue",
     "run",
+    "sample",
     "schemas",
     "stats",
     "status",

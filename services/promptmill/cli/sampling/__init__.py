@@ -1,0 +1,1 @@
+"""A sample of records, pairs and rejects, shown one after the other."""
