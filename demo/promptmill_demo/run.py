@@ -35,7 +35,7 @@ from promptmill_demo.screen import Screen
 
 RUN = "demo"
 STAGES = ("store", "filter", "reward", "instruct")
-READY_WITHIN_S = 240.0
+READY_WITHIN_S = 600.0
 SETTLED_WITHIN_S = 900.0
 SHOWN_RECORDS = 12
 GRACE_S = 10.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +18,9 @@ from promptmill.report.timeline import Timeline
 from promptmill.runtime.terminal import printable
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
+MOST_BARS: Final = 10
+"""Bars of a histogram, so that a table fits a terminal of 80 columns."""
+
 LAST_STEPS: Final = 20
 """Steps of time that the table shows; the JSON document has all."""
 
@@ -68,19 +72,18 @@ def _groups(label: str, groups: Sequence[Decisions]) -> Iterator[RenderableType]
 
 
 def _distributions(title: str, found: Sequence[Distribution]) -> Iterator[RenderableType]:
-    head = ("", "answers", "number", "mean", "± sd", "min", "5 %", "median", "95 %", "max")
+    head = ("", "answers", "number", "mean", "min", "median", "max", "histogram")
     rows = [
         (
             d.name,
             d.source,
             _count(d.count),
-            *map(_number, (d.mean, d.deviation, d.least)),
-            *map(_number, (d.quantiles[0], d.quantiles[2], d.quantiles[4], d.greatest)),
+            *map(_number, (d.mean, d.least, d.quantiles[2], d.greatest)),
             sparkline(d.bins),
         )
         for d in found
     ]
-    yield from _unless_empty(title, (*head, "distribution"), rows)
+    yield from _unless_empty(title, head, rows)
 
 
 def _correlations(found: Sequence[Correlation]) -> Iterator[RenderableType]:
@@ -169,7 +172,15 @@ def _unless_empty(
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE,
+        collapse_padding=True,
+        pad_edge=False,
+        min_width=len(title),
+    )
     for position, name in enumerate(head):
         table.add_column(Text(printable(name)), justify="left" if position == 0 else "right")
     for row in rows:
@@ -178,9 +189,14 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Ta
 
 
 def sparkline(bins: Sequence[int]) -> str:
-    """The bins of a histogram as one line of bars; a bin that is not empty has a bar."""
-    most = max(bins, default=0) or 1
-    return "".join(BARS[-(-number * (len(BARS) - 1) // most)] for number in bins)
+    """The bins of a histogram as one line of bars; a bin that is not empty has a bar.
+
+    Neighbouring bins are joined until there are at most :data:`MOST_BARS`.
+    """
+    joined = -(-len(bins) // MOST_BARS)
+    sums = [sum(bins[start : start + joined]) for start in range(0, len(bins), joined or 1)]
+    most = max(sums, default=0) or 1
+    return "".join(BARS[-(-number * (len(BARS) - 1) // most)] for number in sums)
 
 
 def _line(text: str) -> str:

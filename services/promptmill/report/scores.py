@@ -12,6 +12,9 @@ from promptmill.report.scratch import Scratch
 from promptmill_schemas import ATTRIBUTES
 
 BINS: Final = 20
+SAME: Final = 1e-9
+"""Values whose difference is a smaller share of their size count as equal."""
+
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 RECORDS: Final = "accepted"
@@ -127,8 +130,12 @@ def _bins(scratch: Scratch, query: str, start: float, width: float) -> tuple[int
 
 
 def edges(least: float, greatest: float) -> tuple[float, float]:
-    """Where :data:`BINS` bins of a round width begin that hold these values, and the width."""
-    greatest = greatest if greatest > least else least + 1.0
+    """Where :data:`BINS` bins of a round width begin that hold these values, and the width.
+
+    Values that hardly differ have bins as if they were 1 apart.
+    """
+    if greatest - least <= SAME * max(1.0, abs(least)):
+        greatest = least + 1.0
     span = greatest - least
     power = 10.0 ** math.floor(math.log10(span / BINS))
     for step in _STEPS:

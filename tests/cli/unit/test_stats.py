@@ -26,6 +26,9 @@ def test_the_tables_show_every_part(promptmill: Promptmill, store: Path) -> None
     assert all(title in done.out for title in titles)
     assert "\x1b" not in done.out
     assert "\\x1b[31mred" in done.out
+    scores = done.out[done.out.index("Scores") : done.out.index("Decisions over time")]
+    assert "helpfulness" in scores
+    assert "…" not in scores, "the table does not fit 80 columns"
 
 
 def test_the_document_has_the_same_figures(promptmill: Promptmill, store: Path) -> None:

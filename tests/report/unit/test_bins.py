@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from promptmill.cli.stats import sparkline
@@ -12,6 +12,7 @@ from promptmill.report.usage import Price, parse_prices
 from promptmill.runtime.errors import Misconfigured
 
 
+@example(0.0, 5e-324)
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
 def test_the_bins_hold_the_least_and_the_greatest_value(least: float, span: float) -> None:
     start, width = edges(least, least + span)
@@ -29,6 +30,7 @@ def test_a_bin_that_is_not_empty_has_a_bar() -> None:
     assert sparkline([0, 1, 1_000_000, 500_000]) == " ▁█▄"
     assert sparkline([0, 0]) == "  "
     assert sparkline([]) == ""
+    assert sparkline([0, 4, 1, 0] * 5) == "█▂" * 5
 
 
 def test_prices_are_of_a_million_tokens_by_model() -> None:

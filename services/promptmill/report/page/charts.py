@@ -179,7 +179,10 @@ def _correlations(found: Sequence[Correlation]) -> Iterator[Chart]:
     }
     text = {
         "mark": {"type": "text", "fontSize": 11},
-        "encoding": {"text": {"field": "value", "type": "quantitative", "format": "+.2f"}},
+        "encoding": {
+            "text": {"field": "value", "type": "quantitative", "format": "+.2f"},
+            "color": {"condition": {"test": "abs(datum.value) > 0.6", "value": "#ffffff"}},
+        },
     }
     spec = {
         "data": {"values": values},
