@@ -7,12 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from promptmill.devstack.stack import StackInfo
 from support.stack import flush, running_stack, unique_name
 
-settings.register_profile("fast", max_examples=15)
+ANY_SPEED = [HealthCheck.too_slow]
+"""A busy machine is no fault of a strategy."""
+
+settings.register_profile("whole", suppress_health_check=ANY_SPEED)
+settings.register_profile("fast", max_examples=15, suppress_health_check=ANY_SPEED)
+settings.load_profile("whole")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ async def test_16_nothing_is_committed_before_its_output_is_acknowledged(
 ) -> None:
     acknowledged = asyncio.Event()
 
-    async def late(sender: MemorySender, topic: str, key: bytes, value: bytes) -> None:
+    async def late(sender: MemorySender, topic: str, key: bytes, value: bytes, *_: Any) -> None:
         await acknowledged.wait()
         sender.broker.append(topic, key, value)
 
@@ -103,9 +104,9 @@ async def test_07_revoke_slower_than_the_rebalance_timeout(
     publishing = asyncio.Event()
     send = sender.send
 
-    async def held(topic: str, key: bytes, value: bytes) -> None:
+    async def held(topic: str, *message: Any) -> None:
         await publishing.wait()
-        await send(topic, key, value)
+        await send(topic, *message)
 
     monkeypatch.setattr(sender, "send", held)
     await eventually(lambda: len(slow.loop.assigned) == 4)

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -206,10 +207,10 @@ async def test_what_is_being_published_when_its_partition_leaves_is_done_once_it
     """Its acknowledgement comes after the last commit: only the next assignment can say it."""
     acknowledged, send = asyncio.Event(), MemorySender.send
 
-    async def late(sender: MemorySender, topic: str, key: bytes, value: bytes) -> None:
+    async def late(sender: MemorySender, topic: str, *message: Any) -> None:
         if topic == "echoes":
             await acknowledged.wait()
-        await send(sender, topic, key, value)
+        await send(sender, topic, *message)
 
     monkeypatch.setattr(MemorySender, "send", late)
     work = Gated()
