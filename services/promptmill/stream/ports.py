@@ -22,7 +22,7 @@ class Message(NamedTuple):
     @property
     def size(self) -> int:
         """The size in bytes, without what the broker adds."""
-        return len(self.key) + len(self.value) + size_of(self.headers)
+        return len(self.key or b"") + len(self.value) + size_of(self.headers)
 
 
 def size_of(headers: Headers) -> int:
