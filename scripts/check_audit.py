@@ -2,8 +2,9 @@
 
 The list needs no network: ``scripts/audit`` writes it where the network can be reached, and
 ``infra/locks/audit.json`` keeps it with its date. A pinned version with an advisory is an error. A
-list that is missing, old, or made for other versions is no error, but it is said each time, because
-a check of nothing must not look like a passed one. ``--strict`` makes it one, for releases.
+list that is missing, old, or made for other versions only prints a warning each time, because
+a check of nothing must not look like a passed one. ``--strict`` makes the warning an error, for
+releases.
 
 ``--import FILE`` replaces the list by what ``pip-audit --format json`` has found.
 """

@@ -21,6 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.bench_status import MIB, RUN, Filled
+from support.figures import show_figures
 
 CHILD = Path(__file__).with_name("look_up_ids.py")
 
@@ -61,11 +62,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document")
     options = parser.parse_args()
     figures = [each for n in options.prompts for each in of_size(n, options.lines, options.store)]
-    if options.json:
-        print(json.dumps(figures))
-        return
-    for each in figures:
-        print(", ".join(f"{name} {value}" for name, value in each.items()))
+    show_figures(figures, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Several sizes show whether memory grows with the store.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import sys
@@ -29,6 +28,7 @@ from promptmill.lake.ports import COUNTED, Advance, Batch, TableName
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.tables import TABLES
 from promptmill_schemas import ATTRIBUTES, AttributeScores, GradedCandidate, Message
+from support.figures import show_figures
 from support.store import AT, PARTITIONS, identities, record, reject
 
 RUN, ROWS, POOL, DAYS = "test", 100_000, 2_000, 30
@@ -138,11 +138,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document")
     options = parser.parse_args()
     figures = [measure(records) for records in options.records]
-    if options.json:
-        print(json.dumps(figures))
-        return
-    for each in figures:
-        print(", ".join(f"{name} {value}" for name, value in each.items()))
+    show_figures(figures, as_json=options.json)
 
 
 if __name__ == "__main__":

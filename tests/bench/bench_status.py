@@ -27,6 +27,7 @@ from promptmill.lake.keys import KEY_BYTES
 from promptmill.lake.ports import COUNTED, Advance, Batch, TableName
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.tables import TABLES
+from support.figures import show_figures
 from support.store import prompt
 
 RUN, SHARDS, ROWS, POLLS = "test", 48, 20_000, 10
@@ -112,11 +113,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document")
     options = parser.parse_args()
     figures = [measure(prompts) for prompts in options.prompts]
-    if options.json:
-        print(json.dumps(figures))
-        return
-    for each in figures:
-        print(", ".join(f"{name} {value}" for name, value in each.items()))
+    show_figures(figures, as_json=options.json)
 
 
 if __name__ == "__main__":

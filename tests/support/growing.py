@@ -39,6 +39,11 @@ class Growing:
         return sorted(record.record_id for record in self.added)
 
 
+def once(table: Growing, **options: Any) -> Any:
+    """A stream of what the table has now."""
+    return stream(table.uri, follow=False, **options)
+
+
 def read_in_batches(store: str, log: str, part: tuple[int, ...], idle_s: float | None) -> None:
     """Read a share of a stream, and log each batch with the position after it, as a trainer does.
 

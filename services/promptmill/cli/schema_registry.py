@@ -162,7 +162,7 @@ def load_registry_settings() -> RegistrySettings:
 
 
 def _schema_text(topic: Any) -> str:
-    """The schema without its file name, which is no address that a registry could resolve."""
+    """The schema without its file name, which a registry could not resolve."""
     schema = {name: part for name, part in json_schema(topic).items() if name != "$id"}
     return orjson.dumps(schema).decode()
 

@@ -20,7 +20,7 @@ def limit_fragmentation() -> None:
     separately, up to 32 MiB. Later buffers of Kafka, Arrow and Delta Lake then lie on heaps of
     which each thread can have its own, and holes remain between them: a filter grew for as long as
     backpressure held it now and then. Call this before other threads start, and not in a process
-    that computes with torch, whose tensors would be mapped anew each time. It does nothing where
+    that computes with torch, whose tensors would be mapped again each time. It does nothing where
     the C library has no ``mallopt``.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):

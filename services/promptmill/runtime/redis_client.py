@@ -154,7 +154,7 @@ def connection_pool(url: str, timeout_s: float, **options: Any) -> ConnectionPoo
 
 
 def _recognisable(url: str) -> str:
-    """A URL without its password; nothing of a value that is no URL of Redis."""
+    """A URL without its password, or ``***`` if the value is not a URL of Redis."""
     return without_password(url) if url.startswith(("redis", "unix:")) else "***"
 
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
 from promptmill.runtime.errors import Misconfigured
-from promptmill.training import merge_states, stream
-from support.growing import PARTITIONS, Growing
+from promptmill.training import merge_states
+from support.growing import PARTITIONS, Growing, once
 
 datasets = pytest.importorskip("datasets")
 torch_data = pytest.importorskip("torch.utils.data", reason="torch comes with an engine's extra")
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Growing:
-    """Five records in each of eight shards."""
-    made = Growing(tmp_path / "store")
-    made.grow(5)
-    return made
 
 
 def texts(rows: Any) -> list[str]:
@@ -35,11 +26,6 @@ def texts(rows: Any) -> list[str]:
 def same(batch: list[Any]) -> list[Any]:
     """A batch as it is; data loaders would make tensors of it."""
     return batch
-
-
-def once(table: Growing, **options: Any) -> Any:
-    """A stream of what the table has now."""
-    return stream(table.uri, follow=False, **options)
 
 
 def test_a_dataset_has_the_columns_and_each_pass_begins_at_the_same_row(table: Growing) -> None:

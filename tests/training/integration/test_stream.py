@@ -20,28 +20,15 @@ from promptmill.training import by_score, by_tag, merge_states, stream
 from promptmill.training import windows as reading
 from promptmill_schemas import Contract
 from support.exports import BAD_SCORES, pair
-from support.growing import PARTITIONS, Growing
+from support.growing import PARTITIONS, Growing, once
 from support.store import AT, GENERATOR, DeltaStore, batch, pid, prompt, record
 
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Growing:
-    """Five records in each of eight shards."""
-    made = Growing(tmp_path / "store")
-    made.grow(5)
-    return made
-
-
 def all_of(rows: Any) -> list[str]:
     """The ids of the rows of a stream, in its order."""
     return [row["record_id"] for row in rows]
-
-
-def once(table: Growing, **options: Any) -> Any:
-    """A stream of what the table has now."""
-    return stream(table.uri, follow=False, **options)
 
 
 def test_every_record_comes_once_and_each_shard_in_order(table: Growing) -> None:

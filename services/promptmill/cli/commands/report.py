@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from promptmill.cli.commands.stats import Examples, Prices, RunName
+
 HELP = """Write one HTML page with the figures of stats as charts and tables.
 
 The page holds everything it needs and connects to nothing, so that it can be sent and kept. It
@@ -27,17 +29,9 @@ Examples:
 
 def report(
     out: Annotated[Path, typer.Option(help="HTML file to write.")],
-    run: Annotated[str | None, typer.Option(help="Only figures of this run.")] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="MODEL=PROMPT,COMPLETION: prices of a million tokens; may be repeated.",
-            metavar="MODEL=IN,OUT",
-        ),
-    ] = None,
-    examples: Annotated[
-        int, typer.Option(min=0, max=100, help="Examples of exact and of near duplicates.")
-    ] = 3,
+    run: RunName = None,
+    price: Prices = None,
+    examples: Examples = 3,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -25,19 +25,24 @@ Examples:
   promptmill stats --run first --json
 """
 
+RunName: TypeAlias = Annotated[str | None, typer.Option(help="Only figures of this run.")]
+Prices: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="MODEL=PROMPT,COMPLETION: prices of a million tokens; may be repeated.",
+        metavar="MODEL=IN,OUT",
+    ),
+]
+Examples: TypeAlias = Annotated[
+    int, typer.Option(min=0, max=100, help="Examples of exact and of near duplicates.")
+]
+"""Options that ``promptmill report`` has too."""
+
 
 def stats(
-    run: Annotated[str | None, typer.Option(help="Only figures of this run.")] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="MODEL=PROMPT,COMPLETION: prices of a million tokens; may be repeated.",
-            metavar="MODEL=IN,OUT",
-        ),
-    ] = None,
-    examples: Annotated[
-        int, typer.Option(min=0, max=100, help="Examples of exact and of near duplicates.")
-    ] = 3,
+    run: RunName = None,
+    price: Prices = None,
+    examples: Examples = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from promptmill.cli.output import print_json
