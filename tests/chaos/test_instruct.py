@@ -14,7 +14,7 @@ from support.chaos.pipeline import SESSION_S, PipelineUnderTest
 from support.chaos.prompts import prompts
 from support.chaos.repetitions import repetitions
 from support.chaos.topic_log import COMPLETIONS, PROMPTS, SCORED
-from support.chaos.worker import Life, Terms
+from support.chaos.worker import Life, Terms, Worker
 from support.waiting import eventually
 
 pytestmark = [
@@ -111,12 +111,18 @@ async def test_04_sigterm_with_too_short_a_grace(pipeline: PipelineUnderTest) ->
     )
     await pipeline.ready()
     await pipeline.publish(prompts("row-04", 200))
-    await pipeline.advance("instruct", 10)
+    await eventually(lambda: is_busy(worker), because="it has prompts in flight")
     assert await worker.restart() == 0
     (drained,) = worker.events("drained")
     assert drained["left"] in range(1, SLOTS + 1)
     audit = await pipeline.books()
     assert audit.redone[COMPLETIONS] == 0
+
+
+async def is_busy(worker: Worker) -> bool:
+    """Whether at least half of its slots are taken."""
+    in_flight = (await worker.metrics())['promptmill_in_flight{stage="instruct"}']
+    return in_flight >= SLOTS / 2
 
 
 async def test_05_frozen_longer_than_the_session(pipeline: PipelineUnderTest) -> None:

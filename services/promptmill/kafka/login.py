@@ -74,7 +74,8 @@ async def _connect(host: str, port: int, options: Mapping[str, Any]) -> None:
     finally:
         closed = connection.close()
         with suppress(TimeoutError):  # there is nothing to wait for if TLS was refused
-            await asyncio.wait_for(closed, _CLOSED_WITHIN_S)
+            async with asyncio.timeout(_CLOSED_WITHIN_S):
+                await closed
 
 
 class _Probe(AIOKafkaConnection):  # type: ignore[misc]

@@ -18,6 +18,7 @@ its data. No message of this module contains a URL's password.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -145,7 +146,7 @@ def connection_pool(url: str, timeout_s: float, **options: Any) -> ConnectionPoo
     try:
         if SENTINEL in url.partition("://")[0]:
             return _sentinel_pool(url, options)
-        return ConnectionPool.from_url(url, **options)
+        return _keeping_cancellations(ConnectionPool.from_url(url, **options))
     except (ValueError, TypeError, KeyError):
         # The cause may quote a part of the password.
         raise Misconfigured(
@@ -203,8 +204,36 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
             **certificates,
         },
     )
+    for sentinel in sentinels.sentinels:
+        _keeping_cancellations(sentinel.connection_pool)
     own = {**options, **named, **tls}
-    return _WatchedPool(unquote(service), sentinels, **own)  # type: ignore[no-untyped-call]
+    pool = _WatchedPool(unquote(service), sentinels, **own)  # type: ignore[no-untyped-call]
+    return _keeping_cancellations(pool)
+
+
+def _keeping_cancellations(pool: ConnectionPool) -> ConnectionPool:
+    """The same pool; a task that is cancelled while a command is sent stays cancelled.
+
+    redis-py sends with ``asyncio.wait_for``, which loses a cancellation on Python 3.11 if the data
+    has just been sent. Ctrl-C arrives at that moment more often than at others, because sending
+    wakes the server, which then runs instead of this process.
+    """
+    kind = pool.connection_class
+
+    class CancellableConnection(kind):  # type: ignore[misc, valid-type]
+        async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+            task = asyncio.current_task()
+            before = task.cancelling() if task else 0
+            if before:
+                await asyncio.sleep(0)  # a cancellation that is already due would be lost as well
+            await super().send_packed_command(*args, **kwargs)
+            if task is not None and task.cancelling() > before:
+                await self.disconnect(nowait=True)  # the answer would be taken for the next one
+                raise asyncio.CancelledError
+
+    CancellableConnection.__name__ = f"Cancellable{kind.__name__}"
+    pool.connection_class = CancellableConnection
+    return pool
 
 
 class _WatchedPool(SentinelConnectionPool):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -284,6 +285,7 @@ def run_main(
         sys.stderr.write(f"promptmill: {printable(str(error), lines=True)}\n")
         return error.exit_code
     set_up_logs(settings.stage, settings.log_level)
+    faulthandler.enable()  # a library that aborts the process leaves at least a stack trace
     if shows_password(settings.kafka):
         log.warning("kafka_password_sent_unencrypted", kafka=settings.kafka)
     return uvloop.run(_exit_code_of(serve(settings)))

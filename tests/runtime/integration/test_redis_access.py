@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
 
 from promptmill.cli.pipeline import redis_version
 from promptmill.devstack.ports import LOOPBACK
@@ -134,3 +136,34 @@ async def test_a_name_that_sentinel_does_not_know_is_an_error_that_may_pass(
     with pytest.raises(Unavailable, match=r"'other'.*correct the hosts or the name") as error:
         await check_server(watched.url.replace("/main/", "/other/"))
     assert "planted" not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_cancellation_while_a_command_is_sent_is_not_lost(
+    server: OwnRedis, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Ctrl-C just before or after the data is sent; ``asyncio.wait_for`` loses both."""
+    send = AbstractConnection._send_packed_command
+    is_armed = False
+
+    async def cancelled_when_sent(connection: AbstractConnection, command: list[bytes]) -> None:
+        await send(connection, command)
+        if is_armed and moment == "after":
+            asking.cancel()
+
+    monkeypatch.setattr(AbstractConnection, "_send_packed_command", cancelled_when_sent)
+    async with connect(f"redis://{LOGIN}@{LOOPBACK}:{server.port}/0") as client:
+
+        async def ask() -> None:
+            nonlocal is_armed
+            await client.set("promptmill:key", "old")
+            is_armed = True
+            if moment == "before":
+                asking.cancel()
+            await client.get("promptmill:key")
+
+        asking = asyncio.create_task(ask())
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        is_armed = False
+        assert await client.get("promptmill:other") is None  # the answer to its own question

@@ -113,6 +113,8 @@ class Worker:
             code = await self._process.wait()
             self._process = None
             self.codes.append(code)
+            if code < 0 and -code not in {signal.SIGKILL, signal.SIGTERM}:
+                print(f"{self.name} ended by signal {-code}; its log ends:\n{self._log_tail()}")
             if not self._asked_to_end and code == -signal.SIGKILL:
                 self._faults.add("point", self.name, self.stage, self._life.faults)
             self._asked_to_end = False

@@ -60,25 +60,42 @@ sys.exit(run_main(StoreSettings, "", serve))
 """
 
 
-@pytest.mark.parametrize("hanging", ["clean", "close", "thread", "build"])
-async def test_a_worker_ends_in_time_whatever_hangs(hanging: str, tmp_path: Path) -> None:
+async def start(hanging: str, home: Path) -> asyncio.subprocess.Process:
+    """A worker of which this hangs; it is running."""
     environment = {"PROMPTMILL_GRACE_S": str(GRACE_S), "HANGING": hanging}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         PROGRAM,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **environment, "PROMPTMILL_HOME": str(tmp_path)},
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment, "PROMPTMILL_HOME": str(home)},
     )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"running\n"
+    return process
+
+
+@pytest.mark.parametrize("hanging", ["clean", "close", "thread", "build"])
+async def test_a_worker_ends_in_time_whatever_hangs(hanging: str, tmp_path: Path) -> None:
+    process = await start(hanging, tmp_path)
     try:
-        assert process.stdout is not None
-        assert await process.stdout.readline() == b"running\n"
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         limit_s = GRACE_S + MIN_CLOSING_S + EXIT_LIMIT_S + TOLERANCE_S
-        code = await asyncio.wait_for(process.wait(), limit_s)
-        assert b"closed" in await process.stdout.read()
+        async with asyncio.timeout(limit_s):
+            said, _ = await process.communicate()
+        assert b"closed" in said
     finally:
         if process.returncode is None:
             process.kill()
-    assert code == 0, f"after {time.monotonic() - began:.1f} s"
+    assert process.returncode == 0, f"after {time.monotonic() - began:.1f} s"
+
+
+async def test_a_worker_that_a_library_aborts_says_where(tmp_path: Path) -> None:
+    process = await start("clean", tmp_path)
+    process.send_signal(signal.SIGABRT)
+    _, said = await process.communicate()
+    assert process.returncode == -signal.SIGABRT
+    assert b"Fatal Python error: Aborted" in said
+    assert b"in serve" in said or b"in run_main" in said
