@@ -10,6 +10,7 @@ from typing import Any, Final
 from promptmill.cli.output import print_bytes, print_json
 from promptmill.export.export import OWN, Exported
 from promptmill.export.formats import FORMATS
+from promptmill.export.hub import Pushed
 from promptmill.runtime.errors import Misconfigured
 
 MIN_SHARD_BYTES: Final = 1_000_000
@@ -63,15 +64,17 @@ def list_formats(*, as_json: bool) -> None:
         print_bytes(f"{each.name:{width}}  {each.trainer}{legacy}: {each.purpose}".encode())
 
 
-def report(done: Exported, *, as_json: bool) -> None:
-    """Print the result of an export."""
+def report(done: Exported, pushed: Pushed | None, *, as_json: bool) -> None:
+    """Print the result of an export, and of its upload."""
     if as_json:
-        print_json(done.as_json())
+        print_json(done.as_json() | ({} if pushed is None else {"pushed": pushed.as_json()}))
         return
     what = _counted(done.manifest["records"], "record")
     if done.manifest["format"] != OWN:
         what = f"{_counted(done.rows, 'row')} from {what}"
     print_bytes(f"{what} of table version {done.version} written to {done.out}".encode())
+    if pushed is not None:
+        print_bytes(f"uploaded to {pushed.dataset}: {pushed.url}".encode())
 
 
 def report_growing(out: Path, manifest: Mapping[str, Any], *, as_json: bool) -> None:

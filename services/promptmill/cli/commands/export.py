@@ -17,6 +17,10 @@ same version of the table gives the same bytes. Kafka need not be running.
 With --follow, the records that come later are written too, into further files of the folder. Each
 appears when it is complete, and the same command continues an export that was interrupted.
 
+With --push-to-hub, the folder is then uploaded to Hugging Face's hub, with the token of HF_TOKEN
+or of 'hf auth login'. A data set that the hub does not have is created, private unless --public
+is given.
+
 Examples:
 
 \b
@@ -27,6 +31,7 @@ Examples:
   promptmill export --for verl-sft --format parquet --out verl --shard-size 256MB
   promptmill export --out good.jsonl.zst --where "scores.helpfulness >= 3.5 AND reward > 4"
   promptmill export --for trl-sft --out growing --follow --seal-seconds 300
+  promptmill export --for trl-sft --out sft --push-to-hub my-team/my-answers
 """
 
 
@@ -101,6 +106,13 @@ def export(
             "--until-settled", help="With --follow: end when --run has all its outcomes stored."
         ),
     ] = False,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(help="Upload the folder to this data set of the hub, OWNER/NAME."),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everyone read a data set that is created.")
+    ] = False,
     formats: Annotated[
         bool, typer.Option("--formats", help="List the trainer formats, and end.")
     ] = False,
@@ -110,6 +122,7 @@ def export(
     from promptmill.cli.settings import load
     from promptmill.export.export import ExportSettings
     from promptmill.export.export import export as export_records
+    from promptmill.export.hub import Hub
     from promptmill.export.selection import Selection
 
     if formats:
@@ -132,7 +145,11 @@ def export(
         replace=replace,
     )
     if not follow:
-        report(export_records(load().store_uri, settings), as_json=as_json)
+        hub = None if push_to_hub is None else Hub(push_to_hub, private=not public)
+        if hub is not None:
+            hub.check(out)
+        done = export_records(load().store_uri, settings)
+        report(done, None if hub is None else hub.push(out), as_json=as_json)
         return
     from promptmill.cli.export import report_growing
     from promptmill.training.following import Following
@@ -140,10 +157,9 @@ def export(
 
     if until_settled and run is None:
         raise typer.BadParameter("name the run whose end ends the export", param_hint="--run")
-    if replace:
-        raise typer.BadParameter(
-            "it contradicts --follow; omit one of them", param_hint="--replace"
-        )
+    for name, given in (("--replace", replace), ("--push-to-hub", push_to_hub)):
+        if given:
+            raise typer.BadParameter("it contradicts --follow; omit one of them", param_hint=name)
     following = Following(
         follow=True, idle_s=idle_seconds, settled_run=run if until_settled else None
     )
