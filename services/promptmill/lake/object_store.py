@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from promptmill.runtime.errors import Misconfigured
+from promptmill.runtime.redis_client import has_password, without_password
 
 _UNSAFE: Final = {
     "aws_s3_allow_unsafe_rename": frozenset({"1", "true", "t", "yes", "y", "on"}),
@@ -23,9 +24,12 @@ _UNSAFE: Final = {
 _AMBIENT: Final = frozenset({"aws_s3_allow_unsafe_rename", "aws_conditional_put"})
 """Those of them that the client takes from the environment."""
 
+_CLIENT: Final = ("aws_", "azure_", "google_")
+"""How the names of the client's variables begin."""
+
 
 def check_options(uri: str, options: Mapping[str, str] | None, environ: Mapping[str, str]) -> None:
-    """Refuse options under which commits of an object store overwrite each other.
+    """Refuse options that overwrite others' commits, or that put a secret into messages.
 
     Args:
         uri: of the store; a local path has no such options.
@@ -33,10 +37,19 @@ def check_options(uri: str, options: Mapping[str, str] | None, environ: Mapping[
         environ: the environment, from which the client takes more.
 
     Raises:
-        Misconfigured: an option removes the condition.
+        Misconfigured: an option removes the condition, or a URL has a password, which the client's
+            errors would show.
     """
     if "://" not in uri or uri.startswith("file://"):
         return
+    ours = {name: value for name, value in environ.items() if name.lower().startswith(_CLIENT)}
+    for name, value in {**ours, **(options or {})}.items():
+        if "endpoint" in name.lower() and has_password(value):
+            raise Misconfigured(
+                f"{name} has a user and a password ({without_password(value)}): remove them, and "
+                "give the credentials in variables of their own, such as AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY"
+            )
     ambient = {name: value for name, value in environ.items() if name.lower() in _AMBIENT}
     for name, value in {**ambient, **(options or {})}.items():
         if value.strip().lower() in _UNSAFE.get(name.lower(), ()):

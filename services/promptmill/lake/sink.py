@@ -12,7 +12,6 @@ read. Besides, ``promptmill/<topic>-<partition>/run/<run>`` counts the run's pro
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
@@ -25,7 +24,6 @@ from pyarrow.dataset import field
 
 from promptmill.lake.compaction import compact
 from promptmill.lake.identity import Identity, check_partitions
-from promptmill.lake.object_store import check_options
 from promptmill.lake.ports import Adoption, Batch, Fenced, Step, TableName, no_step
 from promptmill.lake.schema import add_missing_columns, check_table, fitted, set_properties
 from promptmill.lake.table import (
@@ -70,7 +68,6 @@ class DeltaSink:
         step: Step = no_step,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        check_options(folder, storage_options, os.environ)
         self._identities = identities
         self._settings = settings or TableSettings()
         self._sets_properties = settings is not None

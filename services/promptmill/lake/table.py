@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from deltalake import CommitProperties, DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError, DeltaProtocolError, SchemaMismatchError
 
+from promptmill.lake.object_store import check_options
 from promptmill.runtime.errors import Misconfigured, Unavailable
 
 if TYPE_CHECKING:  # it takes 60 MiB, which commands that only count do without
@@ -20,6 +23,8 @@ REOPEN_EVERY = 50
 """A handle grows slower with every commit that it follows; a new one costs about 10 ms."""
 
 QUERY_THREADS = 2
+
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 CONFLICT_TRIES = 20
 """Commits of others (claims of other shards) may come first so often in a row."""
@@ -62,17 +67,32 @@ def translated(uri: str) -> Iterator[None]:
         yield
     except (SchemaMismatchError, DeltaProtocolError) as error:
         raise Misconfigured(
-            f"{uri} was written by another program or version: {error}; use the version of "
-            "promptmill that created it, or set PROMPTMILL_STORE to a new folder"
+            f"{uri} was written by another program or version: {said_by(error)}; use the version "
+            "of promptmill that created it, or set PROMPTMILL_STORE to a new folder"
         ) from error
     except (DeltaError, OSError) as error:
-        raise Unavailable(f"{uri} cannot be reached or written: {error}") from error
+        raise Unavailable(f"{uri} cannot be reached or written: {said_by(error)}") from error
+
+
+def said_by(error: Exception) -> str:
+    """The library's message as one line; it marks each cause with a coloured arrow."""
+    words = _COLOUR.sub("", str(error)).split()
+    return " ".join(words).replace(" ↳ ", ": ")
 
 
 class TableHandle:
-    """One table; the library's own handle is opened at first use and replaced from time to time."""
+    """One table; the library's own handle is opened at first use and replaced from time to time.
+
+    Args:
+        uri: of the table.
+        storage_options: of an object store; the environment may have others.
+
+    Raises:
+        Misconfigured: the options are unsafe; see :func:`check_options`.
+    """
 
     def __init__(self, uri: str, storage_options: StorageOptions = None) -> None:
+        check_options(uri, storage_options, os.environ)
         self.uri = uri
         self._options = None if storage_options is None else dict(storage_options)
         self._table: DeltaTable | None = None
@@ -147,8 +167,8 @@ class TableHandle:
             return DeltaTable(self.uri, version=version, storage_options=self._options)
         except (DeltaError, OSError) as error:
             raise Misconfigured(
-                f"{self.uri} cannot be opened at version {version}: {error}; the log keeps "
-                f"versions for a limited time; choose a later version, up to {latest}"
+                f"{self.uri} cannot be opened at version {version}: {said_by(error)}; the log "
+                f"keeps versions for a limited time; choose a later version, up to {latest}"
             ) from error
 
 

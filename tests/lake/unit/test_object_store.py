@@ -46,3 +46,28 @@ def test_other_options_are_left_alone(
 @pytest.mark.parametrize("uri", ["/data/store", "file:///data/store"])
 def test_a_folder_has_no_such_options(uri: str) -> None:
     check_options(uri, None, {"AWS_S3_ALLOW_UNSAFE_RENAME": "true"})
+
+
+@pytest.mark.parametrize(
+    ("options", "environ"),
+    [
+        (None, {"AWS_ENDPOINT_URL": "https://mill:hunter2@store:9000"}),
+        ({}, {"AZURE_ENDPOINT": "https://mill:hunter2@store"}),
+        ({"endpoint": "http://mill:hunter2@store"}, {}),
+    ],
+)
+def test_an_endpoint_with_a_password_is_refused_without_showing_it(
+    options: dict[str, str] | None, environ: dict[str, str]
+) -> None:
+    (name,) = {**environ, **(options or {})}
+    with pytest.raises(Misconfigured, match=f"^{name} has a user and a password") as refusal:
+        check_options(S3, options, environ)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_endpoints_of_others_may_have_passwords() -> None:
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://mill:hunter2@collector",
+        "AWS_ENDPOINT_URL": "https://store:9000",
+    }
+    check_options(S3, None, environ)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,10 @@ import structlog
 
 from promptmill.cli.settings import load
 from promptmill.filter.settings import FilterSettings
+from promptmill.inference.http.options import read_api_key
 from promptmill.instruct.settings import InstructSettings
 from promptmill.kafka.security import KafkaSecurity
+from promptmill.lake.table import TableHandle
 from promptmill.reward.settings import RewardSettings
 from promptmill.runtime.errors import PromptmillError
 from promptmill.runtime.redis_client import check_server
@@ -27,6 +30,9 @@ from promptmill.runtime.settings import Settings
 from promptmill.runtime.telemetry.logs import set_up_logs
 from promptmill.store.settings import StoreSettings
 from promptmill.stream.stage_settings import StageSettings, parse_settings
+from support.bad_answers import status
+from support.bad_server import BadServer
+from support.http_engines import generating
 
 SECRET = "planted-hunter2"  # noqa: S105
 STAGES: tuple[type[StageSettings], ...] = (
@@ -75,11 +81,17 @@ def planted() -> Iterator[tuple[type[Any], str]]:
 CASES = list(planted())
 
 
-def shown(error: BaseException) -> str:
-    """What the log of a process shows of an error, its traceback included."""
+def written_log() -> io.StringIO:
+    """What the log of this process says from now on."""
     written = io.StringIO()
     set_up_logs("t", "DEBUG", as_json=True)
     logging.root.handlers[0].stream = written  # type: ignore[attr-defined]
+    return written
+
+
+def shown(error: BaseException) -> str:
+    """What the log of a process shows of an error, its traceback included."""
+    written = written_log()
     structlog.get_logger("t").error("failed", error=str(error), exc_info=error)
     return written.getvalue() + "".join(traceback.format_exception(error)) + str(error)
 
@@ -131,3 +143,40 @@ async def test_a_redis_that_cannot_be_reached_shows_no_password() -> None:
         with pytest.raises(PromptmillError) as refusal:
             await check_server(value)
         assert SECRET not in shown(refusal.value)
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", f"http://user:{SECRET}@127.0.0.1:1"])
+def test_an_object_store_that_cannot_be_reached_shows_no_credential(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    environment = {
+        "AWS_ACCESS_KEY_ID": SECRET,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_SESSION_TOKEN": SECRET,
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ENDPOINT_URL": endpoint,
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PromptmillError) as refusal:
+        TableHandle("s3://bucket/store/records").latest()
+    text = shown(refusal.value)
+    assert SECRET not in text
+    if SECRET not in endpoint:
+        assert "Generic S3 error: Error performing" in text
+        assert "\x1b" not in str(refusal.value)
+
+
+async def test_a_key_that_a_server_refuses_and_quotes_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PROMPTMILL_API_KEY", SECRET)
+    refusing = status(401, f"Incorrect API key provided: {SECRET}")
+    key = read_api_key(os.environ)
+    log = written_log()
+    async with BadServer(lambda _: refusing) as server:
+        with pytest.raises(PromptmillError, match=r"provided: \*\*\*") as refusal:
+            async with generating(server, api_key=key, start_limit_s=1):
+                pass
+    assert SECRET not in shown(refusal.value) + log.getvalue()
