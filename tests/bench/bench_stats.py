@@ -124,7 +124,7 @@ def measure(records: int) -> dict[str, Any]:
         store = Path(folder) / "store"
         sink = DeltaSink(str(store), identities())
         sink.open()
-        sink.adopt(range(PARTITIONS))
+        sink.take_over(range(PARTITIONS))
         fill(sink, TableName.RECORDS, records)
         fill(sink, TableName.REJECTS, records // 10)
         stats_s, stats_mib = command(store, "stats", "--json")

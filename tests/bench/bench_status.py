@@ -47,7 +47,7 @@ class Filled:
         identities = {n: Identity("bench", s.topic.name, SHARDS) for n, s in TABLES.items()}
         self._sink = DeltaSink(str(folder), identities)
         self._sink.open()
-        self._sink.adopt(range(SHARDS))
+        self._sink.take_over(range(SHARDS))
         self._stored: dict[int, int | None] = dict.fromkeys(range(SHARDS))
         for _ in range(0, prompts, ROWS):
             self.commit(ROWS)

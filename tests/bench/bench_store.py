@@ -114,7 +114,7 @@ class Flushes:
     def __init__(self, folder: str) -> None:
         self.sink = DeltaSink(folder, identities())
         self.sink.open()
-        self.sink.adopt(range(PARTITIONS))
+        self.sink.take_over(range(PARTITIONS))
         self.indexes = {shard: SettledIndex() for shard in range(PARTITIONS)}
         self.stored: dict[Partition, int | None] = dict.fromkeys(every_partition())
         self.drawing_s = 0.0
@@ -182,7 +182,7 @@ def measure_latency(folder: Path, values: list[bytes], commits: int) -> dict[str
     for number in range(commits // 2):
         step = Advance(number or None, number + 1)
         if number == 0:
-            other.adopt([PARTITIONS])
+            other.take_over([PARTITIONS])
         other.commit(RECORDS, Batch(records.SCHEMA.empty_table(), {PARTITIONS: step}))
         disturbed.append(_timed(lambda: flushes.run(values[:10]))[0])
     return {

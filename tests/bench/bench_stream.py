@@ -35,7 +35,7 @@ LARGE = 50_000
 def fill(folder: Path, records: int, small: int) -> None:
     """Write a table of so many records, the last of them in small commits."""
     sink = DeltaStore(folder).sink()
-    sink.adopt(range(PARTITIONS))
+    sink.take_over(range(PARTITIONS))
     template = rows([(0, 0, record("a question of usual length", pad=400))])
     at = 0
     while at < records:

@@ -106,7 +106,7 @@ def foreign_store(folder: Path, prompts: dict[str, int], partitions: int) -> str
     }
     sink = DeltaSink(str(folder), identities)
     sink.open()
-    sink.adopt(range(partitions))
+    sink.take_over(range(partitions))
     for shard in set(prompts.values()):
         own = [
             (shard, at, record("x").model_copy(update={"prompt_id": prompt_id}))

@@ -83,7 +83,7 @@ class Records:
     def __init__(self, folder: Path, partitions: int = PARTITIONS) -> None:
         self.uri = str(folder)
         self._sink = DeltaStore(folder).sink(identities(partitions=partitions))
-        self._sink.adopt(range(partitions))
+        self._sink.take_over(range(partitions))
         self._next: dict[int, int] = {}
 
     def add(self, *records: Record, shard: int = 0) -> None:

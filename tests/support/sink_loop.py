@@ -52,7 +52,7 @@ class Member:
     running: asyncio.Task[None]
 
     async def assign(self, *shards: int) -> None:
-        """Give it these shards, all when none is named, and wait until they are adopted."""
+        """Give it these shards, all when none is named, and wait until they are taken over."""
         partitions = every_partition(*shards)
         await self.source.assign(partitions)
         await eventually(lambda: not self.source.paused & set(partitions))

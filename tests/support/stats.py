@@ -23,7 +23,7 @@ OTHER_MODEL: Final = "other-model"
 def fill(folder: Path, *contracts: Contract) -> None:
     """Store these in the tables under a new folder, all in shard 0."""
     sink = DeltaStore(folder).sink()
-    sink.adopt([0])
+    sink.take_over([0])
     by_table: dict[TableName, list[Contract]] = defaultdict(list)
     for contract in contracts:
         by_table[table_of(contract)].append(contract)

@@ -68,8 +68,8 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Adoption:
-    """The result of an adoption of shards.
+class Ownership:
+    """The result of a takeover of shards.
 
     Attributes:
         kept: shards that no other writer has claimed since this one did, whose indexes are still
@@ -117,7 +117,7 @@ class Sink(Protocol):
     def open(self) -> None:
         """Create missing tables, and check that existing ones belong to these topics."""
 
-    def adopt(self, shards: Collection[int]) -> Adoption:
+    def take_over(self, shards: Collection[int]) -> Ownership:
         """Become the only writer of these shards, in every table.
 
         When this returns, no commit of an earlier owner to these shards can succeed. From then on

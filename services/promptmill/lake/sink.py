@@ -2,8 +2,8 @@
 
 Two kinds of application transactions fence every commit. ``promptmill/<topic>-<partition>``
 holds the next offset, and ``promptmill/<topic>-<partition>/epoch`` counts the owners of the shard.
-A sink that adopts a shard raises the epoch in all tables, and every commit repeats it. A commit of
-an earlier owner conflicts with that transaction and is refused. A third one,
+A sink that takes over a shard raises the epoch in all tables, and every commit repeats it. A
+commit of an earlier owner conflicts with that transaction and is refused. A third one,
 ``promptmill/<topic>-<partition>/last``, identifies the message before the next offset. The
 library only refuses a transaction that was committed *since the version that the writer has
 read*, and does not look whether its number grows; so each commit first compares what it has
@@ -24,7 +24,7 @@ from pyarrow.dataset import field
 
 from promptmill.lake.compaction import compact
 from promptmill.lake.identity import Identity, check_partitions
-from promptmill.lake.ports import Adoption, Batch, Fenced, Step, TableName, no_step
+from promptmill.lake.ports import Batch, Fenced, Ownership, Step, TableName, no_step
 from promptmill.lake.schema import add_missing_columns, check_table, fitted, set_properties
 from promptmill.lake.table import (
     CONFLICT_TRIES,
@@ -104,7 +104,7 @@ class DeltaSink:
 
     # Ownership
 
-    def adopt(self, shards: Collection[int]) -> Adoption:
+    def take_over(self, shards: Collection[int]) -> Ownership:
         """Become the only writer of these shards, in every table."""
         next_offsets, last_messages, uncounted = {}, {}, {}
         for name in TableName:
@@ -113,7 +113,7 @@ class DeltaSink:
             self._step(f"claimed:{name}")
         kept = frozenset(shards) - self._foreign
         self._foreign -= set(shards)
-        return Adoption(kept, next_offsets, last_messages, uncounted)
+        return Ownership(kept, next_offsets, last_messages, uncounted)
 
     def _uncounted(self, name: TableName, shards: Collection[int]) -> frozenset[int]:
         ledger = self._ledgers[name]

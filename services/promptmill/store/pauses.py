@@ -1,4 +1,4 @@
-"""Paused partitions: those that are not adopted or suspect, and all while the buffer is full."""
+"""Paused partitions: suspect ones, those not taken over, and all while the buffer is full."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ class _Draft:
     def _convert_alone(self, table: TableName, row: _Row) -> None:
         """Convert one row after its column has refused a value; no contract is known to allow that.
 
-        The index keeps the refused row until the shard is adopted again.
+        The index keeps the refused row until the shard is taken over again.
         """
         try:
             self._chunks[table].append(_as_table(table, [row.values]))

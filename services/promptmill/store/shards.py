@@ -23,7 +23,7 @@ class Shards:
         layout: the layout of the tables. Partitions beyond it were added later. Their messages
             are published again and not stored, so they need not be assigned together.
         assigned: the partitions of this member.
-        waiting: shards that are assigned and not yet adopted.
+        waiting: shards that are assigned and not yet taken over.
         indexes: the indexes by shard; the index of a revoked shard is kept, in case the shard
             returns before another sink has claimed it.
         stored: the next offset of each partition in its table.
@@ -39,7 +39,7 @@ class Shards:
     generation: int = 0
 
     def assign(self, partitions: Collection[Partition]) -> None:
-        """Add assigned partitions; their shards wait for adoption."""
+        """Add assigned partitions; their shards wait to be taken over."""
         self.generation += 1
         self.assigned |= set(partitions)
         self.waiting |= {partition.number for partition in partitions}
@@ -48,10 +48,10 @@ class Shards:
         """Remove revoked partitions; a shard that keeps some of them waits for the others."""
         self.generation += 1
         self.assigned -= set(partitions)
-        self.await_adoption({partition.number for partition in partitions})
+        self.await_takeover({partition.number for partition in partitions})
 
-    def await_adoption(self, shards: Collection[int]) -> None:
-        """Mark the assigned ones of these shards to be adopted again."""
+    def await_takeover(self, shards: Collection[int]) -> None:
+        """Mark the assigned ones of these shards to be taken over again."""
         self.waiting = (self.waiting | set(shards)) & {p.number for p in self.assigned}
 
     def settle(
@@ -59,7 +59,7 @@ class Shards:
         shards: Collection[int],
         next_offsets: Mapping[TableName, Mapping[int, int | None]],
     ) -> None:
-        """Record adopted shards, and drop what is known of shards that are not assigned."""
+        """Record a takeover, and drop what is known of shards that are not assigned."""
         self.waiting -= set(shards)
         here = {partition.number for partition in self.assigned}
         self.indexes = {shard: index for shard, index in self.indexes.items() if shard in here}
@@ -68,7 +68,7 @@ class Shards:
 
     @property
     def ready(self) -> set[int]:
-        """Return the complete shards that wait for adoption."""
+        """Return the complete shards that wait to be taken over."""
         return {s for s in self.waiting if self.assigned.issuperset(self.partitions([s]))}
 
     @property

@@ -1,6 +1,6 @@
 """The loop of a sink, which stores four topics in four tables and continues from their positions.
 
-Polling never stops. Messages queue in an :class:`Intake` while one task adopts shards, creates
+Polling never stops. Messages queue in an :class:`Intake` while one task takes over shards, creates
 plans and carries them out. If the storage fails, the same plan is tried again for as long as it
 takes; meanwhile the intake becomes full and the partitions are paused.
 """
@@ -20,13 +20,13 @@ import structlog
 from promptmill.lake.ports import Fenced, Sink, TableName
 from promptmill.runtime.errors import Transient, reason_of
 from promptmill.runtime.timing import Deadline, until_stopped
-from promptmill.store.adoption import Adopter
 from promptmill.store.compaction import Compaction
 from promptmill.store.flushing import Flusher, SinkPublisher
 from promptmill.store.intake import Intake
 from promptmill.store.limits import Backoff, SinkLimits
 from promptmill.store.pauses import Pauses
 from promptmill.store.shards import Shards
+from promptmill.store.takeover import Takeover
 from promptmill.stream.lost_records import LogCheck, LostRecords, ReadAccepted, nothing_accepted
 from promptmill.stream.ports import Delivery, Partition, Source
 
@@ -80,7 +80,7 @@ class SinkLoop:
         self._intake = Intake(self._limits, clock)
         self._flusher = Flusher(source, sink, self._shards, publisher)
         self._check = LogCheck(STAGE, accepted)
-        self._adopter = Adopter(source, sink, self._shards, self._intake, self._check)
+        self._takeover = Takeover(source, sink, self._shards, self._intake, self._check)
         self._pauses = Pauses(source, self._shards, self._intake)
         self._backoff = Backoff(self._limits, clock)
         self._compaction = Compaction(sink, self._limits, self.on_lost, clock)
@@ -218,12 +218,12 @@ class SinkLoop:
             raise self._lost_records
 
     async def _prepare(self) -> None:
-        """Adopt shards and check suspect partitions, before anything of theirs is stored."""
+        """Take over shards and check suspect partitions, before anything of theirs is stored."""
         # Opened where the tables stand, so that nothing of an earlier flush may follow.
         self._flusher.lose(self._shards.ready)
         self._flusher.shed()
         try:
-            if await self._adopter.adopt():
+            if await self._takeover.run():
                 self.joined.set()
             await self._intake.order.recheck(self._source, self._check)
         except LostRecords as error:
@@ -255,14 +255,14 @@ class SinkLoop:
         self._backoff.failed()
         self._flusher.lose(error.shards)
         self._flusher.shed()
-        self._shards.await_adoption(error.shards)
+        self._shards.await_takeover(error.shards)
         self._intake.close(self._shards.partitions(error.shards))
         self._pauses.apply()
 
     # What the source says
 
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
-        """Hold these partitions until their shards are adopted; nothing is read here."""
+        """Hold these partitions until their shards are taken over; nothing is read here."""
         self._shards.assign(partitions)
         self._intake.close(self._shards.partitions({p.number for p in partitions}))
         self._pauses.forget()

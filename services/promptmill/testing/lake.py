@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from promptmill.lake.identity import Identity, check_partitions
-from promptmill.lake.ports import COUNTED, Adoption, Batch, Fenced, Step, TableName, no_step
+from promptmill.lake.ports import COUNTED, Batch, Fenced, Ownership, Step, TableName, no_step
 from promptmill.lake.tables import TABLES
 from promptmill.runtime.errors import Unavailable
 
@@ -67,7 +67,7 @@ class MemorySink:
                 table = self._store.tables.setdefault(name, fresh)
                 identity.check(f"memory://{name}", table.properties)
 
-    def adopt(self, shards: Collection[int]) -> Adoption:
+    def take_over(self, shards: Collection[int]) -> Ownership:
         """Become the only writer of these shards, in every table."""
         with self._store.lock:
             self._store.check_room()
@@ -85,7 +85,7 @@ class MemorySink:
                     shard for shard in table.positions if (shard, COUNTED) not in table.counts
                 }
                 self._step(f"claimed:{name}")
-            return Adoption(kept, next_offsets, last_messages, uncounted)
+            return Ownership(kept, next_offsets, last_messages, uncounted)
 
     def ids(self, table: TableName, shards: Collection[int]) -> Iterator[pa.RecordBatch]:
         """Yield the shard and the id columns of all rows of these shards, in any order."""

@@ -73,7 +73,7 @@ class Tables:
             },
         )
         self._sink.open()
-        self._next: Mapping[TableName, Mapping[int, int | None]] = self._sink.adopt(
+        self._next: Mapping[TableName, Mapping[int, int | None]] = self._sink.take_over(
             range(PARTITIONS)
         ).next_offsets
         self._places: Counter[TableName] = Counter()

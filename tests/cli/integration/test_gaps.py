@@ -196,7 +196,7 @@ def test_a_topic_of_the_store_that_begins_beyond_its_table_is_listed(
 def test_positions_of_partitions_that_were_added_to_the_layout_are_read(tmp_path: Path) -> None:
     added = PARTITIONS + 3
     sink = DeltaStore(tmp_path).sink()
-    sink.adopt([added])
+    sink.take_over([added])
     rows = TABLES[TableName.REJECTS].schema.empty_table()
     sink.commit(TableName.REJECTS, Batch(rows, {added: Advance(None, 7)}))
     snapshot = DeltaReader(str(tmp_path)).snapshot(TableName.REJECTS)

@@ -24,7 +24,7 @@ REJECTS = [reject(f"bad {number}") for number in range(7)]
 
 def written(folder: Path, table: TableName, made: pa.Table) -> Snapshot:
     sink = DeltaStore(folder).sink()
-    sink.adopt([0])
+    sink.take_over([0])
     sink.commit(table, Batch(made, {0: Advance(None, made.num_rows)}))
     snapshot = DeltaReader(str(folder)).snapshot(table)
     assert snapshot is not None

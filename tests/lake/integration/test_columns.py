@@ -33,7 +33,7 @@ def old_sink(store: DeltaStore, monkeypatch: pytest.MonkeyPatch, *without: str) 
         spec = replace(TABLES[LETTERS], schema=older(*without))
         patch.setitem(TABLES, LETTERS, spec)
         sink = store.sink()
-        sink.adopt([0])
+        sink.take_over([0])
         return sink
 
 
@@ -45,7 +45,7 @@ def test_new_columns_are_added_and_an_older_store_goes_on(
     first = batch([(0, 0, letter(None, offset=1))], {0: (None, 1)}, LETTERS)
     old.commit(LETTERS, replace(first, rows=first.rows.select(older(*NEW).names)))
     new = store.sink()
-    new.adopt([1])
+    new.take_over([1])
     head = letter(None, offset=2).model_copy(update={"original_size": 7})
     new.commit(LETTERS, batch([(1, 0, head)], {1: (None, 1)}, LETTERS))
     second = batch([(0, 1, letter(None, offset=3))], {0: (1, 2)}, LETTERS)
@@ -66,7 +66,7 @@ def test_several_sinks_that_add_the_same_columns_agree(
     for thread in threads:
         thread.join()
     assert len(opened) == len(threads)
-    opened[0].adopt([0])
+    opened[0].take_over([0])
     opened[0].commit(LETTERS, batch([(0, 0, letter(None))], {0: (None, 1)}, LETTERS))
     assert store.rows(LETTERS)[0].keys() >= NEW
 
@@ -88,7 +88,7 @@ def altered(store: DeltaStore, table: TableName, column: Field) -> None:
 def test_a_column_that_somebody_adds_in_mid_run_is_null(tmp_path: Path) -> None:
     store = DeltaStore(tmp_path)
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     sink.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
     altered(store, RECORDS, Field("reviewed_by", PrimitiveType("string"), nullable=True))
     sink.commit(RECORDS, batch([(0, 1, record("b"))], {0: (1, 2)}))

@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> DeltaStore:
     """Sixty commits of ten prompts each, of three runs and sixty moments."""
     store = DeltaStore(tmp_path / "store")
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     for number in range(COMMITS):
         first, moment = 10 * number, AT + timedelta(seconds=number, microseconds=number)
         rows = [

@@ -51,7 +51,7 @@ class Meanwhile:
 def test_the_library_refuses_no_version_that_goes_back(store: DeltaStore) -> None:
     """Why every commit compares what it has read before: the library would take this."""
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     sink.commit(RECORDS, batch([(0, 9, record("a"))], {0: (None, 10)}))
     back = [Transaction("promptmill/records-0", 3, None)]
     table = DeltaTable(str(store.folder / RECORDS))
@@ -68,8 +68,8 @@ def test_the_library_refuses_no_version_that_goes_back(store: DeltaStore) -> Non
 def test_a_claim_in_the_middle_of_a_commit_wins(store: DeltaStore, step: str) -> None:
     meanwhile = Meanwhile(step)
     zombie, owner = store.sink(step=meanwhile), store.sink()
-    zombie.adopt([0])
-    meanwhile.act = lambda: owner.adopt([0])
+    zombie.take_over([0])
+    meanwhile.act = lambda: owner.take_over([0])
     with pytest.raises(Fenced):
         zombie.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
     owner.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
@@ -81,10 +81,10 @@ def test_a_commit_in_the_middle_of_a_claim_is_seen_by_the_owner(store: DeltaStor
     meanwhile = Meanwhile("claimed:prompts")
     first = store.sink()
     owner = store.sink(step=meanwhile)
-    first.adopt([0])
+    first.take_over([0])
     meanwhile.act = lambda: first.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
-    adoption = owner.adopt([0])
-    assert adoption.next_offsets[RECORDS] == {0: 1}
+    ownership = owner.take_over([0])
+    assert ownership.next_offsets[RECORDS] == {0: 1}
     found = [row["prompt_id"] for part in owner.ids(RECORDS, [0]) for row in part.to_pylist()]
     assert found == [pid("a")]
     with pytest.raises(Fenced):
@@ -95,8 +95,8 @@ def test_a_commit_in_the_middle_of_a_claim_is_seen_by_the_owner(store: DeltaStor
 def test_other_shards_commit_in_between(store: DeltaStore, step: str) -> None:
     meanwhile = Meanwhile(step)
     one, two = store.sink(step=meanwhile), store.sink()
-    one.adopt([0])
-    two.adopt([1])
+    one.take_over([0])
+    two.take_over([1])
     meanwhile.act = lambda: two.commit(RECORDS, batch([(1, 0, record("b"))], {1: (None, 1)}))
     one.commit(RECORDS, batch([(0, 0, record("a"))], {0: (None, 1)}))
     assert stored(store) == sorted([pid("a"), pid("b")])
@@ -104,7 +104,7 @@ def test_other_shards_commit_in_between(store: DeltaStore, step: str) -> None:
 
 def test_sinks_that_claim_at_the_same_time_end_with_one_owner(store: DeltaStore) -> None:
     sinks = [store.sink() for _ in range(4)]
-    threads = [threading.Thread(target=sink.adopt, args=([0, 1, 2, 3],)) for sink in sinks]
+    threads = [threading.Thread(target=sink.take_over, args=([0, 1, 2, 3],)) for sink in sinks]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -131,7 +131,7 @@ def test_a_commit_whose_answer_was_lost_is_recognised(store: DeltaStore) -> None
             raise Unavailable("the answer was lost")
 
     sink = store.sink(step=lose)
-    sink.adopt([0])
+    sink.take_over([0])
     work = batch([(0, 0, record("a"))], {0: (None, 1)})
     with pytest.raises(Unavailable):
         sink.commit(RECORDS, work)
@@ -146,7 +146,7 @@ def test_a_commit_that_took_too_long_is_read_back(store: DeltaStore) -> None:
     times = iter([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 100.0, 200.0])
     sink = DeltaSink(str(store.folder), identities(), clock=lambda: next(times, 300.0))
     sink.open()
-    sink.adopt([0])
+    sink.take_over([0])
     work = batch([(0, 0, record("a"))], {0: (None, 1)})
     with pytest.raises(Unavailable, match="took 100 s"):
         sink.commit(RECORDS, work)
@@ -158,9 +158,9 @@ def test_a_writer_that_slept_while_the_log_was_cleaned_goes_on(store: DeltaStore
     settings = TableSettings(checkpoint_every=5, log_retention="interval 0 seconds")
     sleeper = DeltaSink(str(store.folder), identities(), settings=settings)
     sleeper.open()
-    sleeper.adopt([0])
+    sleeper.take_over([0])
     other = store.sink()
-    other.adopt([1])
+    other.take_over([1])
     for offset in range(20):
         other.commit(
             RECORDS, batch([(1, offset, record(str(offset)))], {1: (offset or None, offset + 1)})
@@ -173,7 +173,7 @@ def test_a_writer_that_slept_while_the_log_was_cleaned_goes_on(store: DeltaStore
 
 def test_two_compactions_at_once_do_not_double_the_rows(store: DeltaStore) -> None:
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     for offset in range(6):
         sink.commit(
             RECORDS, batch([(0, offset, record(str(offset)))], {0: (offset or None, offset + 1)})
@@ -193,7 +193,7 @@ def test_two_compactions_at_once_do_not_double_the_rows(store: DeltaStore) -> No
 def test_two_of_the_librarys_compactions_would_double_the_rows(store: DeltaStore) -> None:
     """When this fails, the library has been repaired and its own compaction can be used."""
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     for offset in range(4):
         sink.commit(
             RECORDS, batch([(0, offset, record(str(offset)))], {0: (offset or None, offset + 1)})
@@ -208,8 +208,8 @@ def test_commits_marks_and_compactions_in_each_others_way_all_come_through(
     store: DeltaStore,
 ) -> None:
     writer, marker = store.sink(), store.sink()
-    writer.adopt([0])
-    marker.adopt([1])
+    writer.take_over([0])
+    marker.take_over([1])
     letters = [letter(str(number), offset=number) for number in range(20)]
     marker.commit(
         LETTERS, batch([(1, i, each) for i, each in enumerate(letters)], {1: (None, 20)}, LETTERS)

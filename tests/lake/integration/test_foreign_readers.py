@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> DeltaStore:
     """A store with a row in every table, and two kinds of records in six commits."""
     store = DeltaStore(tmp_path / "store")
     sink = store.sink()
-    sink.adopt([0, 1])
+    sink.take_over([0, 1])
     for name, contract in CONTRACTS.items():
         sink.commit(name, batch([(0, 0, contract)], {0: (None, 1)}, name))
     for offset in range(6):

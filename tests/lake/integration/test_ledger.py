@@ -68,13 +68,13 @@ def test_nothing_is_asked_after_another_sinks_commits(
     store: DeltaStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = store.sink(), store.sink()
-    one.adopt(SHARDS[:6])
-    two.adopt(SHARDS[6:])
+    one.take_over(SHARDS[:6])
+    two.take_over(SHARDS[6:])
     asked = Asked(monkeypatch)
     for round_ in range(60):  # beyond one life of a handle
         advance(one, SHARDS[:6], round_)
         advance(two, SHARDS[6:], round_)
-    one.adopt(SHARDS[:6])
+    one.take_over(SHARDS[:6])
     assert asked.times == 0
 
 
@@ -100,7 +100,7 @@ def _disturb(store: DeltaStore, sink: Sink, rng: random.Random) -> None:
         compact(str(store.folder / RECORDS), growth=1)
         return
     shards = rng.sample(SHARDS, 4)
-    positions = sink.adopt(shards).next_offsets[RECORDS]
+    positions = sink.take_over(shards).next_offsets[RECORDS]
     steps = {shard: (at, (at or 0) + 1) for shard, at in positions.items()}
     made = [(s, at or 0, record(uuid4().hex)) for s, (at, _) in steps.items()]
     sink.commit(RECORDS, batch(made, steps))
@@ -110,7 +110,7 @@ def test_a_log_that_was_cleaned_meanwhile_is_asked(
     store: DeltaStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sink = store.sink()
-    sink.adopt(SHARDS)
+    sink.take_over(SHARDS)
     ledger, path = Ledger(TOPIC), str(store.folder / RECORDS)
     told(ledger, DeltaTable(path))
     for round_ in range(3):
@@ -125,24 +125,24 @@ def test_a_log_that_was_cleaned_meanwhile_is_asked(
 
 def test_another_table_at_the_same_place_is_asked(store: DeltaStore) -> None:
     first = store.sink()
-    first.adopt(SHARDS)
+    first.take_over(SHARDS)
     advance(first, SHARDS, 0)
     ledger, path = Ledger(TOPIC), str(store.folder / RECORDS)
     assert ledger.entry(DeltaTable(path), 0) == (1, 1)
     store.folder.rename(store.folder.with_name("aside"))
     second = store.sink()
     for _ in range(3):  # its version passes the first one's
-        second.adopt(SHARDS[1:])
-        advance_to = second.adopt(SHARDS[1:]).next_offsets[RECORDS][1] or 0
+        second.take_over(SHARDS[1:])
+        advance_to = second.take_over(SHARDS[1:]).next_offsets[RECORDS][1] or 0
         advance(second, SHARDS[1:], advance_to)
     assert ledger.entry(DeltaTable(path), 0) == (0, None)
 
 
 def test_a_claim_read_from_the_log_fences(store: DeltaStore) -> None:
     zombie, owner = store.sink(), store.sink()
-    zombie.adopt(SHARDS)
+    zombie.take_over(SHARDS)
     advance(zombie, SHARDS, 0)
-    owner.adopt(SHARDS[3:4])
+    owner.take_over(SHARDS[3:4])
     with pytest.raises(Fenced, match="3"):
         advance(zombie, SHARDS, 1)
 

@@ -99,9 +99,9 @@ def places(store: str) -> list[tuple[int, int]]:
 
 def test_a_sink_that_lost_its_shard_is_fenced(store: str) -> None:
     zombie, owner = opened(store), opened(store)
-    zombie.adopt([0])
+    zombie.take_over([0])
     commit(zombie, 0)
-    assert owner.adopt([0]).next_offsets[RECORDS] == {0: 1}
+    assert owner.take_over([0]).next_offsets[RECORDS] == {0: 1}
     with pytest.raises(Fenced):
         commit(zombie, 1)
     commit(owner, 1)
@@ -112,19 +112,19 @@ def test_a_sink_that_lost_its_shard_is_fenced(store: str) -> None:
 def test_a_sink_that_is_killed_in_a_commit_loses_and_doubles_nothing(
     store: str, point: str
 ) -> None:
-    adopted = Event()
+    taken_over = Event()
 
     def kill(step: str) -> None:
-        if adopted.is_set() and step == f"{point}:{RECORDS}":
+        if taken_over.is_set() and step == f"{point}:{RECORDS}":
             raise Killed
 
     killed = opened(store, kill)
-    killed.adopt([0])
-    adopted.set()
+    killed.take_over([0])
+    taken_over.set()
     with pytest.raises((Killed, Unavailable)):  # the library wraps what ends its reading of rows
         commit(killed, 0)
     after = opened(store)
-    stored = after.adopt([0]).next_offsets[RECORDS][0]
+    stored = after.take_over([0]).next_offsets[RECORDS][0]
     assert stored == (1 if point == "committed" else None)
     for at in range(stored or 0, 3):
         commit(after, at)
@@ -134,7 +134,7 @@ def test_a_sink_that_is_killed_in_a_commit_loses_and_doubles_nothing(
 def test_two_sinks_that_commit_at_once_keep_all_rows(store: str) -> None:
     sinks = [opened(store) for _ in range(2)]
     for shard, sink in enumerate(sinks):
-        sink.adopt([shard])
+        sink.take_over([shard])
 
     def work(shard: int) -> None:
         for at in range(5):
@@ -150,7 +150,7 @@ def test_two_sinks_that_commit_at_once_keep_all_rows(store: str) -> None:
 
 def test_compaction_and_vacuum_keep_rows_and_statistics(store: str) -> None:
     sink = opened(store)
-    sink.adopt([0])
+    sink.take_over([0])
     for at in range(4):
         commit(sink, at)
     assert compact(f"{store}/{RECORDS}", growth=1) == 4

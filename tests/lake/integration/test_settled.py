@@ -43,7 +43,7 @@ def store_with(
 ) -> str:
     """The URI of a store that has taken these on one shard."""
     sink = DeltaStore(folder).sink(of)
-    sink.adopt(range(PARTITIONS))
+    sink.take_over(range(PARTITIONS))
     for name in TableName:
         own = [(SHARD, at, c) for at, c in enumerate(c for c in contracts if table_of(c) is name)]
         if own:

@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> DeltaStore:
 def fill(store: DeltaStore, first: int, commits: int) -> None:
     """Store records of 2 KiB, one a commit."""
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     for at in range(first, first + commits):
         sink.commit(RECORDS, batch([(0, at, record(str(at), pad=2048))], {0: (at or None, at + 1)}))
 
@@ -74,7 +74,7 @@ def test_a_file_that_a_commit_in_progress_has_written_is_kept(store: DeltaStore)
 
 def test_sinks_go_on_over_a_vacuum(store: DeltaStore) -> None:
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     vacuum(str(store.folder), 0)
     sink.commit(RECORDS, batch([(0, 10, record("10"))], {0: (10, 11)}))
     assert len(store.rows(RECORDS)) == 11

@@ -31,7 +31,7 @@ def test_a_records_table_without_content_keys_gets_the_column(tmp_path: Path) ->
     before = DeltaTable(str(tmp_path / NAME)).metadata().id
     sink = DeltaSink(str(tmp_path), identities())
     sink.open()
-    sink.adopt([0])
+    sink.take_over([0])
     sink.commit(NAME, Batch(rows([(0, 0, record("a"))]), {0: Advance(None, 1)}))
     table = DeltaTable(str(tmp_path / NAME))
     (row,) = table.to_pyarrow_table().to_pylist()
@@ -46,6 +46,6 @@ def test_two_stores_that_open_an_older_table_at_once_both_go_on(tmp_path: Path) 
     first.open()
     second.open()
     for shard, sink in enumerate((first, second)):
-        sink.adopt([shard])
+        sink.take_over([shard])
         sink.commit(NAME, Batch(rows([(shard, 0, record("a"))]), {shard: Advance(None, 1)}))
     assert DeltaTable(str(tmp_path / NAME)).to_pyarrow_table().num_rows == 2

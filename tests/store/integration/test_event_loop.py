@@ -16,7 +16,7 @@ from support.waiting import eventually
 pytestmark = pytest.mark.real
 
 
-async def test_adopting_flushing_and_merging_leave_the_loop_free(tmp_path: Path) -> None:
+async def test_taking_over_flushing_and_merging_leave_the_loop_free(tmp_path: Path) -> None:
     log, _ = make_mixed_log(2000)
     store = DeltaStore(tmp_path / "store")
     sinks = [store.sink(), store.sink()]

@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> DeltaStore:
 
 def test_a_write_that_finds_no_room_changes_nothing_and_can_be_repeated(store: DeltaStore) -> None:
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     work = batch([(0, 0, record("a", pad=5000))], {0: (None, 1)})
     with no_room(), pytest.raises(Unavailable, match="File too large"):
         sink.commit(RECORDS, work)

@@ -39,7 +39,7 @@ def test_status_reads_a_run_and_then_what_was_committed_since_without_pyarrow(
     tmp_path: Path,
 ) -> None:
     sink = DeltaStore(tmp_path / "store").sink()
-    sink.adopt(range(PARTITIONS))
+    sink.take_over(range(PARTITIONS))
     sink.commit(TableName.PROMPTS, counted(0))
     child = [sys.executable, "-c", COUNT_TWICE, str(tmp_path / "store")]
     with subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -44,7 +44,7 @@ def size(store: DeltaStore) -> int:
 
 def test_a_mark_writes_one_small_file_into_a_table_of_many_letters(store: DeltaStore) -> None:
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     letters = [
         letter(str(n), offset=n).model_copy(update={"value": b64encode(os.urandom(2048)).decode()})
         for n in range(1000)
@@ -76,10 +76,10 @@ def test_letters_of_another_sink_do_not_refuse_a_mark(store: DeltaStore) -> None
             taken += 1
 
     one = store.sink(step=meanwhile)
-    one.adopt([0])
+    one.take_over([0])
     one.commit(LETTERS, batch([(0, 0, letter("a", offset=500))], {0: (None, 1)}, LETTERS))
     other = store.sink()
-    other.adopt([1])
+    other.take_over([1])
     version = DeltaTable(str(store.folder / LETTERS)).version()
     one.commit(LETTERS, batch([(0, -1, marked(letter("a", offset=500)))], {0: (1, 1)}, LETTERS))
     assert (taken, DeltaTable(str(store.folder / LETTERS)).version()) == (1, version + 2)
@@ -96,11 +96,11 @@ def test_a_compaction_beside_a_mark_keeps_the_letter_and_its_state(store: DeltaS
 
     letters = [letter("a", offset=0), letter("b", offset=1)]
     before = store.sink()
-    before.adopt([0])
+    before.take_over([0])
     for at, each in enumerate(letters):
         before.commit(LETTERS, batch([(0, at, each)], {0: (at or None, at + 1)}, LETTERS))
     sink = store.sink(step=meanwhile)
-    sink.adopt([0])
+    sink.take_over([0])
     sink.commit(LETTERS, batch([(0, -1, marked(letters[0]))], {0: (2, 2)}, LETTERS))
     merged.append(compact(folder, growth=1))
     assert merged == [2, 2]
@@ -114,7 +114,7 @@ def test_a_compaction_beside_a_mark_keeps_the_letter_and_its_state(store: DeltaS
 def test_letters_that_were_changed_in_place_are_read_as_before(store: DeltaStore) -> None:
     """Tables of versions up to 0005's first form hold the state in the letter's own row."""
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     rows = [
         letter("a"),
         letter("b", offset=1).model_copy(update={"state": "replayed"}),
@@ -133,7 +133,7 @@ def test_letters_that_were_changed_in_place_are_read_as_before(store: DeltaStore
 
 def test_every_reader_takes_the_latest_state(store: DeltaStore) -> None:
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     dead, sent = letter("a"), letter("b", offset=1)
     sink.commit(LETTERS, batch([(0, 0, dead), (0, 1, sent)], {0: (None, 2)}, LETTERS))
     sink.commit(LETTERS, batch([(0, -1, marked(sent))] * 2, {0: (2, 2)}, LETTERS))

@@ -46,7 +46,7 @@ def test_an_index_read_back_decides_like_the_one_that_was_kept(
 ) -> None:
     store = SharedStore()
     sink = store.sink()
-    sink.adopt([0])
+    sink.take_over([0])
     kept = {0: SettledIndex()}
     stored: dict[Partition, int | None] = dict.fromkeys(every_partition(0))
     for start in range(0, len(contracts), flush):

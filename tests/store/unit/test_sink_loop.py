@@ -262,7 +262,7 @@ async def test_a_shard_assigned_again_takes_nothing_from_an_earlier_flush(
     async with member(log, store.sink(step=fail)) as one:
         await one.assign()
         await eventually(lambda: one.probe.retries)
-        store.sink().adopt(range(PARTITIONS))
+        store.sink().take_over(range(PARTITIONS))
         await one.source.assign(every_partition())
         failing.clear()
         log.put(0, prompt("c"))

@@ -209,7 +209,7 @@ def stored(sink: Sink, name: TableName, at: int, message: Contract) -> None:
 
 def test_a_stream_ends_with_its_run(tmp_path: Path) -> None:
     sink = DeltaStore(tmp_path).sink()
-    sink.adopt(range(4))
+    sink.take_over(range(4))
     for at, text in enumerate(("a", "b")):
         stored(sink, TableName.PROMPTS, at, prompt(text))
     stored(sink, TableName.RECORDS, 0, record("a"))

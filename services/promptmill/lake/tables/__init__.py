@@ -20,7 +20,7 @@ class TableSpec:
     Attributes:
         topic: whose messages become its rows.
         id_columns: what decides whether a later message is new, and the run; read when a shard is
-            adopted.
+            taken over.
         row: a decoded message as a row, without provenance.
         partition_columns: by which the table's files are separated.
     """

@@ -1,4 +1,4 @@
-"""Adoption of shards: claim them in every table, read their rows, continue from there."""
+"""Takeover of shards: claim them in every table, read their rows, continue from there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeAlias
 import structlog
 
 from promptmill.lake.identity import check_end, check_last, is_of
-from promptmill.lake.ports import COUNTED, Adoption, Advance, Batch, Sink, TableName
+from promptmill.lake.ports import COUNTED, Advance, Batch, Ownership, Sink, TableName
 from promptmill.lake.tables import TABLES
 from promptmill.runtime.memory import release_unused_memory
 from promptmill.store.flushing import advise
@@ -26,8 +26,8 @@ NextOffsets: TypeAlias = Mapping[TableName, Mapping[int, int | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Adopter:
-    """Opens partitions at the positions of their tables."""
+class Takeover:
+    """Takes over shards, and opens their partitions at the positions of the tables."""
 
     source: Source
     sink: Sink
@@ -35,7 +35,7 @@ class Adopter:
     intake: Intake
     check: LogCheck
 
-    async def adopt(self) -> bool:
+    async def run(self) -> bool:
         """Become the owner of the complete shards that wait; return whether any was opened.
 
         The index is read after the last claim: from then on no earlier owner can add a row.
@@ -50,14 +50,14 @@ class Adopter:
         wanted, generation = self.shards.ready, self.shards.generation
         if not wanted:
             return False
-        adoption = await asyncio.to_thread(self.sink.adopt, wanted)
-        unread = wanted - (adoption.kept & self.shards.indexes.keys())
+        ownership = await asyncio.to_thread(self.sink.take_over, wanted)
+        unread = wanted - (ownership.kept & self.shards.indexes.keys())
         # Kept even if the assignment changes meanwhile: the claims say whether it still holds.
         self.shards.indexes |= await asyncio.to_thread(load_indexes, self.sink, unread)
         await asyncio.to_thread(release_unused_memory)
-        await asyncio.to_thread(self._count, adoption)
-        starts = await self._starts(adoption, wanted)
-        stored = await asyncio.to_thread(self._pass_over, adoption.next_offsets, starts)
+        await asyncio.to_thread(self._count, ownership)
+        starts = await self._starts(ownership, wanted)
+        stored = await asyncio.to_thread(self._pass_over, ownership.next_offsets, starts)
         if generation != self.shards.generation:
             return False  # once more, with what is ours now
         self.shards.settle(wanted, stored)
@@ -69,10 +69,10 @@ class Adopter:
         log.info("shards_taken_over", shards=sorted(wanted), read=len(unread))
         return True
 
-    def _count(self, adoption: Adoption) -> None:
+    def _count(self, ownership: Ownership) -> None:
         """Count the rows that earlier versions stored without counts, once."""
-        for table, shards in adoption.uncounted.items():
-            stays = {s: Advance(at, at) for s in shards if (at := adoption.next_offsets[table][s])}
+        for table, shards in ownership.uncounted.items():
+            stays = {s: Advance(at, at) for s in shards if (at := ownership.next_offsets[table][s])}
             if not stays:
                 continue
             counts = {(shard, COUNTED): 1 for shard in stays}
@@ -82,23 +82,24 @@ class Adopter:
             self.sink.commit(table, Batch(TABLES[table].schema.empty_table(), stays, counts))
             log.info("runs_counted", table=str(table), shards=sorted(stays))
 
-    async def _starts(self, adoption: Adoption, wanted: Collection[int]) -> dict[Partition, int]:
+    async def _starts(self, ownership: Ownership, wanted: Collection[int]) -> dict[Partition, int]:
         bounds = await self.source.bounds(self.shards.partitions(wanted))
         starts = {}
         for partition, (begin, end) in bounds.items():
             table = self.shards.tables[partition.topic]
-            stored = adoption.next_offsets[table][partition.number]
+            stored = ownership.next_offsets[table][partition.number]
             starts[partition] = 0 if stored is None else stored
             check_end(table, partition.number, starts[partition], begin, end)
-        await self._check_identity(adoption, {p: begin for p, (begin, _) in bounds.items()})
+        await self._check_identity(ownership, {p: begin for p, (begin, _) in bounds.items()})
         return await self.check.resume(starts, bounds)
 
-    async def _check_identity(self, adoption: Adoption, begins: Mapping[Partition, int]) -> None:
+    async def _check_identity(self, ownership: Ownership, begins: Mapping[Partition, int]) -> None:
         """Compare the last stored messages with the log, as far as the log still has them."""
         lasts: dict[Partition, tuple[int, int]] = {}
         for partition, begin in begins.items():
             table, shard = self.shards.tables[partition.topic], partition.number
-            stored, last = adoption.next_offsets[table][shard], adoption.last_messages[table][shard]
+            stored = ownership.next_offsets[table][shard]
+            last = ownership.last_messages[table][shard]
             if stored is not None and last is not None and is_of(last, stored) and stored > begin:
                 lasts[partition] = stored - 1, last
         found = await self.source.messages_at({p: at for p, (at, _) in lasts.items()})

@@ -1,10 +1,10 @@
-"""What the start of a store costs: adoption of all shards of a store with many prompts.
+"""What the start of a store costs: the takeover of all shards of a store with many prompts.
 
-A store is filled with prompts, each with a record or (every tenth) a reject. Then one sink adopts
-all shards and loads their indexes. Seconds by the clock, seconds of the processor (which hold on a
-busy machine), and bytes for each prompt, of the index and of the whole process.
+A store is filled with prompts, each with a record or (every tenth) a reject. Then one sink takes
+over all shards and loads their indexes. Seconds by the clock, seconds of the processor (which hold
+on a busy machine), and bytes for each prompt, of the index and of the whole process.
 
-    python tests/bench/bench_adoption.py --prompts 10000000 --json
+    python tests/bench/bench_takeover.py --prompts 10000000 --json
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def rows_of(name: TableName, given: Mapping[str, pa.Array]) -> pa.Table:
 
 def fill(sink: DeltaSink, prompts: int, shards: int) -> None:
     """Store so many prompts and their outcomes, in commits of :data:`ROWS` of one shard each."""
-    sink.adopt(range(shards))
+    sink.take_over(range(shards))
     positions: dict[tuple[TableName, int], int] = {}
 
     def commit(name: TableName, shard: int, given: dict[str, pa.Array]) -> None:
@@ -97,12 +97,12 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def adopt(folder: str, prompts: int, shards: int) -> dict[str, float]:
-    """Open the store and adopt all of its shards, as a sink does at its start."""
+def take_over(folder: str, prompts: int, shards: int) -> dict[str, float]:
+    """Open the store and take over all of its shards, as a sink does at its start."""
     before, began, busy = resident_bytes(), time.perf_counter(), time.process_time()
     sink = DeltaSink(folder, identities(partitions=shards))
     sink.open()
-    sink.adopt(range(shards))
+    sink.take_over(range(shards))
     indexes = load_indexes(sink, range(shards))
     took, worked = time.perf_counter() - began, time.process_time() - busy
     if (found := sum(map(len, indexes.values()))) != prompts:
@@ -118,7 +118,7 @@ def adopt(folder: str, prompts: int, shards: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Fill a store, adopt it in a process of its own and print the figures."""
+    """Fill a store, take it over in a process of its own and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--prompts", type=int, default=1_000_000)
     parser.add_argument("--shards", type=int, default=12)
@@ -133,7 +133,7 @@ def main() -> None:
             os._exit(0)
         if os.waitpid(child, 0)[1]:
             raise SystemExit("the store could not be filled")
-        figures = adopt(folder, options.prompts, options.shards)
+        figures = take_over(folder, options.prompts, options.shards)
     if options.json:
         print(json.dumps(figures))
         return
