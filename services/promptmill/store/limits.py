@@ -51,7 +51,7 @@ class SinkLimits:
 
     Attributes:
         flush_delay_s: the longest time that a message waits for its flush, unless flushes are slow
-            (see :meth:`Intake.adapt <promptmill.store.intake.Intake.adapt>`).
+            (see :meth:`Buffer.adapt <promptmill.store.buffer.Buffer.adapt>`).
         flush_rows: the largest flush; with this many messages, a flush begins at once.
         flush_bytes: the same in bytes of messages.
         buffer_rows: the number of queued messages at which every partition is paused.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptmill.store.intake import Intake
+from promptmill.store.buffer import Buffer
 from promptmill.store.shards import Shards
 from promptmill.stream.ports import Partition, Source
 
@@ -10,10 +10,10 @@ from promptmill.stream.ports import Partition, Source
 class Pauses:
     """Pauses and resumes partitions of the source as needed."""
 
-    def __init__(self, source: Source, shards: Shards, intake: Intake) -> None:
+    def __init__(self, source: Source, shards: Shards, buffer: Buffer) -> None:
         self._source = source
         self._shards = shards
-        self._intake = intake
+        self._buffer = buffer
         self._paused: set[Partition] = set()
         self._is_full = False
         self.held = False
@@ -29,10 +29,10 @@ class Pauses:
 
     def apply(self) -> None:
         """Pause and resume the partitions whose state must change."""
-        self._is_full = self._intake.is_full(was_full=self._is_full)
+        self._is_full = self._buffer.is_full(was_full=self._is_full)
         all_held = self.held or self._is_full
         assigned = self._shards.assigned
-        needed = {p for p in assigned if all_held or not self._intake.order.is_open(p)}
+        needed = {p for p in assigned if all_held or not self._buffer.order.is_open(p)}
         if more := needed - self._paused:
             self._source.pause(more)
         if fewer := (self._paused - needed) & assigned:

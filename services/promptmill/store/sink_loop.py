@@ -1,8 +1,8 @@
 """The loop of a sink, which stores four topics in four tables and continues from their positions.
 
-Polling never stops. Messages queue in an :class:`Intake` while one task takes over shards, creates
+Polling never stops. Messages queue in a :class:`Buffer` while one task takes over shards, creates
 plans and carries them out. If the storage fails, the same plan is tried again for as long as it
-takes; meanwhile the intake becomes full and the partitions are paused.
+takes; meanwhile the buffer fills up and the partitions are paused.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import structlog
 from promptmill.lake.ports import Fenced, Sink, TableName
 from promptmill.runtime.errors import Transient, reason_of
 from promptmill.runtime.timing import Deadline, until_stopped
+from promptmill.store.buffer import Buffer
 from promptmill.store.compaction import Compaction
 from promptmill.store.flushing import Flusher, SinkPublisher
-from promptmill.store.intake import Intake
 from promptmill.store.limits import Backoff, SinkLimits
 from promptmill.store.pauses import Pauses
 from promptmill.store.shards import Shards
@@ -77,11 +77,11 @@ class SinkLoop:
         self._probe = probe
         self._clock = clock
         self._shards = Shards(tables, publisher.layout)
-        self._intake = Intake(self._limits, clock)
+        self._buffer = Buffer(self._limits, clock)
         self._flusher = Flusher(source, sink, self._shards, publisher)
         self._check = LogCheck(STAGE, accepted)
-        self._takeover = Takeover(source, sink, self._shards, self._intake, self._check)
-        self._pauses = Pauses(source, self._shards, self._intake)
+        self._takeover = Takeover(source, sink, self._shards, self._buffer, self._check)
+        self._pauses = Pauses(source, self._shards, self._buffer)
         self._backoff = Backoff(self._limits, clock)
         self._compaction = Compaction(sink, self._limits, self.on_lost, clock)
         self._leaving = 0
@@ -105,7 +105,7 @@ class SinkLoop:
     @property
     def waiting(self) -> int:
         """The number of messages that wait for a flush."""
-        return self._intake.rows
+        return self._buffer.rows
 
     @property
     def assigned(self) -> Sequence[Partition]:
@@ -172,7 +172,7 @@ class SinkLoop:
 
     @property
     def _is_idle(self) -> bool:
-        return self._flusher.size == 0 and self._intake.rows == 0
+        return self._flusher.size == 0 and self._buffer.rows == 0
 
     async def _attempt(self, act: Callable[[], Awaitable[None]]) -> None:
         """Attempt it; after a failure of the storage or the broker, the next attempt waits."""
@@ -199,11 +199,11 @@ class SinkLoop:
         pause = self._backoff.left_s
         if not self._is_open or self._flusher.size or self._shards.ready or self._lost_records:
             return pause
-        if self._intake.order.suspects:
+        if self._buffer.order.suspects:
             return pause
-        if self._intake.rows and (self._leaving or self._deadline is not None):
+        if self._buffer.rows and (self._leaving or self._deadline is not None):
             return pause
-        return max(pause, self._intake.due_in_s())
+        return max(pause, self._buffer.due_in_s())
 
     # The one task
 
@@ -225,24 +225,24 @@ class SinkLoop:
         try:
             if await self._takeover.run():
                 self.joined.set()
-            await self._intake.order.recheck(self._source, self._check)
+            await self._buffer.order.recheck(self._source, self._check)
         except LostRecords as error:
             # Retention may have removed what is buffered too, so it is stored before the end.
             self._lost_records = error
-            self._intake.shut(self._shards.assigned)
+            self._buffer.shut(self._shards.assigned)
         self._pauses.apply()
 
     async def _flush(self) -> None:
         """Finish the present flush, and begin another if it is due."""
         if not self._flusher.size:
-            if self._intake.rows == 0 or self._due_in_s() > 0:
+            if self._buffer.rows == 0 or self._due_in_s() > 0:
                 return
             await self._source.check_topics()
-            await self._flusher.take(self._intake.take_out())
+            await self._flusher.take(self._buffer.take_out())
             self._pauses.apply()
         size, began = self._flusher.size, self._clock()
         counts = await self._flusher.carry_out()
-        self._intake.adapt(self._clock() - began)
+        self._buffer.adapt(self._clock() - began)
         self.counts += counts
         self._probe.count_done(size)
         self._progress.set()
@@ -256,7 +256,7 @@ class SinkLoop:
         self._flusher.lose(error.shards)
         self._flusher.shed()
         self._shards.await_takeover(error.shards)
-        self._intake.close(self._shards.partitions(error.shards))
+        self._buffer.close(self._shards.partitions(error.shards))
         self._pauses.apply()
 
     # What the source says
@@ -264,7 +264,7 @@ class SinkLoop:
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
         """Hold these partitions until their shards are taken over; nothing is read here."""
         self._shards.assign(partitions)
-        self._intake.close(self._shards.partitions({p.number for p in partitions}))
+        self._buffer.close(self._shards.partitions({p.number for p in partitions}))
         self._pauses.forget()
         self._pauses.apply()
         if not self._shards.assigned:
@@ -276,7 +276,7 @@ class SinkLoop:
     async def on_revoked(self, partitions: Collection[Partition]) -> None:
         """Store what has arrived within the budget, then leave the rest to the new owner."""
         shards = {partition.number for partition in partitions}
-        self._intake.shut(partitions)
+        self._buffer.shut(partitions)
         self._leaving += 1
         self._wake.set()
         with suppress(TimeoutError):
@@ -286,18 +286,18 @@ class SinkLoop:
                     await self._progress.wait()
         self._leaving -= 1
         self._shards.release(partitions)
-        self._intake.close([*partitions, *self._shards.partitions(shards)])
+        self._buffer.close([*partitions, *self._shards.partitions(shards)])
         self._flusher.lose(shards)
         self._pauses.apply()
 
     def _is_busy_with(self, partitions: Collection[Partition], shards: set[int]) -> bool:
-        return self._intake.holds(partitions) or self._flusher.touches(shards)
+        return self._buffer.holds(partitions) or self._flusher.touches(shards)
 
     async def on_records(self, batch: Sequence[Delivery]) -> None:
         """Queue the expected deliveries, and pause when the buffer is full."""
         if self._deadline is not None:
             return
-        self._intake.take_in(batch)
+        self._buffer.take_in(batch)
         self._pauses.apply()
         self._wake.set()
 

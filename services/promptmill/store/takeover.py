@@ -13,8 +13,8 @@ from promptmill.lake.identity import check_end, check_last, is_of
 from promptmill.lake.ports import COUNTED, Advance, Batch, Ownership, Sink, TableName
 from promptmill.lake.tables import TABLES
 from promptmill.runtime.memory import release_unused_memory
+from promptmill.store.buffer import Buffer
 from promptmill.store.flushing import advise
-from promptmill.store.intake import Intake
 from promptmill.store.loading import load_indexes
 from promptmill.store.shards import Shards
 from promptmill.stream.lost_records import LogCheck
@@ -32,7 +32,7 @@ class Takeover:
     source: Source
     sink: Sink
     shards: Shards
-    intake: Intake
+    buffer: Buffer
     check: LogCheck
 
     async def run(self) -> bool:
@@ -63,7 +63,7 @@ class Takeover:
         self.shards.settle(wanted, stored)
         for partition, offset in starts.items():
             self.source.seek(partition, offset)
-            self.intake.order.expect(partition, offset)
+            self.buffer.order.expect(partition, offset)
         # An earlier owner may have died between its commit and telling Kafka.
         await advise(self.source, {p: at for p in starts if (at := self.shards.stored[p])})
         log.info("shards_taken_over", shards=sorted(wanted), read=len(unread))

@@ -17,7 +17,7 @@ MAX_DELAY_S = 30.0
 """The longest waiting time that a slow storage can cause."""
 
 
-class Intake:
+class Buffer:
     """The queue of the owned partitions.
 
     A partition is *open* from ``order.expect`` to :meth:`close`. Deliveries for other partitions
