@@ -203,7 +203,7 @@ def measure_index(prompts: int) -> dict[str, float]:
     index.load(Entries.of(high, low, State.ACCEPTED, decision=high), records=high)
     merging, _ = _timed(index.merge)
     sample = random.Random(2).sample(ids, min(50_000, prompts))
-    looking, _ = _timed(lambda: [index.settlement(each) for each in sample])
+    looking, _ = _timed(lambda: [index.prompt_state(each) for each in sample])
     fresh = [digest("new", number) for number in range(len(sample))]
     noting, _ = _timed(partial(_note_all, index, fresh))
     return {

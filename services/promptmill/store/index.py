@@ -34,7 +34,7 @@ class State:
     DEAD: Final = 8
 
 
-class Settlement(NamedTuple):
+class PromptState(NamedTuple):
     """The known state of one prompt.
 
     Attributes:
@@ -57,21 +57,21 @@ class Settlement(NamedTuple):
         """Whether the prompt has a dead letter, whether or not it was sent again."""
         return self.state & State.DEAD != 0
 
-    def joined(self, other: Settlement) -> Settlement:
-        """Combine two settlements; their order does not matter."""
-        return Settlement(
+    def joined(self, other: PromptState) -> PromptState:
+        """Combine two states; their order does not matter."""
+        return PromptState(
             self.state | other.state,
             max(self.decision, other.decision),
             max(self.replays, other.replays),
         )
 
 
-UNKNOWN: Final = Settlement()
+UNKNOWN: Final = PromptState()
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Settlements as columns of equal length."""
+    """Prompt states as columns of equal length."""
 
     high: Words
     low: Words
@@ -143,7 +143,7 @@ class SettledIndex:
         self._high = self._entries.high.data
         self._loaded: list[Entries] = []
         self._loaded_records: list[Words] = []
-        self._recent: dict[int, Settlement] = {}
+        self._recent: dict[int, PromptState] = {}
         self._records = none
         self._record_words = self._records.data
         self._recent_records: set[int] = set()
@@ -164,7 +164,7 @@ class SettledIndex:
 
     # Prompts
 
-    def settlement(self, prompt_id: str) -> Settlement:
+    def prompt_state(self, prompt_id: str) -> PromptState:
         """Return the known state of this prompt."""
         key = key_of(prompt_id)
         return self._recent.get(key) or self._merged(key)
@@ -175,18 +175,18 @@ class SettledIndex:
         """Add to the known state of a prompt."""
         key = key_of(prompt_id)
         decision = 0 if decision_id is None else high_word(decision_id)
-        new = Settlement(state, decision, min(replays, MAX_REPLAYS))
+        new = PromptState(state, decision, min(replays, MAX_REPLAYS))
         self._recent[key] = new.joined(self._recent.get(key) or self._merged(key))
         if len(self._recent) >= max(MIN_RECENT, len(self._entries.high) // RECENT_SHARE):
             self.merge()
 
-    def _merged(self, key: int) -> Settlement:
+    def _merged(self, key: int) -> PromptState:
         high, low = key >> WORD_BITS, key & WORD_MASK
         entries, words = self._entries, self._high
         at = bisect_left(words, high)
         while at < len(words) and words[at] == high:
             if entries.low[at] == low:
-                return Settlement(
+                return PromptState(
                     int(entries.state[at]),
                     int(entries.decision[at]),
                     int(entries.replays[at]),
@@ -288,11 +288,11 @@ class SettledIndex:
         self._record_words = self._records.data
 
 
-def _as_entries(settlements: dict[int, Settlement]) -> Entries:
-    size, values = len(settlements), settlements.values()
+def _as_entries(states: dict[int, PromptState]) -> Entries:
+    size, values = len(states), states.values()
     return Entries(
-        np.fromiter((key >> WORD_BITS for key in settlements), np.uint64, size),
-        np.fromiter((key & WORD_MASK for key in settlements), np.uint64, size),
+        np.fromiter((key >> WORD_BITS for key in states), np.uint64, size),
+        np.fromiter((key & WORD_MASK for key in states), np.uint64, size),
         np.fromiter((value.state for value in values), np.uint8, size),
         np.fromiter((value.decision for value in values), np.uint64, size),
         np.fromiter((value.replays for value in values), np.uint32, size),

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from promptmill.lake.ids import high_word
 from promptmill.lake.ports import TableName
 from promptmill.lake.tables.dead_letters import REPLAYED
-from promptmill.store.index import SettledIndex, Settlement, State
+from promptmill.store.index import PromptState, SettledIndex, State
 from promptmill_schemas import DeadLetter, Prompt, Record, Reject
 
 DUPLICATE = "duplicate"
@@ -62,7 +62,7 @@ KEPT = Ruling()
 
 def rule_prompt(prompt: Prompt, index: SettledIndex) -> Ruling:
     """Keep a prompt once; a replay is the same prompt."""
-    if index.settlement(prompt.prompt_id).state & State.PUBLISHED:
+    if index.prompt_state(prompt.prompt_id).state & State.PUBLISHED:
         return Ruling(DUPLICATE)
     index.note(prompt.prompt_id, State.PUBLISHED)
     index.counts.add(TableName.PROMPTS, prompt.run)
@@ -71,7 +71,7 @@ def rule_prompt(prompt: Prompt, index: SettledIndex) -> Ruling:
 
 def rule_record(record: Record, index: SettledIndex) -> Ruling:
     """Keep all records of the first decision, each once."""
-    known = index.settlement(record.prompt_id)
+    known = index.prompt_state(record.prompt_id)
     if known.is_decided:
         same = _is_same_decision(known, State.ACCEPTED, record.decision_id)
         if not same or index.has_record(record.record_id):
@@ -88,7 +88,7 @@ def rule_record(record: Record, index: SettledIndex) -> Ruling:
 
 def rule_reject(reject: Reject, index: SettledIndex) -> Ruling:
     """Keep one reject of a prompt, and only if nothing else has settled it."""
-    known = index.settlement(reject.prompt_id)
+    known = index.prompt_state(reject.prompt_id)
     if known.is_decided:
         same = _is_same_decision(known, State.REJECTED, reject.decision_id)
         return Ruling(DUPLICATE if same else VARIANT)
@@ -109,7 +109,7 @@ def rule_letter(letter: DeadLetter, index: SettledIndex) -> Ruling:
         index.add_letter(letter.letter_id)
         index.open_letter(letter.letter_id)
         return KEPT
-    known = index.settlement(letter.prompt_id)
+    known = index.prompt_state(letter.prompt_id)
     if known.is_decided:
         return Ruling(SETTLED)
     if _is_late(known, letter.replays):
@@ -126,7 +126,7 @@ def _rule_note(note: DeadLetter, index: SettledIndex) -> Ruling:
     if note.prompt_id is None:
         is_known, replays = index.has_letter(note.letter_id), 0
     else:
-        known = index.settlement(note.prompt_id)
+        known = index.prompt_state(note.prompt_id)
         is_known, replays = known.is_dead, known.replays
     if not is_known:
         return Ruling(UNKNOWN_LETTER)
@@ -137,17 +137,17 @@ def _rule_note(note: DeadLetter, index: SettledIndex) -> Ruling:
     return Ruling(NOTED, Replayed(note.letter_id, replays))
 
 
-def _is_same_decision(known: Settlement, state: int, decision_id: str) -> bool:
+def _is_same_decision(known: PromptState, state: int, decision_id: str) -> bool:
     return known.state & state != 0 and known.decision == high_word(decision_id)
 
 
-def _is_late(known: Settlement, replays: int) -> bool:
+def _is_late(known: PromptState, replays: int) -> bool:
     """Whether the prompt is dead and this message does not belong to a later replay."""
     return known.is_dead and replays <= known.replays
 
 
 def _replayed(
-    known: Settlement, later: Record | Reject | DeadLetter, index: SettledIndex
+    known: PromptState, later: Record | Reject | DeadLetter, index: SettledIndex
 ) -> Replayed | None:
     """Return the dead letter that a message with more replays proves to have been sent again."""
     letter_id = index.letter_of(str(later.prompt_id)) if known.is_dead else None

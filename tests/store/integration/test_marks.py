@@ -128,7 +128,7 @@ def test_letters_that_were_changed_in_place_are_read_as_before(store: DeltaStore
     index = load_indexes(sink, [0])[0]
     assert index.letter_of(pid("a")) == rows[0].letter_id
     assert index.letter_of(pid("b")) is None
-    assert index.settlement(pid("b")).is_dead
+    assert index.prompt_state(pid("b")).is_dead
 
 
 def test_every_reader_takes_the_latest_state(store: DeltaStore) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptmill.lake.ids import Words, high_word, key_of, words_of
-from promptmill.store.index import UNKNOWN, Entries, SettledIndex, Settlement, State
+from promptmill.store.index import UNKNOWN, Entries, PromptState, SettledIndex, State
 
 IDS = st.one_of(st.integers(0, 2**128 - 1), st.integers(0, 3), st.integers(2**64, 2**64 + 3)).map(
     lambda number: f"{number:032x}"
@@ -29,15 +29,15 @@ def some_id(number: int) -> str:
 def test_what_was_noted_is_found_whenever_it_is_merged(
     notes: list[tuple[str, int, str | None, int]], merges: set[int]
 ) -> None:
-    index, expected = SettledIndex(), dict[str, Settlement]()
+    index, expected = SettledIndex(), dict[str, PromptState]()
     for step, (prompt, state, decision, replays) in enumerate(notes):
         index.note(prompt, state, decision_id=decision, replays=replays)
-        new = Settlement(state, high_word(decision) if decision else 0, replays)
+        new = PromptState(state, high_word(decision) if decision else 0, replays)
         expected[prompt] = expected.get(prompt, UNKNOWN).joined(new)
         if step in merges:
             index.merge()
-    assert {prompt: index.settlement(prompt) for prompt in expected} == expected
-    assert index.settlement("f" * 32) == expected.get("f" * 32, UNKNOWN)
+    assert {prompt: index.prompt_state(prompt) for prompt in expected} == expected
+    assert index.prompt_state("f" * 32) == expected.get("f" * 32, UNKNOWN)
 
 
 @settings(deadline=None)
@@ -49,7 +49,7 @@ def test_loaded_and_noted_entries_are_one_index(loaded: list[str], noted: list[s
     for prompt in noted:
         index.note(prompt, State.ACCEPTED, decision_id=prompt)
     for prompt in {*loaded, *noted}:
-        state = index.settlement(prompt).state
+        state = index.prompt_state(prompt).state
         assert bool(state & State.PUBLISHED) == (prompt in loaded)
         assert bool(state & State.ACCEPTED) == (prompt in noted)
 

@@ -60,7 +60,7 @@ def test_an_index_read_back_decides_like_the_one_that_was_kept(
         stored |= plan.positions
     read = load_indexes(sink, [0])[0]
     for text in TEXTS:
-        assert read.settlement(pid(text)) == kept[0].settlement(pid(text))
+        assert read.prompt_state(pid(text)) == kept[0].prompt_state(pid(text))
         assert read.letter_of(pid(text)) == kept[0].letter_of(pid(text))
     for row in store.rows(TableName.RECORDS):
         assert read.has_record(row["record_id"])
