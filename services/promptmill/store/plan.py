@@ -187,14 +187,14 @@ class _Draft:
         if self._layout is not None and self._layout.partition_of(key) != shard:
             return self._move(table, delivery, key)
         row = spec.row(contract)
-        ruling = _RULES[table](contract, self._indexes[shard])
-        if ruling.replayed is not None:
-            letter_id, replays = ruling.replayed
+        decision = _RULES[table](contract, self._indexes[shard])
+        if decision.replayed is not None:
+            letter_id, replays = decision.replayed
             mark = dead_letters.mark(letter_id, replays, contract, delivery)
             self._rows[TableName.DEAD_LETTERS].append(_Row(delivery, mark))
             self._marked.add(shard)
-        if ruling.dropped is not None:
-            return str(ruling.dropped)
+        if decision.dropped is not None:
+            return str(decision.dropped)
         self._keep(table, row, delivery)
         return "kept"
 

@@ -45,8 +45,8 @@ class Replayed(NamedTuple):
     replays: int = 0
 
 
-class Ruling(NamedTuple):
-    """The decision about a message.
+class RowDecision(NamedTuple):
+    """Whether a message becomes a row.
 
     Attributes:
         dropped: the reason why it becomes no row, or ``None``.
@@ -57,71 +57,71 @@ class Ruling(NamedTuple):
     replayed: Replayed | None = None
 
 
-KEPT = Ruling()
+KEPT = RowDecision()
 
 
-def rule_prompt(prompt: Prompt, index: SettledIndex) -> Ruling:
+def rule_prompt(prompt: Prompt, index: SettledIndex) -> RowDecision:
     """Keep a prompt once; a replay is the same prompt."""
     if index.prompt_state(prompt.prompt_id).state & State.PUBLISHED:
-        return Ruling(DUPLICATE)
+        return RowDecision(DUPLICATE)
     index.note(prompt.prompt_id, State.PUBLISHED)
     index.counts.add(TableName.PROMPTS, prompt.run)
     return KEPT
 
 
-def rule_record(record: Record, index: SettledIndex) -> Ruling:
+def rule_record(record: Record, index: SettledIndex) -> RowDecision:
     """Keep all records of the first decision, each once."""
     known = index.prompt_state(record.prompt_id)
     if known.is_decided:
         same = _is_same_decision(known, State.ACCEPTED, record.decision_id)
         if not same or index.has_record(record.record_id):
-            return Ruling(DUPLICATE if same else VARIANT)
+            return RowDecision(DUPLICATE if same else VARIANT)
         index.add_record(record.record_id)
         return KEPT
     if _is_late(known, record.replays):
-        return Ruling(DEAD)
+        return RowDecision(DEAD)
     index.note(record.prompt_id, State.ACCEPTED, decision_id=record.decision_id)
     index.add_record(record.record_id)
     index.counts.add(TableName.RECORDS, record.run)
-    return Ruling(replayed=_replayed(known, record, index))
+    return RowDecision(replayed=_replayed(known, record, index))
 
 
-def rule_reject(reject: Reject, index: SettledIndex) -> Ruling:
+def rule_reject(reject: Reject, index: SettledIndex) -> RowDecision:
     """Keep one reject of a prompt, and only if nothing else has settled it."""
     known = index.prompt_state(reject.prompt_id)
     if known.is_decided:
         same = _is_same_decision(known, State.REJECTED, reject.decision_id)
-        return Ruling(DUPLICATE if same else VARIANT)
+        return RowDecision(DUPLICATE if same else VARIANT)
     if _is_late(known, reject.replays):
-        return Ruling(DEAD)
+        return RowDecision(DEAD)
     index.note(reject.prompt_id, State.REJECTED, decision_id=reject.decision_id)
     index.counts.add(TableName.REJECTS, reject.run)
-    return Ruling(replayed=_replayed(known, reject, index))
+    return RowDecision(replayed=_replayed(known, reject, index))
 
 
-def rule_letter(letter: DeadLetter, index: SettledIndex) -> Ruling:
+def rule_letter(letter: DeadLetter, index: SettledIndex) -> RowDecision:
     """Keep one dead letter at each number of replays, and none after a decision."""
     if letter.state == REPLAYED:
         return _rule_note(letter, index)
     if letter.prompt_id is None:
         if index.has_letter(letter.letter_id):
-            return Ruling(DUPLICATE)
+            return RowDecision(DUPLICATE)
         index.add_letter(letter.letter_id)
         index.open_letter(letter.letter_id)
         return KEPT
     known = index.prompt_state(letter.prompt_id)
     if known.is_decided:
-        return Ruling(SETTLED)
+        return RowDecision(SETTLED)
     if _is_late(known, letter.replays):
-        return Ruling(DUPLICATE)
+        return RowDecision(DUPLICATE)
     earlier = _replayed(known, letter, index)
     index.note(letter.prompt_id, State.DEAD, replays=letter.replays)
     index.open_letter(letter.letter_id, letter.prompt_id)
     index.counts.add(TableName.DEAD_LETTERS, letter.run)
-    return Ruling(replayed=earlier)
+    return RowDecision(replayed=earlier)
 
 
-def _rule_note(note: DeadLetter, index: SettledIndex) -> Ruling:
+def _rule_note(note: DeadLetter, index: SettledIndex) -> RowDecision:
     """Mark the dead letter that was sent again; the note itself is no row."""
     if note.prompt_id is None:
         is_known, replays = index.has_letter(note.letter_id), 0
@@ -129,12 +129,12 @@ def _rule_note(note: DeadLetter, index: SettledIndex) -> Ruling:
         known = index.prompt_state(note.prompt_id)
         is_known, replays = known.is_dead, known.replays
     if not is_known:
-        return Ruling(UNKNOWN_LETTER)
+        return RowDecision(UNKNOWN_LETTER)
     if not index.close_letter(note.letter_id, note.prompt_id):
-        return Ruling(NOTED)  # marked before, by another note or by what came of the replay
+        return RowDecision(NOTED)  # marked before, by another note or by what came of the replay
     if note.prompt_id is not None:
         index.counts.add(TableName.DEAD_LETTERS, note.run, -1)
-    return Ruling(NOTED, Replayed(note.letter_id, replays))
+    return RowDecision(NOTED, Replayed(note.letter_id, replays))
 
 
 def _is_same_decision(known: PromptState, state: int, decision_id: str) -> bool:
