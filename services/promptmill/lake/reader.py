@@ -20,7 +20,7 @@ from promptmill.lake.table import (
     texts,
     translated,
 )
-from promptmill.lake.transactions import Ledger, position_id
+from promptmill.lake.transactions import AppTransactions, position_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -149,7 +149,7 @@ class DeltaReader:
         self._handles = {
             name: TableHandle(f"{folder.rstrip('/')}/{name}", storage_options) for name in TableName
         }
-        self._ledgers: dict[TableName, Ledger] = {}
+        self._transactions: dict[TableName, AppTransactions] = {}
         self._storage_options = storage_options
 
     def layout(self) -> int | None:
@@ -172,9 +172,9 @@ class DeltaReader:
         with translated(handle.uri):
             table = handle.latest()
             shards = range(int(table.metadata().configuration[PARTITIONS]))
-            ledger = self._ledger(name, table)
-            counts = [ledger.count(table, shard, run) for shard in shards]
-            offsets = _positions(ledger, table, shards)
+            transactions = self._transactions_of(name, table)
+            counts = [transactions.count(table, shard, run) for shard in shards]
+            offsets = _positions(transactions, table, shards)
         if any(count is None for count in counts):
             return None
         return RunCount(sum(count or 0 for count in counts), offsets, len(shards))
@@ -188,12 +188,12 @@ class DeltaReader:
         handle = self._handles[name]
         with translated(handle.uri):
             table = handle.latest()
-            found = _positions(self._ledger(name, table), table, shards)
+            found = _positions(self._transactions_of(name, table), table, shards)
         return {shard: found.get(shard, 0) for shard in shards}, Snapshot(table)
 
-    def _ledger(self, name: TableName, table: DeltaTable) -> Ledger:
+    def _transactions_of(self, name: TableName, table: DeltaTable) -> AppTransactions:
         topic = table.metadata().configuration[TOPIC]
-        return self._ledgers.setdefault(name, Ledger(topic, self._storage_options))
+        return self._transactions.setdefault(name, AppTransactions(topic, self._storage_options))
 
     def snapshot(self, name: TableName, version: int | None = None) -> Snapshot | None:
         """Return one version of the table; ``None`` before a sink has created it.
@@ -208,6 +208,8 @@ class DeltaReader:
         return Snapshot(handle.open(version)) if handle.exists() else None
 
 
-def _positions(ledger: Ledger, table: DeltaTable, shards: Collection[int]) -> dict[int, int]:
-    found = {shard: ledger.position(table, shard) for shard in shards}
+def _positions(
+    transactions: AppTransactions, table: DeltaTable, shards: Collection[int]
+) -> dict[int, int]:
+    found = {shard: transactions.position(table, shard) for shard in shards}
     return {shard: offset for shard, offset in found.items() if offset is not None}

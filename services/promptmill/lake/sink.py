@@ -35,7 +35,7 @@ from promptmill.lake.table import (
     translated,
 )
 from promptmill.lake.tables import TABLES
-from promptmill.lake.transactions import Ledger, properties_of
+from promptmill.lake.transactions import AppTransactions, properties_of
 from promptmill.lake.vacuum import vacuum_table
 from promptmill.runtime.errors import Unavailable
 
@@ -77,8 +77,8 @@ class DeltaSink:
         self._handles = {
             name: TableHandle(f"{folder.rstrip('/')}/{name}", storage_options) for name in TableName
         }
-        self._ledgers = {
-            name: Ledger(identities[name].topic, storage_options) for name in TableName
+        self._transactions = {
+            name: AppTransactions(identities[name].topic, storage_options) for name in TableName
         }
         self._epochs: dict[TableName, dict[int, int]] = {name: {} for name in TableName}
         self._foreign: set[int] = set()
@@ -116,20 +116,20 @@ class DeltaSink:
         return Ownership(kept, next_offsets, last_messages, uncounted)
 
     def _uncounted(self, name: TableName, shards: Collection[int]) -> frozenset[int]:
-        ledger = self._ledgers[name]
+        transactions = self._transactions[name]
 
         def attempt(table: DeltaTable) -> frozenset[int]:
-            return frozenset(shard for shard in shards if not ledger.is_counted(table, shard))
+            return frozenset(shard for shard in shards if not transactions.is_counted(table, shard))
 
         return self._with_latest(name, attempt)
 
     def _claim(self, name: TableName, shards: Collection[int]) -> tuple[Numbers, Numbers]:
         """Raise the epoch of shards of other owners; return all positions and last messages."""
-        mine, ledger = self._epochs[name], self._ledgers[name]
+        mine, transactions = self._epochs[name], self._transactions[name]
 
         def attempt(table: DeltaTable) -> tuple[Numbers, Numbers]:
-            found = {shard: ledger.entry(table, shard) for shard in shards}
-            last_messages = {shard: ledger.last_message(table, shard) for shard in shards}
+            found = {shard: transactions.entry(table, shard) for shard in shards}
+            last_messages = {shard: transactions.last_message(table, shard) for shard in shards}
             taken = {s: entry.epoch + 1 for s, entry in found.items() if mine.get(s) != entry.epoch}
             self._foreign.update(taken)
             if taken:
@@ -141,8 +141,8 @@ class DeltaSink:
         return self._with_latest(name, attempt)
 
     def _check_owned(self, table: DeltaTable, name: TableName, shards: Collection[int]) -> None:
-        mine, ledger = self._epochs[name], self._ledgers[name]
-        if lost := {s for s in shards if ledger.entry(table, s).epoch != mine.get(s)}:
+        mine, transactions = self._epochs[name], self._transactions[name]
+        if lost := {s for s in shards if transactions.entry(table, s).epoch != mine.get(s)}:
             raise Fenced(name, lost)
 
     # Reading
@@ -175,8 +175,8 @@ class DeltaSink:
 
     def _is_stored(self, latest: DeltaTable, name: TableName, batch: Batch) -> bool:
         """Whether an earlier attempt stored this batch although it seemed to fail."""
-        ledger = self._ledgers[name]
-        found = {shard: ledger.entry(latest, shard).position for shard in batch.advances}
+        transactions = self._transactions[name]
+        found = {shard: transactions.entry(latest, shard).position for shard in batch.advances}
         if all(found[s] == step.expected for s, step in batch.advances.items()):
             moves = any(step.expected != step.next for step in batch.advances.values())
             return not (moves or batch.rows.num_rows or batch.counts)
@@ -197,8 +197,8 @@ class DeltaSink:
         last_messages: Mapping[int, int] = MappingProxyType({}),
         counts: Mapping[tuple[int, str], int] = MappingProxyType({}),
     ) -> None:
-        began, before, ledger = self._clock(), table.version(), self._ledgers[name]
-        numbers = ledger.numbers(epochs, positions, last_messages, counts)
+        began, before, transactions = self._clock(), table.version(), self._transactions[name]
+        numbers = transactions.numbers(epochs, positions, last_messages, counts)
         write_deltalake(
             table,
             _noting_the_end(fitted(rows, table), lambda: self._step(f"written:{name}")),
@@ -206,7 +206,7 @@ class DeltaSink:
             writer_properties=self._writer,
             commit_properties=properties_of(numbers),
         )
-        ledger.note_commit(table, before, numbers)
+        transactions.note_commit(table, before, numbers)
         if (took := self._clock() - began) > SLOW_COMMIT_S:
             raise Unavailable(
                 f"{table.table_uri}: a commit took {took:.0f} s, so its result is read back"
@@ -214,17 +214,17 @@ class DeltaSink:
 
     def _with_latest(self, name: TableName, attempt: Callable[[DeltaTable], Answer]) -> Answer:
         """Run ``attempt`` on the latest version, and again whenever another commit was faster."""
-        handle, ledger = self._handles[name], self._ledgers[name]
+        handle, transactions = self._handles[name], self._transactions[name]
         with translated(handle.uri):
             for _ in range(CONFLICT_TRIES):
                 try:
                     return attempt(handle.latest())
                 except CommitFailedError:
                     handle.forget()
-                    ledger.forget()
+                    transactions.forget()
                 except BaseException:
                     handle.forget()
-                    ledger.forget()
+                    transactions.forget()
                     raise
         raise Unavailable(
             f"{handle.uri}: other writers committed first in all {CONFLICT_TRIES} attempts"

@@ -46,8 +46,8 @@ class Entry(NamedTuple):
     position: int | None
 
 
-class Ledger:
-    """The numbers of a table's application ids at the last version that was read.
+class AppTransactions:
+    """The numbers in a table's application transactions at the last version that was read.
 
     The library takes about 1 ms for each application id, because it reads the end of the log every
     time. Each id is therefore read once. Afterwards the log entries of later commits are read,

@@ -15,7 +15,7 @@ from promptmill.lake.compaction import compact
 from promptmill.lake.counts import Books, Counts, read_tail
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader, Snapshot
-from promptmill.lake.transactions import Ledger
+from promptmill.lake.transactions import AppTransactions
 from promptmill.lake.vacuum import vacuum
 from promptmill.runtime.errors import Unavailable
 from promptmill_schemas import Contract
@@ -147,7 +147,7 @@ async def test_rows_of_an_earlier_version_are_counted_when_a_sink_takes_them_ove
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as earlier:
-        earlier.setattr(Ledger, "numbers", _without_counts(Ledger.numbers))
+        earlier.setattr(AppTransactions, "numbers", _without_counts(AppTransactions.numbers))
         await shop.take(prompt("a"), prompt("b"), record("a"), record("a", ordinal=1), letter("b"))
     for name in (TableName.PROMPTS, TableName.RECORDS, TableName.DEAD_LETTERS):
         assert shop.reader.run_count(name, "test") is None
@@ -172,7 +172,7 @@ async def test_the_next_look_reads_no_rows_and_asks_for_no_number_again(
         raise AssertionError("a row was read, or a number was asked for again")
 
     monkeypatch.setattr(Snapshot, "scan", refuse)
-    monkeypatch.setattr(Ledger, "_ask", refuse)
+    monkeypatch.setattr(AppTransactions, "_ask", refuse)
     assert books.published("test").prompts == 2
 
 

@@ -15,7 +15,13 @@ from promptmill.lake.compaction import compact
 from promptmill.lake.ports import COUNTED, Fenced, Sink, TableName
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.table import TableHandle, TableSettings
-from promptmill.lake.transactions import Ledger, epoch_id, last_id, log_entries, position_id
+from promptmill.lake.transactions import (
+    AppTransactions,
+    epoch_id,
+    last_id,
+    log_entries,
+    position_id,
+)
 from support.store import DeltaStore, batch, identities, record
 
 pytestmark = pytest.mark.real
@@ -59,9 +65,11 @@ def truth(table: DeltaTable) -> list[tuple[int, int | None, int | None]]:
     return [(epoch or 0, position, last) for epoch, position, last in asked]
 
 
-def told(ledger: Ledger, table: DeltaTable) -> list[tuple[int, int | None, int | None]]:
-    """The same from a ledger."""
-    return [(*ledger.entry(table, s), ledger.last_message(table, s)) for s in SHARDS]
+def told(
+    transactions: AppTransactions, table: DeltaTable
+) -> list[tuple[int, int | None, int | None]]:
+    """The same from the application transactions that were read."""
+    return [(*transactions.entry(table, s), transactions.last_message(table, s)) for s in SHARDS]
 
 
 def test_nothing_is_asked_after_another_sinks_commits(
@@ -79,19 +87,21 @@ def test_nothing_is_asked_after_another_sinks_commits(
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_ledger_agrees_with_the_table_whatever_others_do(seed: int, store: DeltaStore) -> None:
+def test_app_transactions_agree_with_the_table_whatever_others_do(
+    seed: int, store: DeltaStore
+) -> None:
     rng = random.Random(seed)
     settings = TableSettings(checkpoint_every=7, log_retention="interval 0 seconds")
     sinks = [DeltaSink(str(store.folder), identities(), settings=settings) for _ in range(3)]
     for sink in sinks:
         sink.open()
     handle = TableHandle(str(store.folder / RECORDS))
-    ledger = Ledger(TOPIC)
+    transactions = AppTransactions(TOPIC)
     for _ in range(60):
         _disturb(store, rng.choice(sinks), rng)
         if rng.random() < 0.4:
             fresh = DeltaTable(str(store.folder / RECORDS))
-            assert told(ledger, handle.latest()) == truth(fresh)
+            assert told(transactions, handle.latest()) == truth(fresh)
 
 
 def _disturb(store: DeltaStore, sink: Sink, rng: random.Random) -> None:
@@ -111,15 +121,15 @@ def test_a_log_that_was_cleaned_meanwhile_is_asked(
 ) -> None:
     sink = store.sink()
     sink.take_over(SHARDS)
-    ledger, path = Ledger(TOPIC), str(store.folder / RECORDS)
-    told(ledger, DeltaTable(path))
+    transactions, path = AppTransactions(TOPIC), str(store.folder / RECORDS)
+    told(transactions, DeltaTable(path))
     for round_ in range(3):
         advance(sink, SHARDS, round_)
     table = DeltaTable(path)
     table.create_checkpoint()
     (store.folder / RECORDS / "_delta_log" / f"{table.version() - 1:020}.json").unlink()
     expected, asked = truth(DeltaTable(path)), Asked(monkeypatch)
-    assert told(ledger, DeltaTable(path)) == expected
+    assert told(transactions, DeltaTable(path)) == expected
     assert asked.times == 3 * len(SHARDS)
 
 
@@ -127,15 +137,15 @@ def test_another_table_at_the_same_place_is_asked(store: DeltaStore) -> None:
     first = store.sink()
     first.take_over(SHARDS)
     advance(first, SHARDS, 0)
-    ledger, path = Ledger(TOPIC), str(store.folder / RECORDS)
-    assert ledger.entry(DeltaTable(path), 0) == (1, 1)
+    transactions, path = AppTransactions(TOPIC), str(store.folder / RECORDS)
+    assert transactions.entry(DeltaTable(path), 0) == (1, 1)
     store.folder.rename(store.folder.with_name("aside"))
     second = store.sink()
     for _ in range(3):  # its version passes the first one's
         second.take_over(SHARDS[1:])
         advance_to = second.take_over(SHARDS[1:]).next_offsets[RECORDS][1] or 0
         advance(second, SHARDS[1:], advance_to)
-    assert ledger.entry(DeltaTable(path), 0) == (0, None)
+    assert transactions.entry(DeltaTable(path), 0) == (0, None)
 
 
 def test_a_claim_read_from_the_log_fences(store: DeltaStore) -> None:
