@@ -19,7 +19,7 @@ from promptmill.cli.publish.lines import Defaults
 from promptmill.cli.publish.run import publish_file
 from promptmill.cli.run_status import RunStatus, StatusReader
 from promptmill.cli.settings import CommandSettings
-from promptmill.cli.store_counts import open_books
+from promptmill.cli.store_counts import open_counts
 from promptmill.cli.supervisor import Supervisor
 from promptmill.cli.waiting import wait_until_settled
 from promptmill.devstack import stack
@@ -77,8 +77,8 @@ async def show(demo: DemoSettings, screen: Screen) -> Outcome:
         await _ready(addresses, screen)
         reader = LogReader(addresses.kafka, client_id="promptmill-demo")
         await running.enter_async_context(reader)
-        books = open_books(addresses.store)
-        status = StatusReader(demo.settings, addresses, books, reader, RUN)
+        counts = open_counts(addresses.store)
+        status = StatusReader(demo.settings, addresses, counts, reader, RUN)
         return await _publish_and_watch(demo, addresses.store, status, screen)
 
 

@@ -1,7 +1,8 @@
 """What ``promptmill status`` costs, with few prompts in the tables and with many.
 
-A child process (``watch_books.py``) opens the store's books, asks for a run's numbers, then again
-after each of some further commits. Several sizes show whether the figures grow with the store.
+A child process (``watch_counts.py``) opens the store's run counts, asks for a run's numbers, then
+again after each of some further commits. Several sizes show whether the figures grow with the
+store.
 
     python tests/bench/bench_status.py --prompts 20000 1000000 --json
 """
@@ -31,7 +32,7 @@ from support.figures import show_figures
 from support.store import prompt
 
 RUN, SHARDS, ROWS, POLLS = "test", 48, 20_000, 10
-CHILD = Path(__file__).with_name("watch_books.py")
+CHILD = Path(__file__).with_name("watch_counts.py")
 PROMPTS = TableName.PROMPTS
 MIB = 2**20
 EXAMPLE = pa.Table.from_pylist(

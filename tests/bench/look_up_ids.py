@@ -15,9 +15,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import promptmill.cli.publish.run  # noqa: F401 - what the command loads
-from bench.watch_books import peak_bytes
+from bench.watch_counts import peak_bytes
 from promptmill.cli.publish.stored_ids import StoredIds
-from promptmill.cli.store_counts import open_books
+from promptmill.cli.store_counts import open_counts
 
 LINES_AT_ONCE = 800
 """About as many as a chunk of input holds."""
@@ -26,7 +26,7 @@ LINES_AT_ONCE = 800
 async def look_up(folder: str, run: str, lines: int) -> list[float]:
     """Seconds for the first ids, for all, and of the processor; peak bytes; how many are stored."""
     began, rest, found, first_s = time.perf_counter(), lines, 0, 0.0
-    stored = StoredIds(lambda among: open_books(folder).prompt_ids(run, among))
+    stored = StoredIds(lambda among: open_counts(folder).prompt_ids(run, among))
     while rest > 0:
         some = min(rest, LINES_AT_ONCE)
         found += len(await stored.among([f"{random.getrandbits(128):032x}" for _ in range(some)]))

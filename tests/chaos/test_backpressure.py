@@ -147,7 +147,7 @@ async def test_29_a_frozen_store_holds_every_stage_before_it(
             assert any("promptmill_held_seconds_total" in name for name in held)
         finally:
             marked.of("store").signal(signal.SIGCONT)
-        audit = await fresh_pipeline.books(within_s=240)
+        audit = await fresh_pipeline.audit_when_settled(within_s=240)
         assert audit.accepted + audit.rejected == 1_500
         assert {worker.lives for worker in fresh_pipeline.workers} == {1}
 
@@ -180,7 +180,7 @@ async def test_30_the_reader_of_lags_dies(fresh_pipeline: PipelineUnderTest) -> 
             print(f"taken over {after.term - killed_ms} ms after the kill, by Redis' clock")
             assert after.reader != before.reader
             await fresh_pipeline.advance("filter", 30)
-        await fresh_pipeline.books(within_s=240)
+        await fresh_pipeline.audit_when_settled(within_s=240)
 
 
 async def test_31_two_readers_for_a_moment(fresh_pipeline: PipelineUnderTest) -> None:
@@ -200,7 +200,7 @@ async def test_31_two_readers_for_a_moment(fresh_pipeline: PipelineUnderTest) ->
                 lags = await marked.lags()
                 assert lags.term >= seen, "an older term has overwritten a newer one's figures"
                 seen = lags.term
-        await fresh_pipeline.books(within_s=240)
+        await fresh_pipeline.audit_when_settled(within_s=240)
 
 
 @pytest.mark.parametrize("how", ["emptied", "stopped"])
@@ -224,7 +224,7 @@ async def test_32_redis_fails_those_who_measure(
                     server.resume()
             await marked.newer_term(before.term)
             await fresh_pipeline.advance("filter", 30, within_s=PATIENCE_S)
-        await fresh_pipeline.books(within_s=240)
+        await fresh_pipeline.audit_when_settled(within_s=240)
         assert {worker.lives for worker in fresh_pipeline.workers} == {1}
 
 
@@ -237,7 +237,7 @@ async def test_33_lags_are_stale(fresh_pipeline: PipelineUnderTest) -> None:
             await fresh_pipeline.publish(prompts("row-33", 300))
             for stage in GOVERNED:
                 await eventually(partial(marked.metric, stage, ASKED_KAFKA), PATIENCE_S)
-            await fresh_pipeline.books(within_s=240)
+            await fresh_pipeline.audit_when_settled(within_s=240)
             client.delete(marked.keys.lease)
         await marked.newer_term(before.term)
 
@@ -271,4 +271,4 @@ async def test_34_marks_change_while_it_runs(fresh_pipeline: PipelineUnderTest) 
             assert max(waiting.values()) <= 4 * HIGH + SLOTS
         finally:
             marked.of("store").signal(signal.SIGCONT)
-        await fresh_pipeline.books(within_s=240)
+        await fresh_pipeline.audit_when_settled(within_s=240)

@@ -38,7 +38,7 @@ async def test_13_broker_bounced(pipeline: PipelineUnderTest, how: str) -> None:
         await asyncio.to_thread(cluster.restart, 1)
         for stage in ("instruct", "reward", "filter"):
             await pipeline.advance(stage, 5, within_s=RECOVERED_WITHIN_S)
-    await pipeline.books(within_s=120)
+    await pipeline.audit_when_settled(within_s=120)
 
 
 async def test_14_a_broker_silent_for_longer_than_a_request_may_take(backend: Backend) -> None:

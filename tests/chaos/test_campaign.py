@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.real, pytest.mark.timeout(600)]
 CREW = {"instruct": 2, "reward": 1, "filter": 2, "store": 1}
 
 
-def test_a_run_under_random_faults_balances_its_books_and_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_under_random_faults_passes_its_audit_and_is_continued(tmp_path: Path) -> None:
     plan = Plan(
         records=2_000,
         kills=6,

@@ -49,7 +49,7 @@ async def test_15_not_enough_replicas_for_a_while(pipeline: PipelineUnderTest) -
         await asyncio.to_thread(cluster.restart, 3)
         await pipeline.advance("filter", 20, within_s=60)
         await require_replicas(pipeline.backend, pipeline.prefix, 2)
-    await pipeline.books(within_s=120)
+    await pipeline.audit_when_settled(within_s=120)
 
 
 @pytest.mark.parametrize("how", ["hard", "clean"])
@@ -64,4 +64,4 @@ async def test_17_every_broker_bounced_in_turn(pipeline: PipelineUnderTest, how:
             await asyncio.to_thread(cluster.restart, node)
             for stage in ("instruct", "filter"):
                 await pipeline.advance(stage, 5, within_s=60)
-    await pipeline.books(within_s=120)
+    await pipeline.audit_when_settled(within_s=120)

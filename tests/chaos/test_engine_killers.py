@@ -49,7 +49,7 @@ async def test_a_prompt_that_ends_its_worker_dies_alone(
     workers = pipeline.start_workers("instruct", 2, model=f"latency_s=0.05,tokens=20,killer={way}")
     await pipeline.ready()
     await publish(pipeline, run, guilty)
-    audit = await pipeline.books(within_s=PATIENCE_S)
+    audit = await pipeline.audit_when_settled(within_s=PATIENCE_S)
     only_killers_died(audit, count)
     print(
         f"{count} among {COUNT} prompts, {sum(worker.lives for worker in workers)} lives: {audit}"
@@ -71,7 +71,7 @@ async def test_a_killer_dies_alone_although_redis_was_gone_in_between(
     finally:
         await asyncio.to_thread(server.start)
         await asyncio.to_thread(server.wait_ready)
-    only_killers_died(await pipeline.books(within_s=PATIENCE_S), 1)
+    only_killers_died(await pipeline.audit_when_settled(within_s=PATIENCE_S), 1)
 
 
 def only_killers_died(audit: Audit, count: int) -> None:

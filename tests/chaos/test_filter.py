@@ -30,7 +30,7 @@ async def test_21_sigkill_filter_between_claim_and_publish(pipeline: PipelineUnd
     pipeline.start_workers("instruct", model=QUICK)
     await pipeline.ready()
     await pipeline.publish(prompts("row-21", 200), per_s=60)
-    audit = await pipeline.books(within_s=150)
+    audit = await pipeline.audit_when_settled(within_s=150)
     assert pipeline.faults.kills >= 1
     assert audit.accepted > 0
     rejects = [row for row in pipeline.tables().of("rejects") if row.prompt_id in pipeline.own]
@@ -43,7 +43,7 @@ async def test_22_identical_twins_at_two_filters_at_once(pipeline: PipelineUnder
     await pipeline.ready()
     pairs = 60
     await put_scored(pipeline, [twin(number, run) for number in range(pairs) for run in "ab"])
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     assert (audit.accepted, audit.rejected) == (pairs, pairs)
 
 
@@ -65,7 +65,7 @@ async def test_23_redis_emptied(pipeline: PipelineUnderTest) -> None:
             client.flushall()
         await put_scored(pipeline, [twin(number, "b") for number in pairs])
         await pipeline.advance("filter", len(pairs))
-    await pipeline.books()
+    await pipeline.audit_when_settled()
     assert len(judge.events("claims_rebuilt")) == rebuilt + 1
     assert judge.lives == 1
     accepted = {row.prompt_id for row in pipeline.tables().of("records")}
@@ -88,7 +88,7 @@ async def test_24_redis_away(pipeline: PipelineUnderTest, how: str) -> None:
             await asyncio.to_thread(server.start if how == "killed" else server.resume)
             await asyncio.to_thread(server.wait_ready)
         await pipeline.advance("filter", 20)
-    await pipeline.books()
+    await pipeline.audit_when_settled()
     assert [worker.lives for worker in pipeline.workers] == [1] * len(pipeline.workers)
 
 

@@ -43,7 +43,7 @@ async def test_01_sigkill_instruct_during_generation(pipeline: PipelineUnderTest
         await pipeline.advance("instruct", 60)
         marked |= await eventually(lambda: marked_as_done(pipeline), because="a map is committed")
         worker.kill()
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     again = {each.prompt_id for each in repetitions(pipeline.messages, COMPLETIONS)}
     assert marked
     assert not again & marked
@@ -83,7 +83,7 @@ async def test_02_sigkill_after_the_ack_and_before_the_commit(pipeline: Pipeline
     )
     await pipeline.ready()
     await pipeline.publish(prompts("row-02", 150))
-    audit = await pipeline.books(within_s=150)
+    audit = await pipeline.audit_when_settled(within_s=150)
     assert pipeline.faults.kills >= 1
     assert audit.redone[COMPLETIONS] >= pipeline.faults.kills
     (judge,) = pipeline.of("filter")
@@ -101,7 +101,7 @@ async def test_03_sigterm_lets_long_generations_end(pipeline: PipelineUnderTest)
     assert await worker.restart() == 0
     (drained,) = worker.events("drained")
     assert drained["left"] == 0
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     assert audit.redone[COMPLETIONS] == 0
 
 
@@ -115,7 +115,7 @@ async def test_04_sigterm_with_too_short_a_grace(pipeline: PipelineUnderTest) ->
     assert await worker.restart() == 0
     (drained,) = worker.events("drained")
     assert drained["left"] in range(1, SLOTS + 1)
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     assert audit.redone[COMPLETIONS] == 0
 
 
@@ -133,7 +133,7 @@ async def test_05_frozen_longer_than_the_session(pipeline: PipelineUnderTest) ->
         await pipeline.advance("instruct", 40)
         await worker.freeze(SESSION_S + 3)
         await pipeline.advance("instruct", 40)
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     assert audit.redone[COMPLETIONS] <= 2 * SLOTS
 
 
@@ -148,7 +148,7 @@ async def test_06_members_join_and_leave_all_the_time(pipeline: PipelineUnderTes
             await pipeline.advance("instruct", 10, within_s=SESSION_S + 24)
             await extra_worker.stop(draw.choice([signal.SIGTERM, signal.SIGKILL]))
             await pipeline.advance("instruct", 10, within_s=SESSION_S + 24)
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     assert audit.redone[COMPLETIONS] <= len(pipeline.of("instruct")) * SLOTS
 
 
@@ -158,7 +158,7 @@ async def test_10_records_that_hang_are_buried_at_their_deadline(
     pipeline.start_workers("instruct", model="latency_s=0.05,hang=0.02", deadline_s=4, slots=16)
     await pipeline.ready()
     await pipeline.publish(prompts("row-10", 200))
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     assert audit.dead > 0
     assert audit.reasons == {"deadline": audit.dead}
 
@@ -170,6 +170,6 @@ async def test_18_a_dead_engine_ends_the_process(pipeline: PipelineUnderTest) ->
     (worker,) = pipeline.start_workers("instruct", terms=terms, model="latency_s=0.05,dead=0.02")
     await pipeline.ready()
     await pipeline.publish(prompts("row-18", 200))
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     assert worker.codes[0] == 70
     assert audit.dead == 0

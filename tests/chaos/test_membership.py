@@ -51,7 +51,7 @@ async def test_every_kind_of_worker_is_scaled_up_and_down_without_redoing_anythi
         )
         await pipeline.advance("filter", 40)
     assert codes == [0] * len(STAGES)
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     assert audit.redone == {COMPLETIONS: 0, SCORED: 0}
 
 
@@ -73,7 +73,7 @@ async def test_a_static_member_gets_its_partitions_back_without_a_rebalance(
         await fixed.ready()
         await pipeline.advance("instruct", 40)
         assert len(other.events("revoked")) == rebalances
-    await pipeline.books()
+    await pipeline.audit_when_settled()
 
 
 async def test_a_rebalance_of_twelve_members_stops_the_flow_for_at_most_five_seconds(

@@ -73,7 +73,7 @@ async def test_a_worker_is_cut_off_for_a_while(
             finally:
                 wire.mend()
             await returned(far, before)
-    await pipeline.books(within_s=120)
+    await pipeline.audit_when_settled(within_s=120)
     assert far.lives == 1
 
 

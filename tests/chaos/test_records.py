@@ -39,7 +39,7 @@ async def test_11_maps_beside_commits_are_missing_or_corrupt(pipeline: PipelineU
     assert await worker.stop() == 0
     await damage_maps(pipeline)
     pipeline.start_workers("instruct", model=LONG_TAIL)
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     assert audit.redone[COMPLETIONS] > 0
 
 
@@ -68,7 +68,7 @@ async def test_12_poison_at_each_stage(pipeline: PipelineUnderTest) -> None:
         junk = [(f"{topic}-{number}", b'{"prompt_id": 1') for number in range(8)]
         await pipeline.put(topic, *junk)
     await pipeline.publish(prompts("row-12", 100))
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     assert audit.dead == 0
     junk_rows = set(pipeline.tables().of("dead_letters")) - before
     assert {row.reason for row in junk_rows} == {"contract_error"}
@@ -81,7 +81,7 @@ async def test_12_failures_that_never_end_are_buried_after_k_attempts(
     pipeline.start_workers("instruct", model="latency_s=0.02,transient=0.4", attempts=2)
     await pipeline.ready()
     await pipeline.publish(prompts("row-12-attempts", 150))
-    audit = await pipeline.books()
+    audit = await pipeline.audit_when_settled()
     assert audit.dead > 0
     assert audit.reasons == {"transient": audit.dead}
 
@@ -93,7 +93,7 @@ async def test_16_an_ack_lost_after_the_append(pipeline: PipelineUnderTest) -> N
     pipeline.start_workers("instruct", model="latency_s=0.02")
     await pipeline.ready()
     await pipeline.publish(prompts("row-16", 200), per_s=60)
-    audit = await pipeline.books(within_s=150)
+    audit = await pipeline.audit_when_settled(within_s=150)
     assert pipeline.faults.kills >= 2
     assert audit.absorbed > 0
 
@@ -106,7 +106,7 @@ async def test_20_scores_that_are_no_numbers_and_a_reward_worker_that_crashes(
     pipeline.start_workers("instruct", model="latency_s=0.02")
     await pipeline.ready()
     await pipeline.publish(prompts("row-20", 200), per_s=60)
-    audit = await pipeline.books(within_s=150)
+    audit = await pipeline.audit_when_settled(within_s=150)
     assert audit.dead == 0
     scores = await asyncio.to_thread(accepted_scores, pipeline)
     assert len(scores) > 0

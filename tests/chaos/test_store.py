@@ -48,7 +48,7 @@ async def test_25_sigkill_store_at_every_step_of_a_commit(pipeline: PipelineUnde
     pipeline.start_workers("instruct", model=QUICK)
     async with pipeline.flow("row-25", per_s=20):
         await eventually(lambda: store.lives > len(STEPS), 120, "it died at every step")
-    await pipeline.books()
+    await pipeline.audit_when_settled()
     killed_at = [fault.detail for fault in pipeline.faults.faults]
     assert killed_at == list(STEPS)
 
@@ -62,7 +62,7 @@ async def test_26_two_sinks_on_one_partition(pipeline: PipelineUnderTest) -> Non
         await pipeline.advance("filter", 20)
         await frozen.freeze(SESSION_S + 3)
         await pipeline.advance("filter", 50)
-    await pipeline.books()
+    await pipeline.audit_when_settled()
     assert frozen.lives == 1
 
 
@@ -94,7 +94,7 @@ async def test_27_disk_full_under_the_store(fresh_pipeline: PipelineUnderTest) -
         (store,) = pipeline.of("store")
         await eventually(lambda: store.events("storage_failed"), 60, "the disk is full")
         filler.unlink()
-        await pipeline.books()
+        await pipeline.audit_when_settled()
         assert store.lives == 1
 
 

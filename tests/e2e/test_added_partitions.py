@@ -50,7 +50,7 @@ async def fill(kafka: str, layout: Layout, run: str, partitions: int) -> set[str
     return {prompt.prompt_id for prompt in made}
 
 
-def check_books(pipeline: Pipeline, run: str, published: set[str]) -> None:
+def check_run(pipeline: Pipeline, run: str, published: set[str]) -> None:
     """Every prompt is stored once, in the shard of the layout, and has one outcome."""
     layout = layout_of(pipeline)
     pipeline.audit(run, published)
@@ -73,14 +73,14 @@ def test_added_partitions_lose_nothing_and_double_nothing(own_pipeline: Pipeline
         during = asyncio.run(fill(kafka, layout, "during", partitions))
         _await_published(pipeline, "during")
         pipeline.settle("during")
-    check_books(pipeline, "before", before)
-    check_books(pipeline, "during", during)
+    check_run(pipeline, "before", before)
+    check_run(pipeline, "during", during)
     with pipeline.workers(*SCRIPTED):  # and all of them start again
         after = asyncio.run(fill(kafka, layout, "after", partitions))
         _await_published(pipeline, "after")
         pipeline.settle("after")
     for run, published in (("before", before), ("during", during), ("after", after)):
-        check_books(pipeline, run, published)
+        check_run(pipeline, run, published)
 
 
 async def _publish(kafka: str, run: str) -> set[str]:

@@ -49,8 +49,8 @@ def test_the_demo_settles_every_prompt_and_stops_what_it_started(tmp_path: Path)
     pipeline = Pipeline(tmp_path)
     published = set(pipeline.ids("prompts", "demo"))
     assert result["settled"] == len(published) >= 200
-    books = pipeline.audit("demo", published)
-    assert (len(books["records"]), len(books["rejects"])) == (
+    tables = pipeline.audit("demo", published)
+    assert (len(tables["records"]), len(tables["rejects"])) == (
         result["accepted"],
         result["rejected"],
     )

@@ -31,13 +31,13 @@ def test_every_prompt_ends_in_exactly_one_table_and_again_changes_nothing(
         )
         assert first == {"run": "once", "published": 100, "duplicate": 0, "invalid": 0}
         status = pipeline.settle("once")
-        books = pipeline.audit("once", receipts(out))
+        tables = pipeline.audit("once", receipts(out))
         again = pipeline.json("publish", str(file), "--run", "once", "--n", "2")
         assert again == {"run": "once", "published": 0, "duplicate": 100, "invalid": 0}
         assert pipeline.settle("once") | {"stages": {}} == status | {"stages": {}}
     assert (status["published"], status["pending"], status["settled"]) == (100, 0, True)
-    assert status["accepted"] == len(books["records"]) > 0
-    assert status["rejected"] == len(books["rejects"]) > 0
+    assert status["accepted"] == len(tables["records"]) > 0
+    assert status["rejected"] == len(tables["rejects"]) > 0
 
 
 @pytest.mark.chaos

@@ -1,4 +1,4 @@
-"""A log with every kind of message, and the books that must come out of it in any order."""
+"""A log with every kind of message, and the outcomes that must come out of it in any order."""
 
 from __future__ import annotations
 

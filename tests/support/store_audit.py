@@ -1,4 +1,4 @@
-"""The books of a store, read with a reader that is not the project's."""
+"""The audit of a store, read with a reader that is not the project's."""
 
 from __future__ import annotations
 

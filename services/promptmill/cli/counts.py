@@ -42,7 +42,7 @@ class Published:
     partitions: int = 0
 
 
-class Books(Protocol):
+class StoredCounts(Protocol):
     """The tables ``prompts``, ``records``, ``rejects`` and ``dead_letters``; calls block."""
 
     def next_prompt_offsets(self) -> dict[int, int]:

@@ -18,7 +18,7 @@ import pyarrow.dataset as ds
 
 from promptmill.cli.settings import CommandSettings
 from promptmill.kafka.log_reader import LogReader
-from promptmill.lake.counts import Books
+from promptmill.lake.counts import RunCounter
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader
 from promptmill.lake.tables import TABLES
@@ -89,7 +89,7 @@ class PendingReader:
         self._tables = tables
         self._reader = reader
         self._run = run
-        self._books = Books(tables, run)
+        self._counter = RunCounter(tables, run)
         self._found: dict[str, PendingPrompt] = {}
         self._known_to: dict[int, int] = {}
 
@@ -100,7 +100,7 @@ class PendingReader:
             Unavailable: Kafka or the store does not answer.
         """
         self._found = {}
-        missing = await asyncio.to_thread(self._books.missing)
+        missing = await asyncio.to_thread(self._counter.missing)
         await asyncio.to_thread(self._read_rows, missing)
         await self._read_new_prompts()
         ends = await self._ends(PROMPTS)
@@ -108,7 +108,7 @@ class PendingReader:
             await self._look_on(topic, await self._committed(stage, topic))
         for name, spec in TABLES.items():
             await self._look_on(spec.topic, await asyncio.to_thread(self._next_offsets, name))
-        still = set(await asyncio.to_thread(self._books.missing))
+        still = set(await asyncio.to_thread(self._counter.missing))
         await self._look_on(PROMPTS, ends)
         unsettled = (each for each in self._found.values() if self._is_unsettled(each, still))
         return sorted(unsettled, key=lambda each: (each.partition, each.offset))

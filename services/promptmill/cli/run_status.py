@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Final
 
 from promptmill.cli.addresses import Addresses
-from promptmill.cli.counts import Books
+from promptmill.cli.counts import StoredCounts
 from promptmill.cli.gaps import stored_log_check
 from promptmill.cli.pipeline import alive_workers
 from promptmill.cli.publish.id_set import IdSet
@@ -86,7 +86,7 @@ class TopicStatus:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run's books: ``published`` is the sum of the four after it.
+    """A run's counts: ``published`` is the sum of the four after it.
 
     Settled prompts count as published, also if nobody has published them and their answers were
     put on a topic.
@@ -131,18 +131,18 @@ class StatusReader:
         self,
         settings: CommandSettings,
         addresses: Addresses,
-        books: Books,
+        counts: StoredCounts,
         reader: LogReader,
         run: str,
     ) -> None:
         self._settings = settings
         self._addresses = addresses
-        self._books = books
+        self._counts = counts
         self._reader = reader
         self._run = run
         self._marks = load_marks()
         topic, check = settings.topic(PROMPTS), stored_log_check(addresses.store)
-        self._published = PublishedCount(books, reader, topic, run, check)
+        self._published = PublishedCount(counts, reader, topic, run, check)
         self._unpublished = 0
 
     async def read(self) -> RunStatus:
@@ -152,7 +152,7 @@ class StatusReader:
             Unavailable: Kafka or the store is away.
         """
         # Outcomes first: a prompt that is settled by then is published by the next line.
-        settled = await asyncio.to_thread(self._books.settled, self._run)
+        settled = await asyncio.to_thread(self._counts.settled, self._run)
         published = await self._published.refresh() + self._unpublished
         if published < settled.total:
             self._unpublished = await asyncio.to_thread(self._count_unpublished)
@@ -173,8 +173,8 @@ class StatusReader:
 
     def _count_unpublished(self) -> int:
         """Count settled prompts that were not published; their answers were put on a topic."""
-        found = IdSet(chain.from_iterable(self._books.settled_ids(self._run)))
-        published = chain.from_iterable(self._books.prompt_ids(self._run))
+        found = IdSet(chain.from_iterable(self._counts.settled_ids(self._run)))
+        published = chain.from_iterable(self._counts.prompt_ids(self._run))
         for prompt_id in chain(published, self._published.coming):
             found.discard(prompt_id)
         return len(found)

@@ -14,7 +14,7 @@ from promptmill.cli.addresses import find_addresses
 from promptmill.cli.output import is_watched, print_bytes, print_json, quiet_logs
 from promptmill.cli.run_status import RunStatus, StageStatus, StatusReader
 from promptmill.cli.settings import load
-from promptmill.cli.store_counts import open_books
+from promptmill.cli.store_counts import open_counts
 from promptmill.cli.waiting import wait_until_settled
 from promptmill.flow.marks import MIB
 from promptmill.kafka.log_reader import LogReader
@@ -47,9 +47,9 @@ def show_status(run: str, wait_s: float | None, *, as_json: bool) -> int:
 async def _read(run: str, wait_s: float | None) -> RunStatus:
     settings = load()
     addresses = find_addresses(settings)
-    books = open_books(addresses.store)
+    counts = open_counts(addresses.store)
     async with LogReader(addresses.kafka, client_id=CLIENT) as reader:
-        status = StatusReader(settings, addresses, books, reader, run)
+        status = StatusReader(settings, addresses, counts, reader, run)
         if wait_s is None:
             return await status.read()
         with _progress(run) as show:
@@ -151,7 +151,7 @@ def _number(value: int | None) -> str:
 
 
 def verdict(status: RunStatus) -> str:
-    """The books in words."""
+    """The counts in words."""
     if not status.published:
         return f"run {status.run} has no prompts: promptmill publish FILE --run {status.run}"
     return (

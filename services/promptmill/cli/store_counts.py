@@ -13,12 +13,12 @@ from promptmill.lake.reader import DeltaReader
 _OUTCOMES = (TableName.RECORDS, TableName.REJECTS, TableName.DEAD_LETTERS)
 
 
-def open_books(store: str) -> StoreBooks:
+def open_counts(store: str) -> DeltaCounts:
     """Open the run counts of the store under this URI; missing tables count as empty."""
-    return StoreBooks(DeltaReader(store))
+    return DeltaCounts(DeltaReader(store))
 
 
-class StoreBooks:
+class DeltaCounts:
     """Counts of prompts, each from the latest version of its table.
 
     Sinks keep the counts of each run in the tables' logs. Rows are read only if an earlier

@@ -58,7 +58,7 @@ class Tail:
     next: Mapping[int, int]
 
 
-class Books:
+class RunCounter:
     """The exact counts of one run.
 
     Later rows can change the state of dead letters only. Each call therefore reads all of

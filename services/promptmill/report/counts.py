@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from promptmill.lake.counts import Books, Counts
+from promptmill.lake.counts import Counts, RunCounter
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader
 from promptmill.report.scratch import Scratch
@@ -86,7 +86,7 @@ def _outcomes(reader: DeltaReader, run: str) -> Counts:
     kept = [reader.run_count(name, run) for name in TableName]
     known = [count.prompts for count in kept if count is not None]
     if len(known) < len(kept):
-        return Books(reader, run).counts()
+        return RunCounter(reader, run).counts()
     published, accepted, rejected, dead = known
     return Counts(
         published, accepted, rejected, dead, max(0, published - accepted - rejected - dead)

@@ -1,4 +1,4 @@
-"""The books of a run, exact wherever its prompts and outcomes stand."""
+"""The counts of a run, exact wherever its prompts and outcomes stand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.real
 COUNTS = ("published", "accepted", "rejected", "dead", "pending", "settled")
 
 
-def books(promptmill: Promptmill, *arguments: str) -> tuple[Any, ...]:
+def counts(promptmill: Promptmill, *arguments: str) -> tuple[Any, ...]:
     """The counts of the run, in the order of ``COUNTS``."""
     done = promptmill("status", "--run", "test", "--json", *arguments)
     assert done.code == 0, done.err
@@ -28,34 +28,34 @@ def books(promptmill: Promptmill, *arguments: str) -> tuple[Any, ...]:
 
 
 def test_a_run_that_nobody_published_is_empty_and_not_settled(promptmill: Promptmill) -> None:
-    assert books(promptmill) == (0, 0, 0, 0, 0, False)
+    assert counts(promptmill) == (0, 0, 0, 0, 0, False)
 
 
 def test_prompts_are_pending_until_each_has_its_outcome(
     promptmill: Promptmill, place: Place, tables: Tables
 ) -> None:
     place.send(PROMPTS, *(prompt(text) for text in "abcd"), prompt("a", run="other"))
-    assert books(promptmill) == (4, 0, 0, 0, 4, False)
+    assert counts(promptmill) == (4, 0, 0, 0, 4, False)
     tables.take(TableName.RECORDS, record("a"))
     tables.take(TableName.REJECTS, reject("b"))
-    assert books(promptmill) == (4, 1, 1, 0, 2, False)
+    assert counts(promptmill) == (4, 1, 1, 0, 2, False)
     tables.take(TableName.DEAD_LETTERS, letter("c"))
     tables.take(TableName.RECORDS, record("d"))
-    assert books(promptmill) == (4, 2, 1, 1, 0, True)
+    assert counts(promptmill) == (4, 2, 1, 1, 0, True)
 
 
 def test_a_prompt_that_was_published_twice_counts_once_when_the_store_has_read_it(
     promptmill: Promptmill, place: Place, tables: Tables
 ) -> None:
     place.send(PROMPTS, prompt("a"), prompt("b"), prompt("a"))
-    assert books(promptmill) == (2, 0, 0, 0, 2, False)
+    assert counts(promptmill) == (2, 0, 0, 0, 2, False)
     sent = place.read(PROMPTS)
     last = max(sent, key=lambda each: each.offset)
     tables.take(TableName.RECORDS, record("a"), record("a", ordinal=1))
     tables.take_prompts(each for each in sent if each is not last)
-    assert books(promptmill) == (3, 1, 0, 0, 2, False), "its second message is not read yet"
+    assert counts(promptmill) == (3, 1, 0, 0, 2, False), "its second message is not read yet"
     tables.pass_over_prompt(last)
-    assert books(promptmill) == (2, 1, 0, 0, 1, False)
+    assert counts(promptmill) == (2, 1, 0, 0, 1, False)
 
 
 def test_what_the_table_holds_needs_no_topic(
@@ -64,7 +64,7 @@ def test_what_the_table_holds_needs_no_topic(
     place.send(PROMPTS, *(prompt(text) for text in "abc"))
     tables.take_prompts(place.read(PROMPTS))
     place.send(PROMPTS, prompt("d"), prompt("e"))
-    assert books(promptmill)[0] == 5
+    assert counts(promptmill)[0] == 5
 
 
 def test_a_replayed_prompt_is_pending_again_and_then_accepted(
@@ -72,9 +72,9 @@ def test_a_replayed_prompt_is_pending_again_and_then_accepted(
 ) -> None:
     place.send(PROMPTS, prompt("a"))
     tables.take(TableName.DEAD_LETTERS, letter("a", state="replayed"))
-    assert books(promptmill) == (1, 0, 0, 0, 1, False)
+    assert counts(promptmill) == (1, 0, 0, 0, 1, False)
     tables.take(TableName.RECORDS, record("a", replays=1))
-    assert books(promptmill) == (1, 1, 0, 0, 0, True)
+    assert counts(promptmill) == (1, 1, 0, 0, 0, True)
 
 
 def test_outcomes_that_nobody_published_never_make_fewer_than_none_pending(
@@ -82,12 +82,12 @@ def test_outcomes_that_nobody_published_never_make_fewer_than_none_pending(
 ) -> None:
     tables.take(TableName.RECORDS, record("foreign 1"), record("foreign 2"))
     tables.take(TableName.REJECTS, reject("foreign 3"))
-    assert books(promptmill) == (3, 2, 1, 0, 0, True)
+    assert counts(promptmill) == (3, 2, 1, 0, 0, True)
     place.send(PROMPTS, prompt("a"), prompt("b"))
     tables.take(TableName.RECORDS, record("a"))
-    assert books(promptmill)[4] >= 0
+    assert counts(promptmill)[4] >= 0
     tables.take_prompts(place.read(PROMPTS))
-    assert books(promptmill) == (5, 3, 1, 0, 1, False)
+    assert counts(promptmill) == (5, 3, 1, 0, 1, False)
 
 
 def test_dead_letters_without_a_prompt_belong_to_no_run(
@@ -96,7 +96,7 @@ def test_dead_letters_without_a_prompt_belong_to_no_run(
     place.send(PROMPTS, prompt("a"))
     place.send_bytes(PROMPTS, b"garbage")
     tables.take(TableName.DEAD_LETTERS, letter(None, offset=7))
-    assert books(promptmill) == (1, 0, 0, 0, 1, False)
+    assert counts(promptmill) == (1, 0, 0, 0, 1, False)
 
 
 def test_lag_counts_what_the_group_has_not_committed(promptmill: Promptmill, place: Place) -> None:
@@ -166,12 +166,12 @@ def test_topics_are_shown_with_their_lags_and_marks(
     assert [cell.strip() for cell in row.split("│")[1:5]] == ["scored", "120", "100", "50"]
 
 
-def test_without_redis_the_books_are_still_exact(
+def test_without_redis_the_counts_are_still_exact(
     promptmill: Promptmill, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROMPTMILL_REDIS", "redis://127.0.0.1:1/0")
     place.send(PROMPTS, prompt("a"))
-    assert books(promptmill) == (1, 0, 0, 0, 1, False)
+    assert counts(promptmill) == (1, 0, 0, 0, 1, False)
     stages = promptmill("status", "--run", "test", "--json").json["stages"]
     silent = ("workers", "in_flight", "rate", "schema_versions", "held", "partitions", "idle")
     away = dict.fromkeys((*silent, "troubles"))
@@ -184,7 +184,7 @@ def test_wait_ends_at_once_when_all_is_settled(
     place.send(PROMPTS, prompt("a"))
     tables.take(TableName.RECORDS, record("a"))
     forever = str(10**6)  # the limit of the test would end it
-    assert books(promptmill, "--wait", forever)[-1] is True
+    assert counts(promptmill, "--wait", forever)[-1] is True
 
 
 def test_wait_ends_at_its_limit_with_code_4(promptmill: Promptmill, place: Place) -> None:

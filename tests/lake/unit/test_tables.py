@@ -1,4 +1,4 @@
-"""Every contract has a row that its table holds without loss of what the books need."""
+"""Every contract has a row that its table holds without loss of what run counts need."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ pytestmark = pytest.mark.real
 COUNT_TWICE = """
 import json, sys
 import promptmill.cli.status
-from promptmill.cli.store_counts import open_books
+from promptmill.cli.store_counts import open_counts
 
-books = open_books(sys.argv[1])
+stored = open_counts(sys.argv[1])
 for _ in range(2):
-    counts = books.published("test").prompts, books.settled("test").total
+    counts = stored.published("test").prompts, stored.settled("test").total
     print(json.dumps([counts, sorted({"numpy", "pyarrow"} & sys.modules.keys())]), flush=True)
     sys.stdin.readline()
 """

@@ -10,9 +10,9 @@ import pytest
 from deltalake import DeltaTable
 
 from promptmill.cli.dead_letters import read_letters
-from promptmill.cli.store_counts import StoreBooks
+from promptmill.cli.store_counts import DeltaCounts
 from promptmill.lake.compaction import compact
-from promptmill.lake.counts import Books
+from promptmill.lake.counts import RunCounter
 from promptmill.lake.ports import Sink, TableName
 from promptmill.lake.reader import DeltaReader
 from promptmill.store.loading import load_indexes
@@ -122,7 +122,7 @@ def test_letters_that_were_changed_in_place_are_read_as_before(store: DeltaStore
     ]
     sink.commit(LETTERS, batch([(0, *pair) for pair in enumerate(rows)], {0: (None, 3)}, LETTERS))
     reader = DeltaReader(str(store.folder))
-    assert StoreBooks(reader).settled("test").dead == Books(reader, "test").counts().dead == 1
+    assert DeltaCounts(reader).settled("test").dead == RunCounter(reader, "test").counts().dead == 1
     states = {each.letter_id: each.state for each in read_letters(reader, {})}
     assert states == {row.letter_id: row.state for row in rows}
     index = load_indexes(sink, [0])[0]
@@ -138,7 +138,7 @@ def test_every_reader_takes_the_latest_state(store: DeltaStore) -> None:
     sink.commit(LETTERS, batch([(0, 0, dead), (0, 1, sent)], {0: (None, 2)}, LETTERS))
     sink.commit(LETTERS, batch([(0, -1, marked(sent))] * 2, {0: (2, 2)}, LETTERS))
     reader = DeltaReader(str(store.folder))
-    assert StoreBooks(reader).settled("test").dead == Books(reader, "test").counts().dead == 1
+    assert DeltaCounts(reader).settled("test").dead == RunCounter(reader, "test").counts().dead == 1
     assert [each.letter_id for each in read_letters(reader, {"state": "dead"})] == [dead.letter_id]
     (found,) = read_letters(reader, {"prompt_id": pid("b")})
     assert (found.state, found.value) == ("replayed", sent.value)

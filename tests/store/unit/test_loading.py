@@ -72,7 +72,7 @@ def test_an_index_read_back_decides_like_the_one_that_was_kept(
         assert read.counts.of(table).get("test", 0) == number
         assert store.memory.tables[table].counts.get((0, "test"), 0) == number
         assert number == _prompts(store, table)
-    check_books(store)
+    check_outcomes(store)
 
 
 def _prompts(store: SharedStore, table: TableName) -> int:
@@ -83,7 +83,7 @@ def _prompts(store: SharedStore, table: TableName) -> int:
     return len({row["prompt_id"] for row in rows} - {None})
 
 
-def check_books(store: SharedStore) -> None:
+def check_outcomes(store: SharedStore) -> None:
     """No id twice, and no prompt in two tables."""
     accepted = {row["prompt_id"] for row in store.rows(TableName.RECORDS)}
     rejected = [row["prompt_id"] for row in store.rows(TableName.REJECTS)]

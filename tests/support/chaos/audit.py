@@ -1,4 +1,4 @@
-"""The books: what was published against what is accepted, rejected and dead. Pure."""
+"""The audit: what was published against what is accepted, rejected and dead. Pure."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def audit(
         messages: everything on the topics.
         ends: where the topics end.
         sent: ids of the prompts whose publication was acknowledged.
-        own: those of them that are counted; the books must balance for all.
+        own: those of them that are counted; the audit must be clean for all.
     """
     accepted = {row.prompt_id for row in tables.of("records")}
     rejected = {row.prompt_id for row in tables.of("rejects")}

@@ -1,4 +1,4 @@
-"""A long run: records flow, faults strike, and at the end the books are audited. Resumable."""
+"""A long run: records flow, faults strike, and at the end everything is audited. Resumable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from promptmill.cli.counts import Settled
-from promptmill.cli.store_counts import open_books
+from promptmill.cli.store_counts import open_counts
 from promptmill.devstack.stack import attach, down, up
 from support.chaos.audit import Audit
 from support.chaos.backend import Backend
@@ -78,7 +78,7 @@ class Campaign:
         """Until there were enough records and kills, or the time is over; then settle and audit.
 
         Raises:
-            AssertionError: the books do not balance.
+            AssertionError: the audit is not clean.
         """
         async with self._pipeline() as (pipeline, wire):
             watch = CommitWatch(pipeline.store, pipeline.prefix)
@@ -90,7 +90,7 @@ class Campaign:
                 group.create_task(self._publish(pipeline))
                 group.create_task(self._disturb(pipeline, fault_injector))
             self._say("settling")
-            audit = await pipeline.books(SETTLED_WITHIN_S)
+            audit = await pipeline.audit_when_settled(SETTLED_WITHIN_S)
             self._compare(pipeline, audit)
             watching.cancel()
             watch.look()
@@ -99,7 +99,7 @@ class Campaign:
 
     def _compare(self, pipeline: PipelineUnderTest, audit: Audit) -> None:
         """What `promptmill status` says, from the numbers that the sinks keep."""
-        counted = open_books(str(pipeline.store)).settled(self._run_name)
+        counted = open_counts(str(pipeline.store)).settled(self._run_name)
         found = Settled(audit.accepted, audit.rejected, audit.dead)
         assert counted == found, f"the sinks have counted {counted}, the rows say {found}"
 

@@ -1,4 +1,4 @@
-"""A private pipeline: topics of its own, real worker processes, a store, and its books."""
+"""A private pipeline: topics of its own, real worker processes, a store, and its audit."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class PipelineUnderTest:
 
     @asynccontextmanager
     async def shift(self) -> AsyncIterator[None]:
-        """One test: books of its own; the workers that it starts leave at its end."""
+        """One test with prompts of its own; the workers that it starts leave at its end."""
         before = list(self.workers)
         self.own = set()
         self.faults.faults.clear()
@@ -214,11 +214,11 @@ class PipelineUnderTest:
 
         await eventually(done, within_s, f"{stage} publishes {by} more")
 
-    async def books(self, within_s: float = 90.0) -> Audit:
+    async def audit_when_settled(self, within_s: float = 90.0) -> Audit:
         """Wait until everything is settled and nothing is under way, then audit.
 
         Raises:
-            AssertionError: not in time (says what is missing where), or the books do not balance.
+            AssertionError: not in time (says what is missing where), or the audit is not clean.
         """
         deadline = asyncio.get_running_loop().time() + within_s
         while missing := await self._unfinished():
@@ -252,7 +252,7 @@ class PipelineUnderTest:
         return read_tables(self.store, self.prefix, self.partitions)
 
     async def audit(self) -> Audit:
-        """The books, read anew from the first offset by readers of their own."""
+        """Audit once, with new readers that start at the first offset."""
         log = TopicLog(self.backend.kafka, self.prefix)
         await log.read()
         tables = await asyncio.to_thread(self.tables)

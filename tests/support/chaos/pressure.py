@@ -119,7 +119,7 @@ def _growth(samples: list[tuple[float, int]]) -> float | None:
 
 
 class PressureRun:
-    """One run; the books must balance and every topic stay within its mark.
+    """One run; the audit must be clean, and every topic must stay within its mark.
 
     Args:
         say: told about the progress, in lines.
@@ -139,7 +139,7 @@ class PressureRun:
         """Publish everything, disturb, wait until all is settled, audit.
 
         Raises:
-            AssertionError: the books do not balance.
+            AssertionError: the audit is not clean.
         """
         async with self._pipeline() as pipeline:
             (store,) = pipeline.start_workers("store")
@@ -162,7 +162,7 @@ class PressureRun:
             await asyncio.gather(*background, return_exceptions=True)
             store.signal(signal.SIGCONT)
             self.took_s = time.monotonic() - self._started
-            return await pipeline.books(300)
+            return await pipeline.audit_when_settled(300)
 
     @asynccontextmanager
     async def _pipeline(self) -> AsyncIterator[PipelineUnderTest]:

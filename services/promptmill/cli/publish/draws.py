@@ -37,7 +37,7 @@ class Ids(Protocol):
         """Whether the prompt is published, or will be; it was looked up before."""
 
 
-class OwnIdBooks(Protocol):
+class StoredOwnIds(Protocol):
     """The part of the tables that is needed here."""
 
     def next_prompt_offsets(self) -> dict[int, int]:
@@ -55,7 +55,7 @@ async def no_own_ids() -> AsyncIterator[tuple[str, str]]:
 
 
 def published_own_ids(
-    books: OwnIdBooks,
+    counts: StoredOwnIds,
     open_reader: Callable[[], LogReader],
     topic: str,
     run: str,
@@ -64,8 +64,8 @@ def published_own_ids(
     """Reads them from the table, and from where it ends from the topic."""
 
     async def read() -> AsyncIterator[tuple[str, str]]:
-        positions = await asyncio.to_thread(books.next_prompt_offsets)
-        for found in await asyncio.to_thread(books.own_ids, run):
+        positions = await asyncio.to_thread(counts.next_prompt_offsets)
+        for found in await asyncio.to_thread(counts.own_ids, run):
             yield found
         async with open_reader() as reader:
             async for prompt, _ in prompts_on_topic(reader, topic, run, positions, check):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 
-from promptmill.cli.counts import Books
+from promptmill.cli.counts import StoredCounts
 from promptmill.cli.publish.id_set import IdSet
 from promptmill.cli.publish.stored_ids import StoredIds
 from promptmill.kafka.log_reader import LogReader
@@ -47,13 +47,13 @@ class _Coming:
 
     def __init__(
         self,
-        books: Books,
+        counts: StoredCounts,
         reader: LogReader,
         topic: str,
         run: str,
         check: LogCheck | None = None,
     ) -> None:
-        self._books = books
+        self._counts = counts
         self._reader = reader
         self._topic = topic
         self._check = check
@@ -81,9 +81,9 @@ class PublishedPrompts(_Coming):
         """Learn what is on its way to the table; once, before anything else."""
         self._ids = IdSet()
         # The table is looked at after its end is known, so nothing falls between it and the topic.
-        self._positions = await asyncio.to_thread(self._books.next_prompt_offsets)
-        if not await asyncio.to_thread(self._books.has_none, self._run):
-            self._stored = StoredIds(partial(self._books.prompt_ids, self._run))
+        self._positions = await asyncio.to_thread(self._counts.next_prompt_offsets)
+        if not await asyncio.to_thread(self._counts.has_none, self._run):
+            self._stored = StoredIds(partial(self._counts.prompt_ids, self._run))
         async for prompt_id, _ in self._read_on():
             self._ids.add(prompt_id)
 
@@ -118,13 +118,13 @@ class PublishedCount(_Coming):
 
     def __init__(
         self,
-        books: Books,
+        counts: StoredCounts,
         reader: LogReader,
         topic: str,
         run: str,
         check: LogCheck | None = None,
     ) -> None:
-        super().__init__(books, reader, topic, run, check)
+        super().__init__(counts, reader, topic, run, check)
         self._coming: dict[str, tuple[int, int]] = {}
         """By id, partition and offset of prompts that the table may lack."""
 
@@ -135,13 +135,13 @@ class PublishedCount(_Coming):
 
     async def refresh(self) -> int:
         """Everything that was acknowledged before this call."""
-        table = await asyncio.to_thread(self._books.published, self._run)
+        table = await asyncio.to_thread(self._counts.published, self._run)
         for partition, offset in table.next_offsets.items():
             self._positions[partition] = max(offset, self._positions.get(partition, 0))
         async for prompt_id, delivery in self._read_on():
             self._coming[prompt_id] = delivery.partition.number, delivery.offset
         await self._forget_stored_strays(table.partitions)
-        table = await asyncio.to_thread(self._books.published, self._run)
+        table = await asyncio.to_thread(self._counts.published, self._run)
         begins = table.next_offsets
         self._coming = {p: at for p, at in self._coming.items() if at[1] >= begins.get(at[0], 0)}
         return table.prompts + len(self._coming)
@@ -153,5 +153,5 @@ class PublishedCount(_Coming):
         """
         strays = {p for p, (number, _) in self._coming.items() if 0 < partitions <= number}
         if strays:
-            stored = await asyncio.to_thread(self._books.stored, self._run, strays)
+            stored = await asyncio.to_thread(self._counts.stored, self._run, strays)
             self._coming = {p: at for p, at in self._coming.items() if p not in stored}

@@ -39,7 +39,7 @@ from promptmill.cli.publish.receipts import Receipts
 from promptmill.cli.publish.stored_ids import StoredIds
 from promptmill.cli.publish.summary import Summary
 from promptmill.cli.settings import CommandSettings, load
-from promptmill.cli.store_counts import open_books
+from promptmill.cli.store_counts import open_counts
 from promptmill.flow.board import LagBoard
 from promptmill.flow.positions import LogPositions
 from promptmill.flow.publishers import Publishers
@@ -146,16 +146,16 @@ class _Job:
     async def _known(self) -> PublishedPrompts:
         topic = self._settings.topic(PROMPTS)
         store, run = self._addresses.store, self._defaults.run
-        books, check = open_books(store), stored_log_check(store)
+        counts, check = open_counts(store), stored_log_check(store)
         async with LogReader(self._addresses.kafka, client_id=CLIENT) as reader:
-            known = PublishedPrompts(books, reader, topic, run, check)
+            known = PublishedPrompts(counts, reader, topic, run, check)
             await known.start()
         return known
 
     def _own_ids(self) -> OwnIdsOfRun:
         store, run = self._addresses.store, self._defaults.run
         return published_own_ids(
-            open_books(store),
+            open_counts(store),
             lambda: LogReader(self._addresses.kafka, client_id=CLIENT),
             self._settings.topic(PROMPTS),
             run,
@@ -217,8 +217,8 @@ class _Job:
     async def _count_pending(self) -> None:
         """A duplicate may be lost; the tables are read only if there is one."""
         if self._summary.duplicates:
-            books = open_books(self._addresses.store)
-            settled = StoredIds(partial(books.settled_ids, self._defaults.run))
+            counts = open_counts(self._addresses.store)
+            settled = StoredIds(partial(counts.settled_ids, self._defaults.run))
             self._summary.pending = await settled.missing(self._summary.duplicates)
 
     def _report(self, result: LineResult) -> None:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import promptmill.cli.status  # noqa: F401 - what the command loads
-from promptmill.cli.store_counts import open_books
+from promptmill.cli.store_counts import open_counts
 
 
 def peak_bytes() -> int:
@@ -28,9 +28,9 @@ def main() -> None:
     """Print seconds, peak bytes, published and settled prompts for each look."""
     folder, run = sys.argv[1:]
     began = time.perf_counter()
-    books = open_books(folder)
+    stored = open_counts(folder)
     while True:
-        published, settled = books.published(run), books.settled(run)
+        published, settled = stored.published(run), stored.settled(run)
         took = time.perf_counter() - began
         print(json.dumps([took, peak_bytes(), published.prompts, settled.total]), flush=True)
         if not sys.stdin.readline():

@@ -1,4 +1,4 @@
-"""The books are exact at every moment, whatever the tables' files look like."""
+"""Run counts are exact at every moment, whatever the tables' files look like."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from promptmill.cli.counts import Settled
-from promptmill.cli.store_counts import StoreBooks
+from promptmill.cli.store_counts import DeltaCounts
 from promptmill.lake.compaction import compact
-from promptmill.lake.counts import Books, Counts, read_tail
+from promptmill.lake.counts import Counts, RunCounter, read_tail
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader, Snapshot
 from promptmill.lake.transactions import AppTransactions
@@ -29,14 +29,14 @@ pytestmark = pytest.mark.real
 
 
 class Shop:
-    """A store with books over it."""
+    """A store and the counter of a run in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = DeltaStore(folder)
         self.log = Log()
         self.reader = DeltaReader(str(folder))
-        self.books = Books(self.reader, "test")
+        self.counter = RunCounter(self.reader, "test")
 
     async def take(self, *contracts: Contract) -> None:
         """Store these on shard 1, and whatever else is in the log."""
@@ -48,15 +48,15 @@ class Shop:
 
     def counts(self) -> Counts:
         """What the rows say; the numbers that sinks keep by run say the same."""
-        found = self.books.counts()
+        found = self.counter.counts()
         kept = {name: self.reader.run_count(name, "test") for name in TableName}
         assert {name: count and count.prompts for name, count in kept.items()} == {
-            TableName.PROMPTS: len(set(chain.from_iterable(store_books(self).prompt_ids("test")))),
+            TableName.PROMPTS: len(set(chain.from_iterable(delta_counts(self).prompt_ids("test")))),
             TableName.RECORDS: found.accepted,
             TableName.REJECTS: found.rejected,
             TableName.DEAD_LETTERS: found.dead,
         }
-        settled = set(chain.from_iterable(store_books(self).settled_ids("test")))
+        settled = set(chain.from_iterable(delta_counts(self).settled_ids("test")))
         assert len(settled) == found.accepted + found.rejected + found.dead
         return found
 
@@ -69,7 +69,7 @@ def shop(tmp_path: Path) -> Shop:
 
 async def test_a_store_that_no_sink_has_made_is_empty(shop: Shop) -> None:
     assert shop.counts() == Counts(0, 0, 0, 0, 0)
-    assert shop.books.missing() == []
+    assert shop.counter.missing() == []
 
 
 async def test_every_prompt_is_counted_once(shop: Shop) -> None:
@@ -83,29 +83,29 @@ async def test_every_prompt_is_counted_once(shop: Shop) -> None:
         dead=len(expected.dead),
         pending=1,
     )
-    assert shop.books.missing() == [pid("late")]
+    assert shop.counter.missing() == [pid("late")]
 
 
-async def test_books_that_are_kept_open_follow_the_tables(shop: Shop) -> None:
+async def test_a_counter_that_is_kept_follows_the_tables(shop: Shop) -> None:
     await shop.take(prompt("a"), prompt("b"), prompt("c"))
     assert shop.counts() == Counts(3, 0, 0, 0, pending=3)
     await shop.take(record("a"), record("a", ordinal=1), letter("c"))
     assert shop.counts() == Counts(3, 1, 0, 1, pending=1)
-    assert shop.books.missing() == [pid("b")]
+    assert shop.counter.missing() == [pid("b")]
     for table in TableName:
         compact(str(shop.folder / table), growth=1)
     await shop.take(reject("b"), letter("c", state="replayed"))
     assert shop.counts() == Counts(3, 1, 1, 0, pending=1)
-    assert shop.books.missing() == [pid("c")]
+    assert shop.counter.missing() == [pid("c")]
     await shop.take(record("c", replays=1))
     assert shop.counts() == Counts(3, 2, 1, 0, pending=0)
-    assert Books(shop.reader, "test").counts() == shop.counts()
+    assert RunCounter(shop.reader, "test").counts() == shop.counts()
 
 
-async def test_other_runs_have_other_books(shop: Shop) -> None:
+async def test_each_run_has_its_own_counts(shop: Shop) -> None:
     await shop.take(prompt("a"), prompt("a", run="other"))
     assert shop.counts().published == 1
-    assert Books(shop.reader, "nobody").counts() == Counts(0, 0, 0, 0, 0)
+    assert RunCounter(shop.reader, "nobody").counts() == Counts(0, 0, 0, 0, 0)
 
 
 async def test_a_dead_letter_without_a_prompt_is_nobodys(shop: Shop) -> None:
@@ -151,12 +151,12 @@ async def test_rows_of_an_earlier_version_are_counted_when_a_sink_takes_them_ove
         await shop.take(prompt("a"), prompt("b"), record("a"), record("a", ordinal=1), letter("b"))
     for name in (TableName.PROMPTS, TableName.RECORDS, TableName.DEAD_LETTERS):
         assert shop.reader.run_count(name, "test") is None
-    assert store_books(shop).settled("test") == Settled(accepted=1, dead=1)
-    assert store_books(shop).published("test").prompts == 2
+    assert delta_counts(shop).settled("test") == Settled(accepted=1, dead=1)
+    assert delta_counts(shop).published("test").prompts == 2
     await shop.take(record("c"), prompt("c", run="other"))
     assert (shop.counts().accepted, shop.counts().dead) == (2, 1)
-    assert store_books(shop).settled("test") == Settled(accepted=2, dead=1)
-    assert store_books(shop).published("other").prompts == 1
+    assert delta_counts(shop).settled("test") == Settled(accepted=2, dead=1)
+    assert delta_counts(shop).published("other").prompts == 1
 
 
 async def test_the_next_look_reads_no_rows_and_asks_for_no_number_again(
@@ -164,8 +164,8 @@ async def test_the_next_look_reads_no_rows_and_asks_for_no_number_again(
 ) -> None:
     """The cost of a poll is that of the commits since the last one, whatever the store's size."""
     await shop.take(prompt("a"))
-    books = store_books(shop)
-    assert books.published("test").prompts == 1
+    counts = delta_counts(shop)
+    assert counts.published("test").prompts == 1
     await shop.take(prompt("b"))
 
     def refuse(*_arguments: object, **_options: object) -> None:
@@ -173,12 +173,12 @@ async def test_the_next_look_reads_no_rows_and_asks_for_no_number_again(
 
     monkeypatch.setattr(Snapshot, "scan", refuse)
     monkeypatch.setattr(AppTransactions, "_ask", refuse)
-    assert books.published("test").prompts == 2
+    assert counts.published("test").prompts == 2
 
 
-def store_books(shop: Shop) -> StoreBooks:
+def delta_counts(shop: Shop) -> DeltaCounts:
     """What `status` asks."""
-    return StoreBooks(shop.reader)
+    return DeltaCounts(shop.reader)
 
 
 def _without_counts(numbers: Callable[..., dict[str, int]]) -> Callable[..., dict[str, int]]:
@@ -191,15 +191,15 @@ def _without_counts(numbers: Callable[..., dict[str, int]]) -> Callable[..., dic
 async def test_ids_are_looked_up_in_their_own_run_only(shop: Shop) -> None:
     run = "other"
     await shop.take(prompt("a"), prompt("b"), prompt("a", run=run), record("b"))
-    books, ids = store_books(shop), [pid("a"), pid("b"), pid("c"), pid("a", run)]
-    assert set(chain.from_iterable(books.prompt_ids("test", ids))) == {pid("a"), pid("b")}
-    assert set(chain.from_iterable(books.prompt_ids(run, ids))) == {pid("a", run)}
-    assert set(chain.from_iterable(books.settled_ids("test", ids))) == {pid("b")}
-    assert list(books.prompt_ids("test", [])) == []
+    counts, ids = delta_counts(shop), [pid("a"), pid("b"), pid("c"), pid("a", run)]
+    assert set(chain.from_iterable(counts.prompt_ids("test", ids))) == {pid("a"), pid("b")}
+    assert set(chain.from_iterable(counts.prompt_ids(run, ids))) == {pid("a", run)}
+    assert set(chain.from_iterable(counts.settled_ids("test", ids))) == {pid("b")}
+    assert list(counts.prompt_ids("test", [])) == []
     quoting = "' OR run <> 'x"
-    assert list(books.prompt_ids(quoting, [quoting])) == []
-    assert books.has_none("another")
-    assert not books.has_none(run)
+    assert list(counts.prompt_ids(quoting, [quoting])) == []
+    assert counts.has_none("another")
+    assert not counts.has_none(run)
 
 
 async def test_a_file_that_is_missing_is_named(shop: Shop) -> None:
@@ -207,4 +207,4 @@ async def test_a_file_that_is_missing_is_named(shop: Shop) -> None:
     for file in (shop.folder / "prompts").glob("*.parquet"):
         file.unlink()
     with pytest.raises(Unavailable, match=r"prompts.* cannot be read"):
-        list(store_books(shop).prompt_ids("test"))
+        list(delta_counts(shop).prompt_ids("test"))
