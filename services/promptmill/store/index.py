@@ -104,7 +104,7 @@ class Entries:
         return sum(getattr(self, name).nbytes for name in self.__slots__)
 
 
-class RunCounts:
+class ShardCounts:
     """The number of prompts of each run in each table of a shard, and which numbers have changed.
 
     For dead letters, this is the number of prompts whose dead letter was not sent again.
@@ -151,7 +151,7 @@ class SettledIndex:
         self._open: dict[int, int] = {}
         self._loaded_open: dict[int, int] = {}
         self._loaded_replayed: set[int] = set()
-        self.counts = RunCounts()
+        self.counts = ShardCounts()
 
     def __len__(self) -> int:
         """The number of known prompts; one that is merged and recent counts twice until then."""
