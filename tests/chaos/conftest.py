@@ -57,7 +57,7 @@ async def pipelines(backend: Backend) -> AsyncIterator[Pipelines]:
 async def pipeline(pipelines: Pipelines) -> AsyncIterator[PipelineUnderTest]:
     """A pipeline that lacks instruct workers; those that a test starts leave with it."""
     pipeline = await pipelines.get()
-    async with pipeline.shift():
+    async with pipeline.one_test():
         yield pipeline
 
 

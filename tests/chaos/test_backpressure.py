@@ -121,8 +121,8 @@ class Marked:
 
 
 @asynccontextmanager
-async def crew(pipeline: PipelineUnderTest, high: int = HIGH) -> AsyncIterator[Marked]:
-    """The workers at work."""
+async def running_workers(pipeline: PipelineUnderTest, high: int = HIGH) -> AsyncIterator[Marked]:
+    """Workers of all stages; topics are full at ``high`` messages."""
     marked = Marked(pipeline, high)
     await marked.start_all_workers()
     yield marked
@@ -133,7 +133,7 @@ async def test_29_a_frozen_store_holds_every_stage_before_it(
     fresh_pipeline: PipelineUnderTest,
 ) -> None:
     """Each topic holds at most its mark and what was in flight; all is settled afterwards."""
-    async with crew(fresh_pipeline) as marked:
+    async with running_workers(fresh_pipeline) as marked:
         marked.of("store").signal(signal.SIGSTOP)
         try:
             await fresh_pipeline.publish(prompts("row-29", 1_500))
@@ -167,7 +167,7 @@ async def at_rest(marked: Marked) -> Mapping[str, int]:
 
 async def test_30_the_reader_of_lags_dies(fresh_pipeline: PipelineUnderTest) -> None:
     """Another worker takes over, in a newer term, and what is published settles."""
-    async with crew(fresh_pipeline) as marked:
+    async with running_workers(fresh_pipeline) as marked:
         async with fresh_pipeline.flow("row-30", per_s=30):
             before = await marked.lags()
             with redis.Redis.from_url(fresh_pipeline.backend.redis) as client:
@@ -185,7 +185,7 @@ async def test_30_the_reader_of_lags_dies(fresh_pipeline: PipelineUnderTest) -> 
 
 async def test_31_two_readers_for_a_moment(fresh_pipeline: PipelineUnderTest) -> None:
     """One that wakes up in the belief that it measures overwrites nothing."""
-    async with crew(fresh_pipeline) as marked:
+    async with running_workers(fresh_pipeline) as marked:
         async with fresh_pipeline.flow("row-31", per_s=20):
             before = await marked.lags()
             frozen = await marked.reader()
@@ -209,7 +209,7 @@ async def test_32_redis_fails_those_who_measure(
 ) -> None:
     """They ask Kafka meanwhile; nobody ends, and the board stands again afterwards."""
     server = fresh_pipeline.backend.servers.redis
-    async with crew(fresh_pipeline) as marked:
+    async with running_workers(fresh_pipeline) as marked:
         async with fresh_pipeline.flow(f"row-32-{how}", per_s=30):
             before = await marked.lags()
             if how == "emptied":
@@ -230,7 +230,7 @@ async def test_32_redis_fails_those_who_measure(
 
 async def test_33_lags_are_stale(fresh_pipeline: PipelineUnderTest) -> None:
     """A lease whose holder measures nothing: every worker asks Kafka, and goes on."""
-    async with crew(fresh_pipeline) as marked:
+    async with running_workers(fresh_pipeline) as marked:
         before = await marked.lags()
         with redis.Redis.from_url(fresh_pipeline.backend.redis) as client:
             await eventually(lambda: usurp(client, marked.keys), PATIENCE_S)
@@ -251,7 +251,7 @@ def usurp(client: redis.Redis, keys: FlowKeys) -> bool:
 
 async def test_34_marks_change_while_it_runs(fresh_pipeline: PipelineUnderTest) -> None:
     """Workers that are restarted with other marks obey those at once."""
-    async with crew(fresh_pipeline) as marked:
+    async with running_workers(fresh_pipeline) as marked:
         marked.of("store").signal(signal.SIGSTOP)
         try:
             await fresh_pipeline.publish(prompts("row-34", 2_000))

@@ -14,7 +14,7 @@ from support.chaos.report import figures, write
 
 pytestmark = [pytest.mark.chaos, pytest.mark.real, pytest.mark.timeout(600)]
 
-CREW = {"instruct": 2, "reward": 1, "filter": 2, "store": 1}
+WORKERS = {"instruct": 2, "reward": 1, "filter": 2, "store": 1}
 
 
 def test_a_run_under_random_faults_passes_its_audit_and_is_continued(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_run_under_random_faults_passes_its_audit_and_is_continued(tmp_path: P
         pause_s=1.5,
         brokers=1,
         home=tmp_path / "home",
-        crew=CREW,
+        workers=WORKERS,
     )
     first, audit = asyncio.run(Campaign(plan, print).run())
     assert audit.is_clean, str(audit)

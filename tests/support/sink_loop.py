@@ -48,7 +48,7 @@ class Member:
     source: FakeSource
     loop: SinkLoop
     probe: Noted
-    buried: list[Delivery]
+    dead_lettered: list[Delivery]
     running: asyncio.Task[None]
 
     async def assign(self, *shards: int) -> None:
@@ -72,10 +72,10 @@ async def member(
     layout: Layout | None = None,
 ) -> AsyncIterator[Member]:
     """A running loop without partitions, stopped at the end."""
-    source, probe, buried = FakeSource(log), Noted(), list[Delivery]()
+    source, probe, dead_lettered = FakeSource(log), Noted(), list[Delivery]()
 
     async def send_dead_letter(undecodable_message: Undecodable) -> None:
-        buried.append(undecodable_message.delivery)
+        dead_lettered.append(undecodable_message.delivery)
 
     async def read_accepted() -> Collection[Gap]:
         return accepted
@@ -97,7 +97,7 @@ async def member(
     running = asyncio.create_task(loop.run())
     await eventually(lambda: source.is_running or running.done())
     try:
-        yield Member(source, loop, probe, buried, running)
+        yield Member(source, loop, probe, dead_lettered, running)
     finally:
         loop.stop()
         await asyncio.gather(running, return_exceptions=True)

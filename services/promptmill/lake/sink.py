@@ -230,7 +230,7 @@ class DeltaSink:
             f"{handle.uri}: other writers committed first in all {CONFLICT_TRIES} attempts"
         )
 
-    # Upkeep
+    # Compaction and vacuum
 
     def compact(self, table: TableName) -> None:
         """Merge small files, while readers and writers continue."""

@@ -128,7 +128,7 @@ class Flusher:
             await asyncio.to_thread(self._sink.commit, table, batch)
             self._note_stored(table, batch)
             return plan.without_batch(table)
-        await advise(self._source, plan.positions)
+        await commit_offsets(self._source, plan.positions)
         return None
 
     async def _move(self, message: Misplaced) -> None:
@@ -143,7 +143,7 @@ class Flusher:
             self._shards.stored[Partition(self._topics[table], shard)] = step.next
 
 
-async def advise(source: Source, positions: Mapping[Partition, int]) -> None:
+async def commit_offsets(source: Source, positions: Mapping[Partition, int]) -> None:
     """Commit the stored positions to Kafka for its tools; they are never read back."""
     if not positions:
         return

@@ -14,7 +14,7 @@ from promptmill.lake.ports import COUNTED, Advance, Batch, Ownership, Sink, Tabl
 from promptmill.lake.tables import TABLES
 from promptmill.runtime.memory import release_unused_memory
 from promptmill.store.buffer import Buffer
-from promptmill.store.flushing import advise
+from promptmill.store.flushing import commit_offsets
 from promptmill.store.loading import load_indexes
 from promptmill.store.shards import Shards
 from promptmill.stream.lost_records import LogCheck
@@ -65,7 +65,7 @@ class Takeover:
             self.source.seek(partition, offset)
             self.buffer.order.expect(partition, offset)
         # An earlier owner may have died between its commit and telling Kafka.
-        await advise(self.source, {p: at for p in starts if (at := self.shards.stored[p])})
+        await commit_offsets(self.source, {p: at for p in starts if (at := self.shards.stored[p])})
         log.info("shards_taken_over", shards=sorted(wanted), read=len(unread))
         return True
 

@@ -84,7 +84,7 @@ class PipelineUnderTest:
 
 
 async def never(undecodable_message: Undecodable) -> None:
-    raise AssertionError(f"no message of these tests is buried: {undecodable_message.detail}")
+    raise AssertionError(f"no message here is dead-lettered: {undecodable_message.detail}")
 
 
 @asynccontextmanager

@@ -138,7 +138,7 @@ async def test_bytes_that_are_no_record_are_buried_before_their_offset_is_stored
     async with member(log, store.sink()) as one:
         await one.assign()
         await eventually(lambda: one.probe.done == 2)
-    assert [delivery.offset for delivery in one.buried] == [0]
+    assert [delivery.offset for delivery in one.dead_lettered] == [0]
     assert stored(store, RECORDS) == [pid("a")]
 
 

@@ -53,7 +53,7 @@ class HangingSource(FakeSource):
         await asyncio.Event().wait()
 
 
-async def bury(*_: object) -> None:
+async def dead_letter(*_: object) -> None:
     raise AssertionError("nothing is undecodable here")
 
 
@@ -68,7 +68,7 @@ async def test_storage_that_hangs_does_not_outlast_the_deadline(call: str) -> No
     release = threading.Event()
     log, sink = Log(), HangingSink(SharedStore(), release, call)
     source = FakeSource(log)
-    loop = SinkLoop(source, sink, TOPICS, SinkPublisher(bury), probe=Noted(), limits=LIMITS)
+    loop = SinkLoop(source, sink, TOPICS, SinkPublisher(dead_letter), probe=Noted(), limits=LIMITS)
     running = asyncio.create_task(loop.run())
     if call == "commit":
         log.put(0, prompt("a"))
@@ -86,7 +86,7 @@ async def test_storage_that_hangs_does_not_outlast_the_deadline(call: str) -> No
 async def test_a_source_that_hangs_does_not_outlast_the_deadline() -> None:
     source = HangingSource(Log())
     sink = MemorySink(SharedStore().memory, identities())
-    loop = SinkLoop(source, sink, TOPICS, SinkPublisher(bury), probe=Noted(), limits=LIMITS)
+    loop = SinkLoop(source, sink, TOPICS, SinkPublisher(dead_letter), probe=Noted(), limits=LIMITS)
     running = asyncio.create_task(loop.run())
     await eventually(lambda: source.is_running)
     loop.stop()

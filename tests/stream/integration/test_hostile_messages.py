@@ -189,6 +189,6 @@ def _is_stored(counts: Counter[tuple[TableName, str]], each: int) -> bool:
     totals = Counter[TableName]()
     for (table, _), count in counts.items():
         totals[table] += count
-    buried = sum(counts[t, "undecodable"] for t in (TableName.RECORDS, TableName.REJECTS))
-    wanted = dict.fromkeys(TableName, each) | {TableName.DEAD_LETTERS: each + buried}
+    undecodable = sum(counts[t, "undecodable"] for t in (TableName.RECORDS, TableName.REJECTS))
+    wanted = dict.fromkeys(TableName, each) | {TableName.DEAD_LETTERS: each + undecodable}
     return totals == wanted

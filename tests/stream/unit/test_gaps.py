@@ -229,7 +229,7 @@ async def test_a_held_member_with_a_suspect_partition_stays_held(harness: Harnes
     assert sorted(await harness.echoes()) == list(range(15))
 
 
-async def test_running_work_is_adopted_although_its_delivery_is_dropped_at_first(
+async def test_running_work_is_reattached_although_its_delivery_is_dropped_at_first(
     harness: Harness,
 ) -> None:
     """Detached work waits for its record to be delivered again; the recheck brings it."""
@@ -252,7 +252,7 @@ async def test_running_work_is_adopted_although_its_delivery_is_dropped_at_first
     assert source.asked > 2, "the log was looked at"
 
 
-async def test_a_drain_during_a_recheck_adopts_what_still_runs(harness: Harness) -> None:
+async def test_a_drain_during_a_recheck_reattaches_what_still_runs(harness: Harness) -> None:
     gate, begun = asyncio.Event(), list[int]()
 
     async def work(item: Item) -> Outcome:

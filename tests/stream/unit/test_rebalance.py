@@ -84,7 +84,7 @@ async def started(harness: Harness, work: Gated, settings: LoopSettings = QUICK)
     return member
 
 
-async def test_running_work_is_adopted_when_its_partition_returns(harness: Harness) -> None:
+async def test_running_work_is_reattached_when_its_partition_returns(harness: Harness) -> None:
     work = Gated()
     member = await started(harness, work)
     await broker_of(harness).rebalance("workers")
@@ -96,7 +96,7 @@ async def test_running_work_is_adopted_when_its_partition_returns(harness: Harne
     assert sorted(await harness.echoes()) == list(range(COUNT))
 
 
-async def test_running_work_is_adopted_when_its_partition_is_assigned_again(
+async def test_running_work_is_reattached_when_its_partition_is_assigned_again(
     harness: Harness,
 ) -> None:
     """The client revokes before it assigns; nothing hangs on that."""

@@ -33,7 +33,7 @@ BATCH = 50
 IDLE_PER_S = 20.0
 LOOK_EVERY_S = 1.0
 SETTLED_WITHIN_S = 900.0
-CREW: Mapping[str, int] = {"instruct": 3, "reward": 2, "filter": 2, "store": 2}
+WORKERS: Mapping[str, int] = {"instruct": 3, "reward": 2, "filter": 2, "store": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Plan:
     pause_s: float
     brokers: int
     home: Path
-    crew: Mapping[str, int] = field(default_factory=lambda: CREW)
+    workers: Mapping[str, int] = field(default_factory=lambda: WORKERS)
 
 
 class Campaign:
@@ -141,7 +141,7 @@ class Campaign:
             there = await asyncio.to_thread(listen_at_link, wire, pipeline.backend.servers.kafka)
             pipeline.start_workers("instruct", 1, Terms(before=wire.inside), kafka=there, redis="")
         draw = Random(f"{self._plan.seed}.lives.{len(self._journal.sessions)}")
-        for stage, number in self._plan.crew.items():
+        for stage, number in self._plan.workers.items():
             terms = Terms(following=partial(armed_life, stage, draw))
             pipeline.start_workers(stage, 1, terms, instance_id=f"{stage}-static")
             pipeline.start_workers(stage, number - 1, terms)

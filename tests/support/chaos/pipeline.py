@@ -87,7 +87,7 @@ class PipelineUnderTest:
                 await delete_topics(self.backend, self.prefix)
 
     @asynccontextmanager
-    async def shift(self) -> AsyncIterator[None]:
+    async def one_test(self) -> AsyncIterator[None]:
         """One test with prompts of its own; the workers that it starts leave at its end."""
         before = list(self.workers)
         self.own = set()

@@ -46,8 +46,8 @@ def times_of_stages(messages: Collection[Seen], stored_at: StoredAt) -> dict[str
 def _of_stage(stage: str, messages: Collection[Seen]) -> list[Times]:
     settled: dict[str | None, float] = {}
     for message in messages:
-        buried = message.topic == DEAD_LETTERS and message.stage == stage
-        if message.topic in OUTPUTS[stage] or buried:
+        is_dead_letter = message.topic == DEAD_LETTERS and message.stage == stage
+        if message.topic in OUTPUTS[stage] or is_dead_letter:
             settled.setdefault(message.prompt_id, message.at_ms / 1000)
     spans: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for message in messages:

@@ -40,7 +40,7 @@ class Seen(NamedTuple):
         prompt_id: ``None`` when it carries none, or is no JSON.
         identity: of a record or a dead letter.
         decision: of a record or a reject.
-        stage: that buried a dead letter.
+        stage: that wrote a dead letter.
         reason: of a dead letter or a reject.
         key: of a message without a prompt's id, by which its dead letter is found.
     """

@@ -109,12 +109,12 @@ async def test_nothing_is_lost_or_doubled_and_only_hopeless_prompts_are_buried()
     scored: list[Scored] = read(broker, SCORED)
     letters: list[DeadLetter] = read(broker, DEAD_LETTERS)
     graded = [one.completion.prompt.prompt_id for one in scored]
-    buried = {letter.prompt_id for letter in letters}
+    dead_lettered = {letter.prompt_id for letter in letters}
     unlucky = [letter for letter in letters if letter.prompt_id not in hopeless]
-    assert len(set(graded)) == len(graded) == PROMPTS_SENT - len(buried)
-    assert hopeless <= buried
-    assert len(letters) == len(buried)
-    assert not set(graded) & buried
+    assert len(set(graded)) == len(graded) == PROMPTS_SENT - len(dead_lettered)
+    assert hopeless <= dead_lettered
+    assert len(letters) == len(dead_lettered)
+    assert not set(graded) & dead_lettered
     # Now and then a request meets nothing but faults by chance, until its budget is used up.
     assert {letter.reason for letter in unlucky} <= {"exhausted"}
     assert len(unlucky) <= MAX_UNLUCKY
