@@ -88,8 +88,8 @@ class TopicStatus:
 class RunStatus:
     """A run's counts: ``published`` is the sum of the four after it.
 
-    Settled prompts count as published, also if nobody has published them and their answers were
-    put on a topic.
+    Settled prompts count as published, also if only their answers were put on a topic by
+    another producer.
 
     Attributes:
         held_publishers: how many publishers of each run, this one or another, wait for room.
@@ -149,7 +149,7 @@ class StatusReader:
         """The state now.
 
         Raises:
-            Unavailable: Kafka or the store is away.
+            Unavailable: Kafka or the store does not answer.
         """
         # Outcomes first: a prompt that is settled by then is published by the next line.
         settled = await asyncio.to_thread(self._counts.settled, self._run)

@@ -34,8 +34,8 @@ _REMEDIES: Final = {
     401: f"set {_PREFIX}USERNAME and {_PREFIX}PASSWORD to a user that may write subjects",
     403: "allow this user to write the subject",
     404: "give the base URL of a registry with Confluent's API",
-    409: "choose a compatibility for the subject that allows the change, or register the schemas "
-    "under another PROMPTMILL_TOPIC_PREFIX",
+    409: "set the compatibility of the subject to FORWARD (PUT /config/SUBJECT), which allows the "
+    "optional fields that a later version adds, or use another PROMPTMILL_TOPIC_PREFIX",
     422: "the registry has to support JSON Schema of draft 2020-12",
 }
 """What to do about the refusals of a registry, by status."""

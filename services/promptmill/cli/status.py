@@ -29,7 +29,7 @@ def show_status(run: str, wait_s: float | None, *, as_json: bool) -> int:
 
     Raises:
         Misconfigured: no Kafka is known, or a topic is missing.
-        Unavailable: Kafka or the store is away.
+        Unavailable: Kafka or the store does not answer.
     """
     quiet_logs()
     status = asyncio.run(_read(run, wait_s))

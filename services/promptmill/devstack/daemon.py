@@ -1,6 +1,6 @@
 """A process that outlives the command that started it, known by its PID file.
 
-The PID alone does not identify it: after a crash the number may belong to somebody else. A
+The PID alone does not identify it: after a crash the number may belong to another process. A
 process is ours only if the path of our configuration file is among its arguments. (A start time
 beside the PID would serve as well, until the clock is set.)
 """
@@ -158,7 +158,7 @@ class Daemon:
         return ""
 
     def adopt(self) -> None:
-        """Finds a running process whose PID file was lost, and writes the file anew."""
+        """Finds a running process whose PID file was lost, and writes the file again."""
         if self.is_running():
             return
         for process in psutil.process_iter():
@@ -208,7 +208,7 @@ def _settled_arguments(process: psutil.Process) -> list[str]:
     could fall into such a moment again, so what was read decides.
 
     Returns:
-        Nothing when the process is gone, or is somebody else's.
+        Nothing if the process has ended, or is not ours.
     """
     for _ in range(_UNCLEAR_POLLS):
         try:

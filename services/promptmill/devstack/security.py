@@ -169,7 +169,7 @@ def write_private(file: Path, content: str | bytes) -> None:
 def _make_certificates() -> tuple[bytes, bytes]:
     """An authority's certificate, and a certificate for loopback with its key; as PEM.
 
-    The authority's key is not kept, so nobody can sign further certificates with it.
+    The authority's key is not kept, so it can sign no further certificates.
     """
     try:
         from cryptography.hazmat.primitives.asymmetric import ec

@@ -123,7 +123,7 @@ class Throttle:
                 self._judge(topic, lag, output, left)
 
     def know_nothing(self) -> None:
-        """Nobody can tell the lags: a trickle, so that it is neither unbounded nor nothing."""
+        """The lags are unknown: allow a trickle, which is bounded and never stops."""
         self._is_blind = True
         self._spent.clear()
         written = self._written[-1][1]

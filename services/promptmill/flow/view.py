@@ -1,8 +1,8 @@
 """How a process learns the lags: from the board, otherwise from Kafka, otherwise not at all.
 
 Workers and publishers do the same: what is on the board counts while it is fresh. Without it Kafka
-is asked, each 2.5 to 7.5 s, so that many processes do not ask at the same moment. Where that fails
-too, the caller is told, and lets a trickle through: neither nothing nor without bound.
+is asked, each 2.5 to 7.5 s, so that many processes do not ask at the same moment. If that fails
+too, the caller lets a trickle through, which is bounded and never stops.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from promptmill_schemas.topics import PROMPTS
 
 
 async def serve(settings: InstructSettings) -> None:
-    """Run the worker until it is told to stop."""
+    """Run the worker until a signal stops it."""
     tags = read_tags(settings.reasoning_tags)
 
     async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:

@@ -44,7 +44,7 @@ class Instruct:
     """The work of an instruct worker.
 
     Args:
-        counter: is told about tokens.
+        counter: counts the tokens.
         settled: prompts that are passed over.
         now: the time, in UTC.
     """

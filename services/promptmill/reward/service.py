@@ -25,7 +25,7 @@ from promptmill_schemas.topics import COMPLETIONS
 
 
 async def serve(settings: RewardSettings) -> None:
-    """Run the worker until it is told to stop."""
+    """Run the worker until a signal stops it."""
 
     async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
         if settings.follows:

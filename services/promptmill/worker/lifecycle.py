@@ -122,7 +122,7 @@ async def run_worker(settings: StageSettings, build: Build) -> None:
 
 
 async def _check_redis(settings: StageSettings) -> None:
-    """Refuse a Redis that can never work; one that is away now is waited for later."""
+    """Refuse a Redis that can never work; one that does not answer yet is waited for later."""
     if settings.redis:
         with suppress(Unavailable):
             await check_server(settings.redis)

@@ -128,7 +128,7 @@ def test_the_login_comes_from_the_environment_or_a_file(
         (401, 78, "PROMPTMILL_SCHEMA_REGISTRY_PASSWORD"),
         (403, 78, "allow this user"),
         (404, 78, "base URL"),
-        (409, 78, "compatibility"),
+        (409, 78, "compatibility of the subject to FORWARD"),
         (422, 78, "2020-12"),
         (500, 75, "try again later"),
     ],

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 1.0
 TRICKLE: Final = 1_000
-"""Prompts for each look while nobody can say how much waits."""
+"""Prompts for each look while the lags are unknown."""
 
 
 class HeldBack(Exception):
@@ -60,7 +60,7 @@ class PublisherView(LagView):
         topic: the name of the topic that is filled.
         part: this publisher's share of the room. While Redis is unavailable, the last known share
             is used, because the room is still divided among the same runs.
-        is_held, waited_s: what the registry is told.
+        is_held, waited_s: what the registry publishes about this publisher.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Backpressure:
     Args:
         marks: of the topic that is filled.
         view: of its lags.
-        show: told in words what is waited for, each second.
+        show: shows in words what is waited for, each second.
         waits: whether to wait for room at all.
         clock: seconds, monotonic; the view's own.
 
@@ -205,7 +205,7 @@ class Backpressure:
         """Why the publisher waits, how much is before it, and for how long, in words."""
         figures = self.as_json()
         if "records" not in figures:
-            return f"nobody can say how much waits on the topic of {self._topic}; sending a trickle"
+            return f"the backlog of {self._topic} is unknown; sending {TRICKLE:,} each second"
         seconds = figures["seconds"]
         how_long = (
             "nothing moves now" if seconds is None else f"about {seconds:,.0f} s at this rate"

@@ -60,7 +60,7 @@ def given_tags(pairs: list[str]) -> dict[str, str]:
 def publish_defaults(
     run: str, n: int, sampling: Sampling, adapter: str | None, tags: dict[str, str]
 ) -> Defaults:
-    """What holds for every line, checked with a prompt that nobody asked."""
+    """What holds for every line, checked with a prompt of our own."""
     try:
         Prompt.create(run, ANY_QUESTION, n=n, sampling=sampling, adapter=adapter, tags=tags)
     except ValidationError as error:

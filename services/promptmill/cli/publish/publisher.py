@@ -115,7 +115,7 @@ class Publisher:
 
         Raises:
             HeldBack: there is no room, and the caller does not wait; all before it is reported.
-            Unavailable: the broker was away for longer than our patience. What was settled
+            Unavailable: the broker did not answer for longer than our patience. What was settled
                 before is reported; call :meth:`drain` for what may still be on its way.
         """
         async for lines in batches:

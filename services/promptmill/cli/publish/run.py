@@ -77,7 +77,7 @@ def publish_file(
     Raises:
         Misconfigured: no Kafka is known, a topic is missing, receipts cannot be written, or a file
             cannot be read; what was published before is printed.
-        Unavailable: Kafka is away; what was published before is printed.
+        Unavailable: Kafka does not answer; what was published before is printed.
     """
     quiet_logs()
     settings = load()

@@ -76,7 +76,7 @@ class _Ended(Exception):
 
 
 def _until(items: Iterator[Item], ends: threading.Event) -> Iterator[Item]:
-    """The items, until an event; nobody waits for the result then."""
+    """The items, until an event, after which the result is not needed."""
     for item in items:
         if ends.is_set():
             raise _Ended

@@ -6,12 +6,12 @@ If it succeeds, the server is healthy, the breaker closes, and the failures coun
 there is an outage: all requests wait until the canary succeeds, and the failures of this time do
 not count.
 
-The breaker is told only of failures that concern the server: no connection, status 5xx, time-outs,
+The breaker counts only failures that concern the server: no connection, status 5xx, time-outs,
 malformed responses, a refused key and a used-up quota. A complete answer with unusable content
 shows that the server is healthy.
 
 A quota that is used up, a key that was revoked and a model that is gone are outages too, since no
-record is at fault: the canary is sent with growing pauses until somebody has acted.
+record is at fault: the canary is sent with growing pauses until the cause is removed.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class ServerBusy(Unavailable):
 
 
 class OutOfQuota(ServerBusy):
-    """The account's quota or credit is used up; waiting helps only if somebody pays."""
+    """The account's quota or credit is used up; waiting helps only after a payment."""
 
 
 class ServerUnreachable(Unavailable):

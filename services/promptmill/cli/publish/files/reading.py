@@ -155,7 +155,7 @@ async def _in_thread(rows: Rows) -> AsyncGenerator[list[RawLine]]:
         free.acquire()
         try:
             loop.call_soon_threadsafe(queue.put_nowait, item)
-        except RuntimeError:  # the loop is closed: nobody wants to know
+        except RuntimeError:  # the loop is closed, so the result is of no use
             return False
         return not is_left.is_set()
 

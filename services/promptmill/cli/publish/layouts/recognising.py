@@ -75,7 +75,7 @@ class Recogniser:
             self._say(LAYOUTS[name], [present(row) for row in rows])
 
     def _refuse(self, rows: list[Row]) -> None:
-        """One bad line may be alone; several rows that nobody knows are another layout."""
+        """A single bad line is only that; several unknown rows are another layout."""
         if len(rows) < 2:
             return
         columns = ", ".join(list(rows[0])[:SHOWN_COLUMNS]) or "none"

@@ -38,7 +38,7 @@ class RubricFormat:
     The server is asked to enforce the JSON schema, if it supports that.
 
     Args:
-        rubric: what the judge is told; ``None`` uses promptmill's own.
+        rubric: the judge's instructions; ``None`` uses promptmill's own.
         max_tokens: maximum number of tokens of a verdict, including the model's reasoning.
         answers: the suffix of the attributes' names in the verdict, for each answer.
     """

@@ -1,4 +1,4 @@
-"""A rubric: what a judge is told about the attributes, their scale, and examples of grades.
+"""A rubric: a judge's instructions about the attributes, their scale, and examples of grades.
 
 A rubric file is plain text, or TOML with these fields::
 
@@ -66,7 +66,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Rubric:
-    """What a judge is told, and how its numbers become scores.
+    """A judge's instructions, and how its numbers become scores.
 
     Attributes:
         text: the meaning of each attribute, for the judge.
