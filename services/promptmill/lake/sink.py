@@ -12,6 +12,7 @@ read. Besides, ``promptmill/<topic>-<partition>/run/<run>`` counts the run's pro
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
@@ -45,6 +46,9 @@ Numbers: TypeAlias = dict[int, int | None]
 
 SLOW_COMMIT_S = 60.0
 """A process that was stopped for so long inside a commit may have written into a cleaned log."""
+
+COLLECT_EVERY = 100
+"""Appends between two collections of garbage; each append leaves about 16 KiB of it."""
 
 
 class DeltaSink:
@@ -81,6 +85,7 @@ class DeltaSink:
             name: AppTransactions(identities[name].topic, storage_options) for name in TableName
         }
         self._epochs: dict[TableName, dict[int, int]] = {name: {} for name in TableName}
+        self._appends = 0
         self._foreign: set[int] = set()
         """Shards found in another's hands, until they are ours in every table."""
         self._writer = WriterProperties(
@@ -197,6 +202,7 @@ class DeltaSink:
         last_messages: Mapping[int, int] = MappingProxyType({}),
         counts: Mapping[tuple[int, str], int] = MappingProxyType({}),
     ) -> None:
+        self._collect_garbage()
         began, before, transactions = self._clock(), table.version(), self._transactions[name]
         numbers = transactions.numbers(epochs, positions, last_messages, counts)
         write_deltalake(
@@ -211,6 +217,16 @@ class DeltaSink:
             raise Unavailable(
                 f"{table.table_uri}: a commit took {took:.0f} s, so its result is read back"
             )
+
+    def _collect_garbage(self) -> None:
+        """Free what earlier appends have left, whether or not they succeeded.
+
+        Nested functions of ``write_deltalake`` refer to one another and to the table's schema. The
+        collector counts objects and not bytes, so by itself it runs after thousands of appends.
+        """
+        self._appends += 1
+        if self._appends % COLLECT_EVERY == 0:
+            gc.collect()
 
     def _with_latest(self, name: TableName, attempt: Callable[[DeltaTable], Answer]) -> Answer:
         """Run ``attempt`` on the latest version, and again whenever another commit was faster."""
