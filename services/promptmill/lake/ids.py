@@ -32,8 +32,47 @@ def high_word(identity: str) -> int:
 
 def words_of(ids: pa.Array) -> tuple[Words, Words]:
     """Return the high and low words of a string column of ids without nulls."""
-    words = octets_of(ids).view(">u8").astype(np.uint64)
-    return words[:, 0], words[:, 1]
+    words = octets_of(ids).view(">u8")
+    return words[:, 0].astype(np.uint64), words[:, 1].astype(np.uint64)
+
+
+def high_words_of(ids: pa.Array) -> Words:
+    """Return the high words of a string column of ids without nulls."""
+    return octets_of(ids).view(">u8")[:, 0].astype(np.uint64)
+
+
+def integers_of(numbers: pa.Array) -> npt.NDArray[Any]:
+    """Return a column of integers without nulls, without a copy.
+
+    ``to_numpy`` would import pandas first, which takes a second and 60 MiB.
+    """
+    return np.from_dlpack(numbers)
+
+
+def in_order(high: Words, low: Words) -> tuple[npt.NDArray[np.intp], Words, Words]:
+    """Return the order by id, and the words in that order.
+
+    The first bits of an id and the number of its row are sorted as one number, which takes a
+    third of the time of an indirect sort. Different ids with the same first bits, of which random
+    ones have few, are sorted once more.
+    """
+    mask = np.uint64((1 << len(high).bit_length()) - 1)
+    first_bits = high & ~mask
+    first_bits |= np.arange(len(high), dtype=np.uint64)
+    first_bits.sort()
+    order = (first_bits & mask).astype(np.intp)
+    first_bits &= ~mask
+    by_high, by_low = high[order], low[order]
+    is_same = first_bits[1:] == first_bits[:-1]
+    is_unclear = is_same & ((by_high[1:] != by_high[:-1]) | (by_low[1:] != by_low[:-1]))
+    if is_unclear.any():
+        groups = np.concatenate([[0], np.cumsum(~is_same)])
+        is_wanted = np.zeros(groups[-1] + 1, np.bool_)
+        is_wanted[groups[1:][is_unclear]] = True
+        places = np.flatnonzero(is_wanted[groups])
+        order[places] = order[places][np.lexsort((by_low[places], by_high[places]))]
+        by_high[places], by_low[places] = high[order[places]], low[order[places]]
+    return order, by_high, by_low
 
 
 def octets_of(ids: pa.Array) -> npt.NDArray[np.uint8]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow.dataset import field as column
 
 from promptmill.lake.identity import Identity
-from promptmill.lake.ids import octet_keys
+from promptmill.lake.ids import integers_of, octet_keys
 from promptmill.lake.keys import NONE, Keys, contains, union
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader, Snapshot
@@ -78,7 +78,7 @@ def read_settled(
     dead: dict[int, dict[str, int]] = {shard: {} for shard in shards}
     for name in DECISIONS:
         for batch in _rows(snapshots.get(name), ("shard", "prompt_id"), shards):
-            numbers, keys = batch.column(0).to_numpy(), octet_keys(batch.column(1))
+            numbers, keys = integers_of(batch.column(0)), octet_keys(batch.column(1))
             for shard in np.unique(numbers):
                 decided[int(shard)].append(keys[numbers == shard])
     letters = snapshots.get(TableName.DEAD_LETTERS)

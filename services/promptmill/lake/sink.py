@@ -21,7 +21,6 @@ from typing import TypeAlias, TypeVar
 import pyarrow as pa
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError
-from pyarrow.dataset import field
 
 from promptmill.lake.compaction import compact
 from promptmill.lake.identity import Identity, check_partitions
@@ -32,7 +31,7 @@ from promptmill.lake.table import (
     StorageOptions,
     TableHandle,
     TableSettings,
-    scan,
+    rows_of_shards,
     translated,
 )
 from promptmill.lake.tables import TABLES
@@ -155,8 +154,7 @@ class DeltaSink:
     def ids(self, table: TableName, shards: Collection[int]) -> Iterator[pa.RecordBatch]:
         """Yield the shard and the ids of all rows of these shards, in any order."""
         latest = self._handles[table].latest()
-        among = field("shard").isin(sorted(shards))
-        return scan(latest, ["shard", *TABLES[table].id_columns], among)
+        return rows_of_shards(latest, ["shard", *TABLES[table].id_columns], shards)
 
     # Writing
 

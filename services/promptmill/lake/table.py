@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
@@ -17,6 +17,7 @@ from promptmill.runtime.errors import Misconfigured, Unavailable
 
 if TYPE_CHECKING:  # it takes 60 MiB, which commands that only count do without
     import pyarrow as pa
+    from arro3.core import RecordBatchReader
     from pyarrow.dataset import Expression
 
 REOPEN_EVERY = 50
@@ -25,6 +26,9 @@ REOPEN_EVERY = 50
 QUERY_THREADS = 2
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+GROUP_ROWS = 262_144
+"""Rows of one batch of narrow columns: what is done for each of hundreds of shards is done once."""
 
 CONFLICT_TRIES = 20
 """Commits of others (claims of other shards) may come first so often in a row."""
@@ -182,10 +186,7 @@ def texts(table: DeltaTable, query: str) -> Iterator[list[str]]:
     """
     uri = table.table_uri
     with translated(uri):
-        engine = QueryBuilder().register("stored", table)
-        # Each thread holds a row group, so that memory would grow with the machine's cores.
-        engine.execute(f"SET datafusion.execution.target_partitions = {QUERY_THREADS}").read_all()
-        batches = engine.execute(query)
+        batches = _query(table, query)
     while True:
         try:
             batch = next(batches, None)
@@ -194,6 +195,66 @@ def texts(table: DeltaTable, query: str) -> Iterator[list[str]]:
         if batch is None:
             return
         yield cast("list[str]", batch.column(0).to_pylist())
+
+
+def rows_of_shards(
+    table: DeltaTable, columns: Sequence[str], shards: Collection[int]
+) -> Iterator[pa.RecordBatch]:
+    """Yield these columns of all rows of some shards, in no order.
+
+    For a few columns of all rows, it takes two fifths of the processor time of :func:`scan`, and
+    a third for small files.
+
+    Raises:
+        Unavailable: the storage does not answer, or a file is missing.
+    """
+    import pyarrow as pa
+
+    if not shards:
+        return
+    first, last = min(shards), max(shards)
+    condition = f"shard BETWEEN {first} AND {last}"  # files are left out by their statistics
+    if len(set(shards)) <= last - first:
+        condition += f" AND shard IN ({', '.join(map(str, sorted(shards)))})"
+    query = f"SELECT {', '.join(columns)} FROM stored WHERE {condition}"  # noqa: S608
+    uri = table.table_uri
+    with translated(uri):
+        found = pa.RecordBatchReader.from_stream(_query(table, query))
+    # The engine has text as views, with which pyarrow can do little.
+    kinds = [pa.string() if pa.types.is_string_view(c.type) else c.type for c in found.schema]
+    groups = _in_groups(found)
+    while True:
+        try:
+            group = next(groups, None)
+        except (pa.ArrowException, OSError) as error:
+            raise Unavailable(f"{uri} cannot be read: {said_by(error)}") from error
+        if group is None:
+            return
+        batch = pa.concat_batches(group)
+        plain = [column.cast(kind) for column, kind in zip(batch.columns, kinds, strict=True)]
+        yield pa.RecordBatch.from_arrays(plain, names=list(columns))
+
+
+def _in_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Yield groups of at least :data:`GROUP_ROWS` rows, the last one excepted."""
+    group: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        group.append(batch)
+        rows += len(batch)
+        if rows >= GROUP_ROWS:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group
+
+
+def _query(table: DeltaTable, query: str) -> RecordBatchReader:
+    """Begin a query in SQL; ``stored`` is the table."""
+    engine = QueryBuilder().register("stored", table)
+    # Each thread holds a row group, so that memory would grow with the machine's cores.
+    engine.execute(f"SET datafusion.execution.target_partitions = {QUERY_THREADS}").read_all()
+    return engine.execute(query)
 
 
 def scan(

@@ -16,7 +16,15 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from promptmill.lake.ids import ID_CHARACTERS, WORD_BITS, WORD_MASK, Words, high_word, key_of
+from promptmill.lake.ids import (
+    ID_CHARACTERS,
+    WORD_BITS,
+    WORD_MASK,
+    Words,
+    high_word,
+    in_order,
+    key_of,
+)
 from promptmill.lake.ports import TableName
 
 MIN_RECENT = 1024
@@ -88,14 +96,14 @@ class Entries:
         decision: Words | None = None,
         replays: npt.NDArray[np.uint32] | None = None,
     ) -> Entries:
-        """Create columns, some of which have the same value for all rows."""
+        """Create columns; those with one value for all rows take no memory."""
         size = len(high)
         return cls(
             high,
             low,
-            np.full(size, state, np.uint8),
-            np.zeros(size, np.uint64) if decision is None else decision,
-            np.zeros(size, np.uint32) if replays is None else replays,
+            np.broadcast_to(np.uint8(state), size),
+            np.broadcast_to(np.uint64(0), size) if decision is None else decision,
+            np.broadcast_to(np.uint32(0), size) if replays is None else replays,
         )
 
     @property
@@ -303,8 +311,7 @@ def _reduced(entries: Entries) -> Entries:
     """Sort entries by id and combine those of the same prompt."""
     if len(entries.high) == 0:
         return entries
-    order = _order(entries.high, entries.low)
-    high, low = entries.high[order], entries.low[order]
+    order, high, low = in_order(entries.high, entries.low)
     differs = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
     starts = np.flatnonzero(np.concatenate([[True], differs]))
     return Entries(
@@ -314,12 +321,3 @@ def _reduced(entries: Entries) -> Entries:
         np.maximum.reduceat(entries.decision[order], starts),
         np.maximum.reduceat(entries.replays[order], starts),
     )
-
-
-def _order(high: Words, low: Words) -> npt.NDArray[np.intp]:
-    """Return the order by id; one word is nearly always enough and three times as fast."""
-    order: npt.NDArray[np.intp] = np.argsort(high, kind="stable")
-    by_high, by_low = high[order], low[order]
-    if np.any((by_high[1:] == by_high[:-1]) & (by_low[1:] != by_low[:-1])):
-        order = np.lexsort((low, high))
-    return order

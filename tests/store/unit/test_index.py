@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.lake.ids import Words, high_word, key_of, words_of
+from promptmill.lake.ids import Words, high_word, in_order, key_of, words_of
 from promptmill.store.index import UNKNOWN, Entries, PromptState, SettledIndex, State
 
 IDS = st.one_of(st.integers(0, 2**128 - 1), st.integers(0, 3), st.integers(2**64, 2**64 + 3)).map(
@@ -79,6 +79,19 @@ def test_a_column_of_ids_is_read_as_numbers(ids: list[str], skipped: int) -> Non
     high, low = words_of(pa.array(["0" * 32] * skipped + ids, pa.string()).slice(skipped))
     found = [(int(h) << 64) | int(w) for h, w in zip(high, low, strict=True)]
     assert found == [key_of(identity) for identity in ids]
+
+
+FEW_WORDS = st.sampled_from((0, 1, 7, 2**63, 2**64 - 2, 2**64 - 1))
+"""So few that several ids share their first bits, or all of them."""
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(FEW_WORDS, FEW_WORDS)))
+def test_ids_are_ordered_by_both_words_however_alike_they_are(ids: list[tuple[int, int]]) -> None:
+    words = np.array(ids, np.uint64).reshape(-1, 2)
+    order, high, low = in_order(words[:, 0], words[:, 1])
+    assert list(zip(high.tolist(), low.tolist(), strict=True)) == sorted(ids)
+    assert [ids[place] for place in order] == sorted(ids)
 
 
 def test_letters_without_a_prompt_are_known_by_their_own_id() -> None:
