@@ -132,6 +132,7 @@ class DeltaSink:
         mine, transactions = self._epochs[name], self._transactions[name]
 
         def attempt(table: DeltaTable) -> tuple[Numbers, Numbers]:
+            transactions.load(table, shards)
             found = {shard: transactions.entry(table, shard) for shard in shards}
             last_messages = {shard: transactions.last_message(table, shard) for shard in shards}
             taken = {s: entry.epoch + 1 for s, entry in found.items() if mine.get(s) != entry.epoch}

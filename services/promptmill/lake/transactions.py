@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -12,6 +13,9 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 
 from promptmill.lake.ports import COUNTED
 from promptmill.lake.table import StorageOptions
+
+MANY_IDS = 16
+"""From so many on, ids are read together."""
 
 
 def position_id(topic: str, shard: int) -> str:
@@ -50,8 +54,9 @@ class AppTransactions:
     """The numbers in a table's application transactions at the last version that was read.
 
     The library takes about 1 ms for each application id, because it reads the end of the log every
-    time. Each id is therefore read once. Afterwards the log entries of later commits are read,
-    which takes about 0.2 ms each for any number of shards. This writer knows its own commits.
+    time. Each id is therefore read once, or many of them together (:meth:`load`). Afterwards the
+    log entries of later commits are read, which takes about 0.2 ms each for any number of shards.
+    This writer knows its own commits.
     """
 
     def __init__(self, topic: str, storage_options: StorageOptions = None) -> None:
@@ -60,6 +65,23 @@ class AppTransactions:
         self._table_id: str | None = None
         self._version = 0
         self._numbers: dict[str, int | None] = {}
+
+    def load(self, table: DeltaTable, shards: Collection[int]) -> None:
+        """Read the numbers of these shards together, which is faster for more than a few shards.
+
+        It loads pyarrow. Counts by run are not read, and nothing is if the log has an unusual form.
+        """
+        self._follow(table)
+        wanted = {app for shard in shards for app in self._apps(shard)} - self._numbers.keys()
+        if len(wanted) >= MANY_IDS:
+            found = _numbers_at(table, self._options)
+            if found is not None:
+                self._numbers |= {app: found.get(app) for app in wanted}
+
+    def _apps(self, shard: int) -> tuple[str, ...]:
+        names = (position_id, epoch_id, last_id)
+        ids = (name(self._topic, shard) for name in names)
+        return (*ids, count_id(self._topic, shard, COUNTED))
 
     def entry(self, table: DeltaTable, shard: int) -> Entry:
         """Return the shard's entry in this version of the table."""
@@ -168,12 +190,42 @@ def _committed(
     return numbers
 
 
+def _numbers_at(table: DeltaTable, options: dict[str, str] | None) -> dict[str, int] | None:
+    """Return all numbers by application id; ``None`` if the log has another form than expected.
+
+    They are those of the last checkpoint and of the commits since.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        last = orjson.loads(next(log_files(table.table_uri, options, ["_last_checkpoint"])))
+        if "parts" in last or not (since := last["version"]) <= table.version():
+            return None
+        name = f"{since:020}.checkpoint.parquet"
+        checkpoint = BytesIO(next(log_files(table.table_uri, options, [name])))
+        columns = ["txn.appId", "txn.version"]
+        of_checkpoint = pq.ParquetFile(checkpoint).read(columns).column("txn").drop_null()
+        apps, versions = (pc.struct_field(of_checkpoint, n) for n in ("appId", "version"))
+        numbers = dict(zip(apps.to_pylist(), versions.to_pylist(), strict=True))
+        commits = range(since + 1, table.version() + 1)
+        return numbers | _committed(table, options, commits)
+    except (FileNotFoundError, ValueError, KeyError, pa.ArrowException):
+        return None  # cleaned up, or written by others; the library knows all forms
+
+
 def log_entries(
     uri: str, options: dict[str, str] | None, versions: Iterable[int]
 ) -> Iterator[bytes]:
-    """Return the log entries of these versions of a table.
+    """Return the log entries of these versions of a table; see :func:`log_files`."""
+    return log_files(uri, options, (f"{version:020}.json" for version in versions))
 
-    The entries of a local table are read as files. The library's own reader loads pyarrow, which
+
+def log_files(uri: str, options: dict[str, str] | None, names: Iterable[str]) -> Iterator[bytes]:
+    """Return files of a table's log.
+
+    Those of a local table are read as files. The library's own reader loads pyarrow, which
     costs half a second and 60 MiB and which ``promptmill status`` does not need otherwise.
 
     Args:
@@ -182,12 +234,12 @@ def log_entries(
     Raises:
         FileNotFoundError: the log no longer has one of them.
     """
-    names = (f"_delta_log/{version:020}.json" for version in versions)
+    paths = (f"_delta_log/{name}" for name in names)
     if uri.startswith("file://"):
         folder = Path(unquote(urlsplit(uri).path))
-        yield from ((folder / name).read_bytes() for name in names)
+        yield from ((folder / path).read_bytes() for path in paths)
         return
     from deltalake.fs import DeltaStorageHandler
 
     storage = DeltaStorageHandler(uri, options)
-    yield from (storage.open_input_stream(name).read() for name in names)
+    yield from (storage.open_input_stream(path).read() for path in paths)

@@ -104,6 +104,57 @@ def test_app_transactions_agree_with_the_table_whatever_others_do(
             assert told(transactions, handle.latest()) == truth(fresh)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_numbers_that_are_read_together_are_those_of_the_table(
+    seed: int, store: DeltaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(seed)
+    sinks = [DeltaSink(str(store.folder), identities()) for _ in range(2)]
+    settings = TableSettings(checkpoint_every=7)
+    sinks.append(DeltaSink(str(store.folder), identities(), settings=settings))
+    for sink in sinks:
+        sink.open()
+    path = str(store.folder / RECORDS)
+    for _ in range(20):
+        _disturb(store, rng.choice(sinks), rng)
+    expected = truth(DeltaTable(path))
+    assert any(position is not None for _, position, _ in expected)
+    asked, transactions = Asked(monkeypatch), AppTransactions(TOPIC)
+    transactions.load(DeltaTable(path), SHARDS)
+    assert told(transactions, DeltaTable(path)) == expected
+    assert asked.times == 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "later", "in parts", "cleaned"])
+def test_a_log_of_another_form_is_asked(
+    damage: str, store: DeltaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = store.sink()
+    sink.take_over(SHARDS)
+    advance(sink, SHARDS, 0)
+    path = str(store.folder / RECORDS)
+    table = DeltaTable(path)
+    table.create_checkpoint()
+    for round_ in range(1, 4):
+        advance(sink, SHARDS, round_)
+    hint, expected = store.folder / RECORDS / "_delta_log" / "_last_checkpoint", truth(table)
+    if damage == "missing":
+        hint.unlink()
+    elif damage == "torn":
+        hint.write_bytes(hint.read_bytes()[:9])
+    elif damage == "later":
+        DeltaTable(path).create_checkpoint()
+    elif damage == "in parts":
+        hint.write_bytes(hint.read_bytes().replace(b"{", b'{"parts":2,', 1))
+    else:
+        (hint.parent / f"{table.version():020}.checkpoint.parquet").unlink()
+    asked, transactions = Asked(monkeypatch), AppTransactions(TOPIC)
+    transactions.load(table, SHARDS)
+    assert asked.times == 0
+    assert told(transactions, table) == expected
+    assert asked.times == 3 * len(SHARDS)
+
+
 def _disturb(store: DeltaStore, sink: Sink, rng: random.Random) -> None:
     """Take some shards and store a message of each, or merge files."""
     if rng.random() < 0.2:
