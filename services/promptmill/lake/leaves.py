@@ -1,4 +1,4 @@
-"""Reading single leaves of nested columns, such as the tokens of every candidate without its text.
+"""Reading rows in order with little memory, and single leaves of nested columns.
 
 The texts of the candidates take most of a table's bytes, and the library's datasets can only read
 whole columns of lists. Parquet stores each leaf apart, so aggregations read the leaves they need.
@@ -16,6 +16,12 @@ from deltalake import DeltaTable
 from pyarrow.dataset import Expression
 
 from promptmill.lake.table import translated
+
+CONDITIONED: Final = ("run", "kind", "shard", "shard_offset")
+"""The columns over which rows can be selected; all of them prune files or row groups."""
+
+_BUFFER_BYTES: Final = 256 * 1024
+"""How much of a column is read from a file at a time."""
 
 _LIST_LEVELS: Final = (".list.element", ".list.item")
 
@@ -35,24 +41,45 @@ def leaves_schema(schema: pa.Schema, leaves: Sequence[str]) -> pa.Schema:
 def scan_leaves(
     table: DeltaTable, leaves: Sequence[str], condition: Expression | None, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield all rows of the files that may fulfil a condition, reduced to some leaves.
+    """Yield all rows of the row groups that may fulfil a condition, reduced to some leaves.
 
     The batches have the columns of :func:`leaves_schema`, which are null in files without them.
-    The files come in the order of their names, and one batch is in memory at a time.
+    The files come in the order of their names. One batch is in memory at a time, where a scanner of
+    the library's datasets holds one or two whole row groups.
 
     Args:
-        condition: prunes files only, so callers must apply it to the rows.
+        condition: prunes row groups only, so callers must apply it to the rows.
     """
     with translated(table.table_uri):
         whole = table.to_pyarrow_dataset()
         schema = leaves_schema(whole.schema, leaves)
         for part in sorted(whole.get_fragments(condition), key=lambda part: str(part.path)):
             constants = ds.get_partition_keys(part.partition_expression)
+            pruned = part if condition is None else part.subset(condition, whole.schema)
+            groups = [group.id for group in pruned.row_groups]
             with part.filesystem.open_input_file(part.path) as source:
-                file = pq.ParquetFile(source)
+                file = pq.ParquetFile(source, buffer_size=_BUFFER_BYTES)
                 paths = [path for path in _paths(file) if _is_wanted(_logical(path), leaves)]
-                for batch in file.iter_batches(batch_rows, columns=paths):
+                for batch in file.iter_batches(batch_rows, groups, paths, use_threads=False):
                     yield _completed(batch, schema, constants)
+
+
+def scan_in_order(
+    table: DeltaTable, columns: Sequence[str], condition: Expression | None, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of one version in the same order each time, one batch after the other.
+
+    The files come in the order of their names, and each from its first row to its last.
+
+    Args:
+        columns: their names, in the order that the batches have.
+        condition: over the columns of :data:`CONDITIONED`.
+    """
+    needed = columns if condition is None else (*columns, *CONDITIONED)
+    for batch in scan_leaves(table, needed, condition, batch_rows):
+        rows = pa.Table.from_batches([batch])
+        kept = rows if condition is None else rows.filter(condition)
+        yield from kept.select(list(columns)).combine_chunks().to_batches()
 
 
 def _paths(file: pq.ParquetFile) -> list[str]:

@@ -16,7 +16,6 @@ from promptmill.lake.table import (
     StorageOptions,
     TableHandle,
     scan,
-    scan_in_order,
     texts,
     translated,
 )
@@ -91,7 +90,9 @@ class Snapshot:
     def scan_in_order(
         self, columns: Sequence[str], condition: Expression | None = None, *, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
-        """Yield rows as record batches, in an order that is the same for every reader."""
+        """Yield rows in the same order to every reader; see :mod:`promptmill.lake.leaves`."""
+        from promptmill.lake.leaves import scan_in_order
+
         return scan_in_order(self._table, columns, condition, batch_rows)
 
     def rows_at(
@@ -116,7 +117,7 @@ class Snapshot:
         """Yield rows with some leaves; see :func:`promptmill.lake.leaves.scan_leaves`.
 
         Args:
-            condition: prunes files only; rows that do not fulfil it are returned too.
+            condition: prunes row groups only; rows that do not fulfil it are returned too.
         """
         from promptmill.lake.leaves import scan_leaves
 

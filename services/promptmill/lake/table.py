@@ -266,29 +266,3 @@ def scan(
             columns=None if columns is None else list(columns), filter=condition
         )
         yield from scanner.to_batches()
-
-
-def scan_in_order(
-    table: DeltaTable, columns: Sequence[str], condition: Expression | None, batch_rows: int
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of one version in the same order each time, with little memory.
-
-    The files are read one after the other, in the order of their names, and each from its first
-    row to its last. Nothing is read ahead beyond the next batch.
-    """
-    import pyarrow.dataset as ds
-
-    with translated(table.table_uri):
-        whole = table.to_pyarrow_dataset()
-        options = ds.ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
-        for fragment in sorted(whole.get_fragments(condition), key=lambda part: str(part.path)):
-            yield from fragment.scanner(
-                schema=whole.schema,
-                columns=list(columns),
-                filter=condition,
-                batch_size=batch_rows,
-                batch_readahead=1,
-                fragment_readahead=1,
-                fragment_scan_options=options,
-                use_threads=False,
-            ).to_batches()
