@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 from promptmill.flow.worker import governed
@@ -22,7 +23,11 @@ async def serve(settings: InstructSettings) -> None:
     tags = read_tags(settings.reasoning_tags)
 
     async def build(stack: AsyncExitStack, metrics: StageMetrics) -> Worker:
-        vllm = settings.vllm_options(settings.loaded_adapters())
+        vllm = replace(
+            settings.vllm_options(settings.loaded_adapters()),
+            tool_call_parser=settings.tool_call_parser,
+            reasoning_tags=tags,
+        )
         if settings.follows:
             return Worker(build_follower(vllm, "generate"), model=settings.model)
         engine = build_generator(

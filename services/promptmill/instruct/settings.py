@@ -49,6 +49,14 @@ class InstructSettings(EngineSettings):
         ),
     )
 
+    tool_call_parser: str = Field(
+        default="",
+        description=(
+            "vllm: vLLM's parser of the calls of tools in answers, such as hermes; without it, "
+            "calls stay in the text"
+        ),
+    )
+
     def loaded_adapters(self) -> dict[str, str]:
         """Return the adapters; raise ``Misconfigured`` for one that cannot be loaded."""
         if self.adapters and self.engine != "vllm":

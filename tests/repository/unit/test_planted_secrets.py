@@ -45,6 +45,7 @@ PUBLIC = {
     *("kafka", "home", "topic_prefix", "host", "log_level", "instance_id", "compression", "engine"),
     *("model", "thinking", "ca_file", "revision", "master_addr", "adapters", "reasoning_tags"),
     *("dialect", "rubric", "principle", "policy_name", "namespace", "api", "dtype"),
+    *("tool_call_parser",),
     *("ssl_ca_location", "ssl_certificate_location", "ssl_key_location", "sasl_username"),
     *("security_protocol", "sasl_mechanism", "ssl_endpoint_identification_algorithm"),
 }

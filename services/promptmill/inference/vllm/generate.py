@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from promptmill.inference.ports import Answer, GenerateRequest, Load
 from promptmill.inference.vllm.model import VllmModel
 from promptmill.inference.vllm.options import VllmOptions
+from promptmill.inference.vllm.tool_calls import ToolCalls, parser_of
 from promptmill.runtime.errors import Misconfigured, Poison, PromptmillError, Transient
 from promptmill_schemas import Generator, Message, Sampling, StructuredOutput
 
@@ -27,6 +29,7 @@ class VllmGenerator:
         self._model = VllmModel(options, "generate")
         self._info: Generator | None = None
         self._thinking_tokens = options.thinking.budget if options.thinking else None
+        self._calls: ToolCalls | None = None
         self._adapters = {
             name: (number, folder)
             for number, (name, folder) in enumerate(options.adapters.items(), start=1)
@@ -66,10 +69,17 @@ class VllmGenerator:
         """Load the model, and return when it has answered the canary, also with each adapter.
 
         Raises:
-            Misconfigured: the model or an adapter cannot be used.
+            Misconfigured: the model, an adapter or the parser of calls cannot be used.
             EngineDead: the engine exited during its start.
         """
+        options = self._model.options
+        if options.tool_call_parser:
+            await asyncio.to_thread(parser_of, options.tool_call_parser)  # before the model loads
         await self._model.start(lambda: self.generate(CANARY))
+        if options.tool_call_parser:
+            self._calls = ToolCalls(
+                options.tool_call_parser, self._model.core.tokenizer, options.reasoning_tags
+            )
         for name in self._adapters:
             await self._try_adapter(name)
 
@@ -83,13 +93,16 @@ class VllmGenerator:
         token_ids = await self._model.renderer.render(
             request.messages, tools=request.tools, arguments=request.chat_template_kwargs
         )
-        output = await self._model.run(
-            request.request_id,
-            token_ids,
-            sampling_params(request.sampling, request.seed, self._thinking_tokens),
-            self._lora(request.adapter),
-        )
-        return _answer(output, len(token_ids))
+        calls = self._calls if request.tools else None
+        params = sampling_params(request.sampling, request.seed, self._thinking_tokens)
+        if calls is not None and request.tools and calls.need_special_tokens(request.tools):
+            params.skip_special_tokens = False
+        lora = self._lora(request.adapter)
+        output = await self._model.run(request.request_id, token_ids, params, lora)
+        answer = _answer(output, len(token_ids))
+        if calls is None or not request.tools:
+            return answer
+        return await asyncio.to_thread(calls.taken_out_of, answer, request.tools)
 
     async def close(self) -> None:
         """Release the model and end its processes."""

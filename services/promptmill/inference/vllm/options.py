@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from promptmill.inference.reasoning import KNOWN, Tags
 from promptmill.inference.thinking import Thinking
 
 Runner = Literal["generate", "pooling"]
@@ -57,6 +58,9 @@ class VllmOptions:
         extra: further arguments of vLLM's engine, by vLLM's names.
         thinking: whether a generator is to think before it answers; a budget needs the engine's
             argument ``reasoning_parser``.
+        tool_call_parser: vLLM's name of the parser that takes calls of tools out of answers to
+            prompts with tools; empty leaves them in the text.
+        reasoning_tags: the tags of inline reasoning, in which no calls are looked for.
     """
 
     model: str
@@ -75,6 +79,8 @@ class VllmOptions:
     adapters: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     thinking: Thinking | None = None
+    tool_call_parser: str = ""
+    reasoning_tags: Sequence[Tags] = KNOWN
 
     @property
     def folder(self) -> Path | None:
