@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,15 @@ OUTCOMES = ("records", "rejects", "dead_letters")
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One home with its stack, and the commands on it."""
+    """One home with its stack, and the commands on it.
+
+    Attributes:
+        home: of the stack and the store.
+        settings: further variables of all commands, such as the address of another stack.
+    """
 
     home: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -34,6 +40,7 @@ class Pipeline:
         return kept | {
             "PROMPTMILL_HOME": str(self.home),
             "PROMPTMILL_SESSION_TIMEOUT_S": "10",  # the partitions of a killed worker wait so long
+            **self.settings,
         }
 
     def call(self, *arguments: str, within_s: float = 120) -> subprocess.CompletedProcess[str]:
