@@ -23,7 +23,7 @@ from promptmill.cli.store_counts import open_counts
 from promptmill.cli.supervisor import Supervisor
 from promptmill.cli.waiting import wait_until_settled
 from promptmill.devstack import stack
-from promptmill.devstack.jars import Progress
+from promptmill.devstack.jars import DownloadProgress
 from promptmill.kafka.log_reader import LogReader
 from promptmill.kafka.topics import ensure_topics, topic_specs
 from promptmill.lake.ports import TableName
@@ -87,7 +87,7 @@ async def _local_stack(settings: CommandSettings, screen: Screen) -> AsyncIterat
     """Start the local stack; one that was already running is used and left running."""
     seen: set[str] = set()
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: DownloadProgress) -> None:
         if progress.step not in seen:
             seen.add(progress.step)
             screen.say(progress.step)

@@ -36,7 +36,7 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from promptmill.dedup.bulk import SeenKeys, plan
-from promptmill.dedup.layout import Layout, bits_for
+from promptmill.dedup.layout import KeyLayout, bits_for
 from promptmill.dedup.near import BAND_BYTES, BANDS, SIGNATURE_BYTES, Sketch
 from promptmill.dedup.ports import Claim, Claimed, Decisions, RecordKey
 from promptmill.dedup.redis import RedisDedupStore
@@ -107,7 +107,7 @@ async def set_all(client: redis.asyncio.Redis, claims: list[Claim]) -> float:
 
 async def hset_all(url: str, blocks: tuple[Decisions, ...], count: int) -> float:
     """Decisions a second of bare ``HSET``s: what a rebuild in blocks writes."""
-    layout, seen = Layout("bare", bits_for(count), "bare"), SeenKeys.for_records(count)
+    layout, seen = KeyLayout("bare", bits_for(count), "bare"), SeenKeys.for_records(count)
     chunks = [chunk for each in blocks for chunk in plan(layout, each, seen).chunks]
     session = await Session.open(url, 10.0)
 

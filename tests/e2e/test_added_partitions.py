@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill_schemas import TOPICS, encode
 from support.chaos.prompts import prompts
 from support.kafka_topics import add_partitions, put
@@ -33,16 +33,16 @@ def own_pipeline(tmp_path: Path) -> Iterator[Pipeline]:
     pipeline.json("down", "--purge")
 
 
-def layout_of(pipeline: Pipeline) -> Layout:
+def layout_of(pipeline: Pipeline) -> DataSetLayout:
     """That of the store's tables."""
     table = DeltaTable(str(pipeline.home / "store" / "prompts"))
-    return Layout(int(table.metadata().configuration["promptmill.partitions"]))
+    return DataSetLayout(int(table.metadata().configuration["promptmill.partitions"]))
 
 
-async def fill(kafka: str, layout: Layout, run: str, partitions: int) -> set[str]:
+async def fill(kafka: str, layout: DataSetLayout, run: str, partitions: int) -> set[str]:
     """Prompts of a foreign producer: by its partitioner over all partitions, and one off."""
     made = list(prompts(run, EACH))
-    everywhere = Layout(partitions)
+    everywhere = DataSetLayout(partitions)
     for number, prompt in enumerate(made):
         key = prompt.prompt_id.encode()
         place = everywhere.partition_of(key) if number % 2 else number % layout.partitions
@@ -84,7 +84,7 @@ def test_added_partitions_lose_nothing_and_double_nothing(own_pipeline: Pipeline
 
 
 async def _publish(kafka: str, run: str) -> set[str]:
-    layout = Layout(12)
+    layout = DataSetLayout(12)
     made = list(prompts(run, EACH))
     for prompt in made:
         key = prompt.prompt_id.encode()

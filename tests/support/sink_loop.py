@@ -12,7 +12,7 @@ from promptmill.lake.tables import TABLES
 from promptmill.store.limits import SinkLimits
 from promptmill.store.plan import Undecodable
 from promptmill.store.sink_loop import SinkLoop, SinkPublisher
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.lost_records import Gap
 from promptmill.stream.ports import Delivery, Partition
 from support.fake_source import FakeSource, Log, every_partition
@@ -69,7 +69,7 @@ async def member(
     sink: Sink,
     limits: SinkLimits = QUICK,
     accepted: Collection[Gap] = (),
-    layout: Layout | None = None,
+    layout: DataSetLayout | None = None,
 ) -> AsyncIterator[Member]:
     """A running loop without partitions, stopped at the end."""
     source, probe, dead_lettered = FakeSource(log), Noted(), list[Delivery]()

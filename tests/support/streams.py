@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.loop import StreamLoop
 from promptmill.stream.lost_records import ReadAccepted, nothing_accepted
 from promptmill.stream.offsets import decode_map
@@ -52,7 +52,7 @@ class Broker(Protocol):
 
     def source(self, group: str, topic: str) -> Source: ...
 
-    def sender(self, layout: Layout | None = None) -> Sender: ...
+    def sender(self, layout: DataSetLayout | None = None) -> Sender: ...
 
     async def read(self, topic: str) -> list[Delivery]: ...
 

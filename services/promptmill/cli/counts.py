@@ -14,7 +14,7 @@ FEW_IDS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class OutcomeCounts:
     """The number of a run's prompts by outcome; no prompt has two outcomes."""
 
     accepted: int = 0
@@ -28,7 +28,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class StoredPrompts:
     """The prompts of a run in one version of the table.
 
     Attributes:
@@ -58,13 +58,13 @@ class StoredCounts(Protocol):
             among: only those of these ids.
         """
 
-    def published(self, run: str) -> Published:
+    def published(self, run: str) -> StoredPrompts:
         """The number of the run's prompts in the table."""
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
         """Those of these ids of the run that are in the table."""
 
-    def settled(self, run: str) -> Settled:
+    def settled(self, run: str) -> OutcomeCounts:
         """The number of the run's prompts by outcome, without counting a prompt twice."""
 
     def settled_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:

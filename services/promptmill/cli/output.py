@@ -13,7 +13,7 @@ from promptmill.runtime.terminal import printable, printable_json
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from promptmill.devstack.jars import OnProgress, Progress
+    from promptmill.devstack.jars import DownloadProgress, OnProgress
 
 LIBRARIES = ("aiokafka", "asyncio", "faststream")
 
@@ -107,7 +107,7 @@ def _bar(last_column: str) -> Iterator[Bar]:
 def _on_bar(bar: Bar) -> OnProgress:
     tasks = {}
 
-    def show(progress: Progress) -> None:
+    def show(progress: DownloadProgress) -> None:
         if progress.step not in tasks:
             tasks[progress.step] = bar.add_task(printable(progress.step), total=progress.total)
         bar.update(tasks[progress.step], completed=progress.done, total=progress.total)
@@ -118,7 +118,7 @@ def _on_bar(bar: Bar) -> OnProgress:
 def _as_lines() -> OnProgress:
     seen: set[str] = set()
 
-    def show(progress: Progress) -> None:
+    def show(progress: DownloadProgress) -> None:
         if progress.step not in seen:
             seen.add(progress.step)
             note(f"{progress.step} …")

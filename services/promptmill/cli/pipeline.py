@@ -7,7 +7,7 @@ from promptmill.cli.settings import CommandSettings
 from promptmill.dedup.session import Session
 from promptmill.runtime.errors import PromptmillError
 from promptmill.runtime.telemetry.registry import WorkerInfo, read_workers
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.worker.layout import find_layout
 from promptmill_schemas import Topic
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 2.0
 
 async def addressed_layout(
     addresses: Addresses, settings: CommandSettings, *topics: Topic
-) -> Layout:
+) -> DataSetLayout:
     """The partition layout of the data set; raises the errors of :func:`find_layout`."""
     names = [settings.topic(topic) for topic in topics]
     prefix = settings.topic_prefix

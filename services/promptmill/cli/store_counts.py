@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from itertools import chain
 
-from promptmill.cli.counts import FEW_IDS, Published, Settled
+from promptmill.cli.counts import FEW_IDS, OutcomeCounts, StoredPrompts
 from promptmill.cli.store_rows import StoreRows
 from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader
@@ -47,14 +47,14 @@ class DeltaCounts:
         """The ids of the run's prompts that have own ids, with these; reads their tags."""
         return self._rows.own_ids(run)
 
-    def published(self, run: str) -> Published:
+    def published(self, run: str) -> StoredPrompts:
         """The number of the run's prompts in the table."""
         counted = self._reader.run_count(TableName.PROMPTS, run)
         if counted is not None:
-            return Published(counted.prompts, counted.next_offsets, counted.partitions)
+            return StoredPrompts(counted.prompts, counted.next_offsets, counted.partitions)
         offsets = self.next_prompt_offsets()  # read first, so that later rows are not counted twice
         ids = set(chain.from_iterable(self.prompt_ids(run)))
-        return Published(len(ids), offsets, self._reader.layout() or 0)
+        return StoredPrompts(len(ids), offsets, self._reader.layout() or 0)
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
         """Those of these ids of the run that are in the table; reads the ids of the run."""
@@ -62,7 +62,7 @@ class DeltaCounts:
         found = self.prompt_ids(run, wanted if len(wanted) <= FEW_IDS else None)
         return {each for batch in found for each in batch if each in wanted}
 
-    def settled(self, run: str) -> Settled:
+    def settled(self, run: str) -> OutcomeCounts:
         """The number of the run's prompts by outcome, without counting a prompt twice.
 
         Decisions are read before dead letters. The dead letter of a replayed prompt is closed
@@ -70,9 +70,9 @@ class DeltaCounts:
         """
         found = [self._reader.run_count(name, run) for name in _OUTCOMES]
         if all(counted is not None for counted in found):
-            return Settled(*(counted.prompts for counted in found if counted is not None))
+            return OutcomeCounts(*(counted.prompts for counted in found if counted is not None))
         accepted, rejected, dead = self._rows.outcomes(run)
-        return Settled(len(accepted), len(rejected), len(dead))
+        return OutcomeCounts(len(accepted), len(rejected), len(dead))
 
     def settled_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
         """The ids of the run's settled prompts, in batches; some may come twice."""

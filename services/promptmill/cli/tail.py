@@ -40,7 +40,7 @@ def show_tail(kind: str, run: str | None, count: int, *, follow: bool, as_json: 
     asyncio.run(_show(kind, run, count, follow=follow, show=show))
 
 
-class Tail:
+class TopicTail:
     """Reads one topic from its end.
 
     Args:
@@ -116,7 +116,7 @@ async def _show(
 ) -> None:
     settings, topic = load(), TOPIC_OF[kind]
     async with LogReader(find_addresses(settings).kafka, client_id=CLIENT) as reader:
-        tail = Tail(reader, topic, settings.topic(topic), run)
+        tail = TopicTail(reader, topic, settings.topic(topic), run)
         for message in await tail.last(count):
             show(message)
         if follow:

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from promptmill.dedup.layout import DECISION_BYTES, FIELD, TOKEN_BYTES, Layout, policy_digest
+from promptmill.dedup.layout import DECISION_BYTES, FIELD, TOKEN_BYTES, KeyLayout, policy_digest
 from promptmill.dedup.ports import Decisions, Digests
 
 BITS_PER_KEY: Final = 16
@@ -88,7 +88,7 @@ class SeenKeys:
         return cls(Seen(expected), Seen(expected))
 
 
-def plan(layout: Layout, block: Decisions, seen: SeenKeys) -> Bulk:
+def plan(layout: KeyLayout, block: Decisions, seen: SeenKeys) -> Bulk:
     """Sort and pack a block, and remember its keys."""
     alone = (block.replays == 0) & _is_new(words_of(block.prompts), seen.prompts)
     if block.records is not None:
@@ -118,7 +118,7 @@ def _values(block: Decisions) -> Digests:
 
 
 def _chunks(
-    layout: Layout, table: str, keys: Digests, values: Digests, rows: NDArray[np.intp]
+    layout: KeyLayout, table: str, keys: Digests, values: Digests, rows: NDArray[np.intp]
 ) -> Iterator[Chunk]:
     """Build the commands as a matrix of bytes for all buckets with the same number of entries."""
     words = words_of(keys[rows])

@@ -61,7 +61,7 @@ def bits_for(expected_records: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class KeyLayout:
     """The names of keys and fields in one generation of a namespace's buckets.
 
     Attributes:

@@ -14,7 +14,7 @@ from promptmill.dedup.layout import (
     POLICY_BYTES,
     RECORD_BYTES,
     TOKEN_BYTES,
-    Layout,
+    KeyLayout,
     policy_digest,
 )
 from promptmill.dedup.near import BAND_BYTES, EXEMPT, Sketch, least_agreement, similarity
@@ -54,7 +54,7 @@ class Reply:
 class _Packer:
     """Appends keys and data in the order in which a script reads them."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: KeyLayout) -> None:
         self._layout = layout
         self._keys: list[bytes] = []
         self._data: list[bytes] = []
@@ -97,7 +97,7 @@ class _Packer:
         self._data.append(place[1])
 
 
-def pack_claims(layout: Layout, claims: Iterable[Claim]) -> Packed:
+def pack_claims(layout: KeyLayout, claims: Iterable[Claim]) -> Packed:
     """Pack a batch for ``claim.lua``."""
     packer = _Packer(layout)
     for claim in claims:
@@ -108,7 +108,7 @@ def pack_claims(layout: Layout, claims: Iterable[Claim]) -> Packed:
     return packer.packed
 
 
-def pack_claimed(layout: Layout, published: Iterable[Claimed]) -> Packed:
+def pack_claimed(layout: KeyLayout, published: Iterable[Claimed]) -> Packed:
     """Pack a batch for ``load.lua``."""
     packer = _Packer(layout)
     for claimed in published:

@@ -18,13 +18,13 @@ from typing import Final, TypeVar
 import numpy as np
 
 from promptmill.dedup.bulk import SeenKeys, plan, words_of
-from promptmill.dedup.layout import Layout
+from promptmill.dedup.layout import KeyLayout
 from promptmill.dedup.ports import Claimed, Decisions, Digests
-from promptmill.dedup.session import Script, Session
+from promptmill.dedup.session import LuaScript, Session
 from promptmill.dedup.state import AGAIN, DedupState, Task, flag, lost
 
-BEAT: Final = Script("beat.lua")
-FINISH: Final = Script("finish.lua")
+BEAT: Final = LuaScript("beat.lua")
+FINISH: Final = LuaScript("finish.lua")
 
 UNLINKED: Final = 1_000
 """Buckets in one call, which may not exist."""
@@ -143,7 +143,7 @@ class Loader:
         found = dict(zip(fields[::2], fields[1::2], strict=True))
         for field in old:
             generation = field.removeprefix(b"old:").decode()
-            layout = Layout(self._task.layout.namespace, int(found[field]), generation)
+            layout = KeyLayout(self._task.layout.namespace, int(found[field]), generation)
             for keys in _batched(layout.all_keys(sketches=b"unsketched" in found), UNLINKED):
                 await self._session.call("UNLINK", *keys)
                 self._progress = time.monotonic()

@@ -22,11 +22,11 @@ from promptmill.dedup.ports import (
     claimed_of,
 )
 from promptmill.dedup.rebuild import Loader
-from promptmill.dedup.session import Script, Session
+from promptmill.dedup.session import LuaScript, Session
 from promptmill.dedup.state import BATCH, Complete, DedupState, evicting, flag, lost
 from promptmill.runtime.errors import Misconfigured, Unavailable
 
-CLAIM: Final = Script("records.lua", "claim.lua")
+CLAIM: Final = LuaScript("records.lua", "claim.lua")
 
 Item = TypeVar("Item")
 

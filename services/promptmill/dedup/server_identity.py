@@ -18,7 +18,7 @@ names no server, so filters of two versions never decide on each other's claims.
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ServerIdentity:
     """A server's process and the history of its data, from its ``INFO``.
 
     Attributes:
@@ -70,11 +70,11 @@ class Identity:
         """Whether claims may be evicted; the ``volatile`` policies never evict them."""
         return self.policy.startswith("allkeys")
 
-    def is_same_history(self, other: Identity) -> bool:
+    def is_same_history(self, other: ServerIdentity) -> bool:
         """Whether both have the same process and replication id."""
         return (self.process, self.history) == (other.process, other.history)
 
-    def may_continue(self, recorded: Identity) -> bool:
+    def may_continue(self, recorded: ServerIdentity) -> bool:
         """Whether the data may be the same although the replication id differs.
 
         A promoted replica looks like this too, an hour after its last replica has left. The
@@ -82,7 +82,7 @@ class Identity:
         """
         return self.process == recorded.process and not self.promoted and not self.is_replica
 
-    def keeps(self, recorded: Identity, *, observed: bool) -> bool:
+    def keeps(self, recorded: ServerIdentity, *, observed: bool) -> bool:
         """Whether no data has been lost since ``recorded`` was written.
 
         Args:
@@ -94,7 +94,7 @@ class Identity:
             return True
         return _is_volatile(self) and _is_volatile(recorded)
 
-    def recorded_after(self, recorded: Identity) -> Identity:
+    def recorded_after(self, recorded: ServerIdentity) -> ServerIdentity:
         """Return the identity to record from now on, given that no data of ``recorded`` was lost.
 
         While claims may be evicted, the recorded number of evicted keys does not change.
@@ -103,5 +103,5 @@ class Identity:
         return type(self)(self.process, self.history, self.policy, evicted)
 
 
-def _is_volatile(identity: Identity) -> bool:
+def _is_volatile(identity: ServerIdentity) -> bool:
     return identity.policy.startswith("volatile")

@@ -21,7 +21,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from promptmill.dedup.server_identity import Identity
+from promptmill.dedup.server_identity import ServerIdentity
 from promptmill.runtime.errors import Fatal, Misconfigured, Unavailable
 from promptmill.runtime.redis_client import absence, connection_pool, refusal, refuse_cluster
 
@@ -35,7 +35,7 @@ _RETRY_S: Final = 0.5
 _READ_BYTES: Final = 2**16
 
 
-class Script:
+class LuaScript:
     """A Lua script of this package; several files are concatenated."""
 
     def __init__(self, *names: str) -> None:
@@ -73,7 +73,7 @@ class Session:
         self._connection: _Connection = pool.make_connection()
         self._timeout_s = timeout_s
         self._turn = asyncio.Lock()
-        self.identity = Identity("", "", "", 0)
+        self.identity = ServerIdentity("", "", "", 0)
 
     @classmethod
     async def open(cls, url: str, timeout_s: float) -> Self:
@@ -105,7 +105,7 @@ class Session:
         """Disconnect; the answer to a command in flight is lost."""
         await self._connection.disconnect(nowait=True)
 
-    async def identify(self) -> Identity:
+    async def identify(self) -> ServerIdentity:
         """Read the server's present identity.
 
         Raises:
@@ -113,7 +113,7 @@ class Session:
         """
         info = await self.call("INFO")
         refuse_cluster(info)
-        self.identity = Identity.of(info)
+        self.identity = ServerIdentity.of(info)
         return self.identity
 
     async def call(self, *command: object) -> Any:
@@ -158,7 +158,7 @@ class Session:
                 await self.close()
                 raise _classified(_first_error(answer))
 
-    async def run(self, script: Script, keys: Sequence[bytes], *args: bytes) -> Any:
+    async def run(self, script: LuaScript, keys: Sequence[bytes], *args: bytes) -> Any:
         """Run a script, in one round trip if the server has it already, and return its result."""
         rest = (len(keys), *keys, *args)
         try:

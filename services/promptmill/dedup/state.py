@@ -23,7 +23,7 @@ from typing import Final
 from promptmill.dedup.layout import (
     MAX_BITS,
     WIDEST,
-    Layout,
+    KeyLayout,
     bits_for,
     policy_digest,
     policy_field,
@@ -31,15 +31,15 @@ from promptmill.dedup.layout import (
 )
 from promptmill.dedup.packing import pack_claimed
 from promptmill.dedup.ports import Claimed, StateLost
-from promptmill.dedup.server_identity import Identity
-from promptmill.dedup.session import Script, Session
+from promptmill.dedup.server_identity import ServerIdentity
+from promptmill.dedup.session import LuaScript, Session
 from promptmill.runtime.errors import Unavailable
 
-RENEW: Final = Script("renew.lua")
-BEGIN: Final = Script("begin.lua")
-LOAD: Final = Script("records.lua", "load.lua")
-SIZES: Final = Script("sizes.lua")
-OUTGROW: Final = Script("outgrow.lua")
+RENEW: Final = LuaScript("renew.lua")
+BEGIN: Final = LuaScript("begin.lua")
+LOAD: Final = LuaScript("records.lua", "load.lua")
+SIZES: Final = LuaScript("sizes.lua")
+OUTGROW: Final = LuaScript("outgrow.lua")
 
 BATCH: Final = 128
 """Claims in one call, which keep the server busy for about two milliseconds."""
@@ -67,7 +67,7 @@ class Complete:
     """Claims that were found complete, with this epoch."""
 
     epoch: bytes
-    layout: Layout
+    layout: KeyLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,9 @@ class Task:
         begun: the identity of the server when the attempt began.
     """
 
-    layout: Layout
+    layout: KeyLayout
     loader: str
-    begun: Identity
+    begun: ServerIdentity
 
     @property
     def is_new(self) -> bool:
@@ -96,7 +96,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ServerState:
     """The recorded token of the server, and whether the server still has the data."""
 
     recorded: bytes
@@ -137,7 +137,7 @@ class DedupState:
         self._expected = expected_records
         self.policies: dict[bytes, str] = {}
         self._clock = clock
-        self._observed: tuple[Identity, float] | None = None
+        self._observed: tuple[ServerIdentity, float] | None = None
 
     async def find(self, session: Session) -> Complete:
         """Return the claims if they are complete, and raise ``StateLost`` otherwise.
@@ -156,10 +156,10 @@ class DedupState:
         if self.sketches and (sketched is None or sketched != unsketched):
             raise lost("hold records without a sketch")
         self.policies.clear()
-        return Complete(epoch, Layout(self._namespace, int(bits), generation.decode()))
+        return Complete(epoch, KeyLayout(self._namespace, int(bits), generation.decode()))
 
     async def add(
-        self, session: Session, layout: Layout, published: Sequence[Claimed], field: bytes = b""
+        self, session: Session, layout: KeyLayout, published: Sequence[Claimed], field: bytes = b""
     ) -> bool:
         """Add decisions one by one, and return whether the claims have become complete.
 
@@ -224,21 +224,23 @@ class DedupState:
             if verb != "wait":
                 break
             if generation != handed:
-                await self._hand(session, Layout(self._namespace, int(chosen), generation), recent)
+                await self._hand(
+                    session, KeyLayout(self._namespace, int(chosen), generation), recent
+                )
                 handed = generation
             await asyncio.sleep(RETRY_S)
         self.policies.clear()
         if verb == "complete":
             return None
-        return Task(Layout(self._namespace, int(chosen), generation), loader, begun)
+        return Task(KeyLayout(self._namespace, int(chosen), generation), loader, begun)
 
-    async def _hand(self, session: Session, layout: Layout, recent: Sequence[Claimed]) -> None:
+    async def _hand(self, session: Session, layout: KeyLayout, recent: Sequence[Claimed]) -> None:
         """Add claims to those that another dedup store is loading."""
         with suppress(StateLost):  # it was overtaken; the caller checks again
             field = b"loader:" + layout.generation.encode()
             await self.add(session, layout, recent, field)
 
-    async def look(self, session: Session) -> Standing:
+    async def look(self, session: Session) -> ServerState:
         """Return the recorded server, and whether its data is still there.
 
         A change that leaves the data intact is recorded.
@@ -249,22 +251,24 @@ class DedupState:
         before = self._observed
         now = await self._observe(session)
         recorded = await session.call("HGET", self.key, "server")
-        known = None if recorded is None else Identity.parse(recorded)
+        known = None if recorded is None else ServerIdentity.parse(recorded)
         observed = known is not None and self._observed_as(known, before)
         kept = recorded is None or (known is not None and now.keeps(known, observed=observed))
         if kept and known is not None:
             recorded = await self._note(session, known, now)
         if now.evicts:
             raise evicting(now.policy)
-        return Standing(recorded or b"", kept)
+        return ServerState(recorded or b"", kept)
 
-    def _observed_as(self, known: Identity, before: tuple[Identity, float] | None) -> bool:
+    def _observed_as(
+        self, known: ServerIdentity, before: tuple[ServerIdentity, float] | None
+    ) -> bool:
         """Whether this dedup store has just seen the server that is recorded."""
         if before is None or self._clock() - before[1] > OBSERVED_S:
             return False
         return before[0].is_same_history(known)
 
-    async def _observe(self, session: Session) -> Identity:
+    async def _observe(self, session: Session) -> ServerIdentity:
         identity = await session.identify()
         if identity.is_replica:
             self._observed = None
@@ -276,7 +280,7 @@ class DedupState:
         self._observed = identity, self._clock()
         return identity
 
-    async def _note(self, session: Session, known: Identity, now: Identity) -> bytes:
+    async def _note(self, session: Session, known: ServerIdentity, now: ServerIdentity) -> bytes:
         """Record the present server, and return its token."""
         token = now.recorded_after(known).token
         if token != known.token:
@@ -288,7 +292,7 @@ class DedupState:
         deadline = self._clock() + OBSERVER_WAIT_S
         while self._clock() < deadline:
             standing = await self.look(session)
-            known = Identity.parse(standing.recorded)
+            known = ServerIdentity.parse(standing.recorded)
             if standing.kept or known is None or not session.identity.may_continue(known):
                 return
             await asyncio.sleep(OBSERVER_WAIT_S / 10)

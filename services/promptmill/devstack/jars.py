@@ -40,7 +40,7 @@ _LINE = re.compile(r"([\w.-]+):([\w.-]+):([\w.-]+) (\d+) ([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class DownloadProgress:
     """How far a slow step of a start has come.
 
     Attributes:
@@ -55,10 +55,10 @@ class Progress:
     unit: Literal["bytes", "servers"]
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[DownloadProgress], None]
 
 
-def ignore(_: Progress) -> None:
+def ignore(_: DownloadProgress) -> None:
     """Does nothing with the progress."""
 
 
@@ -199,14 +199,14 @@ def _has_files(folder: str | None) -> bool:
 def _download_all(jars: Sequence[Jar], directory: Path, on_progress: OnProgress) -> None:
     total, done = sum(jar.size for jar in jars), 0
     store = _store(jars, directory)
-    on_progress(Progress("downloading Apache Kafka", done, total, "bytes"))
+    on_progress(DownloadProgress("downloading Apache Kafka", done, total, "bytes"))
     pool = ThreadPoolExecutor(_THREADS)
     try:
         running: dict[Future[None], Jar] = {pool.submit(_download, j, store): j for j in jars}
         for future in as_completed(running):
             future.result()
             done += running[future].size
-            on_progress(Progress("downloading Apache Kafka", done, total, "bytes"))
+            on_progress(DownloadProgress("downloading Apache Kafka", done, total, "bytes"))
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from promptmill.devstack.daemon import Daemon
-from promptmill.devstack.jars import OnProgress, Progress
+from promptmill.devstack.jars import DownloadProgress, OnProgress
 from promptmill.devstack.kafka import KafkaCluster
 from promptmill.devstack.redis import RedisServer
 from promptmill.devstack.security import StackSecurity
@@ -77,8 +77,8 @@ class Servers:
             PortTaken, Fatal: one does not start; see ``KafkaCluster`` and ``RedisServer``.
         """
         total = len(self.daemons())
-        on_progress(Progress("starting Redis and Apache Kafka", 0, total, "servers"))
+        on_progress(DownloadProgress("starting Redis and Apache Kafka", 0, total, "servers"))
         self.redis.wait_ready()
-        on_progress(Progress("starting Redis and Apache Kafka", 1, total, "servers"))
+        on_progress(DownloadProgress("starting Redis and Apache Kafka", 1, total, "servers"))
         self.kafka.wait_ready()
-        on_progress(Progress("starting Redis and Apache Kafka", total, total, "servers"))
+        on_progress(DownloadProgress("starting Redis and Apache Kafka", total, total, "servers"))

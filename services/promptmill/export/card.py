@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from promptmill.export.formats import Format
+from promptmill.export.formats import TrainerFormat
 from promptmill_schemas import ATTRIBUTES
 
 _SIZES: Final = (
@@ -23,7 +23,7 @@ _SHOWN: Final = 20
 """Entries of a count that are listed; the manifest has all of them."""
 
 
-def dataset_card(title: str, form: Format | None, manifest: Mapping[str, Any]) -> str:
+def dataset_card(title: str, form: TrainerFormat | None, manifest: Mapping[str, Any]) -> str:
     """The card.
 
     Args:
@@ -58,7 +58,7 @@ def _metadata(title: str, manifest: Mapping[str, Any]) -> str:
     return "\n".join(["---", *lines, "---", ""])
 
 
-def _introduction(form: Format | None, manifest: Mapping[str, Any]) -> str:
+def _introduction(form: TrainerFormat | None, manifest: Mapping[str, Any]) -> str:
     what = (
         "Training records as promptmill stores them."
         if form is None

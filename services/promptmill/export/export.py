@@ -13,7 +13,7 @@ import orjson
 
 from promptmill.export import card, summary
 from promptmill.export.folder import MANIFEST, appearing, file_format, format_by_name
-from promptmill.export.formats import FORMATS, Format
+from promptmill.export.formats import FORMATS, TrainerFormat
 from promptmill.export.formats.format import FileFormat
 from promptmill.export.rows import OwnRows, RowSource, TrainerRows
 from promptmill.export.selection import Selection
@@ -107,7 +107,7 @@ def export(store: str, settings: ExportSettings) -> Exported:
     plan = planned(store, settings)
     form, files, source, snapshot = plan.form, plan.files, plan.source, plan.snapshot
     with appearing(settings.out, replace=settings.replace) as folder:
-        found = summary.Summary()
+        found = summary.ExportSummary()
         written = _write(folder, settings, files, source, plan.selection, snapshot, found)
         manifest = _manifest(settings, files, source, snapshot, found, written)
         if format_by_name(settings.out) is None:
@@ -116,7 +116,7 @@ def export(store: str, settings: ExportSettings) -> Exported:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ExportPlan:
     """What the settings of an export come to.
 
     Attributes:
@@ -127,7 +127,7 @@ class Plan:
         source: how their rows come about.
     """
 
-    form: Format | None
+    form: TrainerFormat | None
     files: FileFormat
     selection: Selection
     snapshot: Snapshot
@@ -136,7 +136,7 @@ class Plan:
 
 def planned(
     store: str, settings: ExportSettings, written: Mapping[str, int] = MappingProxyType({})
-) -> Plan:
+) -> ExportPlan:
     """Check the settings of an export against the table.
 
     Args:
@@ -158,7 +158,7 @@ def planned(
         if form is None
         else TrainerRows(form, snapshot.schema, settings.columns, settings.verifier, written)
     )
-    return Plan(form, files, selection, snapshot, source)
+    return ExportPlan(form, files, selection, snapshot, source)
 
 
 def _write(
@@ -168,7 +168,7 @@ def _write(
     source: RowSource,
     selection: Selection,
     snapshot: Snapshot,
-    found: summary.Summary,
+    found: summary.ExportSummary,
 ) -> dict[str, list[WrittenFile]]:
     """Write the data, and return the files of each split."""
     single = format_by_name(settings.out) is not None
@@ -187,7 +187,7 @@ def _manifest(
     files: FileFormat,
     source: RowSource,
     snapshot: Snapshot,
-    found: summary.Summary,
+    found: summary.ExportSummary,
     written: Mapping[str, list[WrittenFile]],
 ) -> dict[str, Any]:
     """Everything that someone needs to check the files, or to write them again."""
@@ -217,7 +217,7 @@ def described(files: Sequence[WrittenFile]) -> dict[str, Any]:
 def _describe(
     folder: Path,
     settings: ExportSettings,
-    form: Format | None,
+    form: TrainerFormat | None,
     manifest: Mapping[str, Any],
     written: Mapping[str, list[WrittenFile]],
 ) -> None:
@@ -229,7 +229,9 @@ def _describe(
 
 
 def documents(
-    form: Format | None, manifest: Mapping[str, Any], written: Mapping[str, Sequence[WrittenFile]]
+    form: TrainerFormat | None,
+    manifest: Mapping[str, Any],
+    written: Mapping[str, Sequence[WrittenFile]],
 ) -> dict[str, bytes]:
     """The manifest and what the trainer wants beside the data, by the names of their files."""
     found: dict[str, Any] = {MANIFEST: manifest}
@@ -240,7 +242,7 @@ def documents(
     return {name: orjson.dumps(content, option=option) for name, content in found.items()}
 
 
-def _chosen(name: str) -> Format | None:
+def _chosen(name: str) -> TrainerFormat | None:
     if name != OWN and name not in FORMATS:
         raise Misconfigured(
             f"--for {name}: there is no such format; choose from {OWN}, {', '.join(FORMATS)}"
@@ -248,7 +250,7 @@ def _chosen(name: str) -> Format | None:
     return FORMATS.get(name)
 
 
-def _check(settings: ExportSettings, form: Format | None, files: FileFormat) -> None:
+def _check(settings: ExportSettings, form: TrainerFormat | None, files: FileFormat) -> None:
     single = format_by_name(settings.out) is not None
     if form is not None and files not in form.files:
         raise Misconfigured(
@@ -267,7 +269,7 @@ def _check(settings: ExportSettings, form: Format | None, files: FileFormat) -> 
         )
 
 
-def _of_kinds(selection: Selection, form: Format | None) -> Selection:
+def _of_kinds(selection: Selection, form: TrainerFormat | None) -> Selection:
     if form is None:
         return selection
     if other := [kind for kind in selection.kinds if kind not in form.kinds]:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from promptmill.export.formats import Context, Format, Row
+from promptmill.export.formats import Context, Row, TrainerFormat
 from promptmill.export.formats.conversation import uses_tools
 from promptmill.export.splits import ShardedFiles, split_of
 from promptmill.lake.tables import records
@@ -82,7 +82,7 @@ class TrainerRows:
 
     def __init__(
         self,
-        form: Format,
+        form: TrainerFormat,
         table: pa.Schema,
         columns: Sequence[str],
         verifier: str,
@@ -126,12 +126,12 @@ def own_columns(table: pa.Schema) -> list[str]:
     return [name for name in table.names if name not in LOG_POSITION]
 
 
-def rows_of(form: Format, record: Record, context: Context) -> list[Row]:
+def rows_of(form: TrainerFormat, record: Record, context: Context) -> list[Row]:
     """The rows of a record; none if the format cannot express it."""
     return [] if uses_tools(record) else list(form.rows(record, context))
 
 
-def columns_of(form: Format, table: pa.Schema) -> list[str]:
+def columns_of(form: TrainerFormat, table: pa.Schema) -> list[str]:
     """The columns of the table that the rows of a format are made from."""
     needed = records.contract_columns(candidates=form.reads_candidates)
     return [name for name in needed if name in table.names]

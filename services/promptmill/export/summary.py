@@ -16,14 +16,14 @@ COLUMNS: Final = (
     *("prompt_id", "run", "kind", "policy_version"),
     *("scores", "reward", "generated_by", "scorer"),
 )
-"""The columns that :meth:`Summary.add` looks at."""
+"""The columns that :meth:`ExportSummary.add` looks at."""
 
 EDGES: Final = tuple(number / 2 for number in range(9))
 """The limits of the bins of scores, from 0 to 4; lower and higher scores have bins of their own."""
 
 
 @dataclass(slots=True)
-class Distribution:
+class ScoreHistogram:
     """The values of one number.
 
     Attributes:
@@ -69,7 +69,7 @@ class Distribution:
         }
 
 
-class Summary:
+class ExportSummary:
     """Counts of the exported records; its size does not depend on their number."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Summary:
         self.policies: Counter[str] = Counter()
         self.generators: Counter[str] = Counter()
         self.scorers: Counter[str] = Counter()
-        self.distributions = {name: Distribution() for name in (*ATTRIBUTES, "reward")}
+        self.distributions = {name: ScoreHistogram() for name in (*ATTRIBUTES, "reward")}
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Count the records of a batch that has :data:`COLUMNS`."""

@@ -13,7 +13,7 @@ from promptmill_schemas.message import answer_digest
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GradedAnswer:
     """A candidate with grades.
 
     Attributes:
@@ -47,15 +47,15 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class RecordChoice:
     """A possible record: one answer, or a better and a worse one."""
 
     record_id: str
-    chosen: Answer
-    rejected: Answer | None = None
+    chosen: GradedAnswer
+    rejected: GradedAnswer | None = None
 
     @classmethod
-    def of(cls, prompt_id: str, chosen: Answer, rejected: Answer | None = None) -> Self:
+    def of(cls, prompt_id: str, chosen: GradedAnswer, rejected: GradedAnswer | None = None) -> Self:
         """Return it with the id of the record; equal texts make the same record."""
         if rejected is None:
             return cls(ids.record_id(prompt_id, "sft", chosen.digest), chosen)
@@ -73,10 +73,10 @@ class Selection:
         return (self.chosen.final, *(() if self.rejected is None else (self.rejected.final,)))
 
 
-def ranked(candidates: Iterable[GradedCandidate]) -> list[Answer]:
+def ranked(candidates: Iterable[GradedCandidate]) -> list[GradedAnswer]:
     """Return the graded answers, the highest reward first, equal ones by index."""
     answers = [
-        Answer(
+        GradedAnswer(
             candidate,
             candidate.scores,
             candidate.reward,
@@ -88,20 +88,22 @@ def ranked(candidates: Iterable[GradedCandidate]) -> list[Answer]:
     return sorted(answers, key=lambda answer: answer.rank)
 
 
-def selections(policy: Policy, answers: Sequence[Answer], prompt_id: str) -> dict[str, Selection]:
+def selections(
+    policy: Policy, answers: Sequence[GradedAnswer], prompt_id: str
+) -> dict[str, RecordChoice]:
     """Return the records that the policy would accept by id, best first."""
     passing = [answer for answer in answers if not policy.failed(answer.candidate, None)]
-    found: dict[str, Selection] = {}
+    found: dict[str, RecordChoice] = {}
     for chosen in passing:
         rejected = worst_beside(chosen, answers) if policy.mode == "preference" else None
         if policy.mode == "preference" and not _far_enough(chosen, rejected, policy):
             continue
-        selection = Selection.of(prompt_id, chosen, rejected)
+        selection = RecordChoice.of(prompt_id, chosen, rejected)
         found.setdefault(selection.record_id, selection)
     return found
 
 
-def worst_beside(chosen: Answer, answers: Sequence[Answer]) -> Answer | None:
+def worst_beside(chosen: GradedAnswer, answers: Sequence[GradedAnswer]) -> GradedAnswer | None:
     """Return the answer with the lowest reward that is another answer than ``chosen``."""
     others = (
         answer
@@ -111,13 +113,13 @@ def worst_beside(chosen: Answer, answers: Sequence[Answer]) -> Answer | None:
     return next(others, None)
 
 
-def possible(answers: Sequence[Answer], prompt_id: str) -> Iterator[Selection]:
+def possible(answers: Sequence[GradedAnswer], prompt_id: str) -> Iterator[RecordChoice]:
     """Return every record that any policy could make of these answers."""
-    yield from (Selection.of(prompt_id, answer) for answer in answers)
+    yield from (RecordChoice.of(prompt_id, answer) for answer in answers)
     for chosen in answers:
         others = (answer for answer in answers if answer is not chosen)
-        yield from (Selection.of(prompt_id, chosen, other) for other in others)
+        yield from (RecordChoice.of(prompt_id, chosen, other) for other in others)
 
 
-def _far_enough(chosen: Answer, rejected: Answer | None, policy: Policy) -> bool:
+def _far_enough(chosen: GradedAnswer, rejected: GradedAnswer | None, policy: Policy) -> bool:
     return rejected is not None and chosen.reward - rejected.reward >= policy.margin

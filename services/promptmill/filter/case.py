@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from promptmill.dedup.ports import TOKEN_DIGITS, Claim
-from promptmill.filter.answers import Answer, Selection, possible, ranked, selections
+from promptmill.filter.answers import GradedAnswer, RecordChoice, possible, ranked, selections
 from promptmill.filter.content import Conversation, decision_id
 from promptmill.filter.policy import Policy
 from promptmill.runtime.errors import Poison
@@ -29,8 +29,8 @@ class Case:
     policy: Policy
     decision_id: str
     candidates: tuple[GradedCandidate, ...]
-    answers: list[Answer]
-    options: dict[str, Selection]
+    answers: list[GradedAnswer]
+    options: dict[str, RecordChoice]
 
     @classmethod
     def of(cls, scored: Scored, policy: Policy) -> Self:
@@ -71,7 +71,7 @@ class Case:
             replays=self.prompt.replays,
         )
 
-    def accepted(self, tokens: Iterable[str]) -> list[Selection]:
+    def accepted(self, tokens: Iterable[str]) -> list[RecordChoice]:
         """Return the records that a verdict names, best first.
 
         If the verdict was made under another policy, all possible records are searched.
@@ -113,8 +113,8 @@ class Case:
         }
 
 
-def _named(tokens: set[str], selections: Iterable[Selection]) -> dict[str, Selection]:
-    found: dict[str, Selection] = {}
+def _named(tokens: set[str], selections: Iterable[RecordChoice]) -> dict[str, RecordChoice]:
+    found: dict[str, RecordChoice] = {}
     for selection in selections:
         if (token := selection.record_id[:TOKEN_DIGITS]) in tokens:
             found.setdefault(token, selection)

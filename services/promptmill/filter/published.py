@@ -134,7 +134,7 @@ log = structlog.get_logger(__name__)
 Item = TypeVar("Item")
 
 
-class Published:
+class PublishedDecisions:
     """Reads all decisions of a store, and those on the topics that it has not read yet.
 
     Args:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from promptmill.dedup.ports import Owner, Verdict
-from promptmill.filter.answers import Selection, worst_beside
+from promptmill.filter.answers import RecordChoice, worst_beside
 from promptmill.filter.case import Case
 from promptmill.filter.policy import distance
 from promptmill_schemas import (
@@ -43,7 +43,7 @@ def records_of(case: Case, verdict: Verdict, at: datetime) -> list[Record]:
     ]
 
 
-def _conversation(case: Case, selection: Selection) -> tuple[Message, ...]:
+def _conversation(case: Case, selection: RecordChoice) -> tuple[Message, ...]:
     if selection.rejected is not None:
         return case.prompt.messages
     chosen = selection.chosen.candidate
@@ -56,7 +56,7 @@ def _conversation(case: Case, selection: Selection) -> tuple[Message, ...]:
     return (*case.prompt.messages, last)
 
 
-def _rejected_side(selection: Selection) -> dict[str, Any]:
+def _rejected_side(selection: RecordChoice) -> dict[str, Any]:
     if (rejected := selection.rejected) is None:
         return {}
     return {

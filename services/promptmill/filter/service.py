@@ -7,7 +7,7 @@ from functools import partial
 
 from promptmill.dedup.redis import RedisDedupStore
 from promptmill.filter.data_set import DataSet
-from promptmill.filter.published import Published
+from promptmill.filter.published import PublishedDecisions
 from promptmill.filter.recovery import RecoveringClaims
 from promptmill.filter.settings import FilterSettings
 from promptmill.filter.work import Filter
@@ -35,7 +35,7 @@ async def serve(settings: FilterSettings) -> None:
             timeout_s=settings.redis_timeout_s,
             settle_s=settings.settle_s,
         )
-        published = Published(
+        published = PublishedDecisions(
             data_set,
             settings.require_kafka(),
             settings.topic_prefix,

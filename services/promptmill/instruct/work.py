@@ -25,7 +25,7 @@ class TokenCounter(Protocol):
         """Count tokens that the model has processed."""
 
 
-class Settled(Protocol):
+class SettledLookup(Protocol):
     """Knows which prompts have an outcome in the store."""
 
     def is_settled(self, prompt: Prompt) -> bool:
@@ -53,7 +53,7 @@ class Instruct:
         self,
         engine: GeneratorEngine,
         counter: TokenCounter,
-        settled: Settled | None = None,
+        settled: SettledLookup | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         tags: Sequence[Tags] = KNOWN,
     ) -> None:

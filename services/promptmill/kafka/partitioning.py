@@ -13,12 +13,12 @@ from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberMetadata,
 )
 
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 
 Partitioner: TypeAlias = Callable[[bytes, Sequence[int], Sequence[int]], int]
 
 
-def by_layout(layout: Layout) -> Partitioner:
+def by_layout(layout: DataSetLayout) -> Partitioner:
     """Create a partitioner that spreads keys over the layout's partitions.
 
     A worker refuses topics with fewer partitions than the layout when it starts. If a topic is

@@ -34,7 +34,7 @@ from promptmill.kafka.partitioning import by_layout
 from promptmill.kafka.producer import AbortableProducer
 from promptmill.kafka.producer_supervisor import MAX_MESSAGE_BYTES, ProducerSupervisor
 from promptmill.runtime.errors import Fatal, Unavailable
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.ports import Message
 from promptmill_schemas.headers import Headers
 
@@ -68,7 +68,7 @@ class KafkaSender:
         compression: str | None = "lz4",
         delivery_timeout_s: float = 60.0,
         gives_up: bool = False,
-        layout: Layout | None = None,
+        layout: DataSetLayout | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._timeout_s = delivery_timeout_s

@@ -45,7 +45,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class NewRows:
     """The rows that a table has received since a reader's last call.
 
     Attributes:
@@ -128,14 +128,14 @@ def _dead(snapshot: Snapshot | None, run: str) -> Keys:
     return keys_of(scan_letters(snapshot, ["prompt_id"], wanted, state=DEAD))
 
 
-def read_tail(snapshot: Snapshot, since: Mapping[int, int], run: str | None = None) -> Tail:
+def read_tail(snapshot: Snapshot, since: Mapping[int, int], run: str | None = None) -> NewRows:
     """Read the rows from ``since`` on (next offsets by shard; missing shards begin at 0)."""
     wanted = _beyond(since)
     if run is not None:
         wanted &= field("run") == run
     rows = pa.Table.from_batches(snapshot.scan(None, wanted), snapshot.schema)
     ordered = rows.sort_by([("shard", "ascending"), ("shard_offset", "ascending")])
-    return Tail(ordered, snapshot.next_offsets())
+    return NewRows(ordered, snapshot.next_offsets())
 
 
 def _beyond(since: Mapping[int, int]) -> Expression:

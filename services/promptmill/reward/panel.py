@@ -61,7 +61,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PanelVerdict:
     """The mean of the opinions about an answer.
 
     Attributes:
@@ -73,7 +73,7 @@ class Verdict:
     disagreement: float | None = None
 
 
-Judged: TypeAlias = Verdict | Refusal
+Judged: TypeAlias = PanelVerdict | Refusal
 
 
 class Panel(Protocol):
@@ -138,7 +138,7 @@ class Graders:
         await asyncio.gather(*(engine.close() for engine in self.engines))
 
 
-def verdict_of(groups: Sequence[Sequence[AttributeScores]]) -> Verdict:
+def verdict_of(groups: Sequence[Sequence[AttributeScores]]) -> PanelVerdict:
     """The verdict that follows from opinions.
 
     Args:
@@ -153,7 +153,7 @@ def verdict_of(groups: Sequence[Sequence[AttributeScores]]) -> Verdict:
         }
     )
     several = [_spread(group) for group in groups if len(group) > 1]
-    return Verdict(mean, max(several, default=None))
+    return PanelVerdict(mean, max(several, default=None))
 
 
 def require_finite(scores: AttributeScores) -> AttributeScores:

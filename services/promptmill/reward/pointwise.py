@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from promptmill.inference.ports import GraderEngine, GradeRequest
 from promptmill.inference.scores import Calibration
-from promptmill.reward.panel import Answers, Judged, Refusal, Verdict, require_finite, verdict_of
+from promptmill.reward.panel import (
+    Answers,
+    Judged,
+    PanelVerdict,
+    Refusal,
+    require_finite,
+    verdict_of,
+)
 from promptmill.runtime.errors import Exhausted, Poison
 from promptmill.runtime.fan_out import KeptResults
 from promptmill_schemas import AttributeScores
@@ -70,5 +77,5 @@ def _judged(opinions: Sequence[Opinion] | None) -> Judged:
         if isinstance(opinion, Refusal):
             return opinion
         scores.append(opinion)
-    verdict: Verdict = verdict_of([scores])
+    verdict: PanelVerdict = verdict_of([scores])
     return verdict

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from promptmill.inference.ports import answer_text
-from promptmill.reward.panel import Answers, Graders, Panel, Refusal, Verdict
+from promptmill.reward.panel import Answers, Graders, Panel, PanelVerdict, Refusal
 from promptmill.stream.outcome import Emit, Outcome, Outgoing
 from promptmill_schemas import (
     AttributeScores,
@@ -74,7 +74,7 @@ class Reward:
             for candidate, text, one in zip(candidates, texts, judged, strict=True)
         )
 
-    def _grade(self, candidate: Candidate, judged: Verdict | Refusal) -> Grade:
+    def _grade(self, candidate: Candidate, judged: PanelVerdict | Refusal) -> Grade:
         if isinstance(judged, Refusal):
             return Grade(index=candidate.index, refusal=judged.reason)
         return Grade(

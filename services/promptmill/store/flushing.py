@@ -14,7 +14,7 @@ from promptmill.lake.ports import Batch, Sink, TableName
 from promptmill.runtime.errors import Fatal, Poison, Stale, Transient
 from promptmill.store.plan import Misplaced, Plan, Undecodable, draw_up
 from promptmill.store.shards import Shards
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.ports import Delivery, Partition, Position, Source
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ class SinkPublisher:
     """
 
     send_dead_letter: SendDeadLetter
-    layout: Layout | None = None
+    layout: DataSetLayout | None = None
     move: Move = refuse_to_move
 
 

@@ -7,7 +7,7 @@ from promptmill.store.shards import Shards
 from promptmill.stream.ports import Partition, Source
 
 
-class Pauses:
+class BufferPauses:
     """Pauses and resumes partitions of the source as needed."""
 
     def __init__(self, source: Source, shards: Shards, buffer: Buffer) -> None:

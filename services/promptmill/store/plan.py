@@ -16,7 +16,7 @@ from promptmill.lake.tables import TABLES, dead_letters
 from promptmill.runtime.errors import reason_of
 from promptmill.store.index import SettledIndex
 from promptmill.store.work import rule_letter, rule_prompt, rule_record, rule_reject
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.ports import Delivery, Partition
 from promptmill_schemas import decode
 
@@ -122,7 +122,7 @@ def draw_up(
     tables: Mapping[str, TableName],
     indexes: Mapping[int, SettledIndex],
     stored: Mapping[Partition, int | None],
-    layout: Layout | None = None,
+    layout: DataSetLayout | None = None,
 ) -> Plan:
     """Create the plan for these deliveries, and add the kept rows to the indexes.
 
@@ -155,7 +155,7 @@ class _Draft:
         self,
         tables: Mapping[str, TableName],
         indexes: Mapping[int, SettledIndex],
-        layout: Layout | None,
+        layout: DataSetLayout | None,
     ) -> None:
         self._tables = tables
         self._indexes = indexes

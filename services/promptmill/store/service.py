@@ -22,7 +22,7 @@ from promptmill.store.plan import Undecodable
 from promptmill.store.settings import StoreSettings
 from promptmill.store.sink_loop import SinkLoop
 from promptmill.stream.dead_letters import dead_letter, publish_dead_letter, sized_call
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.ports import Delivery, Sender
 from promptmill.worker.layout import layout_in_tables
 from promptmill.worker.lifecycle import Worker, run_worker
@@ -73,7 +73,7 @@ async def serve(settings: StoreSettings) -> None:
     await run_worker(settings, build)
 
 
-async def _identities(settings: StoreSettings) -> tuple[Layout, dict[TableName, Identity]]:
+async def _identities(settings: StoreSettings) -> tuple[DataSetLayout, dict[TableName, Identity]]:
     """Return the layout and the identities of the tables: this cluster and these topics.
 
     The layout is stored in the tables; a new data set takes it from the topics. Workers that cannot
@@ -82,7 +82,7 @@ async def _identities(settings: StoreSettings) -> tuple[Layout, dict[TableName, 
     names = {topic: settings.topic_prefix + topic.name for topic in TABLES}
     log_now = await describe_log(settings.require_kafka(), list(names.values()))
     stored = await asyncio.to_thread(layout_in_tables, settings.store_uri)
-    layout = Layout(check_layout(stored, log_now.partitions))
+    layout = DataSetLayout(check_layout(stored, log_now.partitions))
     if settings.redis:
         await write_layout(settings.redis, settings.topic_prefix, layout.partitions)
     return layout, {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from promptmill.lake.ports import TableName
 from promptmill.store.index import SettledIndex
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.ports import Partition
 
 
@@ -31,7 +31,7 @@ class Shards:
     """
 
     tables: Mapping[str, TableName]
-    layout: Layout | None = None
+    layout: DataSetLayout | None = None
     assigned: set[Partition] = field(default_factory=set)
     waiting: set[int] = field(default_factory=set)
     indexes: dict[int, SettledIndex] = field(default_factory=dict)

@@ -24,20 +24,20 @@ from promptmill.store.buffer import Buffer
 from promptmill.store.compaction import Compaction
 from promptmill.store.flushing import Flusher, SinkPublisher
 from promptmill.store.limits import Backoff, SinkLimits
-from promptmill.store.pauses import Pauses
+from promptmill.store.pauses import BufferPauses
 from promptmill.store.shards import Shards
 from promptmill.store.takeover import Takeover
 from promptmill.stream.lost_records import LogCheck, LostRecords, ReadAccepted, nothing_accepted
 from promptmill.stream.ports import Delivery, Partition, Source
 
-__all__ = ["Probe", "SinkLoop", "SinkPublisher"]
+__all__ = ["SinkLoop", "SinkProbe", "SinkPublisher"]
 
 log = structlog.get_logger(__name__)
 
 STAGE = "store"
 
 
-class Probe(Protocol):
+class SinkProbe(Protocol):
     """Receives the figures of a sink's work; ``StageMetrics`` has these methods."""
 
     def count_done(self, records: int) -> None:
@@ -66,7 +66,7 @@ class SinkLoop:
         tables: Mapping[str, TableName],
         publisher: SinkPublisher,
         *,
-        probe: Probe,
+        probe: SinkProbe,
         limits: SinkLimits | None = None,
         accepted: ReadAccepted = nothing_accepted,
         clock: Callable[[], float] = time.monotonic,
@@ -81,7 +81,7 @@ class SinkLoop:
         self._flusher = Flusher(source, sink, self._shards, publisher)
         self._check = LogCheck(STAGE, accepted)
         self._takeover = Takeover(source, sink, self._shards, self._buffer, self._check)
-        self._pauses = Pauses(source, self._shards, self._buffer)
+        self._pauses = BufferPauses(source, self._shards, self._buffer)
         self._backoff = Backoff(self._limits, clock)
         self._compaction = Compaction(sink, self._limits, self.on_lost, clock)
         self._leaving = 0

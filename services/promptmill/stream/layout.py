@@ -36,7 +36,7 @@ def murmur2(key: bytes) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class DataSetLayout:
     """The number of partitions over which a data set spreads its keys.
 
     Attributes:
@@ -61,7 +61,7 @@ class Placement:
     is, and only the place of the prompt's row in the store differs.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: DataSetLayout) -> None:
         self._layout = layout
         self._moved: OrderedDict[bytes, None] = OrderedDict()
 

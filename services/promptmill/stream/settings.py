@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from promptmill.runtime.errors import Misconfigured
 from promptmill.runtime.timing import backoff_s
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class LoopSettings:
     revoke_budget_s: float = 3.0
     grace_s: float = 30.0
     failover_s: float = 30.0
-    layout: Layout | None = None
+    layout: DataSetLayout | None = None
     engine_deaths: int = 3
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from promptmill.runtime.errors import Poison, Stale
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.ports import Delivery, Listener, Partition, Position
 from promptmill_schemas.headers import Headers, kept
 
@@ -45,11 +45,11 @@ class MemoryBroker:
         topic: str,
         key: bytes,
         value: bytes,
-        layout: Layout | None = None,
+        layout: DataSetLayout | None = None,
         headers: Headers = (),
     ) -> Delivery:
         """Add a message to the partition of its key, and return it as it will be delivered."""
-        partition = Partition(topic, (layout or Layout(self.partitions)).partition_of(key))
+        partition = Partition(topic, (layout or DataSetLayout(self.partitions)).partition_of(key))
         log = self.logs[partition]
         log.records.append((key, value, headers))
         for group in self.groups.values():
@@ -223,7 +223,7 @@ class MemorySource:
 class MemorySender:
     """Publishes to a :class:`MemoryBroker`."""
 
-    def __init__(self, broker: MemoryBroker, layout: Layout | None = None) -> None:
+    def __init__(self, broker: MemoryBroker, layout: DataSetLayout | None = None) -> None:
         self.broker = broker
         self._layout = layout
 

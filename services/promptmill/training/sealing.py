@@ -31,7 +31,7 @@ from promptmill.export.folder import format_by_name
 from promptmill.export.splits import DATA, TRAIN, VALIDATION, ShardedFiles, WrittenFile
 from promptmill.runtime.errors import Misconfigured
 from promptmill.training.following import Following
-from promptmill.training.source import Source
+from promptmill.training.source import StreamSource
 from promptmill.training.stream import RecordStream
 
 JOURNAL: Final = ".follow.json"
@@ -123,7 +123,7 @@ class _Export:
         rows = {} if journal is None else _rows(journal.manifest)
         self._plan = plan = planned(store, settings, rows)
         partitions = plan.snapshot.partitions
-        source = Source(
+        source = StreamSource(
             store=store,
             table_id=plan.snapshot.table_id,
             schema=plan.snapshot.schema,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from promptmill.export.formats import FORMATS, Context, Format, Row
+from promptmill.export.formats import FORMATS, Context, Row, TrainerFormat
 from promptmill.export.rows import columns_of, own_columns, rows_of
 from promptmill.export.selection import Selection, SqlCondition
 from promptmill.lake.reader import DeltaReader
@@ -24,7 +24,7 @@ STALENESS_COLUMNS: Final = ("generated_by", "created_at")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class StreamSource:
     """What all readers of a stream have in common; it is sent to other processes.
 
     Attributes:
@@ -52,7 +52,7 @@ class Source:
     limit: int | None
 
     @property
-    def form(self) -> Format | None:
+    def form(self) -> TrainerFormat | None:
         """The trainer's format; ``None`` for our own rows."""
         return FORMATS.get(self.trainer)
 

@@ -24,7 +24,7 @@ from promptmill.training.position import (
     own_shards,
     positions_in,
 )
-from promptmill.training.source import Source
+from promptmill.training.source import StreamSource
 from promptmill.training.staleness import Revisions
 from promptmill.training.weights import Weight
 
@@ -78,7 +78,7 @@ def stream(  # noqa: PLR0913 - options are arguments, each with a default
         with SqlCondition(where, snapshot.schema):
             pass  # it is opened to check the expression
     partitions = snapshot.partitions
-    source = Source(
+    source = StreamSource(
         store=store,
         table_id=snapshot.table_id,
         schema=snapshot.schema,
@@ -100,7 +100,7 @@ class RecordStream:
     :meth:`state_dict` says how far the latest pass has come.
     """
 
-    def __init__(self, source: Source, shards: Sequence[int]) -> None:
+    def __init__(self, source: StreamSource, shards: Sequence[int]) -> None:
         self._source = source
         self.shards = tuple(shards)
         self._begin = {shard: Next(source.origin[shard]) for shard in shards}
@@ -119,7 +119,7 @@ class RecordStream:
         return self._source.rows(self._cursor)
 
     def windows(self, columns: Sequence[str], on_pause: Callable[[], None]) -> Iterator[pa.Table]:
-        """Yield the records themselves; see :meth:`promptmill.training.source.Source.windows`."""
+        """Yield the records themselves; see ``windows`` of the stream's source."""
         self._cursor = self._new_cursor()
         return self._source.windows(self._cursor, columns, on_pause)
 

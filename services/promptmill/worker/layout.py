@@ -12,14 +12,14 @@ from promptmill.kafka.cluster import describe_log
 from promptmill.lake.identity import check_layout
 from promptmill.runtime.errors import PromptmillError, Unavailable
 from promptmill.runtime.telemetry.registry import read_layout
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 
 log = structlog.get_logger(__name__)
 
 
 async def find_layout(
     kafka: str, redis: str, store: str, prefix: str, topics: Collection[str]
-) -> Layout:
+) -> DataSetLayout:
     """Read the layout from the store's tables or from Redis; otherwise take that of the topics.
 
     Args:
@@ -36,11 +36,11 @@ async def find_layout(
     counts = (await describe_log(kafka, topics)).partitions
     known = await asyncio.to_thread(layout_in_tables, store) or await _from_redis(redis, prefix)
     if known is not None:
-        return Layout(check_layout(known, counts))
+        return DataSetLayout(check_layout(known, counts))
     guessed = min(counts.values())
     log.warning("layout_unknown", store=store, taken=guessed, topics=counts)
     # Before the first start of a store, all topics have the number that it will take.
-    return Layout(guessed, is_known=len(set(counts.values())) == 1)
+    return DataSetLayout(guessed, is_known=len(set(counts.values())) == 1)
 
 
 def layout_in_tables(store: str) -> int | None:

@@ -31,7 +31,7 @@ READ_LIMIT_S: Final = 120.0
 """Seconds for which a partition waits for the tables; after that its prompts are generated."""
 
 
-class Probe(Protocol):
+class ReadProbe(Protocol):
     """Receives events about reads; see :mod:`promptmill.runtime.telemetry.metrics`."""
 
     def settled_read(self, result: str) -> None:
@@ -68,7 +68,7 @@ class SettledPrompts:
     another cluster, all prompts are generated.
     """
 
-    def __init__(self, settings: StageSettings, probe: Probe) -> None:
+    def __init__(self, settings: StageSettings, probe: ReadProbe) -> None:
         self._settings = settings
         self._probe = probe
         self._known: dict[Partition, _Known] = {}

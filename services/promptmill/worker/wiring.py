@@ -14,7 +14,7 @@ from promptmill.kafka.sender import KafkaSender
 from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.stream.attempts import Work
 from promptmill.stream.in_flight import FlightLog, NoFlightLog
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.loop import StreamLoop
 from promptmill.stream.lost_records import Gap, ReadAccepted
 from promptmill.stream.stage_settings import StageSettings
@@ -43,7 +43,7 @@ def make_source(
     )
 
 
-async def layout_of(settings: StageSettings, *topics: Topic) -> Layout:
+async def layout_of(settings: StageSettings, *topics: Topic) -> DataSetLayout:
     """The layout of this worker's data set; see :func:`find_layout` for the errors."""
     return await find_layout(
         settings.require_kafka(),
@@ -54,7 +54,7 @@ async def layout_of(settings: StageSettings, *topics: Topic) -> Layout:
     )
 
 
-def make_sender(settings: StageSettings, layout: Layout) -> KafkaSender:
+def make_sender(settings: StageSettings, layout: DataSetLayout) -> KafkaSender:
     """Create the sender of this worker."""
     return KafkaSender(
         settings.require_kafka(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from typing import cast
 
-from promptmill.cli.counts import Published, Settled
+from promptmill.cli.counts import OutcomeCounts, StoredPrompts
 from promptmill.cli.publish.published import PublishedCount, PublishedPrompts
 from promptmill.kafka.log_reader import LogReader
 from promptmill.stream.lost_records import LogCheck
@@ -54,16 +54,16 @@ class Table:
     def ids(self, run: str) -> list[str]:
         return [pid("a", run)]
 
-    def published(self, run: str) -> Published:
+    def published(self, run: str) -> StoredPrompts:
         """One prompt, and none of another run."""
         count = self.in_table if run == "test" else 0
-        return Published(count, {0: self.next_offset}, self.partitions)
+        return StoredPrompts(count, {0: self.next_offset}, self.partitions)
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
         """The first prompt of partition 0."""
         return set(self.ids(run)) & set(ids)
 
-    def settled(self, run: str) -> Settled:
+    def settled(self, run: str) -> OutcomeCounts:
         raise NotImplementedError
 
     def settled_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.dedup.layout import ENTRIES_PER_BUCKET, MAX_BITS, Layout, bits_for
+from promptmill.dedup.layout import ENTRIES_PER_BUCKET, MAX_BITS, KeyLayout, bits_for
 from promptmill_schemas.ids import digest
 
 LISTPACK_ENTRIES = 512
@@ -26,7 +26,7 @@ def test_bits_are_bounded() -> None:
 
 
 def test_ids_are_spread_evenly_over_the_buckets() -> None:
-    layout = Layout("n", 8, "g")
+    layout = KeyLayout("n", 8, "g")
     buckets = [layout.decision(digest("prompt", number))[0] for number in range(25_600)]
     sizes = [buckets.count(bucket) for bucket in set(buckets)]
     assert len(sizes) == 256
@@ -34,7 +34,7 @@ def test_ids_are_spread_evenly_over_the_buckets() -> None:
 
 
 def test_keys_of_a_namespace_share_their_hash_tag_and_tables_differ() -> None:
-    layout, id_ = Layout("data", 16, "g"), digest("x")
+    layout, id_ = KeyLayout("data", 16, "g"), digest("x")
     decision, content = layout.decision(id_)[0], layout.content(id_)[0]
     assert decision.startswith(b"{data}:g:d:")
     assert content.startswith(b"{data}:g:c:")
@@ -42,7 +42,7 @@ def test_keys_of_a_namespace_share_their_hash_tag_and_tables_differ() -> None:
 
 @pytest.mark.parametrize("bits", [8, 16, 24])
 def test_bucket_and_field_together_tell_ids_apart_by_twelve_bytes(bits: int) -> None:
-    layout, base = Layout("n", bits, "g"), bytes(range(16))
+    layout, base = KeyLayout("n", bits, "g"), bytes(range(16))
     places = set()
     for position in range(2, 12):
         other = bytearray(base)

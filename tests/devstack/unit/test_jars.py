@@ -18,8 +18,8 @@ import pytest
 
 from promptmill.devstack import jars
 from promptmill.devstack.jars import (
+    DownloadProgress,
     Jar,
-    Progress,
     kafka_version,
     locked_jars,
     missing_jars,
@@ -95,7 +95,7 @@ def test_a_damaged_lock_is_refused_with_its_line(line: str) -> None:
 def test_missing_jars_are_downloaded_and_progress_is_told_in_bytes(
     repository: Path, tmp_path: Path
 ) -> None:
-    told: list[Progress] = []
+    told: list[DownloadProgress] = []
     classpath = resolve_jars(tmp_path / "cache", JARS, told.append)
     assert [path.read_bytes() for path in classpath] == list(CONTENTS.values())
     total = sum(jar.size for jar in JARS)
@@ -111,7 +111,7 @@ def test_missing_jars_are_downloaded_and_progress_is_told_in_bytes(
 def test_verified_jars_need_no_network(tmp_path: Path) -> None:
     for jar in JARS:
         (tmp_path / jar.filename).write_bytes(CONTENTS[jar.artifact])
-    told: list[Progress] = []
+    told: list[DownloadProgress] = []
     assert len(resolve_jars(tmp_path, JARS, told.append)) == len(JARS)
     assert told == []
 

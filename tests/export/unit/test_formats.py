@@ -11,7 +11,7 @@ import pytest
 
 from export.unit.schemas import ROWS
 from promptmill.cli.grading.rows import Rated
-from promptmill.export.formats import FORMATS, Context, Format
+from promptmill.export.formats import FORMATS, Context, TrainerFormat
 from promptmill_schemas import Message, Record
 from promptmill_schemas.reference import (
     AnswerReference,
@@ -32,7 +32,7 @@ def rows(name: str, *records: Record, context: Context | None = None) -> list[di
     return [row for each in records for row in FORMATS[name].rows(each, context or Context())]
 
 
-def suiting(form: Format, messages: Any) -> list[Record]:
+def suiting(form: TrainerFormat, messages: Any) -> list[Record]:
     """A record of each kind that has rows in the format."""
     truth = AnswerReference(kind="answer", answer="4")
     made = (sft(messages, reference=truth), pair(messages, reference=truth))
@@ -45,7 +45,7 @@ def test_each_format_has_a_schema_written_from_its_trainers_documentation() -> N
 
 @EACH_FORMAT
 @EACH_CONVERSATION
-def test_rows_have_the_fields_that_the_trainer_reads(form: Format, messages: Any) -> None:
+def test_rows_have_the_fields_that_the_trainer_reads(form: TrainerFormat, messages: Any) -> None:
     found = rows(form.name, *suiting(form, messages))
     assert found
     for row in found:
@@ -54,14 +54,14 @@ def test_rows_have_the_fields_that_the_trainer_reads(form: Format, messages: Any
 
 @EACH_FORMAT
 @EACH_CONVERSATION
-def test_rows_have_every_column_and_survive_parquet(form: Format, messages: Any) -> None:
+def test_rows_have_every_column_and_survive_parquet(form: TrainerFormat, messages: Any) -> None:
     found = rows(form.name, *suiting(form, messages))
     assert all(list(row) == form.schema.names for row in found)
     assert pa.Table.from_pylist(found, schema=form.schema).to_pylist() == found
 
 
 @EACH_FORMAT
-def test_records_of_another_kind_have_no_rows_or_valid_ones(form: Format) -> None:
+def test_records_of_another_kind_have_no_rows_or_valid_ones(form: TrainerFormat) -> None:
     for record in (sft(), pair()):
         if record.kind not in form.kinds:
             for row in rows(form.name, record):
@@ -69,7 +69,7 @@ def test_records_of_another_kind_have_no_rows_or_valid_ones(form: Format) -> Non
 
 
 @EACH_FORMAT
-def test_formats_say_what_they_are_for(form: Format) -> None:
+def test_formats_say_what_they_are_for(form: TrainerFormat) -> None:
     assert form.trainer
     assert form.purpose
     assert form.usage

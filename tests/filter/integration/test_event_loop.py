@@ -14,7 +14,7 @@ from deltalake import write_deltalake
 
 from promptmill.dedup.redis import RedisDedupStore
 from promptmill.filter.data_set import DataSet
-from promptmill.filter.published import Published
+from promptmill.filter.published import PublishedDecisions
 from promptmill.filter.recovery import RecoveringClaims
 from promptmill.lake.identity import Identity
 from promptmill.lake.ports import TableName
@@ -98,7 +98,7 @@ async def test_rebuilds_probes_and_the_registry_leave_the_loop_free(
     kafka: str, redis_url: str, unique: str, store: Path
 ) -> None:
     data_set = DataSet(str(store), f"{unique}.")
-    published = Published(data_set, kafka, f"{unique}.")
+    published = PublishedDecisions(data_set, kafka, f"{unique}.")
     everything = STORED + REPLAYED + WITHOUT_KEY + REJECTED
     metrics, info = StageMetrics("filter", time.monotonic), WorkerInfo("filter", unique)
     with watched_loop():

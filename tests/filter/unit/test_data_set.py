@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from promptmill.filter.data_set import DataSet
-from promptmill.filter.published import Published
+from promptmill.filter.published import PublishedDecisions
 from promptmill.lake.ports import TableName
 from promptmill.runtime.errors import Misconfigured, Unavailable
 from support.store import DeltaStore
@@ -68,7 +68,7 @@ async def test_claims_are_not_rebuilt_without_the_tables(tmp_path: Path) -> None
     await data_set.wait()
     shutil.rmtree(tmp_path / "store")
     with pytest.raises(Unavailable, match="there is no table records"):
-        await anext(aiter(Published(data_set, "127.0.0.1:1", "")()))
+        await anext(aiter(PublishedDecisions(data_set, "127.0.0.1:1", "")()))
 
 
 async def test_claims_are_not_rebuilt_from_another_store(tmp_path: Path) -> None:

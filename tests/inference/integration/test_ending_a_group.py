@@ -11,7 +11,7 @@ import pytest
 
 from promptmill.inference.vllm import process_group
 from promptmill.inference.vllm.options import VllmOptions
-from promptmill.inference.vllm.progress import Progress
+from promptmill.inference.vllm.progress import EngineProgress
 from promptmill.runtime.errors import EngineDead
 from support.loop_watch import watched_loop
 
@@ -28,7 +28,7 @@ def core() -> ProcessCore:
     """The core of an engine that is never started."""
     from promptmill.inference.vllm.process import ProcessCore
 
-    return ProcessCore(VllmOptions("no-model"), "generate", Progress())
+    return ProcessCore(VllmOptions("no-model"), "generate", EngineProgress())
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from promptmill.inference.engines import watch_engine
 from promptmill.inference.ports import Load
-from promptmill.inference.vllm.progress import Progress
+from promptmill.inference.vllm.progress import EngineProgress
 from promptmill.runtime.telemetry.metrics import StageMetrics
 
 
@@ -22,14 +22,14 @@ class Clock:
 
 def test_an_idle_engine_is_never_silent() -> None:
     clock = Clock()
-    progress = Progress(clock)
+    progress = EngineProgress(clock)
     clock.now += 1000
     assert progress.silent_s() == 0.0
 
 
 def test_silence_begins_with_the_first_request_after_a_pause() -> None:
     clock = Clock()
-    progress = Progress(clock)
+    progress = EngineProgress(clock)
     clock.now += 1000
     with progress.request():
         clock.now += 3
@@ -39,7 +39,7 @@ def test_silence_begins_with_the_first_request_after_a_pause() -> None:
 
 def test_a_further_request_is_no_sign_of_work() -> None:
     clock = Clock()
-    progress = Progress(clock)
+    progress = EngineProgress(clock)
     with progress.request():
         clock.now += 5
         with progress.request():
@@ -49,7 +49,7 @@ def test_a_further_request_is_no_sign_of_work() -> None:
 
 def test_a_beat_ends_the_silence() -> None:
     clock = Clock()
-    progress = Progress(clock)
+    progress = EngineProgress(clock)
     with progress.request():
         clock.now += 5
         progress.beat()
@@ -58,14 +58,14 @@ def test_a_beat_ends_the_silence() -> None:
 
 
 def test_a_request_that_fails_is_no_longer_outstanding() -> None:
-    progress = Progress(Clock())
+    progress = EngineProgress(Clock())
     with pytest.raises(LookupError), progress.request():
         [].pop()
     assert progress.outstanding == 0
 
 
 def test_the_load_is_what_the_last_step_left_and_nothing_once_all_is_answered() -> None:
-    progress = Progress(Clock())
+    progress = EngineProgress(Clock())
     with progress.request():
         progress.stepped(3, 5)
         assert progress.load == Load(running=3, waiting=5)
@@ -73,7 +73,7 @@ def test_the_load_is_what_the_last_step_left_and_nothing_once_all_is_answered() 
 
 
 def test_an_engine_that_knows_its_queue_is_on_the_metrics_and_another_is_not() -> None:
-    progress, metrics = Progress(Clock()), StageMetrics("instruct", Clock())
+    progress, metrics = EngineProgress(Clock()), StageMetrics("instruct", Clock())
     watch_engine(metrics, object())
     assert b"promptmill_engine" not in metrics.exposition()
     watch_engine(metrics, progress)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from promptmill.cli.counts import Settled
+from promptmill.cli.counts import OutcomeCounts
 from promptmill.cli.store_counts import DeltaCounts
 from promptmill.lake.compaction import compact
 from promptmill.lake.counts import Counts, RunCounter, read_tail
@@ -151,11 +151,11 @@ async def test_rows_of_an_earlier_version_are_counted_when_a_sink_takes_them_ove
         await shop.take(prompt("a"), prompt("b"), record("a"), record("a", ordinal=1), letter("b"))
     for name in (TableName.PROMPTS, TableName.RECORDS, TableName.DEAD_LETTERS):
         assert shop.reader.run_count(name, "test") is None
-    assert delta_counts(shop).settled("test") == Settled(accepted=1, dead=1)
+    assert delta_counts(shop).settled("test") == OutcomeCounts(accepted=1, dead=1)
     assert delta_counts(shop).published("test").prompts == 2
     await shop.take(record("c"), prompt("c", run="other"))
     assert (shop.counts().accepted, shop.counts().dead) == (2, 1)
-    assert delta_counts(shop).settled("test") == Settled(accepted=2, dead=1)
+    assert delta_counts(shop).settled("test") == OutcomeCounts(accepted=2, dead=1)
     assert delta_counts(shop).published("other").prompts == 1
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from promptmill.inference.ports import Compared, CompareRequest
 from promptmill.inference.scores import Calibration
 from promptmill.reward.pairwise import Pairwise, pairs_of
-from promptmill.reward.panel import Answers, Refusal, Verdict
+from promptmill.reward.panel import Answers, PanelVerdict, Refusal
 from promptmill.runtime.errors import Exhausted, Poison, Transient
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
 from support.engines import FakeComparer
@@ -39,24 +39,24 @@ async def test_a_pair_is_asked_in_both_orders() -> None:
     engine = FakeComparer(by_value)
     judged = await Pairwise([engine]).judge(answers("1", "3"))
     assert [(r.first, r.second) for r in engine.asked] == [("1", "3"), ("3", "1")]
-    assert judged == [Verdict(scores(1.0), 0.0), Verdict(scores(3.0), 0.0)]
+    assert judged == [PanelVerdict(scores(1.0), 0.0), PanelVerdict(scores(3.0), 0.0)]
 
 
 async def test_the_preference_for_a_place_cancels_out_and_is_disagreement() -> None:
     judged = await Pairwise([FakeComparer(prefers_the_first)]).judge(answers("1", "3"))
-    assert judged == [Verdict(scores(1.5), 1.0), Verdict(scores(3.5), 1.0)]
+    assert judged == [PanelVerdict(scores(1.5), 1.0), PanelVerdict(scores(3.5), 1.0)]
 
 
 async def test_several_graders_are_asked_about_the_same_pairs() -> None:
     engines = [FakeComparer(by_value), FakeComparer(prefers_the_first)]
     judged = await Pairwise(engines).judge(answers("1", "3"))
-    assert judged == [Verdict(scores(1.25), 1.0), Verdict(scores(3.25), 1.0)]
+    assert judged == [PanelVerdict(scores(1.25), 1.0), PanelVerdict(scores(3.25), 1.0)]
 
 
 async def test_every_comparison_is_calibrated() -> None:
     panel = Pairwise([FakeComparer(by_value)], Calibration({"coherence": (0.0, 9.0)}))
     (one, _) = await panel.judge(answers("1", "3"))
-    assert isinstance(one, Verdict)
+    assert isinstance(one, PanelVerdict)
     assert one.scores.coherence == 9.0
 
 
@@ -99,9 +99,9 @@ async def test_an_answer_whose_comparisons_all_fail_is_refused_alone() -> None:
 
     panel = Pairwise([FakeComparer(reply)], pairs="all")
     judged = await panel.judge(answers("1", "bad", "3"))
-    assert judged[0] == Verdict(scores(1.0), 0.0)
+    assert judged[0] == PanelVerdict(scores(1.0), 0.0)
     assert judged[1] == Refusal("no comparison has a result: the judge refuses")
-    assert judged[2] == Verdict(scores(3.0), 0.0)
+    assert judged[2] == PanelVerdict(scores(3.0), 0.0)
 
 
 async def test_a_pair_with_one_order_does_not_count() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from promptmill.inference.ports import GradeRequest, GraderInfo, Load, Trouble
 from promptmill.inference.scores import Calibration
-from promptmill.reward.panel import Answers, Graders, Refusal, Verdict
+from promptmill.reward.panel import Answers, Graders, PanelVerdict, Refusal
 from promptmill.reward.pointwise import Pointwise
 from promptmill.runtime.errors import Exhausted, Misconfigured, Poison, Transient
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
@@ -28,13 +28,13 @@ def says(value: float, model: str = "a", **others: float) -> FakeGrader:
 
 
 async def test_one_grader_has_nobody_to_disagree_with() -> None:
-    assert await Pointwise([says(3.0)]).judge(answers("7")) == [Verdict(scores(3.0))]
+    assert await Pointwise([says(3.0)]).judge(answers("7")) == [PanelVerdict(scores(3.0))]
 
 
 async def test_several_graders_give_their_mean_and_how_far_they_differ() -> None:
     panel = Pointwise([says(1.0), says(2.0, coherence=5.0), says(3.0)])
     (verdict,) = await panel.judge(answers("7"))
-    assert isinstance(verdict, Verdict)
+    assert isinstance(verdict, PanelVerdict)
     assert verdict.scores == scores(2.0, coherence=3.0)
     assert verdict.disagreement == 4.0
 
@@ -42,7 +42,7 @@ async def test_several_graders_give_their_mean_and_how_far_they_differ() -> None
 async def test_each_opinion_is_calibrated() -> None:
     panel = Pointwise([says(1.0), says(2.0)], Calibration({"coherence": (2.0, 1.0)}))
     (verdict,) = await panel.judge(answers("7"))
-    assert isinstance(verdict, Verdict)
+    assert isinstance(verdict, PanelVerdict)
     assert verdict.scores == scores(1.5, coherence=4.0)
     assert verdict.disagreement == 2.0
 
@@ -57,7 +57,7 @@ async def test_an_answer_that_one_grader_refuses_is_refused_alone() -> None:
     judged = await Pointwise([says(1.0), other]).judge(answers("7", "long", None, "5"))
     assert judged[1] == Refusal("b: too long")
     assert judged[2] == Refusal("the answer has no text")
-    assert judged[0] == judged[3] == Verdict(scores(1.5), 1.0)
+    assert judged[0] == judged[3] == PanelVerdict(scores(1.5), 1.0)
 
 
 async def test_a_retry_asks_only_the_grader_that_failed() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from promptmill.lake.ports import TableName
 from promptmill.runtime.errors import Fatal, Misconfigured, Unavailable
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.lost_records import Gap, LostRecords
 from promptmill.stream.ports import Delivery, Partition
 from promptmill.testing.lake import MemorySink
@@ -444,7 +444,7 @@ async def test_what_stands_in_wrong_partitions_is_moved_and_stored_once(
     log: Log, store: SharedStore
 ) -> None:
     """One partition was added to some topics; instruct workers move the prompts."""
-    layout = Layout(PARTITIONS)
+    layout = DataSetLayout(PARTITIONS)
     decided = [*(record(str(n)) for n in range(20)), *(reject(str(n)) for n in range(20, 40))]
     added = [Partition(topic, PARTITIONS) for topic in ("records", "rejects", "dead-letters")]
     for shard in (0, PARTITIONS):
@@ -476,7 +476,7 @@ async def test_a_moved_message_is_acknowledged_before_its_position_is_stored(
         if full[0] and step == "checked:records":
             raise Unavailable("memory://: there is no space left")
 
-    async with member(log, store.sink(step=fail), layout=Layout(PARTITIONS)) as one:
+    async with member(log, store.sink(step=fail), layout=DataSetLayout(PARTITIONS)) as one:
         await one.source.assign([*every_partition(), added])
         await eventually(lambda: one.probe.retries)
         assert store.memory.tables[RECORDS].positions.get(PARTITIONS) is None

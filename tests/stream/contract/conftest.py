@@ -9,7 +9,7 @@ import pytest
 
 from promptmill.kafka.consumer import KafkaSource
 from promptmill.kafka.sender import KafkaSender
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.ports import Delivery, Sender, Source
 from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
 from support.kafka_topics import TopicReader, make_topics
@@ -29,7 +29,7 @@ class InMemory:
     def source(self, group: str, topic: str) -> Source:
         return MemorySource(self.broker, group, [topic])
 
-    def sender(self, layout: Layout | None = None) -> Sender:
+    def sender(self, layout: DataSetLayout | None = None) -> Sender:
         return MemorySender(self.broker, layout)
 
     async def read(self, topic: str) -> list[Delivery]:
@@ -52,7 +52,7 @@ class RealKafka:
         name = f"{self.prefix}{group}"
         return KafkaSource(self.bootstrap, name, [topic], client_id="t", session_timeout_ms=6_000)
 
-    def sender(self, layout: Layout | None = None) -> Sender:
+    def sender(self, layout: DataSetLayout | None = None) -> Sender:
         return KafkaSender(self.bootstrap, client_id="test", delivery_timeout_s=10.0, layout=layout)
 
     async def read(self, topic: str) -> list[Delivery]:

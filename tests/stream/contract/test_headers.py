@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.outcome import Emit, Outcome, Outgoing
 from promptmill.stream.ports import Delivery
 from promptmill_schemas.headers import Headers
@@ -110,7 +110,7 @@ async def test_hostile_headers_are_ignored(harness: Harness, hostile: Headers) -
 
 
 async def test_a_misplaced_message_is_published_again_with_its_headers(harness: Harness) -> None:
-    layout = Layout(2)
+    layout = DataSetLayout(2)
     settings = replace(QUICK, layout=layout)
     number = next(n for n in range(100) if layout.partition_of(str(n).encode()) == 0)
     other = next(n for n in range(100) if layout.partition_of(str(n).encode()) == 1)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from promptmill.runtime.errors import EngineDead, Poison, Transient, Unavailable, reason_of
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.outcome import Drop, Emit, Outcome, Outgoing
 from promptmill_schemas import decode
 from support.streams import ECHOES, ITEMS, QUICK, Harness, Item, done_in, echo, record_commits
@@ -335,7 +335,7 @@ async def test_items_in_another_partition_than_the_layout_gives_are_moved_once(
     harness: Harness,
 ) -> None:
     """The topic has four partitions now, the data set is laid out for two."""
-    layout = Layout(2)
+    layout = DataSetLayout(2)
     await harness.publish(*items())
     worked = list[int]()
 

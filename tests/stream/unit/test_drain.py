@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.outcome import Outcome
 from promptmill.stream.ports import Delivery, Partition, Position, Sender, Source
 from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
@@ -33,7 +33,7 @@ class SlowToCommit:
     def source(self, group: str, topic: str) -> Source:
         return SlowCoordinator(self.broker, group, [topic])
 
-    def sender(self, layout: Layout | None = None) -> Sender:
+    def sender(self, layout: DataSetLayout | None = None) -> Sender:
         return MemorySender(self.broker, layout)
 
     async def read(self, topic: str) -> list[Delivery]:

@@ -11,7 +11,7 @@ import pytest
 
 from promptmill.runtime.errors import EngineDead, Misconfigured
 from promptmill.stream.in_flight import Deaths
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.loop import StreamLoop
 from promptmill.stream.outcome import Outcome
 from promptmill.stream.ports import Delivery, Partition, Sender, Source
@@ -37,7 +37,7 @@ class InMemory:
     def source(self, group: str, topic: str) -> Source:
         return MemorySource(self.broker, group, [topic])
 
-    def sender(self, layout: Layout | None = None) -> Sender:
+    def sender(self, layout: DataSetLayout | None = None) -> Sender:
         return MemorySender(self.broker, layout)
 
     async def read(self, topic: str) -> list[Delivery]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptmill.kafka.partitioning import CoPartitionedAssignor, by_layout
-from promptmill.stream.layout import Layout, Placement, murmur2
+from promptmill.stream.layout import DataSetLayout, Placement, murmur2
 
 TOPICS = ("dead-letters", "prompts", "records", "rejects")
 
@@ -33,16 +33,16 @@ def test_while_nothing_was_added_keys_lie_where_the_default_partitioner_puts_the
 ) -> None:
     before, now = list(range(partitions)), list(range(partitions + added))
     expected = DefaultPartitioner()(key, before, before)
-    assert by_layout(Layout(partitions))(key, now, now) == expected
+    assert by_layout(DataSetLayout(partitions))(key, now, now) == expected
 
 
 def test_a_message_is_moved_once_by_a_process_and_not_without_a_known_layout() -> None:
-    layout = Layout(2)
+    layout = DataSetLayout(2)
     placement, right = Placement(layout), layout.partition_of(b"key")
     assert not placement.is_to_be_moved(right, b"key")
     assert placement.is_to_be_moved(1 - right, b"key")
     assert not placement.is_to_be_moved(2, b"key")
-    assert not Placement(Layout(2, is_known=False)).is_to_be_moved(1 - right, b"key")
+    assert not Placement(DataSetLayout(2, is_known=False)).is_to_be_moved(1 - right, b"key")
 
 
 class Cluster:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from promptmill.runtime.errors import Misconfigured
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.outcome import Outcome
 from promptmill.stream.ports import Delivery, Partition, Position, Sender, Source
 from promptmill.stream.settings import LoopSettings
@@ -33,7 +33,7 @@ class InMemory:
     def source(self, group: str, topic: str) -> Source:
         return MemorySource(self.broker, group, [topic])
 
-    def sender(self, layout: Layout | None = None) -> Sender:
+    def sender(self, layout: DataSetLayout | None = None) -> Sender:
         return MemorySender(self.broker, layout)
 
     async def read(self, topic: str) -> list[Delivery]:

@@ -11,7 +11,7 @@ import pytest
 
 from promptmill.runtime.errors import Fatal, Misconfigured
 from promptmill.runtime.timing import MIN_CLOSING_S, Deadline
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.outcome import Outcome
 from promptmill.stream.ports import Delivery, Listener, Partition, Position, Sender, Source
 from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
@@ -76,7 +76,7 @@ class FaultySite:
     def source(self, group: str, topic: str) -> Source:
         return FaultySource(self, group, [topic])
 
-    def sender(self, _layout: Layout | None = None) -> Sender:
+    def sender(self, _layout: DataSetLayout | None = None) -> Sender:
         return FaultySender(self)
 
     async def read(self, topic: str) -> list[Delivery]:

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from promptmill.cli.counts import Settled
+from promptmill.cli.counts import OutcomeCounts
 from promptmill.cli.store_counts import open_counts
 from promptmill.devstack.stack import attach, down, up
 from support.chaos.audit import Audit
@@ -100,7 +100,7 @@ class Campaign:
     def _compare(self, pipeline: PipelineUnderTest, audit: Audit) -> None:
         """What `promptmill status` says, from the numbers that the sinks keep."""
         counted = open_counts(str(pipeline.store)).settled(self._run_name)
-        found = Settled(audit.accepted, audit.rejected, audit.dead)
+        found = OutcomeCounts(audit.accepted, audit.rejected, audit.dead)
         assert counted == found, f"the sinks have counted {counted}, the rows say {found}"
 
     # The pipeline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from promptmill.kafka.consumer import KafkaSource
 from promptmill.kafka.sender import KafkaSender
-from promptmill.stream.layout import Layout
+from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.ports import Delivery, Sender, Source
 from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
 from support.kafka_topics import TopicReader
@@ -26,7 +26,7 @@ class InMemory:
     def source(self, group: str, topic: str) -> Source:
         return self._member(self.broker, group, [topic])
 
-    def sender(self, layout: Layout | None = None) -> Sender:
+    def sender(self, layout: DataSetLayout | None = None) -> Sender:
         return MemorySender(self.broker, layout)
 
     async def read(self, topic: str) -> list[Delivery]:
@@ -51,7 +51,7 @@ class OnKafka:
             self.bootstrap, name, [topic], client_id="chaos", session_timeout_ms=6_000
         )
 
-    def sender(self, layout: Layout | None = None) -> Sender:
+    def sender(self, layout: DataSetLayout | None = None) -> Sender:
         return KafkaSender(
             self.bootstrap, client_id="chaos", delivery_timeout_s=20.0, layout=layout
         )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from promptmill.cli.grading.formats import Format
+from promptmill.cli.grading.formats import LabelledFormat
 
 HELP = """Measure a grader: run a reward model on labelled answers and compare its scores.
 
@@ -39,8 +39,9 @@ def grade(
         typer.Argument(help="Other flags of `promptmill run reward`.", metavar="FLAGS"),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="Format of the file; auto looks at its columns.")
-    ] = Format.AUTO,
+        LabelledFormat,
+        typer.Option("--format", help="Format of the file; auto looks at its columns."),
+    ] = LabelledFormat.AUTO,
     engine: Annotated[
         str | None, typer.Option(help="Engine that runs the model: vllm, openai or scripted.")
     ] = None,

@@ -13,7 +13,7 @@ from typing import Any, Final
 from promptmill.runtime.errors import Misconfigured
 
 
-class Format(StrEnum):
+class LabelledFormat(StrEnum):
     """Format of the file; ``auto`` looks at the columns of its rows."""
 
     AUTO = "auto"
@@ -24,17 +24,17 @@ class Format(StrEnum):
     HELPSTEER2 = "helpsteer2"
 
 
-_COLUMNS: Final[Mapping[Format, frozenset[str]]] = {
-    Format.REWARDBENCH2: frozenset({"chosen", "rejected", "num_correct"}),
-    Format.ULTRAFEEDBACK: frozenset({"chosen", "rejected", "score_chosen"}),
-    Format.REWARDBENCH: frozenset({"chosen", "rejected"}),
-    Format.HELPSTEER3: frozenset({"context", "response1", "response2"}),
-    Format.HELPSTEER2: frozenset({"prompt", "response", "helpfulness", "verbosity"}),
+_COLUMNS: Final[Mapping[LabelledFormat, frozenset[str]]] = {
+    LabelledFormat.REWARDBENCH2: frozenset({"chosen", "rejected", "num_correct"}),
+    LabelledFormat.ULTRAFEEDBACK: frozenset({"chosen", "rejected", "score_chosen"}),
+    LabelledFormat.REWARDBENCH: frozenset({"chosen", "rejected"}),
+    LabelledFormat.HELPSTEER3: frozenset({"context", "response1", "response2"}),
+    LabelledFormat.HELPSTEER2: frozenset({"prompt", "response", "helpfulness", "verbosity"}),
 }
 """The columns of each format; the first format that fits is taken."""
 
 
-def recognised(file: str, rows: Iterable[Any]) -> Format:
+def recognised(file: str, rows: Iterable[Any]) -> LabelledFormat:
     """The format of the first row that has the columns of one.
 
     Args:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from promptmill.cli.grading.formats import Format, recognised
+from promptmill.cli.grading.formats import LabelledFormat, recognised
 from promptmill.cli.grading.rows import (
     Pair,
     Rated,
@@ -32,12 +32,12 @@ SHOWN_ROWS: Final = 20
 
 Reader = Callable[[Mapping[str, Any]], Pair | Rated]
 
-_READERS: Final[Mapping[Format, Reader]] = {
-    Format.REWARDBENCH: read_chosen_rejected,
-    Format.REWARDBENCH2: read_chosen_rejected,
-    Format.ULTRAFEEDBACK: read_chosen_rejected,
-    Format.HELPSTEER3: read_helpsteer3,
-    Format.HELPSTEER2: read_rated,
+_READERS: Final[Mapping[LabelledFormat, Reader]] = {
+    LabelledFormat.REWARDBENCH: read_chosen_rejected,
+    LabelledFormat.REWARDBENCH2: read_chosen_rejected,
+    LabelledFormat.ULTRAFEEDBACK: read_chosen_rejected,
+    LabelledFormat.HELPSTEER3: read_helpsteer3,
+    LabelledFormat.HELPSTEER2: read_rated,
 }
 
 
@@ -70,14 +70,14 @@ class Labelled:
         ties: number of pairs without a preference, which are left out.
     """
 
-    form: Format
+    form: LabelledFormat
     pairs: list[tuple[Place, Pair]] = field(default_factory=list)
     rated: list[tuple[Place, Rated]] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
     ties: int = 0
 
 
-def read_labelled(argument: str, form: Format = Format.AUTO) -> Labelled:
+def read_labelled(argument: str, form: LabelledFormat = LabelledFormat.AUTO) -> Labelled:
     """Read all rows of what ``publish`` can read.
 
     A row that cannot be read is kept with its error, and reading continues.
@@ -91,7 +91,7 @@ def read_labelled(argument: str, form: Format = Format.AUTO) -> Labelled:
     rows = asyncio.run(_rows(argument))
     if not rows:
         raise Misconfigured(f"{argument} has no rows; give a file with one JSON object per line")
-    if form is Format.AUTO:
+    if form is LabelledFormat.AUTO:
         form = recognised(argument, (row for _, row in rows))
     found = Labelled(form)
     for place, row in rows:

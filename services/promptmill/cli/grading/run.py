@@ -10,7 +10,7 @@ from promptmill.cli.grading.grader import Grader, Item, grade_all
 from promptmill.cli.grading.helpsteer2 import helpsteer2_figures
 from promptmill.cli.grading.labelled import SHOWN_ROWS, BadRow, Labelled, Place
 from promptmill.cli.grading.rewardbench import Judged, rewardbench_figures
-from promptmill.reward.panel import Refusal, Verdict
+from promptmill.reward.panel import PanelVerdict, Refusal
 from promptmill.runtime.errors import Misconfigured
 
 Done = Callable[[int, int], None]
@@ -84,12 +84,14 @@ def grade_rated(rows: Labelled, grader: Grader, done: Done) -> tuple[dict[str, A
     return helpsteer2_figures([row.scores for _, row in rows.rated], scores), refused
 
 
-def _graded(grader: Grader, items: Sequence[Item], done: Done) -> list[list[Verdict | Refusal]]:
+def _graded(
+    grader: Grader, items: Sequence[Item], done: Done
+) -> list[list[PanelVerdict | Refusal]]:
     total = sum(len(texts) for _, texts in items)
     return asyncio.run(grade_all(grader, items, lambda count: done(count, total)))
 
 
-def _refused(place: Place, verdicts: Sequence[Verdict | Refusal]) -> list[BadRow]:
+def _refused(place: Place, verdicts: Sequence[PanelVerdict | Refusal]) -> list[BadRow]:
     """The row as a failure if one of its answers was not graded."""
     reasons = [one.reason for one in verdicts if isinstance(one, Refusal)]
     return [BadRow(place, f"not graded: {reasons[0]}")] if reasons else []

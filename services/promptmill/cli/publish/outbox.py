@@ -31,7 +31,7 @@ Refusals: TypeAlias = dict[bytes, Poison]
 
 
 @dataclass(slots=True, eq=False)
-class Batch:
+class PartitionBatch:
     """Messages for one partition; ``sending`` is there once they are on their way."""
 
     partition: int
@@ -73,14 +73,14 @@ class Outbox:
         self._topic = topic
         self._partition_of = partition_of
         self._patience_s = patience_s
-        self._open: dict[int, Batch] = {}
+        self._open: dict[int, PartitionBatch] = {}
 
     @property
     def takes_answers(self) -> bool:
         """Whether prompts are published with their answers."""
         return self._answers is not None
 
-    def add(self, message: Message, answers: Message | None = None) -> Batch:
+    def add(self, message: Message, answers: Message | None = None) -> PartitionBatch:
         """Put a message into the batch of its partition; a full one goes on its way first.
 
         Args:
@@ -95,7 +95,7 @@ class Outbox:
             self._start(batch)
             batch = None
         if batch is None:
-            batch = self._open[partition] = Batch(partition)
+            batch = self._open[partition] = PartitionBatch(partition)
         batch.messages.append(message)
         batch.size += size
         return batch
@@ -106,7 +106,7 @@ class Outbox:
             self._start(batch)
         self._open.clear()
 
-    def _start(self, batch: Batch) -> None:
+    def _start(self, batch: PartitionBatch) -> None:
         messages, batch.messages = batch.messages, []
         batch.sending = asyncio.create_task(self._send(batch.partition, messages))
 

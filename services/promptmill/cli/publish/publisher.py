@@ -22,7 +22,7 @@ from promptmill.cli.publish.lines import (
     prompt_of,
     too_long,
 )
-from promptmill.cli.publish.outbox import Batch, Outbox, Refusals
+from promptmill.cli.publish.outbox import Outbox, PartitionBatch, Refusals
 from promptmill.cli.publish.ports import Known, LineResult, Room, Unlimited
 from promptmill.stream.ports import Message
 from promptmill_schemas import Completion, ContractError, Prompt, encode
@@ -50,7 +50,7 @@ Parsed: TypeAlias = _Outgoing | Prompt | Completion | ContractError
 class _Pending(NamedTuple):
     result: LineResult
     size: int = 0
-    batch: Batch | None = None
+    batch: PartitionBatch | None = None
 
     @property
     def is_settled(self) -> bool:

@@ -26,7 +26,7 @@ from promptmill.cli.publish.answers import AnswersFirst
 from promptmill.cli.publish.context import ContextCheck, check_for
 from promptmill.cli.publish.draws import Draws, OwnIdsOfRun, no_own_ids, published_own_ids
 from promptmill.cli.publish.files.inputs import Input, find_inputs, total_bytes
-from promptmill.cli.publish.files.reading import Progress, read_inputs
+from promptmill.cli.publish.files.reading import ReadProgress, read_inputs
 from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.cli.publish.layouts.reading import RowReader
 from promptmill.cli.publish.layouts.recognising import Recogniser
@@ -37,7 +37,7 @@ from promptmill.cli.publish.published import PublishedPrompts
 from promptmill.cli.publish.publisher import Publisher
 from promptmill.cli.publish.receipts import Receipts
 from promptmill.cli.publish.stored_ids import StoredIds
-from promptmill.cli.publish.summary import Summary
+from promptmill.cli.publish.summary import PublishSummary
 from promptmill.cli.settings import CommandSettings, load
 from promptmill.cli.store_counts import open_counts
 from promptmill.flow.board import LagBoard
@@ -81,14 +81,14 @@ def publish_file(
     """
     quiet_logs()
     settings = load()
-    summary, inputs = Summary(defaults.run), find_inputs(str(file))
+    summary, inputs = PublishSummary(defaults.run), find_inputs(str(file))
     with Receipts(receipts) as out:
         job = _Job(settings, find_addresses(settings), defaults, summary, out, waits, reader)
         return uvloop.run(job.run(inputs, as_json=as_json))
 
 
 @contextmanager
-def _shown(summary: Summary, as_json: bool) -> Iterator[None]:
+def _shown(summary: PublishSummary, as_json: bool) -> Iterator[None]:
     """Prints the summary, also of a run that ends early."""
     try:
         yield
@@ -109,7 +109,7 @@ class _Job:
         settings: CommandSettings,
         addresses: Addresses,
         defaults: Defaults,
-        summary: Summary,
+        summary: PublishSummary,
         receipts: Receipts,
         waits: bool,
         reader: RowReader | None = None,
@@ -120,7 +120,7 @@ class _Job:
         self._summary = summary
         self._receipts = receipts
         self._waits = waits
-        self._progress = Progress()
+        self._progress = ReadProgress()
         self._wants_answers = reader is not None and reader.wants_answers
         self._reader = Recogniser(reader or RowReader(), object_of, note)
 

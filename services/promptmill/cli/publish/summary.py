@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 
 
 @dataclass(slots=True)
-class Summary:
+class PublishSummary:
     """Counts by outcome, and the first errors.
 
     Attributes:

@@ -13,7 +13,7 @@ from promptmill.export.formats import (
     rl,
     trl,
 )
-from promptmill.export.formats.format import Context, Format, Row, table_of
+from promptmill.export.formats.format import Context, Row, TrainerFormat, table_of
 
 FORMATS: Final = table_of(
     (
@@ -27,4 +27,4 @@ FORMATS: Final = table_of(
     )
 )
 
-__all__ = ["FORMATS", "Context", "Format", "Row"]
+__all__ = ["FORMATS", "Context", "Row", "TrainerFormat"]

@@ -23,8 +23,8 @@ from promptmill.export.formats.format import (
     REAL,
     TEXT,
     Context,
-    Format,
     Row,
+    TrainerFormat,
     columns,
 )
 from promptmill_schemas import AttributeScores, Record
@@ -97,7 +97,7 @@ def _judged(record: Record, text: str) -> str:
 
 
 FORMATS: Final = (
-    Format(
+    TrainerFormat(
         "aligner-sft",
         "NeMo Aligner",
         "supervised fine-tuning",
@@ -108,7 +108,7 @@ FORMATS: Final = (
         files=JSON_LINES,
         legacy=True,
     ),
-    Format(
+    TrainerFormat(
         "aligner-steerlm",
         "NeMo Aligner",
         "attribute-conditioned fine-tuning",
@@ -119,7 +119,7 @@ FORMATS: Final = (
         files=JSON_LINES,
         legacy=True,
     ),
-    Format(
+    TrainerFormat(
         "aligner-regression",
         "NeMo Aligner",
         "regression reward models",
@@ -131,7 +131,7 @@ FORMATS: Final = (
         reads_candidates=True,
         legacy=True,
     ),
-    Format(
+    TrainerFormat(
         "aligner-pairwise",
         "NeMo Aligner",
         "pairwise reward models",
@@ -142,7 +142,7 @@ FORMATS: Final = (
         files=JSON_LINES,
         legacy=True,
     ),
-    Format(
+    TrainerFormat(
         "aligner-dpo",
         "NeMo Aligner",
         "DPO and RPO",

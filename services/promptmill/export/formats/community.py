@@ -16,8 +16,8 @@ from promptmill.export.formats.format import (
     REAL,
     TEXT,
     Context,
-    Format,
     Row,
+    TrainerFormat,
     columns,
 )
 from promptmill_schemas import Record
@@ -102,7 +102,7 @@ def _dataset_info(paths: Mapping[str, list[str]], entry: dict[str, Any]) -> Mapp
 
 
 FORMATS: Final = (
-    Format(
+    TrainerFormat(
         "openrlhf-sft",
         "OpenRLHF",
         "supervised fine-tuning",
@@ -112,7 +112,7 @@ FORMATS: Final = (
         "--data.dataset FOLDER --data.input_key input --data.multiturn --data.apply_chat_template "
         "--data.max_samples ROWS",
     ),
-    Format(
+    TrainerFormat(
         "openrlhf-preference",
         "OpenRLHF",
         "DPO and reward models",
@@ -122,7 +122,7 @@ FORMATS: Final = (
         "--data.dataset FOLDER --data.prompt_key prompt --data.chosen_key chosen "
         "--data.rejected_key rejected --data.apply_chat_template --data.max_samples ROWS",
     ),
-    Format(
+    TrainerFormat(
         "axolotl-sft",
         "Axolotl",
         "supervised fine-tuning",
@@ -131,7 +131,7 @@ FORMATS: Final = (
         trl.sft,
         "datasets: [{path: FILE, ds_type: json, type: chat_template}]",
     ),
-    Format(
+    TrainerFormat(
         "axolotl-dpo",
         "Axolotl",
         "direct preference optimisation",
@@ -140,7 +140,7 @@ FORMATS: Final = (
         axolotl_dpo,
         "rl: dpo, datasets: [{path: FILE, ds_type: json, type: chat_template.default}]",
     ),
-    Format(
+    TrainerFormat(
         "llama-factory-sft",
         "LLaMA-Factory",
         "supervised fine-tuning",
@@ -151,7 +151,7 @@ FORMATS: Final = (
         files=("jsonl", "parquet"),
         companions=_sft_info,
     ),
-    Format(
+    TrainerFormat(
         "llama-factory-preference",
         "LLaMA-Factory",
         "DPO and reward models",
@@ -162,7 +162,7 @@ FORMATS: Final = (
         files=("jsonl", "parquet"),
         companions=_preference_info,
     ),
-    Format(
+    TrainerFormat(
         "prime-rl-sft",
         "prime-rl",
         "supervised fine-tuning",
@@ -171,7 +171,7 @@ FORMATS: Final = (
         trl.sft,
         'data.name = "FOLDER"',
     ),
-    Format(
+    TrainerFormat(
         "open-instruct-sft",
         "open-instruct",
         "supervised fine-tuning",
@@ -181,7 +181,7 @@ FORMATS: Final = (
         "--dataset_mixer_list FILE 1.0",
         files=JSON_LINES,
     ),
-    Format(
+    TrainerFormat(
         "open-instruct-preference",
         "open-instruct",
         "DPO and reward models",

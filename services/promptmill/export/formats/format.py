@@ -42,7 +42,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class TrainerFormat:
     """One trainer's file format.
 
     Attributes:
@@ -77,13 +77,13 @@ def columns(**types: pa.DataType) -> pa.Schema:
     return pa.schema(list(types.items()))
 
 
-def table_of(formats: Iterable[Format]) -> dict[str, Format]:
+def table_of(formats: Iterable[TrainerFormat]) -> dict[str, TrainerFormat]:
     """The formats by name.
 
     Raises:
         ValueError: two of them have the same name.
     """
-    found: dict[str, Format] = {}
+    found: dict[str, TrainerFormat] = {}
     for each in formats:
         if each.name in found:
             raise ValueError(f"two formats are named {each.name}")

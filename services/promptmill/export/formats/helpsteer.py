@@ -21,8 +21,8 @@ from promptmill.export.formats.format import (
     MESSAGES,
     TEXT,
     Context,
-    Format,
     Row,
+    TrainerFormat,
     columns,
 )
 from promptmill_schemas import ATTRIBUTES, Record
@@ -90,7 +90,7 @@ def _ordered(record: Record) -> tuple[str, str, int] | None:
 
 
 FORMATS: Final = (
-    Format(
+    TrainerFormat(
         "helpsteer2",
         "HelpSteer2",
         "scores of the five attributes",
@@ -100,7 +100,7 @@ FORMATS: Final = (
         "load_dataset(FOLDER)",
         reads_candidates=True,
     ),
-    Format(
+    TrainerFormat(
         "helpsteer2-preference",
         "HelpSteer2",
         "preferences",
@@ -109,7 +109,7 @@ FORMATS: Final = (
         preference2,
         "load_dataset(FOLDER)",
     ),
-    Format(
+    TrainerFormat(
         "helpsteer3-preference",
         "HelpSteer3",
         "preferences",

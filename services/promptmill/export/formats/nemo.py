@@ -17,8 +17,8 @@ from promptmill.export.formats.format import (
     MESSAGES,
     TEXT,
     Context,
-    Format,
     Row,
+    TrainerFormat,
     columns,
 )
 from promptmill_schemas import Record
@@ -47,7 +47,7 @@ def binary_preference(record: Record, _context: Context) -> Iterator[Row]:
 
 
 FORMATS: Final = (
-    Format(
+    TrainerFormat(
         "nemo-rl-sft",
         "NeMo RL",
         "supervised fine-tuning",
@@ -56,7 +56,7 @@ FORMATS: Final = (
         trl.sft,
         "data.train.dataset_name=openai_format data.train.data_path=FILE",
     ),
-    Format(
+    TrainerFormat(
         "nemo-rl-preference",
         "NeMo RL",
         "DPO and reward models",
@@ -65,7 +65,7 @@ FORMATS: Final = (
         preference,
         "data.train.dataset_name=PreferenceDataset data.train.data_path=FILE",
     ),
-    Format(
+    TrainerFormat(
         "nemo-rl-binary-preference",
         "NeMo RL",
         "DPO and reward models",
@@ -75,7 +75,7 @@ FORMATS: Final = (
         "data.train.dataset_name=BinaryPreferenceDataset data.train.data_path=FILE "
         "data.train.prompt_key=prompt",
     ),
-    Format(
+    TrainerFormat(
         "nemo-automodel",
         "NeMo Automodel",
         "supervised fine-tuning",

@@ -17,8 +17,8 @@ from promptmill.export.formats.format import (
     REAL,
     TEXT,
     Context,
-    Format,
     Row,
+    TrainerFormat,
     columns,
 )
 from promptmill_schemas import Record
@@ -115,7 +115,7 @@ def _finish_reason(record: Record) -> str:
 
 
 FORMATS: Final = (
-    Format(
+    TrainerFormat(
         "nemotron-post-training",
         "Nemotron post-training",
         "rows of Nemotron-Post-Training-Dataset-v1",
@@ -133,7 +133,7 @@ FORMATS: Final = (
         nemotron,
         "load_dataset(FOLDER)",
     ),
-    Format(
+    TrainerFormat(
         "openai-batch",
         "OpenAI",
         "results of a batch",
@@ -144,7 +144,7 @@ FORMATS: Final = (
         files=("jsonl",),
         reads_candidates=True,
     ),
-    Format(
+    TrainerFormat(
         "verl-sft",
         "verl",
         "supervised fine-tuning",

@@ -19,8 +19,8 @@ from promptmill.export.formats.format import (
     MESSAGES,
     TEXT,
     Context,
-    Format,
     Row,
+    TrainerFormat,
     columns,
 )
 from promptmill_schemas import Record
@@ -132,7 +132,7 @@ def _verifier_fields(record: Record) -> dict[str, Any]:
 
 
 FORMATS: Final = (
-    Format(
+    TrainerFormat(
         "trl-grpo",
         "TRL",
         "group-relative policy optimisation",
@@ -141,7 +141,7 @@ FORMATS: Final = (
         grpo,
         "GRPOTrainer(train_dataset=load_dataset(FOLDER, split='train'), reward_funcs=…)",
     ),
-    Format(
+    TrainerFormat(
         "nemo-gym",
         "NeMo Gym",
         "reinforcement learning",
@@ -159,7 +159,7 @@ FORMATS: Final = (
         "datasets: [{name: promptmill, type: train, jsonl_fpath: FILE, license: LICENCE}]",
         files=JSON_LINES,
     ),
-    Format(
+    TrainerFormat(
         "verl-rl",
         "verl",
         "reinforcement learning",
@@ -175,7 +175,7 @@ FORMATS: Final = (
         "data.train_files=FILE data.prompt_key=prompt data.reward_fn_key=data_source",
         files=("jsonl", "parquet"),
     ),
-    Format(
+    TrainerFormat(
         "skyrl",
         "SkyRL",
         "reinforcement learning",
@@ -191,7 +191,7 @@ FORMATS: Final = (
         "data.train_data=[FILE]",
         files=("jsonl", "parquet"),
     ),
-    Format(
+    TrainerFormat(
         "open-instruct-rlvr",
         "open-instruct",
         "reinforcement learning",

@@ -15,8 +15,8 @@ from promptmill.export.formats.format import (
     MESSAGES,
     REAL,
     Context,
-    Format,
     Row,
+    TrainerFormat,
     columns,
 )
 from promptmill_schemas import Record
@@ -60,7 +60,7 @@ def kto(record: Record, _context: Context) -> Iterator[Row]:
 
 
 FORMATS: Final = (
-    Format(
+    TrainerFormat(
         "trl-sft",
         "TRL",
         "supervised fine-tuning",
@@ -69,7 +69,7 @@ FORMATS: Final = (
         sft,
         "SFTTrainer(train_dataset=load_dataset(FOLDER, split='train'))",
     ),
-    Format(
+    TrainerFormat(
         "trl-prompt-completion",
         "TRL",
         "supervised fine-tuning on the answer alone",
@@ -78,7 +78,7 @@ FORMATS: Final = (
         prompt_completion,
         "SFTTrainer(train_dataset=load_dataset(FOLDER, split='train'))",
     ),
-    Format(
+    TrainerFormat(
         "trl-dpo",
         "TRL",
         "direct preference optimisation",
@@ -87,7 +87,7 @@ FORMATS: Final = (
         dpo,
         "DPOTrainer(train_dataset=load_dataset(FOLDER, split='train'))",
     ),
-    Format(
+    TrainerFormat(
         "trl-reward",
         "TRL",
         "reward models",
@@ -96,7 +96,7 @@ FORMATS: Final = (
         reward,
         "RewardTrainer(train_dataset=load_dataset(FOLDER, split='train'))",
     ),
-    Format(
+    TrainerFormat(
         "trl-kto",
         "TRL",
         "Kahneman-Tversky optimisation",

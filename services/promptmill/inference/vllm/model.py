@@ -16,7 +16,7 @@ from promptmill.inference.vllm.conversation import Renderer
 from promptmill.inference.vllm.environment import prepare_environment, runs_on_cpu
 from promptmill.inference.vllm.options import Runner, VllmOptions
 from promptmill.inference.vllm.ports import Core
-from promptmill.inference.vllm.progress import Progress
+from promptmill.inference.vllm.progress import EngineProgress
 from promptmill.runtime.errors import EngineDead
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ class VllmModel:
     def __init__(self, options: VllmOptions, runner: Runner) -> None:
         self.options = options
         self.watchdog_s = options.watchdog_s
-        self.progress = Progress()
+        self.progress = EngineProgress()
         self.revision = ""
         self._runner = runner
         self._core: Core | None = None
@@ -148,7 +148,7 @@ def folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def make_core(options: VllmOptions, runner: Runner, progress: Progress) -> Core:
+def make_core(options: VllmOptions, runner: Runner, progress: EngineProgress) -> Core:
     """Create the engine core: in this process for a single CPU rank, else in other processes."""
     inside = options.ranks == 1 and options.own_process is not True
     prepare_environment(options, in_process=inside)

@@ -23,7 +23,7 @@ from promptmill.inference.vllm.config import make_config
 from promptmill.inference.vllm.environment import quiet_loggers, runs_on_cpu
 from promptmill.inference.vllm.options import Runner, VllmOptions
 from promptmill.inference.vllm.ports import translate
-from promptmill.inference.vllm.progress import Progress
+from promptmill.inference.vllm.progress import EngineProgress
 from promptmill.runtime.errors import EngineDead, PromptmillError
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ class ProcessCore:
     config: VllmConfig
     tokenizer: Any
 
-    def __init__(self, options: VllmOptions, runner: Runner, progress: Progress) -> None:
+    def __init__(self, options: VllmOptions, runner: Runner, progress: EngineProgress) -> None:
         self._options = options
         self._runner = runner
         self._progress = progress
@@ -167,7 +167,7 @@ async def _cancel(task: asyncio.Future[Any]) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def stat_logger(progress: Progress) -> Any:
+def stat_logger(progress: EngineProgress) -> Any:
     """A factory of vLLM stat loggers that update ``progress``."""
 
     class ProgressLogger(StatLoggerBase):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from promptmill.inference.ports import Load
 
 
-class Progress:
+class EngineProgress:
     """Counts the outstanding requests and remembers when the engine last made progress."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -23,7 +23,7 @@ from promptmill.inference.vllm.config import make_config
 from promptmill.inference.vllm.environment import quiet_loggers
 from promptmill.inference.vllm.options import Runner, VllmOptions
 from promptmill.inference.vllm.ports import translate
-from promptmill.inference.vllm.progress import Progress
+from promptmill.inference.vllm.progress import EngineProgress
 from promptmill.runtime.errors import EngineDead, PromptmillError
 
 CLOSE_S = 10.0
@@ -52,7 +52,7 @@ class ThreadCore:
     config: VllmConfig
     tokenizer: Any
 
-    def __init__(self, options: VllmOptions, runner: Runner, progress: Progress) -> None:
+    def __init__(self, options: VllmOptions, runner: Runner, progress: EngineProgress) -> None:
         self._options = options
         self._runner = runner
         self._progress = progress

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.cli.publish.files.formats import Format, compression_of, format_of
+from promptmill.cli.publish.files.formats import InputFormat, compression_of, format_of
 from promptmill.runtime.errors import Misconfigured
 
 
 @pytest.mark.parametrize(
     ("head", "name", "found"),
     [
-        (b"", "x", Format.LINES),
-        (b" \n\n", "x", Format.LINES),
-        (b'{"prompt": "a"}\n{"prompt": "b"}', "x", Format.LINES),
-        (b'{"prompt": "a", "n": [', "x", Format.LINES),
-        (b'\xef\xbb\xbf{"prompt": "a"}\r\n', "x", Format.LINES),
-        (b'{"prompt": "a"\n{"prompt": "b"}', "x", Format.LINES),
-        (b'no json\n{"prompt": "b"}', "x", Format.LINES),
-        (b'["a"]\n{"prompt": "b"}', "x", Format.LINES),
-        (b'[{"prompt": "a"}]', "x.jsonl", Format.VALUES),
-        (b'[\n {\n  "prompt": "a"', "x", Format.VALUES),
-        (b'{\n "prompt": "a"\n}\n{', "x", Format.VALUES),
-        (b'{"messages": [\n', "x", Format.VALUES),
-        (b"PAR1\x15", "x.jsonl", Format.PARQUET),
-        (b"anything,else\n1,2", "x.csv", Format.CSV),
-        (b"anything\telse\n", "x.TSV", Format.TSV),
-        (b"id,question,answer\n", "x", Format.CSV),
-        (b"id\tinstruction\n", "-", Format.TSV),
+        (b"", "x", InputFormat.LINES),
+        (b" \n\n", "x", InputFormat.LINES),
+        (b'{"prompt": "a"}\n{"prompt": "b"}', "x", InputFormat.LINES),
+        (b'{"prompt": "a", "n": [', "x", InputFormat.LINES),
+        (b'\xef\xbb\xbf{"prompt": "a"}\r\n', "x", InputFormat.LINES),
+        (b'{"prompt": "a"\n{"prompt": "b"}', "x", InputFormat.LINES),
+        (b'no json\n{"prompt": "b"}', "x", InputFormat.LINES),
+        (b'["a"]\n{"prompt": "b"}', "x", InputFormat.LINES),
+        (b'[{"prompt": "a"}]', "x.jsonl", InputFormat.VALUES),
+        (b'[\n {\n  "prompt": "a"', "x", InputFormat.VALUES),
+        (b'{\n "prompt": "a"\n}\n{', "x", InputFormat.VALUES),
+        (b'{"messages": [\n', "x", InputFormat.VALUES),
+        (b"PAR1\x15", "x.jsonl", InputFormat.PARQUET),
+        (b"anything,else\n1,2", "x.csv", InputFormat.CSV),
+        (b"anything\telse\n", "x.TSV", InputFormat.TSV),
+        (b"id,question,answer\n", "x", InputFormat.CSV),
+        (b"id\tinstruction\n", "-", InputFormat.TSV),
     ],
 )
-def test_a_format_is_recognised(head: bytes, name: str, found: Format) -> None:
+def test_a_format_is_recognised(head: bytes, name: str, found: InputFormat) -> None:
     assert format_of(head, name) is found
 
 

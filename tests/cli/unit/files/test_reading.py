@@ -17,7 +17,7 @@ import pytest
 
 from promptmill.cli.publish.files.chunks import CHUNK_BYTES, Chunks
 from promptmill.cli.publish.files.inputs import Input, find_inputs
-from promptmill.cli.publish.files.reading import Progress, read_inputs, read_opened
+from promptmill.cli.publish.files.reading import ReadProgress, read_inputs, read_opened
 from promptmill.cli.publish.files.splitting import UTF8_BOM, RawLine
 from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
@@ -27,7 +27,7 @@ LINES = b"\n".join(map(orjson.dumps, ROWS))
 PIPE = Input("-")
 
 
-async def rows_in(path: Path | str, progress: Progress | None = None) -> list[RawLine]:
+async def rows_in(path: Path | str, progress: ReadProgress | None = None) -> list[RawLine]:
     batches = read_inputs(find_inputs(str(path)), progress)
     return [row async for rows in batches for row in rows]
 
@@ -84,7 +84,7 @@ WRITTEN: dict[str, Callable[[bytes], bytes]] = {
 async def test_the_same_rows_are_read_from_every_format(name: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_bytes(WRITTEN[name](LINES))
-    progress = Progress()
+    progress = ReadProgress()
     rows = await rows_in(file, progress)
     assert values(rows) == ROWS
     assert [row.number for row in rows] == list(range(1, 301))

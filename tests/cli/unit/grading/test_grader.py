@@ -15,7 +15,7 @@ from promptmill.cli.grading.run import evaluate
 from promptmill.inference.ports import Compared, CompareRequest, GradeRequest, GraderInfo
 from promptmill.inference.scores import Calibration
 from promptmill.reward.pairwise import Pairwise
-from promptmill.reward.panel import Refusal, Verdict
+from promptmill.reward.panel import PanelVerdict, Refusal
 from promptmill.reward.pointwise import Pointwise
 from promptmill.runtime.errors import EngineDead, Misconfigured, Poison
 from promptmill_schemas import ATTRIBUTES, AttributeScores, Message
@@ -109,7 +109,7 @@ def test_the_shipped_rows_are_graded() -> None:
 async def test_scores_are_calibrated_as_the_worker_would() -> None:
     engine = grader(LengthGrader(), verbosity=(0.5, 1.0))
     ((verdict,),) = await grade_all(engine, [(QUESTION, ("four",))], lambda _done: None)
-    assert isinstance(verdict, Verdict)
+    assert isinstance(verdict, PanelVerdict)
     scores = verdict.scores
     assert (scores.verbosity, scores.helpfulness) == (3.0, 4.0)
 

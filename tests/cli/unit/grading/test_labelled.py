@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from promptmill.cli.grading.formats import Format
+from promptmill.cli.grading.formats import LabelledFormat
 from promptmill.cli.grading.labelled import read_labelled
 from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import ATTRIBUTES
@@ -33,7 +33,7 @@ def test_byte_order_marks_line_ends_and_blank_lines_do_no_harm(
 ) -> None:
     found = read_labelled(written(tmp_path, RATED, "", RATED, end=end, start=start))
     assert [place.number for place, _ in found.rated] == [1, 3]
-    assert found.form is Format.HELPSTEER2
+    assert found.form is LabelledFormat.HELPSTEER2
     assert found.bad == []
 
 
@@ -46,13 +46,15 @@ def test_a_json_array_is_a_file_of_its_items(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "form"),
     [
-        (PAIR, Format.REWARDBENCH),
-        ({**PAIR, "num_correct": 1}, Format.REWARDBENCH2),
-        ({**PAIR, "score_chosen": 4, "score_rejected": 2}, Format.ULTRAFEEDBACK),
-        (RATED, Format.HELPSTEER2),
+        (PAIR, LabelledFormat.REWARDBENCH),
+        ({**PAIR, "num_correct": 1}, LabelledFormat.REWARDBENCH2),
+        ({**PAIR, "score_chosen": 4, "score_rejected": 2}, LabelledFormat.ULTRAFEEDBACK),
+        (RATED, LabelledFormat.HELPSTEER2),
     ],
 )
-def test_the_columns_show_the_format(tmp_path: Path, row: dict[str, Any], form: Format) -> None:
+def test_the_columns_show_the_format(
+    tmp_path: Path, row: dict[str, Any], form: LabelledFormat
+) -> None:
     assert read_labelled(written(tmp_path, '{"prompt"}', row)).form is form
 
 
@@ -60,14 +62,14 @@ def test_the_columns_show_the_format(tmp_path: Path, row: dict[str, Any], form: 
 def test_a_bad_row_is_kept_with_its_number_and_the_reading_goes_on(
     tmp_path: Path, row: Any
 ) -> None:
-    found = read_labelled(written(tmp_path, PAIR, row, PAIR), Format.REWARDBENCH)
+    found = read_labelled(written(tmp_path, PAIR, row, PAIR), LabelledFormat.REWARDBENCH)
     assert [place.number for place, _ in found.pairs] == [1, 3]
     assert [bad.place.number for bad in found.bad] == [2]
     assert found.bad[0].error
 
 
 def test_rows_of_a_format_that_was_not_named_are_bad(tmp_path: Path) -> None:
-    found = read_labelled(written(tmp_path, PAIR, RATED), Format.REWARDBENCH)
+    found = read_labelled(written(tmp_path, PAIR, RATED), LabelledFormat.REWARDBENCH)
     assert [bad.place.number for bad in found.bad] == [2]
 
 

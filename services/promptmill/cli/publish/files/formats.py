@@ -10,7 +10,7 @@ from promptmill.cli.publish.files.splitting import UTF8_BOM
 from promptmill.runtime.errors import Misconfigured
 
 
-class Format(StrEnum):
+class InputFormat(StrEnum):
     """How the rows of a file are written."""
 
     LINES = "JSON Lines"
@@ -37,13 +37,17 @@ COMPRESSIONS: Final = {
     b"\x28\xb5\x2f\xfd": Compression.ZSTANDARD,
 }
 PARQUET_MAGIC: Final = b"PAR1"
-SUFFIXES: Final = {".csv": Format.CSV, ".tsv": Format.TSV, ".parquet": Format.PARQUET}
+SUFFIXES: Final = {
+    ".csv": InputFormat.CSV,
+    ".tsv": InputFormat.TSV,
+    ".parquet": InputFormat.PARQUET,
+}
 COMPRESSED_SUFFIXES: Final = (".gz", ".bz2", ".zst", ".zstd")
 DATA_SUFFIXES: Final = (".jsonl", ".ndjson", ".json", *SUFFIXES)
 COLUMNS: Final = {"prompt", "messages", "question", "instruction", "conversations", "problem"}
 """Names of which a header of CSV has at least one."""
 
-DELIMITERS: Final = {Format.CSV: ",", Format.TSV: "\t"}
+DELIMITERS: Final = {InputFormat.CSV: ",", InputFormat.TSV: "\t"}
 READABLE: Final = (
     "give JSON Lines, a JSON array, CSV or Parquet, as it is or as .gz, .bz2 or .zst, "
     "or a folder of such files"
@@ -79,7 +83,7 @@ def compression_of(head: bytes) -> Compression | None:
     return next((name for magic, name in COMPRESSIONS.items() if head.startswith(magic)), None)
 
 
-def format_of(head: bytes, name: str) -> Format:
+def format_of(head: bytes, name: str) -> InputFormat:
     """The format of a file, uncompressed.
 
     Args:
@@ -90,11 +94,11 @@ def format_of(head: bytes, name: str) -> Format:
         Misconfigured: it cannot be read; the one line says what it is, and the remedy.
     """
     if head.startswith(PARQUET_MAGIC):
-        return Format.PARQUET
+        return InputFormat.PARQUET
     _refuse_foreign(head, name)
     text = head.removeprefix(UTF8_BOM).lstrip()
     if not text:
-        return Format.LINES
+        return InputFormat.LINES
     if text[:1] in {b"{", b"["}:
         return _json_format(text)
     return _text_format(text, name)
@@ -118,24 +122,24 @@ def _refuse_foreign(head: bytes, name: str) -> None:
         raise refusal(name, "a binary file of an unknown kind", READABLE)
 
 
-def _json_format(text: bytes) -> Format:
+def _json_format(text: bytes) -> InputFormat:
     """One value a line, or values over several lines or in an array."""
     first, ended, rest = text.partition(b"\n")
     first = first.strip()
     if first.startswith(b"["):
         is_line = first.endswith(b"]") and rest.lstrip()[:1] in {b"{", b"["}
-        return Format.LINES if is_line else Format.VALUES
+        return InputFormat.LINES if is_line else InputFormat.VALUES
     is_opened = first == b"{" or first.endswith((b"{", b"[", b","))
-    return Format.VALUES if is_opened and ended else Format.LINES
+    return InputFormat.VALUES if is_opened and ended else InputFormat.LINES
 
 
-def _text_format(text: bytes, name: str) -> Format:
+def _text_format(text: bytes, name: str) -> InputFormat:
     suffix = "." + name.rpartition(".")[2].lower()
     if suffix in {".csv", ".tsv"}:
         return SUFFIXES[suffix]
     header, *lines = text.split(b"\n")
     if any(line.lstrip().startswith(b"{") for line in lines):
-        return Format.LINES  # lines that are no JSON are reported one by one
+        return InputFormat.LINES  # lines that are no JSON are reported one by one
     for found, delimiter in DELIMITERS.items():
         cells = next(csv.reader([header.decode(errors="replace").strip()], delimiter=delimiter), [])
         if not COLUMNS.isdisjoint(cells):

@@ -15,7 +15,7 @@ from typing import Final
 
 from promptmill.cli.publish.files.chunks import Chunks, uncompressed
 from promptmill.cli.publish.files.formats import (
-    Format,
+    InputFormat,
     compression_of,
     format_of,
     refusal,
@@ -32,7 +32,7 @@ Rows = Iterator[list[RawLine]]
 
 
 @dataclass(slots=True)
-class Progress:
+class ReadProgress:
     """How many bytes of all inputs are read."""
 
     before: int = 0
@@ -49,7 +49,7 @@ class Progress:
 
 
 async def read_inputs(
-    inputs: Iterable[Input], progress: Progress | None = None
+    inputs: Iterable[Input], progress: ReadProgress | None = None
 ) -> AsyncGenerator[list[RawLine]]:
     """The rows of the inputs, one input after the other; memory stays bounded.
 
@@ -57,14 +57,14 @@ async def read_inputs(
         Misconfigured: a file cannot be read; the one line names it, what it is, and the remedy.
         Unavailable: a hub does not answer.
     """
-    progress = progress or Progress()
+    progress = progress or ReadProgress()
     for each in inputs:
         async with aclosing(_read_input(each, progress)) as batches:
             async for rows in batches:
                 yield rows if each.file is None else [r._replace(file=each.file) for r in rows]
 
 
-async def _read_input(each: Input, progress: Progress) -> AsyncGenerator[list[RawLine]]:
+async def _read_input(each: Input, progress: ReadProgress) -> AsyncGenerator[list[RawLine]]:
     if each.is_remote:
         async for rows in _in_thread(hub_rows(each.path)):
             yield rows
@@ -91,7 +91,7 @@ def rows_of(chunks: Chunks, each: Input) -> Rows:
     content = uncompressed(chunks, each.name)
     head = _first(content) if is_compressed else chunks.head()
     kind = format_of(head, each.content_name)
-    if kind is Format.PARQUET:
+    if kind is InputFormat.PARQUET:
         if is_compressed or not chunks.is_file:
             what = "Parquet in a pipe or compressed, which cannot be read from its end"
             raise refusal(each.name, what, "give the uncompressed file itself")
@@ -112,11 +112,11 @@ def _joined(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _text_rows(content: Iterator[bytes], kind: Format, name: str) -> Rows:
-    if kind in {Format.CSV, Format.TSV}:
+def _text_rows(content: Iterator[bytes], kind: InputFormat, name: str) -> Rows:
+    if kind in {InputFormat.CSV, InputFormat.TSV}:
         yield from csv_rows(content, kind, name)
         return
-    if kind is Format.VALUES:
+    if kind is InputFormat.VALUES:
         yield from _values(content, name)
         return
     lines = LineSplitter()

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
-from promptmill.cli.publish.files.formats import DELIMITERS, Format, refusal
+from promptmill.cli.publish.files.formats import DELIMITERS, InputFormat, refusal
 from promptmill.cli.publish.files.splitting import RawLine
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 
@@ -38,7 +38,7 @@ class _Stream(io.RawIOBase):
         return size
 
 
-def csv_rows(chunks: Iterator[bytes], kind: Format, name: str) -> Iterator[list[RawLine]]:
+def csv_rows(chunks: Iterator[bytes], kind: InputFormat, name: str) -> Iterator[list[RawLine]]:
     """The rows of CSV below its header, numbered as an editor numbers their first lines.
 
     Raises:

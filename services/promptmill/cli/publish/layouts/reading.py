@@ -12,7 +12,7 @@ from promptmill.cli.publish.layouts.answers import model_of, take_answers
 from promptmill.cli.publish.layouts.choices import LastAnswer, UnknownColumns
 from promptmill.cli.publish.layouts.openai_batch import plain_from_batch
 from promptmill.cli.publish.layouts.plain import FIELDS, Row, Taken, answer_reference, present
-from promptmill.cli.publish.layouts.table import BATCH, LAYOUTS, PLAIN, Layout, layout_of
+from promptmill.cli.publish.layouts.table import BATCH, LAYOUTS, PLAIN, RowLayout, layout_of
 from promptmill.cli.publish.layouts.turns import clean_turns, split_answer
 from promptmill_schemas import ContractError
 
@@ -33,7 +33,7 @@ class RowReader:
         wants_answers: whether rows hold the answers to their prompts.
     """
 
-    layout: Layout | None = None
+    layout: RowLayout | None = None
     is_forced: bool = False
     mapping: Mapping[str, str] = field(default_factory=dict)
     unknown: UnknownColumns | None = None
@@ -60,18 +60,18 @@ class RowReader:
         """Whether a row with a ``prompt`` and nothing else is that prompt."""
         return not self.is_forced and not self.mapping and not self.wants_answers
 
-    def with_layout(self, layout: Layout) -> RowReader:
+    def with_layout(self, layout: RowLayout) -> RowReader:
         """The same for rows of this layout."""
         return replace(self, layout=layout)
 
-    def _layout_of(self, row: Row) -> Layout | None:
+    def _layout_of(self, row: Row) -> RowLayout | None:
         if self.layout is not None and (self.is_forced or self.layout.matches(row)):
             return self.layout
         if self.mapping:
             return self.layout
         return layout_of(row) or self.layout
 
-    def _own(self, row: Row, layout: Layout | None) -> Taken:
+    def _own(self, row: Row, layout: RowLayout | None) -> Taken:
         if layout is not None and layout.name == BATCH:
             taken = plain_from_batch(row)
         else:
@@ -131,7 +131,7 @@ def parse_mapping(pairs: str) -> dict[str, str]:
     return mapping
 
 
-def forced(name: str) -> Layout:
+def forced(name: str) -> RowLayout:
     """The layout of this name; raises :class:`ContractError`."""
     if name not in LAYOUTS:
         limit = f"it must be one of {', '.join(LAYOUTS)}"

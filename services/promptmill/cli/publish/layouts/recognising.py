@@ -10,7 +10,7 @@ from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.cli.publish.layouts.choices import UnknownColumns
 from promptmill.cli.publish.layouts.plain import Row, Taken, present
 from promptmill.cli.publish.layouts.reading import OWN, RowReader
-from promptmill.cli.publish.layouts.table import LAYOUTS, PLAIN, Layout, layout_of
+from promptmill.cli.publish.layouts.table import LAYOUTS, PLAIN, RowLayout, layout_of
 from promptmill.runtime.errors import Misconfigured
 
 FIRST_ROWS: Final = 20
@@ -85,7 +85,7 @@ class Recogniser:
             f"({', '.join(LAYOUTS)})"
         )
 
-    def _say(self, layout: Layout, rows: list[Row]) -> None:
+    def _say(self, layout: RowLayout, rows: list[Row]) -> None:
         unknown = list(dict.fromkeys(name for row in rows for name in layout.unknown(row)))
         used = [
             name for name in dict.fromkeys(n for row in rows for n in row) if name not in unknown

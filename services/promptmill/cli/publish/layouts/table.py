@@ -21,7 +21,7 @@ SHARED: Final = OPTIONS | {*conversations.OWN_IDS, conversations.LICENCE}
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RowLayout:
     """One layout.
 
     Attributes:
@@ -104,20 +104,20 @@ def _plain(row: Row, _policy: LastAnswer) -> tuple[Row, Names]:
 LAYOUTS: Final = {
     layout.name: layout
     for layout in (
-        Layout(BATCH, is_batch, _plain, FRAME),
-        Layout(
+        RowLayout(BATCH, is_batch, _plain, FRAME),
+        RowLayout(
             "magpie",
             lambda row: _is_list(row, "conversations") and "instruction" in row,
             questions.magpie,
             frozenset({"conversations", "instruction", "response"}),
         ),
-        Layout(
+        RowLayout(
             "sharegpt",
             lambda row: _is_list(row, "conversations") or _is_list(row, "conversation"),
             conversations.sharegpt,
             frozenset({"conversations", "conversation", "system"}),
         ),
-        Layout(
+        RowLayout(
             "helpsteer",
             _is_helpsteer,
             questions.helpsteer,
@@ -126,19 +126,19 @@ LAYOUTS: Final = {
                 | {*("response1", "response2", "preference_strength", "overall_preference")}
             ),
         ),
-        Layout(
+        RowLayout(
             "ultrachat",
             _is_ultrachat,
             conversations.messages,
             frozenset({"prompt", "messages"}),
         ),
-        Layout(
+        RowLayout(
             "nemotron",
             _is_nemotron,
             conversations.nemotron,
             frozenset({"messages", "input", "output", "system_prompt", "reasoning"}),
         ),
-        Layout(
+        RowLayout(
             "trl",
             _is_trl,
             conversations.trl,
@@ -147,13 +147,13 @@ LAYOUTS: Final = {
                 | {*conversations.TRUTHS}
             ),
         ),
-        Layout(
+        RowLayout(
             "alpaca",
             lambda row: "instruction" in row,
             questions.alpaca,
             frozenset({*("instruction", "input", "output", "response", "system", "history")}),
         ),
-        Layout(
+        RowLayout(
             "gsm8k",
             lambda row: (
                 "prompt" not in row
@@ -163,12 +163,12 @@ LAYOUTS: Final = {
             questions.gsm8k,
             frozenset({"question", "problem", "answer", "solution"}),
         ),
-        Layout(PLAIN, lambda row: "prompt" in row or "messages" in row, _plain, FIELDS),
+        RowLayout(PLAIN, lambda row: "prompt" in row or "messages" in row, _plain, FIELDS),
     )
 }
 """By name, in the order in which a row is compared with them."""
 
 
-def layout_of(row: Row) -> Layout | None:
+def layout_of(row: Row) -> RowLayout | None:
     """The first layout that the row has."""
     return next((layout for layout in LAYOUTS.values() if layout.matches(row)), None)

@@ -56,7 +56,7 @@ verbosity: how long it is, measured by what was asked.
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class GradedExample:
     """A graded answer; the scores are by the rubric's names."""
 
     prompt: str
@@ -80,7 +80,7 @@ class Rubric:
     names: Mapping[str, str] = field(default_factory=lambda: {name: name for name in ATTRIBUTES})
     scale: Scale = USUAL
     task: str = TASK
-    examples: tuple[Example, ...] = ()
+    examples: tuple[GradedExample, ...] = ()
 
     @property
     def revision(self) -> str:
@@ -195,7 +195,7 @@ class _File(BaseModel):
         text = "\n".join(f"{names[attribute]}: {each.text}" for attribute, each in given.items())
         for number, example in enumerate(self.examples):
             _check_example(number, example, set(names.values()), scale)
-        examples = tuple(Example(e.prompt, e.answer, e.scores) for e in self.examples)
+        examples = tuple(GradedExample(e.prompt, e.answer, e.scores) for e in self.examples)
         return Rubric(text, names, scale, self.instructions, examples)
 
     def _scale(self) -> Scale:
