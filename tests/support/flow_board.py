@@ -56,7 +56,7 @@ class MemoryElection:
             board.holder = None
         if board.holder is None and can_measure:
             board.holder = self.identity
-            board.term = max(board.term + 1, int(now_s * 1000))
+            board.term = max(board.term + 1, int(now_s * 1_000_000))
         is_mine = can_measure and board.holder == self.identity
         if is_mine:
             board.lease_until_s = now_s + self.lease_s

@@ -26,9 +26,10 @@ local function elect()
   if holder then
     return '0'
   end
-  -- Never below the clock, so that terms go on growing after Redis was emptied.
+  -- Never below the clock, so that terms continue to grow after Redis was emptied. In microseconds,
+  -- because a lease can be lost and given to another candidate within one millisecond.
   local before = tonumber(redis.call('GET', term) or '0') or 0
-  local mine = string.format('%.0f', math.max(before + 1, now_ms))
+  local mine = string.format('%.0f', math.max(before + 1, time[1] * 1000000 + time[2]))
   redis.call('SET', term, mine)
   redis.call('SET', lease, identity, 'PX', lease_ms)
   return mine

@@ -30,7 +30,7 @@ class Board:
     def __init__(self, url: str) -> None:
         self.prefix = f"{unique_name()}."
         self.keys = FlowKeys(self.prefix)
-        self.redis: Redis = connect(url)
+        self.redis: Redis = connect(url, timeout_s=60)
         self.board = LagBoard(url, self.prefix)
 
     def candidate(self, identity: str, lease_s: float = LEASE_S, keep_s: float = 600.0) -> Election:
