@@ -61,7 +61,7 @@ async def works(url: str) -> None:
     """Both clients of promptmill reach the server and may do their work."""
     await check_server(url)
     assert "valkey" in (await redis_version(url)).lower() or "redis" in await redis_version(url)
-    redis = connect(url)
+    redis = connect(url, timeout_s=60)
     try:
         assert await redis.set("promptmill:t", 1)
         assert await redis.delete("promptmill:t") == 1
@@ -152,7 +152,7 @@ async def test_a_cancellation_while_a_command_is_sent_is_not_lost(
             asking.cancel()
 
     monkeypatch.setattr(AbstractConnection, "_send_packed_command", cancelled_when_sent)
-    async with connect(f"redis://{LOGIN}@{LOOPBACK}:{server.port}/0") as client:
+    async with connect(f"redis://{LOGIN}@{LOOPBACK}:{server.port}/0", 60) as client:
 
         async def ask() -> None:
             nonlocal is_armed
