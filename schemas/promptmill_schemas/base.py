@@ -210,6 +210,7 @@ _REMEDIES = {
     "finite_number": "use a finite number",
     "literal_error": "use one of the allowed values",
     "model_type": "send a JSON object",
+    "string_unicode": "write the text as UTF-8",
     "too_short": "give at least one item",
     "too_long": "give fewer items",
     "string_too_short": "give a text that is not empty",

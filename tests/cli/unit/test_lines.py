@@ -69,6 +69,17 @@ def test_a_line_may_set_a_setting_back_to_its_own_default() -> None:
     assert prompt(prompt="Why?", sampling={"temperature": 1.0}).sampling.temperature == 1.0
 
 
+def test_a_byte_order_mark_within_a_file_that_was_put_together_does_no_harm() -> None:
+    raw = b'\xef\xbb\xbf{"prompt": "Q"}'
+    assert parse_line(raw, Defaults("run")).messages[0].content == "Q"
+
+
+def test_text_that_is_not_in_utf_8_is_named() -> None:
+    with pytest.raises(ContractError) as caught:
+        parse_line({"prompt": "\udce9"}, Defaults("run"))
+    assert "UTF-8" in caught.value.remedy
+
+
 def test_null_stands_for_an_absent_field() -> None:
     nulls = dict.fromkeys(("n", "sampling", "tags", "adapter", "id", "messages", "prompt_id"))
     assert prompt(prompt="Why?", **nulls).prompt_id == prompt(prompt="Why?").prompt_id

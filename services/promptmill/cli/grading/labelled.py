@@ -22,7 +22,8 @@ from promptmill.cli.grading.rows import (
 )
 from promptmill.cli.publish.files.inputs import find_inputs
 from promptmill.cli.publish.files.reading import read_inputs
-from promptmill.cli.publish.files.splitting import RawLine
+from promptmill.cli.publish.files.splitting import UTF8_BOM, RawLine
+from promptmill.cli.publish.files.tables import complete_row
 from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import ContractError
 from promptmill_schemas.base import parse_json
@@ -117,13 +118,13 @@ async def _rows(argument: str) -> list[tuple[Place, Any]]:
 
 def _parsed(row: RawLine) -> Any:
     """The row's JSON value, or the error why it is none."""
-    if not isinstance(row.content, bytes):
-        return row.content
     try:
+        if not isinstance(row.content, bytes):
+            return complete_row(row.content)
         if row.is_cut:
             limit = f"at most {len(row.content)} bytes in a row"
             return ContractError("", row.content[:40], limit, "shorten the texts")
-        return parse_json(row.content)
+        return parse_json(row.content.removeprefix(UTF8_BOM))
     except ContractError as error:
         return error
 

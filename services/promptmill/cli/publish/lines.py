@@ -12,6 +12,8 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from promptmill.cli.counts import CUSTOM_ID
+from promptmill.cli.publish.files.splitting import UTF8_BOM
+from promptmill.cli.publish.files.tables import complete_row
 from promptmill.cli.publish.layouts.plain import Names, PlainLine, Row, Taken
 from promptmill.cli.publish.layouts.reading import RowReader
 from promptmill_schemas import ContractError, Message, Prompt, Sampling
@@ -83,10 +85,10 @@ def parse_line(raw: bytes | Row, defaults: Defaults) -> Prompt:
 def parse_object(raw: bytes | Row) -> Row:
     """The JSON object that the line holds, or the row itself; raises :class:`ContractError`."""
     if isinstance(raw, dict):
-        return raw
+        return complete_row(raw)
     if len(raw) > MAX_PROMPT_BYTES:
         raise too_long(raw, len(raw))
-    value = parse_json(raw)
+    value = parse_json(raw.removeprefix(UTF8_BOM))
     if not isinstance(value, dict):
         remedy = 'write {"prompt": "…"} or {"messages": […]}'
         raise ContractError("", value, "a line must be one JSON object", remedy)

@@ -25,7 +25,7 @@ from promptmill.cli.publish.admission import Backpressure, HeldBack, PublisherVi
 from promptmill.cli.publish.answers import AnswersFirst
 from promptmill.cli.publish.context import ContextCheck, check_for
 from promptmill.cli.publish.draws import Draws, OwnIdsOfRun, no_own_ids, published_own_ids
-from promptmill.cli.publish.files.inputs import Input, find_inputs, total_bytes
+from promptmill.cli.publish.files.inputs import Input, find_inputs, left_out, total_bytes
 from promptmill.cli.publish.files.reading import ReadProgress, read_inputs
 from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.cli.publish.layouts.reading import RowReader
@@ -82,6 +82,8 @@ def publish_file(
     quiet_logs()
     settings = load()
     summary, inputs = PublishSummary(defaults.run), find_inputs(str(file))
+    if others := left_out(str(file)):
+        note(f"left out, because they cannot be read as they are: {', '.join(others)}")
     with Receipts(receipts) as out:
         job = _Job(settings, find_addresses(settings), defaults, summary, out, waits, reader)
         return uvloop.run(job.run(inputs, as_json=as_json))

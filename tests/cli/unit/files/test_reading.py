@@ -16,10 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from promptmill.cli.publish.files.chunks import CHUNK_BYTES, Chunks
-from promptmill.cli.publish.files.inputs import Input, find_inputs
+from promptmill.cli.publish.files.inputs import Input, find_inputs, left_out
 from promptmill.cli.publish.files.reading import ReadProgress, read_inputs, read_opened
 from promptmill.cli.publish.files.splitting import UTF8_BOM, RawLine
+from promptmill.cli.publish.lines import parse_object
 from promptmill.runtime.errors import Misconfigured
+from promptmill_schemas import ContractError
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 
 ROWS = [{"prompt": f'Question {number}, "quoted" [and] {{so}}?'} for number in range(300)]
@@ -161,6 +163,63 @@ async def test_rows_of_csv_are_numbered_by_their_first_lines(
 async def test_the_cells_of_another_delimiter_are_read_too(tmp_path: Path) -> None:
     (tmp_path / "rows.tsv").write_text("prompt\tid\nWhy?\t007\n")
     assert await rows_in(tmp_path / "rows.tsv") == [RawLine(2, {"prompt": "Why?", "id": "007"})]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+async def test_the_delimiter_of_the_header_counts_and_not_the_name(
+    delimiter: str, tmp_path: Path
+) -> None:
+    text = f"{delimiter.join((' prompt', 'n '))}\na{delimiter}2\n"
+    (tmp_path / "rows.csv").write_text(text)
+    assert await rows_in(tmp_path / "rows.csv") == [RawLine(2, {"prompt": "a", "n": 2})]
+
+
+async def test_a_row_with_more_cells_than_the_header_is_wrong_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("prompt,n\nWhy, you?,2,x\nb\n")
+    first, second = await rows_in(tmp_path / "rows.csv")
+    assert second == RawLine(3, {"prompt": "b"})
+    with pytest.raises(ContractError, match=r"'x'.*as many cells as the header.*quotes"):
+        parse_object(first.content)
+
+
+@pytest.mark.parametrize("text", ['prompt,n\na,1\n"b,2\nc,3\n', 'prompt,n\na,1\n"b" c,2\n'])
+async def test_quotes_that_are_not_closed_swallow_no_rows(text: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(text)
+    with pytest.raises(Misconfigured, match=r"row that begins at line 3: .*double the quotes"):
+        await rows_in(tmp_path / "rows.csv")
+
+
+async def test_a_text_in_brackets_is_a_text(tmp_path: Path) -> None:
+    texts = ("[1, 2]", '{"a": 1}', "[]")
+    quoted = "".join('"' + text.replace('"', '""') + '"\n' for text in texts)
+    (tmp_path / "rows.csv").write_text("prompt\n" + quoted)
+    rows = await rows_in(tmp_path / "rows.csv")
+    assert [row.content for row in rows] == [{"prompt": text} for text in texts]
+
+
+async def test_a_map_of_parquet_is_an_object(tmp_path: Path) -> None:
+    tags = pa.array([[("a", "x"), ("b", "y")]], pa.map_(pa.string(), pa.string()))
+    pq.write_table(pa.table({"prompt": ["Q"], "tags": tags}), tmp_path / "rows.parquet")
+    assert await rows_in(tmp_path / "rows.parquet") == [
+        RawLine(1, {"prompt": "Q", "tags": {"a": "x", "b": "y"}})
+    ]
+
+
+def test_what_a_folder_says_about_its_data_is_no_data(tmp_path: Path) -> None:
+    for name in ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "rows.jsonl").write_bytes(LINES)
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX" / "rows.jsonl").write_bytes(b"\0\5")
+    assert [each.file for each in find_inputs(str(tmp_path))] == ["rows.jsonl"]
+
+
+def test_data_that_cannot_be_read_is_named_and_not_left_out_silently(tmp_path: Path) -> None:
+    for name in ("data-00000-of-00001.arrow", "b.xlsx", "c.tar.gz", "notes.md"):
+        (tmp_path / name).write_bytes(b"x")
+    assert left_out(str(tmp_path)) == ["b.xlsx", "c.tar.gz", "data-00000-of-00001.arrow"]
+    with pytest.raises(Misconfigured, match=r"without data files.*b\.xlsx, c\.tar\.gz.*to_parquet"):
+        find_inputs(str(tmp_path))
 
 
 async def test_the_files_of_a_folder_are_read_by_name_and_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from enum import StrEnum
 from typing import Final
 
@@ -17,6 +18,7 @@ class InputFormat(StrEnum):
     VALUES = "JSON"
     CSV = "CSV"
     TSV = "tab-separated values"
+    SEMICOLONS = "semicolon-separated values"
     PARQUET = "Parquet"
 
 
@@ -44,10 +46,13 @@ SUFFIXES: Final = {
 }
 COMPRESSED_SUFFIXES: Final = (".gz", ".bz2", ".zst", ".zstd")
 DATA_SUFFIXES: Final = (".jsonl", ".ndjson", ".json", *SUFFIXES)
-COLUMNS: Final = {"prompt", "messages", "question", "instruction", "conversations", "problem"}
+COLUMNS: Final = {
+    *("prompt", "messages", "question", "instruction", "conversations", "problem", "query"),
+    *("context", "chosen"),
+}
 """Names of which a header of CSV has at least one."""
 
-DELIMITERS: Final = {InputFormat.CSV: ",", InputFormat.TSV: "\t"}
+DELIMITERS: Final = {InputFormat.CSV: ",", InputFormat.TSV: "\t", InputFormat.SEMICOLONS: ";"}
 READABLE: Final = (
     "give JSON Lines, a JSON array, CSV or Parquet, as it is or as .gz, .bz2 or .zst, "
     "or a folder of such files"
@@ -65,6 +70,11 @@ FOREIGN: Final = (
     (b"Obj\x01", "an Avro file", "convert it to JSON Lines"),
     (b"SQLite format 3", "an SQLite database", "export the table: sqlite3 -csv FILE 'select …'"),
     (b"%PDF", "a PDF document", READABLE),
+    (
+        b"\xff\xfe\0\0",
+        "text in UTF-32",
+        "run iconv -f UTF-32 -t UTF-8 FILE | promptmill publish -",
+    ),
     (b"\xff\xfe", "text in UTF-16", "run iconv -f UTF-16 -t UTF-8 FILE | promptmill publish -"),
     (b"\xfe\xff", "text in UTF-16", "run iconv -f UTF-16 -t UTF-8 FILE | promptmill publish -"),
     (
@@ -76,6 +86,17 @@ FOREIGN: Final = (
 TAR_MAGIC: Final = (257, b"ustar")
 MARKUP: Final = (b"<!doctype", b"<html", b"<?xml")
 AS_PROMPTS: Final = "make each line a prompt: jq -cR '{prompt: .}' FILE | promptmill publish -"
+STRINGS: Final = {
+    b'"': ("JSON strings, one after the other", "jq -c '{prompt: .}'"),
+    b"[": ("a JSON array of strings", "jq -c '.[] | {prompt: .}'"),
+}
+_ARRAY_OF_STRINGS: Final = re.compile(rb'\[\s*"')
+_SCALAR: Final = rb'"[^"\\]*"\s*:\s*(?:"[^"\\]*"|[-+.\w]+|\[\s*\]|\{\s*\})\s*,\s*'
+_ROWS_INSIDE: Final = re.compile(
+    rb"\{\s*(?:" + _SCALAR + rb')*"(data|rows|examples|instances|records|items|train)"\s*:\s*'
+    rb'\[\s*\{\s*("row_idx")?'
+)
+"""An object around all rows, with nothing but single values before them."""
 
 
 def compression_of(head: bytes) -> Compression | None:
@@ -100,7 +121,9 @@ def format_of(head: bytes, name: str) -> InputFormat:
     if not text:
         return InputFormat.LINES
     if text[:1] in {b"{", b"["}:
-        return _json_format(text)
+        kind = _json_format(text)
+        _refuse_wrapped(text, kind, name)
+        return kind
     return _text_format(text, name)
 
 
@@ -118,8 +141,37 @@ def _refuse_foreign(head: bytes, name: str) -> None:
         raise refusal(name, "a tar archive", "unpack it, and give the folder")
     if head.lstrip()[:9].lower().startswith(MARKUP):
         raise refusal(name, "HTML or XML, perhaps the page of a failed download", READABLE)
-    if b"\0" in head:
+    if b"\0" in head[:1] + head[2:3] or b"\0" in head[1:2] + head[3:4]:
+        _refuse_wide(head, name)
+    is_json = head.removeprefix(UTF8_BOM).lstrip()[:1] in {b"{", b"["}
+    if b"\0" in head and not is_json:  # in JSON it is an error of its line
         raise refusal(name, "a binary file of an unknown kind", READABLE)
+
+
+def _refuse_wide(head: bytes, name: str) -> None:
+    """Text in UTF-16 without a mark has a zero beside each of its first letters."""
+    for order, zeros, letters in (("LE", head[1:4:2], head[:4:2]), ("BE", head[:4:2], head[1:4:2])):
+        if zeros == b"\0\0" and letters.isascii() and b"\0" not in letters:
+            remedy = f"run iconv -f UTF-16{order} -t UTF-8 FILE | promptmill publish -"
+            raise refusal(name, "text in UTF-16", remedy)
+
+
+def _refuse_wrapped(text: bytes, kind: InputFormat, name: str) -> None:
+    """Rows inside an object, and an array of strings, are no rows as they stand."""
+    if kind is InputFormat.VALUES and _ARRAY_OF_STRINGS.match(text):
+        raise _strings(text, name)
+    found = _ROWS_INSIDE.match(text)
+    if found is None or (kind is InputFormat.LINES and text.partition(b"\n")[2].strip()):
+        return
+    key = found[1].decode()
+    rows = f".{key}[].row" if found[2] else f".{key}[]"
+    what = f'one object whose rows are in "{key}"'
+    raise refusal(name, what, f"run jq -c '{rows}' FILE | promptmill publish -")
+
+
+def _strings(text: bytes, name: str) -> Misconfigured:
+    what, program = STRINGS[text[:1]]
+    return refusal(name, what, f"make each a prompt: {program} FILE | promptmill publish -")
 
 
 def _json_format(text: bytes) -> InputFormat:
@@ -135,17 +187,26 @@ def _json_format(text: bytes) -> InputFormat:
 
 def _text_format(text: bytes, name: str) -> InputFormat:
     suffix = "." + name.rpartition(".")[2].lower()
-    if suffix in {".csv", ".tsv"}:
-        return SUFFIXES[suffix]
     header, *lines = text.split(b"\n")
+    headers = {kind: _cells(header, delimiter) for kind, delimiter in DELIMITERS.items()}
+    known = [kind for kind, cells in headers.items() if not COLUMNS.isdisjoint(cells)]
+    if suffix in {".csv", ".tsv"}:
+        usual = SUFFIXES[suffix]
+        widest = max((usual, *DELIMITERS), key=lambda kind: len(headers[kind]))
+        return known[0] if known else usual if len(headers[usual]) > 1 else widest
     if any(line.lstrip().startswith(b"{") for line in lines):
         return InputFormat.LINES  # lines that are no JSON are reported one by one
-    for found, delimiter in DELIMITERS.items():
-        cells = next(csv.reader([header.decode(errors="replace").strip()], delimiter=delimiter), [])
-        if not COLUMNS.isdisjoint(cells):
-            return found
+    if known:
+        return known[0]
+    if text.startswith(b'"') and header.rstrip().endswith(b'"'):
+        raise _strings(text, name)
     raise refusal(
         name,
         "text, but neither JSON nor CSV with a header that names a column",
         (f"{AS_PROMPTS}; or name it .csv"),
     )
+
+
+def _cells(header: bytes, delimiter: str) -> list[str]:
+    found = next(csv.reader([header.decode(errors="replace").strip()], delimiter=delimiter), [])
+    return [cell.strip() for cell in found]

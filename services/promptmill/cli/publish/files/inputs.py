@@ -9,11 +9,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from promptmill.cli.publish.files.formats import COMPRESSED_SUFFIXES, DATA_SUFFIXES, READABLE
+from promptmill.cli.publish.files.formats import (
+    AS_PARQUET,
+    COMPRESSED_SUFFIXES,
+    DATA_SUFFIXES,
+    READABLE,
+)
 from promptmill.runtime.errors import Misconfigured
 
 STANDARD_INPUT: Final = "-"
 HUB: Final = "hf://"
+ABOUT_DATA: Final = {
+    *("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"),
+}
+"""Files that ``datasets`` writes beside the data."""
+
+OF_ARCHIVERS: Final = "__MACOSX"
+UNREADABLE: Final = {
+    *(".arrow", ".feather", ".orc", ".avro", ".xlsx", ".xls", ".ods", ".pkl", ".db", ".sqlite"),
+    *(".zip", ".tar", ".tgz", ".7z", ".rar", ".xz", ".lz4", ".txt"),
+}
+"""Suffixes of data that cannot be read as they are."""
+
+
+SHOWN: Final = 5
 
 
 class Input(NamedTuple):
@@ -55,17 +74,35 @@ def find_inputs(argument: str) -> list[Input]:
     folder = Path(argument)
     found = sorted(path for path in folder.rglob("*") if _has_rows(path, folder))
     if not found:
-        raise Misconfigured(f"{argument} is a folder without data files; {READABLE}")
+        others = left_out(argument)
+        seen = f" that can be read, only {', '.join(others[:SHOWN])}" if others else ""
+        is_arrow = any(name.endswith(".arrow") for name in others)
+        remedy = AS_PARQUET if is_arrow else READABLE
+        raise Misconfigured(f"{argument} is a folder without data files{seen}; {remedy}")
     return [Input(str(path), str(path.relative_to(folder))) for path in found]
 
 
+def left_out(argument: str) -> list[str]:
+    """Files of a folder that look like data and cannot be read, by name."""
+    folder = Path(argument)
+    if argument == STANDARD_INPUT or argument.startswith(HUB) or not folder.is_dir():
+        return []
+    found = (path for path in folder.rglob("*") if _is_data(path, folder))
+    return sorted(str(path.relative_to(folder)) for path in found if _suffix(path) in UNREADABLE)
+
+
 def _has_rows(path: Path, folder: Path) -> bool:
+    return _is_data(path, folder) and _suffix(path) in DATA_SUFFIXES
+
+
+def _is_data(path: Path, folder: Path) -> bool:
     parts = path.relative_to(folder).parts
-    return (
-        not any(part.startswith(".") for part in parts)
-        and path.is_file()
-        and Path(Input(path.name).content_name).suffix.lower() in DATA_SUFFIXES
-    )
+    is_hidden = any(part.startswith(".") or part == OF_ARCHIVERS for part in parts)
+    return not is_hidden and path.name not in ABOUT_DATA and path.is_file()
+
+
+def _suffix(path: Path) -> str:
+    return Path(Input(path.name).content_name).suffix.lower()
 
 
 def total_bytes(inputs: list[Input]) -> int | None:

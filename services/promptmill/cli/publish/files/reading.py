@@ -15,6 +15,7 @@ from typing import Final
 
 from promptmill.cli.publish.files.chunks import Chunks, uncompressed
 from promptmill.cli.publish.files.formats import (
+    DELIMITERS,
     InputFormat,
     compression_of,
     format_of,
@@ -113,7 +114,7 @@ def _joined(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _text_rows(content: Iterator[bytes], kind: InputFormat, name: str) -> Rows:
-    if kind in {InputFormat.CSV, InputFormat.TSV}:
+    if kind in DELIMITERS:
         yield from csv_rows(content, kind, name)
         return
     if kind is InputFormat.VALUES:

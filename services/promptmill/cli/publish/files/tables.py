@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Final
 
 from promptmill.cli.publish.files.formats import DELIMITERS, InputFormat, refusal
 from promptmill.cli.publish.files.splitting import RawLine
+from promptmill_schemas import ContractError
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
 
 BATCH_ROWS: Final = 64
@@ -17,6 +18,12 @@ BUFFER_BYTES: Final = 1024 * 1024
 OPENINGS: Final = ("[", "{")
 NUMBERS: Final = {"n", "draw"}
 """Columns of our own lines that hold a number, which CSV writes as text."""
+
+TEXTS: Final = {
+    *("prompt", "question", "problem", "query", "instruction", "input", "output", "response"),
+    *("completion", "answer", "solution", "text"),
+}
+"""Columns of texts, which may look like JSON; only a conversation is meant as such."""
 
 TOO_MANY: Final = "(cells without a column)"
 
@@ -48,10 +55,12 @@ def csv_rows(chunks: Iterator[bytes], kind: InputFormat, name: str) -> Iterator[
     text = io.TextIOWrapper(
         io.BufferedReader(_Stream(chunks)), "utf-8-sig", errors="surrogateescape", newline=""
     )
-    reader = csv.DictReader(text, restkey=TOO_MANY, delimiter=DELIMITERS[kind])
+    # Without ``strict``, a quote that is not closed would swallow the rows that follow it.
+    reader = csv.DictReader(text, restkey=TOO_MANY, delimiter=DELIMITERS[kind], strict=True)
     batch: list[RawLine] = []
+    number = 1
     try:
-        reader.fieldnames  # noqa: B018 - reads the header
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
         number = reader.line_num + 1
         for row in reader:
             batch.append(RawLine(number, _cells(row)))
@@ -60,8 +69,8 @@ def csv_rows(chunks: Iterator[bytes], kind: InputFormat, name: str) -> Iterator[
                 yield batch
                 batch = []
     except csv.Error as error:
-        what = f"no valid {kind.value} at line {reader.line_num}: {error}"
-        raise refusal(name, what, "correct the line") from error
+        what = f"no valid {kind.value} in the row that begins at line {number}: {error}"
+        raise refusal(name, what, "double the quotes within a cell, and close each cell") from error
     if batch:
         yield batch
 
@@ -71,18 +80,35 @@ def _cells(row: dict[str, Any]) -> dict[str, Any]:
     return {
         str(column): _cell(column, value)
         for column, value in row.items()
-        if value not in {None, ""}
+        if value is not None and value != ""
     }
 
 
 def _cell(column: str, value: Any) -> Any:
-    """A list or an object in JSON; of the columns of numbers also a number."""
-    if isinstance(value, str) and (column in NUMBERS or value.startswith(OPENINGS)):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
+    """What a cell means; a text that only looks like JSON stays a text."""
+    if not isinstance(value, str) or not (column in NUMBERS or value.startswith(OPENINGS)):
+        return value
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return value
+    return value if column in TEXTS and not _has_objects(found) else found
+
+
+def _has_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
+
+
+def complete_row(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, if it has no more cells than the header; otherwise its cells are in wrong columns.
+
+    Raises:
+        ContractError: it has more.
+    """
+    if TOO_MANY in row:
+        limit = "a row has at most as many cells as the header"
+        raise ContractError("", row[TOO_MANY], limit, "put cells with the delimiter into quotes")
+    return row
 
 
 def parquet_rows(file: BinaryIO, name: str) -> Iterator[list[RawLine]]:
@@ -99,7 +125,8 @@ def parquet_rows(file: BinaryIO, name: str) -> Iterator[list[RawLine]]:
         # Without a buffer for whole row groups, which may be as large as the file.
         with pq.ParquetFile(file, pre_buffer=False, buffer_size=BUFFER_BYTES) as parquet:
             for batch in parquet.iter_batches(BATCH_ROWS, use_threads=False):
-                rows = [without_nulls(row) for row in batch.to_pylist()]
+                found = batch.to_pylist(maps_as_pydicts="lossy")
+                rows = [without_nulls(row) for row in found]
                 yield [RawLine(number + at, row) for at, row in enumerate(rows, start=1)]
                 number += len(rows)
     except (OSError, pa.ArrowException) as error:
