@@ -204,9 +204,11 @@ def _limit(finding: ErrorDetails) -> str:
     return text.replace("tuple", "list").replace("dictionary", "object")
 
 
+UNKNOWN_REMEDY: Final = "remove the field or correct its name"
+
 _REMEDIES = {
     "missing": "add the field",
-    "extra_forbidden": "remove the field or correct its name",
+    "extra_forbidden": UNKNOWN_REMEDY,
     "finite_number": "use a finite number",
     "literal_error": "use one of the allowed values",
     "model_type": "send a JSON object",

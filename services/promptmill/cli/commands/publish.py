@@ -16,10 +16,10 @@ compressed (.gz, .bz2, .zst). It may also be a folder of such files, or a data s
 Face's hub (hf://datasets/OWNER/NAME?config=…&split=…) where the package datasets is installed.
 
 A row is {"prompt": "…"}, {"messages": […]}, a request line of OpenAI's batch format, or a row
-of a usual data set: TRL, UltraChat, Magpie, ShareGPT, Alpaca, GSM8K, HelpSteer or Nemotron
-post-training data. The layout is recognised from the first rows; --layout forces one, and --map
-says what other columns mean. The assistant's turn at the end of a conversation becomes the
-prompt's reference answer. Our own rows may also have n, sampling, adapter, tools,
+of a usual data set: TRL, UltraChat, Magpie, ShareGPT, Alpaca, GSM8K, HelpSteer, NeMo Gym or
+Nemotron post-training data. The layout is recognised from the first rows; --layout forces one,
+and --map says what other columns mean. The assistant's turn at the end of a conversation
+becomes the prompt's reference answer. Our own rows may also have n, sampling, adapter, tools,
 chat_template_kwargs, extra_body, tags, reference, category, licence, id and prompt_id.
 Publishing the same rows again changes nothing.
 

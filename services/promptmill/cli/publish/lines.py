@@ -17,7 +17,7 @@ from promptmill.cli.publish.files.tables import complete_row
 from promptmill.cli.publish.layouts.plain import Names, PlainLine, Row, Taken
 from promptmill.cli.publish.layouts.reading import RowReader
 from promptmill_schemas import ContractError, Message, Prompt, Sampling
-from promptmill_schemas.base import contract_errors, parse_json
+from promptmill_schemas.base import UNKNOWN_REMEDY, contract_errors, parse_json
 from promptmill_schemas.completion import ANSWERS_TAG, GIVEN
 from promptmill_schemas.errors import MISSING
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
@@ -124,13 +124,22 @@ def prompt_from(taken: Taken, defaults: Defaults) -> Prompt:
     try:
         line = PlainLine.model_validate(taken.fields, extra="forbid")
     except ValidationError as error:
-        findings += [as_user_named(each, taken.names) for each in contract_errors(error)]
+        named = (as_user_named(each, taken.names) for each in contract_errors(error))
+        findings += map(_with_option, named)
     if findings:
         raise _one_of(findings)
     try:
         return _prompt(line, defaults)
     except ContractError as error:
         raise as_user_named(error, taken.names) from error
+
+
+def _with_option(error: ContractError) -> ContractError:
+    """For a column of a data set, the option that keeps it."""
+    if error.remedy != UNKNOWN_REMEDY or "." in error.field:
+        return error
+    remedy = f"{error.remedy}, or keep it with --unknown-columns tags"
+    return ContractError(error.field, error.value, error.limit, remedy)
 
 
 def as_user_named(error: ContractError, names: Names) -> ContractError:

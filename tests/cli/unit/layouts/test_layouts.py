@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from promptmill.cli.publish.layouts.choices import LastAnswer
+from promptmill.cli.publish.layouts.conversations import TRUTHS
+from promptmill.cli.publish.layouts.plain import read_columns
 from promptmill.cli.publish.layouts.reading import RowReader
 from promptmill.cli.publish.layouts.table import LAYOUTS, layout_of
 from promptmill.cli.publish.lines import Defaults, prompt_of
 from promptmill_schemas import ContractError, Prompt
+from promptmill_schemas.reference import ChoiceReference
 
 SHA256 = "9c1c1a6b7a3de8f09e2d4c5b6a7f8e9d0c1b2a3948576e5d4c3b2a1908f7e6d5"
 
@@ -213,6 +216,124 @@ ROWS: dict[str, tuple[str, dict[str, Any], list[tuple[str, str]], str | None]] =
         [("user", "Q")],
         "A",
     ),
+    "ShareGPT with roles in capitals": (
+        "sharegpt",
+        {"conversations": [turn("SYSTEM", "S"), turn("Human", "Q"), turn("GPT", "A")]},
+        [("system", "S"), ("user", "Q")],
+        "A",
+    ),
+    "ShareGPT with turns as JSON": (
+        "sharegpt",
+        {"conversations": '[{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]'},
+        [("user", "Q")],
+        "A",
+    ),
+    "Dolly": (
+        "alpaca",
+        {"instruction": "Sum up.", "context": "Text.", "response": "A", "category": "c"},
+        [("user", "Sum up.\n\nText.")],
+        "A",
+    ),
+    "OpenOrca": (
+        "gsm8k",
+        {"id": "flan.1", "system_prompt": "S", "question": "Q", "response": "A"},
+        [("system", "S"), ("user", "Q")],
+        "A",
+    ),
+    "Orca, pairs": (
+        "gsm8k",
+        {"system": "S", "question": "Q", "chosen": "A", "rejected": "B"},
+        [("system", "S"), ("user", "Q")],
+        "A",
+    ),
+    "MetaMath": (
+        "gsm8k",
+        {"type": "x", "query": "Q", "original_question": "P", "response": "A"},
+        [("user", "Q")],
+        "A",
+    ),
+    "OpenMathInstruct": (
+        "gsm8k",
+        {"problem": "Q", "generated_solution": "So 4.", "expected_answer": "4"},
+        [("user", "Q")],
+        "4",
+    ),
+    "OpenR1, a truth beside the conversation": (
+        "nemotron",
+        {
+            "uuid": "u",
+            "problem": "Q",
+            "solution": "So it is 4.",
+            "answer": "4",
+            "messages": [user("Q"), assistant("<think>Hm.</think>It is 4.")],
+        },
+        [("user", "Q")],
+        "4",
+    ),
+    "Nemotron of the third kind": (
+        "nemotron",
+        {
+            "uuid": "u",
+            "expected_answer": "4",
+            "problem": "Q",
+            "messages": [user("Q"), {**assistant("It is 4."), "reasoning_content": "Hm."}],
+            "used_in": ["nano"],
+            "license": "cc-by-4.0",
+            "tools": [],
+        },
+        [("user", "Q")],
+        "4",
+    ),
+    "NeMo Gym": (
+        "nemo-gym",
+        {
+            "responses_create_params": {
+                "instructions": "S",
+                "input": [{"role": "user", "content": [{"type": "input_text", "text": "Q"}]}],
+                "parallel_tool_calls": False,
+            },
+            "expected_answer": "4",
+            "agent_ref": {"type": "responses_api_agents", "name": "math"},
+        },
+        [("system", "S"), ("user", "Q")],
+        "4",
+    ),
+    "messages with columns of a data set": (
+        "trl",
+        {"messages": [user("Q"), assistant("A")], "full_topic": "t", "length": 33},
+        [("user", "Q")],
+        "A",
+    ),
+    "KTO, an answer that is wanted": (
+        "trl",
+        {"prompt": [user("Q")], "completion": [assistant("A")], "label": True},
+        [("user", "Q")],
+        "A",
+    ),
+    "KTO, an answer that is not": (
+        "trl",
+        {"prompt": [user("Q")], "completion": [assistant("B")], "label": False},
+        [("user", "Q")],
+        None,
+    ),
+    "Capybara": (
+        "sharegpt",
+        {"source": "s", "conversation": [{"input": "Q", "output": "A"}]},
+        [("user", "Q")],
+        "A",
+    ),
+    "xLAM": (
+        "gsm8k",
+        {"query": "Q", "answers": '[{"name": "f"}]', "tools": '[{"name": "f", "parameters": {}}]'},
+        [("user", "Q")],
+        '[{"name": "f"}]',
+    ),
+    "SQuAD": (
+        "gsm8k",
+        {"context": "C", "question": "Q", "answers": {"text": ["A"], "answer_start": [1]}},
+        [("user", "C\n\nQ")],
+        "A",
+    ),
     "a plain prompt": ("plain", {"prompt": "Q"}, [("user", "Q")], None),
     "plain messages": ("plain", {"messages": [user("Q"), assistant("A")]}, [("user", "Q")], "A"),
 }
@@ -221,7 +342,7 @@ ROWS: dict[str, tuple[str, dict[str, Any], list[tuple[str, str]], str | None]] =
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_of_a_data_set_is_taken_as_it_is(name: str) -> None:
     layout, row, asked, reference = ROWS[name]
-    found = layout_of(row)
+    found = layout_of(read_columns(row))
     assert found is not None
     assert found.name == layout
     made = prompt(row)
@@ -238,11 +359,11 @@ def test_columns_that_are_null_are_absent(name: str) -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_last_answer_is_cut_on_request(name: str) -> None:
-    layout, row, asked, _ = ROWS[name]
+    _, row, asked, _ = ROWS[name]
     made = prompt(row, last_answer=LastAnswer.CUT)
     assert turns(made) == asked
-    is_truth = layout == "gsm8k" or "solution" in row or "reward_model" in row
-    assert (answer(made) is None) != is_truth or not answer(made)
+    has_truth = not row.keys().isdisjoint({*TRUTHS, "reward_model", "answers"})
+    assert (answer(made) is not None) == has_truth
 
 
 def test_a_last_answer_is_refused_on_request() -> None:
@@ -278,6 +399,72 @@ def test_text_parts_developer_turns_and_empty_system_turns_work_everywhere(name:
         {"role": "user", "content": parts, "tool_calls": None},
     ]
     assert turns(prompt({name: conversation})) == [("system", "Be brief."), ("user", "Why?")]
+
+
+@pytest.mark.parametrize(
+    ("row", "letter"),
+    [
+        ({"choices": ["one", "two", "three"], "answer": 1}, "B"),
+        ({"choices": ["one", "two", "three"], "answer": "two"}, "B"),
+        ({"choices": ["one", "two", "three"], "answer": "b"}, "B"),
+        ({"options": ["one", "two", "three"], "answer": "B", "answer_index": 1}, "B"),
+        ({"choices": {"text": ["one", "two"], "label": ["1", "2"]}, "answerKey": "2"}, "2"),
+        ({"options": {"A": "one", "B": "two"}, "answer": "two", "answer_idx": "B"}, "B"),
+    ],
+)
+def test_a_question_is_asked_with_its_choices(row: dict[str, Any], letter: str) -> None:
+    made = prompt({"question": "Q", "subject": "x", **row})
+    assert made.messages[0].content.startswith(f"Q\n\n{'1' if letter == '2' else 'A'}. one\n")
+    assert f"\n{letter}. two" in made.messages[0].content
+    assert isinstance(made.reference, ChoiceReference)
+    assert made.reference.choice == letter
+
+
+def test_a_call_in_sharegpt_is_a_call_of_a_tool() -> None:
+    call = '{"name": "add", "arguments": {"a": 1}}'
+    rows = [
+        turn("human", "Q"),
+        turn("function_call", call),
+        turn("observation", "1"),
+        turn("function_call", f"[{call}, {call}]"),
+        turn("observation", "2"),
+        turn("gpt", "A"),
+    ]
+    bare = '[{"name": "add", "description": "d", "parameters": {"type": "object"}}]'
+    made = prompt({"conversations": rows, "tools": bare})
+    assert [message.role for message in made.messages] == [
+        *("user", "assistant", "tool", "assistant", "tool")
+    ]
+    calls = [message.tool_calls for message in made.messages]
+    assert [len(each) if each else 0 for each in calls] == [0, 1, 0, 2, 0]
+    assert calls[1] is not None
+    assert calls[1][0].function.name == "add"
+    assert calls[1][0].function.arguments == '{"a":1}'
+    assert made.tools is not None
+    assert made.tools[0]["type"] == "function"
+    assert made.tools[0]["function"]["name"] == "add"
+
+
+def test_a_call_that_is_no_json_stays_a_text() -> None:
+    rows = [turn("human", "Q"), turn("function_call", "add(1)"), turn("observation", "1")]
+    assert turns(prompt({"conversations": rows}))[1] == ("assistant", "add(1)")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_row_without_the_columns_of_its_file_is_an_error_that_names_one(name: str) -> None:
+    reader = {"layout": LAYOUTS[name]}
+    for options in (reader, {**reader, "is_forced": True}):
+        with pytest.raises(ContractError) as caught:
+            prompt({"utterance": "Q"}, **options)
+        assert caught.value.field
+        assert caught.value.remedy
+
+
+def test_the_answers_of_ultrafeedback_are_those_of_their_models() -> None:
+    completions = [{"model": "m", "response": "A"}, {"model": "n", "response": "B"}]
+    row = {"instruction": "Q", "completions": completions, "models": ["m", "n"]}
+    taken = RowReader(wants_answers=True).take(row)
+    assert [answer["content"] for answer in taken.answers] == ["A", "B"]
 
 
 def test_calls_of_tools_are_kept() -> None:

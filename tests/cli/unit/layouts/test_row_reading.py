@@ -81,6 +81,7 @@ def test_other_columns_of_a_data_set_are_ignored_or_tags_or_refused() -> None:
 def test_other_columns_of_a_plain_row_are_refused_or_tags_or_ignored() -> None:
     row = {"prompt": "Q", "topic": "x", "tags": {"topic": "y", "a": 1.5}}
     assert refused(row).field == "topic"
+    assert "--unknown-columns tags" in refused(row).remedy
     assert prompt(row, unknown=UnknownColumns.TAGS).tags == {"topic": "y", "a": "1.5"}
     assert prompt(row, unknown=UnknownColumns.IGNORE).tags == {"topic": "y", "a": "1.5"}
     assert prompt({"prompt": "Q", "x": 1}, unknown=UnknownColumns.IGNORE).tags == {}

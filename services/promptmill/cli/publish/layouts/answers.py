@@ -8,6 +8,9 @@ from promptmill.cli.publish.layouts.plain import Row
 from promptmill.cli.publish.layouts.turns import foreign_turns
 
 ANSWERS: Final = "answers"
+LISTS: Final = (ANSWERS, "completions", "generations", "responses")
+"""Columns that hold a list of answers: ours, UltraFeedback's, and others'."""
+
 GROUPS: Final = (
     ("response_1", "response_2"),
     ("response1", "response2"),
@@ -26,8 +29,9 @@ def take_answers(row: Row, fields: Row) -> tuple[Row, tuple[Any, ...]]:
     """
     fields = {name: value for name, value in fields.items() if name != ANSWERS}
     ending = _ending(fields)
-    if isinstance(row.get(ANSWERS), list):
-        return fields, tuple(map(_turn, row[ANSWERS]))
+    for name in LISTS:
+        if isinstance(row.get(name), list):
+            return fields, tuple(map(_turn, row[name]))
     for names in GROUPS:
         if row.keys() >= set(names):
             return fields, tuple(_turn(_last(row[name])) for name in names)

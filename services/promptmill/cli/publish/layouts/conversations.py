@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
 from promptmill.cli.publish.layouts.choices import LastAnswer
-from promptmill.cli.publish.layouts.plain import OPTIONS, Names, Row, answer_reference
+from promptmill.cli.publish.layouts.plain import (
+    OPTIONS,
+    Names,
+    Row,
+    answer_reference,
+    column_of,
+    parsed,
+    present,
+)
 from promptmill.cli.publish.layouts.turns import foreign_turns, split_answer
 
 OWN_IDS: Final = ("custom_id", "id", "uuid", "prompt_id", "conversation_id", "conversation_hash")
-TRUTHS: Final = ("solution", "ground_truth", "answer")
+TRUTHS: Final = ("expected_answer", "ground_truth", "answer", "solution")
 LICENCE: Final = "license"
+SAMPLING_OF_RESPONSES: Final = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "max_output_tokens": "max_tokens",
+}
 
 
 def shared_fields(row: Row) -> tuple[Row, Names]:
     """What columns mean in every layout: our own options, an id of the row, its licence."""
     fields: Row = {name: row[name] for name in OPTIONS if row.get(name) is not None}
     names: Names = {}
-    if isinstance(fields.get("tools"), str):
-        fields["tools"] = _parsed(fields["tools"])
+    if "tools" in fields:
+        fields["tools"] = foreign_tools(fields["tools"])
     if "licence" not in fields and isinstance(row.get(LICENCE), str):
         fields["licence"], names["licence"] = row[LICENCE], LICENCE
     for name in OWN_IDS:
@@ -28,6 +39,19 @@ def shared_fields(row: Row) -> tuple[Row, Names]:
             fields["custom_id"], names["custom_id"] = row[name], name
             break
     return fields, names
+
+
+def foreign_tools(value: Any) -> Any:
+    """The tools of a data set, which may be JSON in a text and may lack the frame of OpenAI."""
+    tools = parsed(value) or None
+    return [_tool(tool) for tool in tools] if isinstance(tools, list) else tools
+
+
+def _tool(tool: Any) -> Any:
+    if not isinstance(tool, dict) or ("type" in tool and "function" in tool):
+        return tool
+    function = tool.get("function") or {k: v for k, v in tool.items() if k != "type"}
+    return {"type": tool.get("type", "function"), "function": function}
 
 
 def asked(row: Row, column: str, turns: Any, policy: LastAnswer) -> tuple[Row, Names]:
@@ -42,7 +66,7 @@ def asked(row: Row, column: str, turns: Any, policy: LastAnswer) -> tuple[Row, N
 
 def sharegpt(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
     """``conversations`` of ``{"from", "value"}``, with ``system`` and ``tools`` beside it."""
-    column = "conversations" if "conversations" in row else "conversation"
+    column = column_of(row, "conversations", "conversation")
     turns = row[column]
     if isinstance(row.get("system"), str) and isinstance(turns, list):
         turns = [{"role": "system", "content": row["system"]}, *turns]
@@ -51,18 +75,22 @@ def sharegpt(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
 
 def messages(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
     """``messages``; a ``prompt`` beside it only repeats the first of them."""
-    return asked(row, "messages", row["messages"], policy)
+    return asked(row, "messages", row[column_of(row, "messages")], policy)
 
 
 def nemotron(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
     """``messages``, or ``input`` and ``output``; ``reasoning`` is kept as a tag."""
-    column = "messages" if "messages" in row else "input"
+    column = column_of(row, "messages", "input")
     turns = _as_turns(row[column])
     if isinstance(row.get("system_prompt"), str) and isinstance(turns, list):
         turns = [{"role": "system", "content": row["system_prompt"]}, *turns]
     if column == "input" and isinstance(row.get("output"), str) and isinstance(turns, list):
         turns = [*turns, {"role": "assistant", "content": row["output"]}]
     fields, names = asked(row, column, turns, policy)
+    _add_truth(fields, row)
+    metadata = parsed(row.get("metadata"))
+    if "tools" not in fields and isinstance(metadata, dict) and metadata.get("tools"):
+        fields["tools"] = foreign_tools(metadata["tools"])
     if isinstance(row.get("reasoning"), str):
         fields["tags"] = {"reasoning": row["reasoning"], **(fields.get("tags") or {})}
     return fields, names
@@ -71,27 +99,83 @@ def nemotron(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
 def trl(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
     """``prompt`` as text or turns, or ``messages``, or only ``chosen`` with its prompt inside.
 
-    A ground truth (``solution``, ``ground_truth``) comes before a given answer.
+    A ground truth (``solution``, ``ground_truth``) comes before a given answer. An answer with the
+    label false is none to follow.
     """
-    column = next(name for name in ("prompt", "messages", "chosen") if name in row)
+    column = column_of(row, "prompt", "messages", "chosen")
     turns = _as_turns(row[column])
     for name in ("completion", "chosen"):
         if name != column and isinstance(turns, list) and name in row:
             turns = [*turns, *_answer_turns(row[name])]
             break
     fields, names = asked(row, column, turns, policy)
-    truth = _truth(row)
-    if truth is not None and "reference" not in row:
-        fields["reference"] = truth
+    if str(row.get("label")).lower() == "false" and "reference" not in row:
+        fields.pop("reference", None)
+    _add_truth(fields, row)
     return fields, names
 
 
+def nemo_gym(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
+    """``responses_create_params`` in OpenAI's format of responses, and the fields of a verifier."""
+    column = column_of(row, "responses_create_params")
+    asks = row[column] if isinstance(row[column], dict) else {}
+    turns = _as_turns(asks.get("input"))
+    if isinstance(turns, list):
+        turns = [_item(item) for item in turns]
+        turns = [{"role": "system", "content": asks.get("instructions")}, *filter(None, turns)]
+    fields, names = asked(row, f"{column}.input", turns, policy)
+    if asks.get("tools"):
+        fields["tools"] = foreign_tools(asks["tools"])
+    sampling = present({ours: asks.get(theirs) for theirs, ours in SAMPLING_OF_RESPONSES.items()})
+    if sampling:
+        fields["sampling"] = {**sampling, **fields.get("sampling", {})}
+    _add_truth(fields, row)
+    return fields, names
+
+
+def _item(item: Any) -> Any:
+    """An item of a response's input as a turn; ``None`` of what is no turn."""
+    kind = item.get("type") if isinstance(item, dict) else None
+    if kind == "function_call":
+        function = {"name": item.get("name"), "arguments": item.get("arguments") or "{}"}
+        call = {"id": item.get("call_id"), "function": function}
+        return {"role": "assistant", "tool_calls": [call]}
+    if kind == "function_call_output":
+        content = item.get("output")
+        return {"role": "tool", "tool_call_id": item.get("call_id"), "content": content}
+    return None if kind == "reasoning" else item
+
+
+def _add_truth(fields: Row, row: Row) -> None:
+    """What the answer can be checked against; it comes before a given answer."""
+    truth = None if "reference" in row else _truth(row)
+    if truth is not None:
+        fields["reference"] = truth
+
+
 def _truth(row: Row) -> Row | None:
+    if isinstance(names := row.get("instruction_id_list"), list):
+        return _constraints(names, row.get("kwargs"))
+    if isinstance(tests := parsed(row.get("unit_tests")), dict) and tests.get("inputs"):
+        pairs = zip(tests["inputs"], tests.get("outputs") or (), strict=False)
+        return {"kind": "unit_tests", "cases": [{"stdin": i, "stdout": o} for i, o in pairs]}
     for name in TRUTHS:
         if row.get(name) is not None:
             return answer_reference(row[name])
-    model = row.get("reward_model")
-    return answer_reference(model.get("ground_truth")) if isinstance(model, dict) else None
+    for column in ("reward_model", "reward_spec"):
+        if isinstance(model := row.get(column), dict):
+            return answer_reference(model.get("ground_truth"))
+    return None
+
+
+def _constraints(names: list[Any], arguments: Any) -> Row | None:
+    """IFEval's instructions, with arguments of which the others are null."""
+    given = arguments if isinstance(arguments, list) else []
+    filled = [present(each) if isinstance(each, dict) else {} for each in given]
+    filled += [{}] * (len(names) - len(filled))
+    pairs = zip(names, filled, strict=False)
+    found = [{"name": name, "arguments": each} for name, each in pairs]
+    return {"kind": "constraints", "constraints": found} if found else None
 
 
 def _as_turns(value: Any) -> Any:
@@ -103,10 +187,3 @@ def _answer_turns(value: Any) -> list[Any]:
     if isinstance(value, str):
         return [{"role": "assistant", "content": value}]
     return value[-1:] if isinstance(value, list) else []
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return orjson.loads(text) if text.strip() else None
-    except orjson.JSONDecodeError:
-        return text

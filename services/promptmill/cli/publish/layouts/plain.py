@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from promptmill_schemas import Contract, ContractError, Message, Sampling
+from promptmill_schemas.errors import MISSING
 from promptmill_schemas.fields import Id, Int, Items, JsonObject, Label, OrAbsent, Tags, Text
 from promptmill_schemas.limits import MAX_CANDIDATES, MAX_MESSAGES, MAX_TAG_CHARACTERS
 from promptmill_schemas.prompt import Tools
@@ -54,6 +55,7 @@ class PlainLine(Contract):
 
 
 FIELDS: Final = frozenset(PlainLine.model_fields)
+CONVERSATIONS: Final = frozenset({"messages", "conversations", "conversation"})
 OPTIONS: Final = FIELDS - {"prompt", "messages", "id", "custom_id", "prompt_id", "draw"}
 """Fields that keep their meaning in rows of every layout."""
 
@@ -80,6 +82,34 @@ class Taken:
 def present(row: Row) -> Row:
     """The columns that are not null."""
     return {name: value for name, value in row.items() if value is not None}
+
+
+def read_columns(row: Row) -> Row:
+    """The columns that are not null; conversations that are JSON in a text are read."""
+    found = present(row)
+    for name in CONVERSATIONS & found.keys():
+        found[name] = parsed(found[name])
+    return found
+
+
+def column_of(row: Row, *names: str) -> str:
+    """The first of these columns that the row has; raises :class:`ContractError`."""
+    found = next((name for name in names if name in row), None)
+    if found is None:
+        limit = f"a row of this layout has {' or '.join(names)}"
+        remedy = "add the column, or name another layout with --layout"
+        raise ContractError(names[0], MISSING, limit, remedy)
+    return found
+
+
+def parsed(value: Any) -> Any:
+    """What a text that is JSON means; anything else as it is."""
+    import orjson
+
+    try:
+        return orjson.loads(value) if isinstance(value, str) and value.strip() else value
+    except orjson.JSONDecodeError:
+        return value
 
 
 def answer_reference(value: Any) -> Row | None:

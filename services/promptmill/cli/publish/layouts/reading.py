@@ -11,7 +11,13 @@ import orjson
 from promptmill.cli.publish.layouts.answers import model_of, take_answers
 from promptmill.cli.publish.layouts.choices import LastAnswer, UnknownColumns
 from promptmill.cli.publish.layouts.openai_batch import plain_from_batch
-from promptmill.cli.publish.layouts.plain import FIELDS, Row, Taken, answer_reference, present
+from promptmill.cli.publish.layouts.plain import (
+    FIELDS,
+    Row,
+    Taken,
+    answer_reference,
+    read_columns,
+)
 from promptmill.cli.publish.layouts.table import BATCH, LAYOUTS, PLAIN, RowLayout, layout_of
 from promptmill.cli.publish.layouts.turns import clean_turns, split_answer
 from promptmill_schemas import ContractError
@@ -42,7 +48,7 @@ class RowReader:
 
     def take(self, row: Row) -> Taken:
         """What the row says; raises :class:`ContractError` where its frame is wrong."""
-        row = present(row)
+        row = read_columns(row)
         if self.wants_answers:
             taken = replace(self, wants_answers=False, last_answer=LastAnswer.REFUSE).take(row)
             fields, answers = take_answers(row, taken.fields)
@@ -161,4 +167,5 @@ def _put(fields: Row, target: str, value: Any) -> None:
 def _as_tag(value: Any) -> Any:
     if isinstance(value, str | int | float | bool):
         return value
-    return orjson.dumps(value, default=str).decode()
+    text = orjson.dumps(value, default=str)
+    return orjson.loads(text) if text.startswith(b'"') else text.decode()

@@ -8,7 +8,7 @@ from typing import Final
 
 from promptmill.cli.publish.files.splitting import RawLine
 from promptmill.cli.publish.layouts.choices import UnknownColumns
-from promptmill.cli.publish.layouts.plain import Row, Taken, present
+from promptmill.cli.publish.layouts.plain import Row, Taken, present, read_columns
 from promptmill.cli.publish.layouts.reading import OWN, RowReader
 from promptmill.cli.publish.layouts.table import LAYOUTS, PLAIN, RowLayout, layout_of
 from promptmill.runtime.errors import Misconfigured
@@ -59,13 +59,12 @@ class Recogniser:
 
     def _recognise(self, lines: Sequence[RawLine]) -> None:
         rows = [row for line in lines if (row := self._parse(line.content)) is not None]
-        self._is_known = bool(rows)
         self._reader = self._given
-        if not rows or self._given.is_forced:
+        self._is_known = bool(rows) and bool(self._given.is_forced or self._given.mapping)
+        if not rows or self._is_known:
             return
-        if self._given.mapping:
-            return
-        found = Counter(layout.name for row in rows if (layout := layout_of(present(row))))
+        found = Counter(layout.name for row in rows if (layout := layout_of(read_columns(row))))
+        self._is_known = bool(found)
         if not found:
             self._refuse(rows)
             return

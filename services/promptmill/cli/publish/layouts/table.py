@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Final
 
 from promptmill.cli.publish.layouts import conversations, questions
 from promptmill.cli.publish.layouts.choices import LastAnswer
-from promptmill.cli.publish.layouts.openai_batch import FRAME, is_batch
+from promptmill.cli.publish.layouts.openai_batch import (
+    FRAME,
+    PASSED_ON,
+    SIMPLE,
+    WITHOUT_EFFECT,
+    is_batch,
+)
 from promptmill.cli.publish.layouts.plain import FIELDS, OPTIONS, Names, Row
 from promptmill.cli.publish.layouts.turns import foreign_turns
 from promptmill_schemas import ATTRIBUTES
@@ -43,7 +50,8 @@ class RowLayout:
 NEMOTRON_MARKS: Final = {"uuid", "license", "generator", "version", "reasoning", "used_in_training"}
 TRL_MARKS: Final = {
     *("completion", "chosen", "rejected", "solution", "ground_truth", "answer", "label"),
-    *("data_source", "reward_model", "ability", "extra_info"),
+    *("data_source", "reward_model", "ability", "extra_info", "reward_spec", "env_class"),
+    *("instruction_id_list",),
 }
 HARMLESS: Final = {
     *("source", "dataset", "split", "language", "lang", "model", "domain", "difficulty", "subset"),
@@ -51,6 +59,9 @@ HARMLESS: Final = {
     *("meta", "metadata", "image", "images"),
 }
 """Columns of conversations that say where a row is from."""
+
+ANSWERS: Final = {*questions.RESULTS, *questions.RESPONSES, *questions.CORRECT}
+REQUEST_FIELDS: Final = {*SIMPLE, *PASSED_ON, *WITHOUT_EFFECT, "functions", "function_call"}
 
 
 def _is_text(row: Row, *names: str) -> bool:
@@ -93,8 +104,18 @@ def _is_trl(row: Row) -> bool:
         return _is_list(row, "prompt") or _has_any(row, TRL_MARKS)
     if "messages" not in row:
         return _is_list(row, "chosen", "rejected")
-    others = row.keys() - {"messages"} - SHARED - HARMLESS - TRL_MARKS
-    return not others and _has_any(row, HARMLESS | TRL_MARKS)
+    others = row.keys() - {"messages"} - SHARED
+    return bool(others) and not any(map(_is_an_option, others - HARMLESS - TRL_MARKS))
+
+
+def _is_an_option(name: str) -> bool:
+    """Whether a column asks for something, or may be one of ours with a slip of the pen."""
+    return name in REQUEST_FIELDS or bool(get_close_matches(name, FIELDS, n=1, cutoff=0.75))
+
+
+def _is_question(row: Row) -> bool:
+    is_asked = any(_is_text(row, name) for name in questions.QUESTIONS)
+    return is_asked and "prompt" not in row and _has_any(row, {*ANSWERS, *questions.CHOICES})
 
 
 def _plain(row: Row, _policy: LastAnswer) -> tuple[Row, Names]:
@@ -136,32 +157,44 @@ LAYOUTS: Final = {
             "nemotron",
             _is_nemotron,
             conversations.nemotron,
-            frozenset({"messages", "input", "output", "system_prompt", "reasoning"}),
+            frozenset(
+                {*("messages", "input", "output", "system_prompt", "reasoning")}
+                | {*conversations.TRUTHS}
+            ),
+        ),
+        RowLayout(
+            "nemo-gym",
+            lambda row: isinstance(row.get("responses_create_params"), dict),
+            conversations.nemo_gym,
+            frozenset(
+                {*("responses_create_params", "unit_tests", "instruction_id_list", "kwargs")}
+                | {*conversations.TRUTHS, "prompt"}
+            ),
         ),
         RowLayout(
             "trl",
             _is_trl,
             conversations.trl,
             frozenset(
-                {*("prompt", "messages", "completion", "chosen"), "reward_model"}
-                | {*conversations.TRUTHS}
+                {*("prompt", "messages", "completion", "chosen", "label"), "reward_model"}
+                | {*("reward_spec", "instruction_id_list", "kwargs"), *conversations.TRUTHS}
             ),
         ),
         RowLayout(
             "alpaca",
             lambda row: "instruction" in row,
             questions.alpaca,
-            frozenset({*("instruction", "input", "output", "response", "system", "history")}),
+            frozenset(
+                {*("instruction", "input", "context", "output", "response", "system", "history")}
+            ),
         ),
         RowLayout(
             "gsm8k",
-            lambda row: (
-                "prompt" not in row
-                and (_is_text(row, "question") or _is_text(row, "problem"))
-                and _has_any(row, {"answer", "solution"})
-            ),
+            _is_question,
             questions.gsm8k,
-            frozenset({"question", "problem", "answer", "solution"}),
+            frozenset(
+                {*questions.QUESTIONS, *questions.SYSTEMS, *ANSWERS, *questions.CHOICES, "context"}
+            ),
         ),
         RowLayout(PLAIN, lambda row: "prompt" in row or "messages" in row, _plain, FIELDS),
     )

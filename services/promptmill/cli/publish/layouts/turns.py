@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from promptmill.cli.publish.layouts.choices import LastAnswer
-from promptmill.cli.publish.layouts.plain import Row, answer_reference, present
+from promptmill.cli.publish.layouts.plain import Row, answer_reference, parsed, present
 from promptmill_schemas import Message
 
 ROLES: Final = {
-    **dict.fromkeys(("human", "prompter", "User"), "user"),
-    **dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "model", "bot", "Assistant"), "assistant"),
+    **dict.fromkeys(("human", "prompter", "user"), "user"),
+    **dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "model", "bot", "ai"), "assistant"),
     **dict.fromkeys(("observation", "function_response", "function", "tool_response"), "tool"),
-    **dict.fromkeys(("System", "developer"), "system"),
-    "function_call": "assistant",
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("assistant", "function_call", "tool_call"), "assistant"),
+    "tool": "tool",
 }
-"""Names of roles in data sets, and ours. ``developer`` is the newer name of ``system``."""
+"""Names of roles in data sets, in any case, and ours. ``developer`` is the newer ``system``."""
 
+CALLS: Final = {"function_call", "tool_call"}
+"""Roles whose text is a call of a tool, or a list of them, as JSON."""
+
+EXCHANGES: Final = (("input", "output"), ("human", "assistant"), ("user", "assistant"))
 DEVELOPER: Final = {"developer": "system"}
 TEXT_PARTS: Final = {"text", "input_text", "output_text"}
 SYSTEM: Final = {"system", "developer"}
@@ -35,7 +41,7 @@ def clean_turns(turns: Any) -> Any:
 def foreign_turns(turns: Any) -> Any:
     """The same of a data set's turns, with ``from`` and ``value``, other roles and more fields."""
     if isinstance(turns, list):
-        turns = [_renamed(turn) for turn in turns]
+        turns = [_renamed(part) for turn in turns for part in _exchange(turn)]
     return _cleaned(turns, ROLES, strict=False)
 
 
@@ -64,14 +70,27 @@ def _turn(turn: Any, roles: dict[str, str], *, strict: bool) -> Any:
         return turn
     found = present(turn)
     role = found.get("role")
-    if isinstance(role, str):
-        found["role"] = roles.get(role, role)
+    name = role if strict or not isinstance(role, str) else role.strip().lower()
+    if isinstance(name, str):
+        found["role"] = roles.get(name, role)
     found["content"] = _text(turn.get("content"))
     if found["content"] is None:
         del found["content"]
     if strict:
         return found
+    if name in CALLS and (calls := list(_calls(found.get("content")))):
+        found |= {"content": "", "tool_calls": calls}
     return {name: value for name, value in found.items() if name in Message.model_fields}
+
+
+def _calls(text: Any) -> Iterator[Row]:
+    """The calls that a text holds as JSON; none if it is anything else."""
+    value = parsed(text)
+    calls = value if isinstance(value, list) else [value]
+    if all(isinstance(call, dict) and isinstance(call.get("name"), str) for call in calls):
+        for call in calls:
+            arguments = call.get("arguments", call.get("parameters")) or {}
+            yield {"function": {"name": call["name"], "arguments": arguments}}
 
 
 def _text(content: Any) -> Any:
@@ -94,6 +113,16 @@ def _is_empty_system(turn: Any) -> bool:
         return False
     content = turn.get("content")
     return content is None or (isinstance(content, str) and not content.strip())
+
+
+def _exchange(turn: Any) -> list[Any]:
+    """The turns of an item that holds a question with its answer, as Capybara's; else the item."""
+    if isinstance(turn, dict) and "role" not in turn and "from" not in turn:
+        for question, answer in EXCHANGES:
+            if question in turn and answer in turn:
+                asked = {"role": "user", "content": turn[question]}
+                return [asked, {"role": "assistant", "content": turn[answer]}]
+    return [turn]
 
 
 def _renamed(turn: Any) -> Any:
