@@ -10,7 +10,7 @@ CUSTOM_ID: Final = "custom_id"
 """The tag that keeps the user's own id of a prompt."""
 
 FEW_IDS: Final = 1_000
-"""So many ids may be named in a query of a table; it then costs as much as a query for one."""
+"""The number of ids up to which a query for them costs as much as a query for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class OutcomeCounts:
 
     @property
     def total(self) -> int:
-        """All settled prompts."""
+        """The number of all settled prompts."""
         return self.accepted + self.rejected + self.dead
 
 
@@ -46,26 +46,26 @@ class StoredCounts(Protocol):
     """The tables ``prompts``, ``records``, ``rejects`` and ``dead_letters``; calls block."""
 
     def next_prompt_offsets(self) -> dict[int, int]:
-        """The first offset of the topic ``prompts`` that the table lacks, by partition."""
+        """Return the first offset of the topic ``prompts`` that the table lacks, by partition."""
 
     def has_none(self, run: str) -> bool:
-        """Whether the table certainly holds no prompt of the run; reads no row."""
+        """Return whether the table certainly holds no prompt of the run, without reading rows."""
 
     def prompt_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
-        """The ids of the run's prompts in the table, in batches; some may come twice.
+        """Yield the ids of the run's prompts in the table in batches; some may occur twice.
 
         Args:
-            among: only those of these ids.
+            among: yield only ids that are among these.
         """
 
     def published(self, run: str) -> StoredPrompts:
-        """The number of the run's prompts in the table."""
+        """Count the run's prompts in the table."""
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
-        """Those of these ids of the run that are in the table."""
+        """Return the given ids that the table holds for this run."""
 
     def settled(self, run: str) -> OutcomeCounts:
-        """The number of the run's prompts by outcome, without counting a prompt twice."""
+        """Count the run's prompts by outcome; each prompt is counted once."""
 
     def settled_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
-        """The ids of the run's settled prompts, as :meth:`prompt_ids`."""
+        """Yield the ids of the run's settled prompts, as :meth:`prompt_ids` does."""

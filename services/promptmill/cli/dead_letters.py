@@ -34,7 +34,7 @@ CLIENT = "promptmill-dead"
 DETAIL_WIDTH = 90
 RECORDED_WITHIN_S = 30.0
 BATCH = 256
-"""Dead letters that are sent concurrently."""
+"""The number of dead letters that are sent concurrently."""
 
 EVENTS: Final = EventHeaders("dead")
 
@@ -42,7 +42,7 @@ FIELDS: Final = ("run", "stage", "topic", "reason", "state", "prompt_id", "lette
 _ROW: Final = tuple(name for name in SCHEMA.names if name in DeadLetter.model_fields)
 
 Originals: TypeAlias = Callable[[Partition, int], Awaitable[Delivery | None]]
-"""Reads the message at an offset; returns ``None`` if the log no longer holds it."""
+"""A function that reads the message at an offset, or ``None`` if the log has lost it."""
 
 
 def show_list(where: Sequence[str], *, as_json: bool) -> None:
@@ -62,7 +62,7 @@ def show_one(letter_id: str, *, as_json: bool) -> None:
     """Print one dead letter with its original message.
 
     Args:
-        letter_id: the id, or the beginning of it.
+        letter_id: the id or its first characters.
         as_json: print a JSON object.
 
     Raises:

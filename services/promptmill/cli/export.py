@@ -1,4 +1,4 @@
-"""What ``promptmill export`` reads from its options and prints."""
+"""The options of ``promptmill export`` that need parsing, and its output."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def shard_bytes(text: str) -> int:
-    """The bytes of a size such as ``512MB``, ``1.5GiB`` or ``1000000``.
+    """Parse a size such as ``512MB``, ``1.5GiB`` or ``1000000`` to a number of bytes.
 
     Raises:
-        Misconfigured: it is not a size, or too small.
+        Misconfigured: the text is not a size, or the size is too small.
     """
     found = _SIZE.fullmatch(text.strip())
     if found is None:
@@ -39,7 +39,7 @@ def shard_bytes(text: str) -> int:
 
 
 def list_formats(*, as_json: bool) -> None:
-    """Print every trainer format with what it is for."""
+    """Print every trainer format with its purpose."""
     if as_json:
         print_json(
             [
@@ -58,14 +58,14 @@ def list_formats(*, as_json: bool) -> None:
         )
         return
     width = max(map(len, FORMATS))
-    print_bytes(f"{OWN:{width}}  our own rows, as the table has them (the default)".encode())
+    print_bytes(f"{OWN:{width}}  promptmill's own rows, as in the table (the default)".encode())
     for each in FORMATS.values():
         legacy = " (legacy)" if each.legacy else ""
         print_bytes(f"{each.name:{width}}  {each.trainer}{legacy}: {each.purpose}".encode())
 
 
 def report(done: Exported, pushed: Pushed | None, *, as_json: bool) -> None:
-    """Print the result of an export, and of its upload."""
+    """Print the result of an export and of its upload."""
     if as_json:
         print_json(done.as_json() | ({} if pushed is None else {"pushed": pushed.as_json()}))
         return
@@ -78,7 +78,7 @@ def report(done: Exported, pushed: Pushed | None, *, as_json: bool) -> None:
 
 
 def report_growing(out: Path, manifest: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print what an export that followed the table has written, with what it had written before."""
+    """Print what an export with ``--follow`` has written, including its earlier runs."""
     rows = sum(split["rows"] for split in manifest["splits"].values())
     files = sum(len(split["files"]) for split in manifest["splits"].values())
     if as_json:

@@ -157,7 +157,7 @@ def _find(settings: CommandSettings) -> list[Lost]:
 
 
 def _table(store: str) -> GapTable:
-    from promptmill.lake.gaps import GapTable  # loads pyarrow, which status does without
+    from promptmill.lake.gaps import GapTable  # loads pyarrow, which `status` does not need
 
     return GapTable(store)
 

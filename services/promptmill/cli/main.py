@@ -114,7 +114,7 @@ def settings_by_flag(
         bool, typer.Option("--version", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Flags before the command override PROMPTMILL_HOME, PROMPTMILL_KAFKA and so on."""
+    """Let flags before the command override PROMPTMILL_HOME, PROMPTMILL_KAFKA and so on."""
     from promptmill.cli.settings import set_flags
 
     set_flags({"home": home, "kafka": kafka, "redis": redis, "store": store})
@@ -123,7 +123,9 @@ def settings_by_flag(
 def main() -> None:
     """Run the command in ``sys.argv``; a promptmill error ends it with one line."""
     try:
-        from promptmill.runtime.redis_client import refuse_password_flags  # loads redis
+        from promptmill.runtime.redis_client import (
+            refuse_password_flags,
+        )  # imported here because it loads redis
 
         refuse_password_flags(sys.argv[1:])
         app()

@@ -26,13 +26,13 @@ def print_json(value: Any) -> None:
 
 
 def print_document(document: bytes) -> None:
-    """Print a JSON document, and flush it; terminals execute nothing in it."""
+    """Print a JSON document and flush it; it contains no terminal control characters."""
     sys.stdout.write(printable_json(document) + "\n")
     sys.stdout.flush()
 
 
 def print_bytes(text: bytes) -> None:
-    """Print lines of UTF-8 text, and flush them; what a terminal would execute is escaped."""
+    """Print lines of UTF-8 text and flush them; terminal control characters are escaped."""
     sys.stdout.write(printable(text.decode(), lines=True) + "\n")
     sys.stdout.flush()
 
@@ -62,7 +62,7 @@ def quiet_logs() -> None:
 
 @contextmanager
 def stack_progress() -> Iterator[OnProgress]:
-    """Show the progress of the local stack: bars on a terminal, else one line per step."""
+    """Show the progress of the local stack: bars on a terminal, otherwise one line per step."""
     if is_watched():
         with _bar("{task.percentage:>3.0f} %") as bar:
             yield _on_bar(bar)

@@ -1,4 +1,4 @@
-"""The pending prompts of a run: the topic on which each one waits, or that it is lost.
+"""The pending prompts of a run, each with the topic on which it waits, or marked as lost.
 
 A prompt moves from topic to topic, and each stage commits a message only after its output has been
 acknowledged. The topics are therefore read in the order of the pipeline, each from its group's
@@ -132,7 +132,7 @@ class PendingReader:
             )
 
     def _letter_replays(self, missing: Collection[str]) -> dict[str, int]:
-        """The highest number of replays among each prompt's dead letters, which were replayed."""
+        """Return the highest number of replays among the replayed dead letters of each prompt."""
         found: dict[str, int] = {}
         for row in self._rows(TableName.DEAD_LETTERS, missing):
             identity = row["prompt_id"]
@@ -174,14 +174,14 @@ class PendingReader:
     # The place of each prompt
 
     async def _look_on(self, topic: Topic, starts: Mapping[int, int]) -> None:
-        """Record the place of every prompt that is on this topic from these offsets on."""
+        """Record the place of every prompt on this topic from these offsets onwards."""
         async for delivery in self._deliveries(topic, starts):
             identity = self._identity(topic, delivery)
             if identity in self._found and self._found[identity].place == LOST:
                 self._found[identity] = replace(self._found[identity], place=topic.name)
 
     def _identity(self, topic: Topic, delivery: Delivery) -> str:
-        """The id of the message's prompt: its key, unless another program chose another key."""
+        """Return the id of the message's prompt: its key, unless another program set the key."""
         key = (delivery.key or b"").decode(errors="replace")
         if topic is PROMPTS and key not in self._found and (found := prompt_of(delivery.value)):
             return found.prompt_id
@@ -199,7 +199,7 @@ class PendingReader:
                 yield delivery
 
     async def _committed(self, stage: str, topic: Topic) -> dict[int, int]:
-        """The group's committed offsets; retries while the group's coordinator is loading."""
+        """Return the group's committed offsets; retry while the group's coordinator is loading."""
         group = self._settings.group(stage)
         partitions = await self._reader.partitions([self._settings.topic(topic)])
         deadline = time.monotonic() + PATIENCE_S
@@ -224,14 +224,14 @@ class PendingReader:
 
 
 def rebuilt(row: Mapping[str, Any], messages: Sequence[Message] = ()) -> Prompt | None:
-    """The prompt of a row of the table ``prompts``; ``None`` if its text is not known.
+    """Rebuild the prompt of a row of the table ``prompts``; ``None`` if its text is not known.
 
     Args:
         row: the row.
         messages: the conversation, for rows of versions that did not store it.
 
     Raises:
-        ContractError: the conversation belongs to another prompt, since the ids differ.
+        ContractError: the conversation gives another id, so it belongs to another prompt.
     """
     turns = turns_of(row) or [vars(message) for message in messages]
     if not turns:

@@ -17,14 +17,14 @@ TIMEOUT_S = 2.0
 async def addressed_layout(
     addresses: Addresses, settings: CommandSettings, *topics: Topic
 ) -> DataSetLayout:
-    """The partition layout of the data set; raises the errors of :func:`find_layout`."""
+    """Return the data set's partition layout; raise the errors of :func:`find_layout`."""
     names = [settings.topic(topic) for topic in topics]
     prefix = settings.topic_prefix
     return await find_layout(addresses.kafka, addresses.redis, addresses.store, prefix, names)
 
 
 async def alive_workers(redis_url: str, prefix: str) -> list[WorkerInfo] | None:
-    """The live workers of all stages; ``None`` if Redis does not answer."""
+    """Return the live workers of all stages, or ``None`` if Redis does not answer."""
     try:
         await redis_version(redis_url)
         return await read_workers(redis_url, prefix)
@@ -33,7 +33,7 @@ async def alive_workers(redis_url: str, prefix: str) -> list[WorkerInfo] | None:
 
 
 async def redis_version(redis_url: str) -> str:
-    """The name and version of the server.
+    """Return the name and version of the Redis server.
 
     Raises:
         Unavailable: the server does not answer in time.

@@ -1,4 +1,4 @@
-"""Writing the page of ``promptmill report``."""
+"""Writing the page of ``promptmill report`` to a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from promptmill.runtime.errors import Misconfigured
 
 
 def write(out: Path, page: str) -> int:
-    """Write the page, and return its size in bytes; it appears when it is complete.
+    """Write the page atomically, and return its size in bytes.
 
     Raises:
         Misconfigured: the file cannot be written.

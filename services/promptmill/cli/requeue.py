@@ -40,7 +40,7 @@ DETAIL = (
     "offsets"
 )
 BATCH = 256
-"""Prompts that are sent concurrently."""
+"""The number of prompts that are sent concurrently."""
 
 CLIENT = "promptmill-pending"
 SOME_WITHOUT_TEXT = 3
@@ -116,7 +116,7 @@ class Texts:
         return sorted(self._rows)
 
     async def look_on_topic(self, batches: AsyncIterable[list[Delivery]]) -> None:
-        """Take missing texts from the topic ``prompts``, as far as it still holds them."""
+        """Take missing texts from the topic ``prompts``, if it still holds them."""
         async for batch in batches:
             for delivery in batch:
                 prompt = prompt_of(delivery.value)
@@ -244,7 +244,7 @@ def _lines(files: Sequence[Path]) -> Iterator[bytes]:
 
 
 async def _never(_partition: Partition, _offset: int) -> Delivery | None:
-    """Return ``None``; these dead letters are complete, because a prompt fits into one."""
+    """Return ``None``; these dead letters hold whole messages, because a prompt fits into one."""
     return None
 
 

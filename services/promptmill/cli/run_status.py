@@ -1,4 +1,4 @@
-"""The state of a run, counted by prompt, and of the stages that work on it."""
+"""The state of a run, counted by prompt, and of the stages that process it."""
 
 from __future__ import annotations
 
@@ -30,22 +30,21 @@ STAGES: Final = tuple(part for part, (receives, _) in FLOW.items() if receives)
 
 @dataclass(frozen=True, slots=True)
 class StageStatus:
-    """One kind of worker.
+    """The state of one stage.
 
     Attributes:
-        lag: messages that its group has not finished.
+        lag: number of messages that its group has not finished.
         workers: the number of live workers. This and all later fields are ``None`` while the
             registry is unavailable.
-        in_flight: messages at work.
-        rate: messages finished a second.
-        held: why backpressure lets its workers take no new work, each reason once; empty when it
-            does not.
-        schema_versions: versions of the contracts that its workers read; more than one during an
-            upgrade, 0 for workers that do not say.
-        partitions: that its workers hold, as far as they say.
-        troubles: why workers can complete nothing, each reason once.
-        idle: workers that hold no partition and receive nothing, by id: there are more of them
-            than partitions.
+        in_flight: number of messages in flight.
+        rate: messages finished per second.
+        held: the distinct reasons why backpressure holds its workers; empty if it does not.
+        schema_versions: versions of the contracts that its workers read: more than one during an
+            upgrade, and 0 for workers that do not report it.
+        partitions: number of partitions that its workers hold and report.
+        troubles: the distinct reasons why workers cannot complete any message.
+        idle: ids of the workers that hold no partition and receive nothing, because the stage has
+            more workers than partitions.
     """
 
     lag: int
@@ -61,17 +60,18 @@ class StageStatus:
 
 @dataclass(frozen=True, slots=True)
 class TopicStatus:
-    """What waits on a topic, and its water marks.
+    """The backlog of a topic, and its water marks.
 
     Attributes:
-        records: messages that its slowest reader has not finished; ``None``, as the next three,
-            while no worker has measured it within 5 s.
+        records: number of messages that its slowest reader has not finished. This and the next
+            three fields are ``None`` unless a worker has measured them within the last 5 s.
         bytes: estimate of their size.
-        tokens: estimate of what a model has to read or write for them; ``None`` where none does.
-        seconds: until they are finished at the present rate; ``None`` while nothing moves.
-        high_records: those who write to the topic are held above it.
-        low_records: they go on at this number.
-        high_bytes, low_bytes: the same in bytes.
+        tokens: estimate of the tokens that a model reads or writes for them; ``None`` if the
+            topic's reader has no model.
+        seconds: estimated time until they are finished; ``None`` while there is no progress.
+        high_records: the number above which writers of the topic are held.
+        low_records: the number at which writers continue.
+        high_bytes, low_bytes: the same limits in bytes.
     """
 
     records: int | None
@@ -86,14 +86,13 @@ class TopicStatus:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run's counts: ``published`` is the sum of the four after it.
+    """The counts of a run; ``published`` is the sum of the next four fields.
 
-    Settled prompts count as published, also if only their answers were put on a topic by
-    another producer.
+    Settled prompts count as published, even if another producer sent only their answers to a topic.
 
     Attributes:
-        held_publishers: how many publishers of each run, this one or another, wait for room.
-        publishers_waited_s: by run, for how long publishers have waited for room within a week.
+        held_publishers: number of publishers that wait for room, by run.
+        publishers_waited_s: seconds that publishers have waited for room within a week, by run.
     """
 
     run: str
@@ -109,11 +108,11 @@ class RunStatus:
 
     @property
     def settled(self) -> bool:
-        """Whether every prompt has its outcome; a run without prompts is not settled."""
+        """Whether every prompt has an outcome; a run without prompts is not settled."""
         return self.published > 0 and self.pending == 0
 
     def as_json(self) -> dict[str, Any]:
-        """What ``status --json`` prints."""
+        """Return the object that ``status --json`` prints."""
         counts = asdict(self)
         names = ("stages", "topics", "held_publishers", "publishers_waited_s")
         own = {name: counts.pop(name) for name in names}
@@ -121,10 +120,10 @@ class RunStatus:
 
 
 class StatusReader:
-    """Reads the state of one run, again and again.
+    """A reader of the state of one run, which can be read repeatedly.
 
     Args:
-        reader: started.
+        reader: reader of the topics, started.
     """
 
     def __init__(
@@ -146,12 +145,12 @@ class StatusReader:
         self._unpublished = 0
 
     async def read(self) -> RunStatus:
-        """The state now.
+        """Read the current state.
 
         Raises:
             Unavailable: Kafka or the store does not answer.
         """
-        # Outcomes first: a prompt that is settled by then is published by the next line.
+        # Outcomes are read first, so that every settled prompt is among the published ones.
         settled = await asyncio.to_thread(self._counts.settled, self._run)
         published = await self._published.refresh() + self._unpublished
         if published < settled.total:
@@ -172,7 +171,7 @@ class StatusReader:
         )
 
     def _count_unpublished(self) -> int:
-        """Count settled prompts that were not published; their answers were put on a topic."""
+        """Count settled prompts that were not published, because only their answers were sent."""
         found = IdSet(chain.from_iterable(self._counts.settled_ids(self._run)))
         published = chain.from_iterable(self._counts.prompt_ids(self._run))
         for prompt_id in chain(published, self._published.coming):
@@ -180,7 +179,7 @@ class StatusReader:
         return len(found)
 
     async def _board(self) -> tuple[Mapping[str, TopicLag], Mapping[str, Waits]]:
-        """The lags that the elected worker has measured, and the waits of publishers."""
+        """Read the lags that the elected worker has measured, and the waits of publishers."""
         if not self._addresses.redis:
             return {}, {}
         board = LagBoard(self._addresses.redis, self._settings.topic_prefix)
@@ -204,7 +203,7 @@ class StatusReader:
 
 
 def stage_status(stage: str, lag: int, workers: Sequence[WorkerInfo] | None) -> StageStatus:
-    """Combine what the workers of a stage report; return ``None`` if none is known."""
+    """Combine the reports of a stage's workers to the state of the stage."""
     if workers is None:
         return StageStatus(lag)
     own = [worker for worker in workers if worker.stage == stage]

@@ -1,6 +1,6 @@
-"""Registers the contracts' JSON Schemas at a schema registry with Confluent's API.
+"""Registering the contracts' JSON Schemas at a schema registry with Confluent's API.
 
-Messages are not prefixed with the id of a schema: a value has the same bytes with and without a
+Messages are not prefixed with a schema's id, so a value has the same bytes with and without a
 registry. A schema is registered under ``TOPIC-value``, and registering it again changes nothing.
 """
 
@@ -38,7 +38,7 @@ _REMEDIES: Final = {
     "optional fields that a later version adds, or use another PROMPTMILL_TOPIC_PREFIX",
     422: "the registry has to support JSON Schema of draft 2020-12",
 }
-"""What to do about the refusals of a registry, by status."""
+"""The remedy for a registry's refusal, by HTTP status."""
 
 
 class RegistrySettings(Settings):
@@ -89,14 +89,14 @@ def subjects(prefix: str = "") -> list[Subject]:
 
 
 class SchemaRegistry:
-    """A schema registry.
+    """A client of a schema registry.
 
     Args:
         url: its base URL.
-        settings: how to log in.
+        settings: the user and the password.
 
     Raises:
-        Misconfigured: the URL is none, or has a user name or password in it.
+        Misconfigured: the URL is invalid, or contains a user name or password.
     """
 
     def __init__(self, url: str, settings: RegistrySettings) -> None:
@@ -108,7 +108,7 @@ class SchemaRegistry:
 
     @property
     def exposes_login(self) -> bool:
-        """Whether a password goes to another machine without encryption."""
+        """Whether a password would be sent to another machine without encryption."""
         parts = urlsplit(self._url)
         return bool(self._login) and parts.scheme == "http" and parts.hostname not in _LOCAL
 
@@ -162,7 +162,7 @@ def load_registry_settings() -> RegistrySettings:
 
 
 def _schema_text(topic: Any) -> str:
-    """The schema without its file name, which a registry could not resolve."""
+    """Return the schema without its file name, which a registry could not resolve."""
     schema = {name: part for name, part in json_schema(topic).items() if name != "$id"}
     return orjson.dumps(schema).decode()
 

@@ -19,10 +19,10 @@ from promptmill.runtime.terminal import printable
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
 MOST_BARS: Final = 10
-"""Bars of a histogram, so that a table fits a terminal of 80 columns."""
+"""The maximum number of bars of a histogram, so that a table fits into 80 columns."""
 
 LAST_STEPS: Final = 20
-"""Steps of time that the table shows; the JSON document has all."""
+"""The number of latest time steps in the table; the JSON document has all."""
 
 
 def show(stats: Stats, console: Console | None = None) -> None:
@@ -130,7 +130,7 @@ def _duplicates(found: Duplicates) -> Iterator[RenderableType]:
         [
             ("answers rejected as exact duplicates", _count(found.exact)),
             ("answers rejected as near duplicates", _count(found.near)),
-            ("records whose content another record has too", _count(found.stored)),
+            ("records with the same content as another record", _count(found.stored)),
         ],
     )
     for example in found.examples:
@@ -189,7 +189,7 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Ta
 
 
 def sparkline(bins: Sequence[int]) -> str:
-    """The bins of a histogram as one line of bars; a bin that is not empty has a bar.
+    """Draw the bins of a histogram as one line of bars; every bin that is not empty has a bar.
 
     Neighbouring bins are joined until there are at most :data:`MOST_BARS`.
     """

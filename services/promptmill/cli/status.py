@@ -1,4 +1,4 @@
-"""The wiring of ``status``, and its table for people."""
+"""The wiring of ``status``, and its readable output."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ NOT_SETTLED = 4
 
 
 def show_status(run: str, wait_s: float | None, *, as_json: bool) -> int:
-    """Print the state of ``run``; returns the exit code.
+    """Print the state of ``run``, and return the exit code.
 
     Raises:
-        Misconfigured: no Kafka is known, or a topic is missing.
+        Misconfigured: no Kafka is configured, or a topic is missing.
         Unavailable: Kafka or the store does not answer.
     """
     quiet_logs()
@@ -75,7 +75,7 @@ def _progress(run: str) -> Iterator[Callable[[RunStatus], None]]:
 
 
 def as_table(status: RunStatus) -> Table:
-    """The stages, one a row."""
+    """Return a table with one row per stage."""
     table = Table()
     for name in ("", "lag", "workers", "partitions", "in flight", "rate /s", "schema"):
         table.add_column(name, justify="left" if not name else "right")
@@ -95,7 +95,7 @@ def _cells(stage: StageStatus) -> list[str]:
 
 
 def topics_table(status: RunStatus) -> Table:
-    """What waits on each topic, beside its water marks."""
+    """Return a table with the backlog and the water marks of each topic."""
     table = Table()
     columns = ("records", "high", "low", "MiB", "high", "low", "tokens", "seconds left")
     for name in ("topic", *columns):
@@ -113,7 +113,7 @@ def topics_table(status: RunStatus) -> Table:
 
 
 def trouble_lines(status: RunStatus) -> list[str]:
-    """Which stages can complete nothing, and why."""
+    """Return a line for each reason why a stage cannot complete any message."""
     return [
         f"{name} cannot work: {reason}"
         for name, stage in status.stages.items()
@@ -122,7 +122,7 @@ def trouble_lines(status: RunStatus) -> list[str]:
 
 
 def held_lines(status: RunStatus) -> list[str]:
-    """Which stages and publishers backpressure holds, and why."""
+    """Return a line for each reason why backpressure holds a stage or a publisher."""
     stages = [
         f"{name} is held: {reason}"
         for name, stage in status.stages.items()
@@ -137,7 +137,7 @@ def held_lines(status: RunStatus) -> list[str]:
 
 
 def idle_lines(status: RunStatus) -> list[str]:
-    """Which workers hold no partition, and what to do about it."""
+    """Return a line for each stage with workers that hold no partition, with the remedy."""
     return [
         f"{name} has workers without a partition, which receive nothing: {', '.join(stage.idle)}; "
         "run no more workers than the topic has partitions"
@@ -151,7 +151,7 @@ def _number(value: int | None) -> str:
 
 
 def verdict(status: RunStatus) -> str:
-    """The counts in words."""
+    """Return the run's counts as text."""
     if not status.published:
         return f"run {status.run} has no prompts: promptmill publish FILE --run {status.run}"
     return (

@@ -1,4 +1,4 @@
-"""The run counts of the Delta store, for the commands that count prompts."""
+"""Run counts from the Delta store, for the commands that count prompts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def open_counts(store: str) -> DeltaCounts:
 
 
 class DeltaCounts:
-    """Counts of prompts, each from the latest version of its table.
+    """The counts of prompts, each from the latest version of its table.
 
     Sinks keep the counts of each run in the tables' logs. Rows are read only if an earlier
     version of promptmill wrote the table, and no sink has opened it since.
@@ -30,25 +30,25 @@ class DeltaCounts:
         self._rows = StoreRows(reader)
 
     def next_prompt_offsets(self) -> dict[int, int]:
-        """The first offset of the topic ``prompts`` that the table lacks, by partition."""
+        """Return the first offset of the topic ``prompts`` that the table lacks, by partition."""
         snapshot = self._reader.snapshot(TableName.PROMPTS)
         return {} if snapshot is None else snapshot.next_offsets()
 
     def has_none(self, run: str) -> bool:
-        """Whether the table certainly holds no prompt of the run; reads no row."""
+        """Return whether the table certainly holds no prompt of the run, without reading rows."""
         counted = self._reader.run_count(TableName.PROMPTS, run)
         return counted is not None and counted.prompts == 0
 
     def prompt_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
-        """The ids of the run's prompts in the table, in batches; some may come twice."""
+        """Yield the ids of the run's prompts in the table in batches; some may occur twice."""
         return self._rows.prompt_ids(run, among)
 
     def own_ids(self, run: str) -> Iterator[tuple[str, str]]:
-        """The ids of the run's prompts that have own ids, with these; reads their tags."""
+        """Yield the prompt id and the own id of each of the run's prompts that has an own id."""
         return self._rows.own_ids(run)
 
     def published(self, run: str) -> StoredPrompts:
-        """The number of the run's prompts in the table."""
+        """Count the run's prompts in the table."""
         counted = self._reader.run_count(TableName.PROMPTS, run)
         if counted is not None:
             return StoredPrompts(counted.prompts, counted.next_offsets, counted.partitions)
@@ -57,13 +57,13 @@ class DeltaCounts:
         return StoredPrompts(len(ids), offsets, self._reader.layout() or 0)
 
     def stored(self, run: str, ids: Collection[str]) -> set[str]:
-        """Those of these ids of the run that are in the table; reads the ids of the run."""
+        """Return the given ids that the table holds for this run; this reads the run's ids."""
         wanted = set(ids)
         found = self.prompt_ids(run, wanted if len(wanted) <= FEW_IDS else None)
         return {each for batch in found for each in batch if each in wanted}
 
     def settled(self, run: str) -> OutcomeCounts:
-        """The number of the run's prompts by outcome, without counting a prompt twice.
+        """Count the run's prompts by outcome; each prompt is counted once.
 
         Decisions are read before dead letters. The dead letter of a replayed prompt is closed
         before the prompt is decided, so no prompt is counted as both decided and dead.
@@ -75,5 +75,5 @@ class DeltaCounts:
         return OutcomeCounts(len(accepted), len(rejected), len(dead))
 
     def settled_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
-        """The ids of the run's settled prompts, in batches; some may come twice."""
+        """Yield the ids of the run's settled prompts in batches; some may occur twice."""
         return self._rows.settled_ids(run, among)

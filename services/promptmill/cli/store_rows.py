@@ -1,7 +1,7 @@
-"""The ids of a run's prompts, read from the rows of the tables.
+"""Reading the ids of a run's prompts from the rows of the tables.
 
-The queries run in the store's library, which prunes and decodes on two threads and needs neither
-pyarrow nor the memory that it takes: 10 million ids are read in about one second of processor time.
+The queries run in the store's library, which prunes and decodes on two threads, and needs neither
+pyarrow nor its memory. Reading 10 million ids takes about one second of processor time.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ OPEN = (
     "state = 'dead' AND shard_offset <> -1 AND letter_id NOT IN "
     "(SELECT letter_id FROM stored WHERE shard_offset = -1)"
 )
-"""Dead letters that no row marks as replayed; see ``lake/tables/dead_letters.py``."""
+"""The condition for dead letters without a replay mark; see ``lake/tables/dead_letters.py``."""
 
 
 class StoreRows:
     """The ids of prompts, each set from the latest version of its table.
 
-    Ids come in batches. Where ``among`` is given, only those of it are looked for.
+    Ids are yielded in batches. If ``among`` is given, only ids that it contains are yielded.
     """
 
     def __init__(self, reader: DeltaReader) -> None:
         self._reader = reader
 
     def prompt_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
-        """The prompts of the run that are in the table, in no order; some may come twice."""
+        """Yield the run's prompts that are in the table, in any order; some may occur twice."""
         return self._ids(TableName.PROMPTS, run, among)
 
     def own_ids(self, run: str) -> Iterator[tuple[str, str]]:
-        """The ids of the run's prompts whose tags have an own id, with it."""
-        from pyarrow.dataset import field  # it takes 60 MiB
+        """Yield the prompt id and the own id of each of the run's prompts that has an own id."""
+        from pyarrow.dataset import field  # its import takes 60 MiB
 
         if (snapshot := self._reader.snapshot(TableName.PROMPTS)) is None:
             return
@@ -48,7 +48,7 @@ class StoreRows:
                     yield prompt_id, own
 
     def settled_ids(self, run: str, among: Collection[str] | None = None) -> Iterator[list[str]]:
-        """The prompts of the run with an outcome; some may come twice.
+        """Yield the run's prompts with an outcome; some may occur twice.
 
         Dead letters are read first, so that a prompt that is replayed and accepted in the meantime
         is found again among the accepted.
@@ -58,7 +58,7 @@ class StoreRows:
         yield from self._ids(TableName.RECORDS, run, among)
 
     def outcomes(self, run: str) -> tuple[set[str], set[str], set[str]]:
-        """The accepted, rejected and dead prompts, as disjoint sets, read in the same order."""
+        """Return the accepted, rejected and dead prompts as disjoint sets, in that order."""
         dead = set(chain.from_iterable(self._dead(run)))
         rejected = set(chain.from_iterable(self._ids(TableName.REJECTS, run)))
         accepted = set(chain.from_iterable(self._ids(TableName.RECORDS, run)))
@@ -86,7 +86,7 @@ class StoreRows:
 
 
 def _tags(value: Any) -> dict[str, str]:
-    """The tags of a row, which are a map in tables of version 1, and JSON in later ones."""
+    """Return a row's tags, which are a map in tables of version 1, and JSON in later ones."""
     if value is None:
         return {}
     found: dict[str, str] = orjson.loads(value) if isinstance(value, str) else dict(value)

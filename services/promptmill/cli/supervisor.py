@@ -211,6 +211,6 @@ def only_one(lock: Path) -> Iterator[None]:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log file, for an error message."""
+    """Return the last line of a log file, for an error message."""
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1][:500] if lines else "its log is empty"

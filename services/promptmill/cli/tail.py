@@ -28,7 +28,7 @@ def show_tail(kind: str, run: str | None, count: int, *, follow: bool, as_json: 
         kind: ``records``, ``rejects`` or ``dead``.
         run: show only this run; ``None`` shows all runs.
         count: how many of the last messages to show.
-        follow: go on with new messages.
+        follow: continue with new messages.
         as_json: print the messages as JSON.
 
     Raises:
@@ -41,10 +41,10 @@ def show_tail(kind: str, run: str | None, count: int, *, follow: bool, as_json: 
 
 
 class TopicTail:
-    """Reads one topic from its end.
+    """A reader of one topic from its end.
 
     Args:
-        reader: started.
+        reader: reader of the topics, started.
         topic: the topic, with the contract of its messages.
         name: the topic's full name on the broker.
         run: return only messages of this run; ``None`` returns all.
@@ -58,7 +58,7 @@ class TopicTail:
         self._next: dict[Partition, int] = {}
 
     async def last(self, count: int) -> list[Contract]:
-        """The last ``count`` messages in the order of their timestamps, oldest first."""
+        """Return the last ``count`` messages in the order of their timestamps, oldest first."""
         bounds = await self._reader.bounds(await self._reader.partitions([self._name]))
         self._next = {partition: end for partition, (_, end) in bounds.items()}
         back = count
@@ -93,7 +93,7 @@ class TopicTail:
         ]
 
     def _decoded(self, delivery: Delivery) -> Contract | None:
-        """The decoded message; ``None`` for invalid bytes, which the store stage dead-letters."""
+        """Decode a message; ``None`` for invalid bytes, which the store stage dead-letters."""
         try:
             return decode(self._topic.contract, delivery.value)
         except Exception:  # noqa: BLE001 - an invalid message must not end the command
@@ -101,7 +101,7 @@ class TopicTail:
 
 
 def as_line(message: Contract) -> bytes:
-    """The message as one line of text."""
+    """Format a message as one line of text."""
     if isinstance(message, Record):
         return printable(_record(message)).encode()
     if isinstance(message, Reject):

@@ -1,1 +1,1 @@
-"""De-duplication: for every prompt one decision, for every content one owner, in Redis."""
+"""De-duplication in Redis: one decision for every prompt, and one owner for every content."""

@@ -19,7 +19,10 @@ from promptmill.dedup.ports import Decisions, Digests
 
 BITS_PER_KEY: Final = 16
 MIN_BITS, MAX_BITS = 2**16, 2**29
-"""64 MiB at most. Beyond 32 million keys more of them are loaded slowly: 10 % at 100 million."""
+"""The limits of a filter's size, at most 64 MiB.
+
+Beyond 32 million keys, more of them are loaded slowly: 10 % at 100 million.
+"""
 
 
 class Seen:
@@ -48,7 +51,7 @@ class Seen:
 
 
 ENTRIES: Final = 16_384
-"""Entries in one chunk: the server is busy with them for some 20 ms, between other commands."""
+"""The number of entries in one chunk, which keeps the server busy for about 20 ms."""
 
 _DIGITS: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 _BUCKET_DIGITS: Final = 8
@@ -108,7 +111,7 @@ def words_of(digests: Digests) -> NDArray[np.uint64]:
 
 
 def _values(block: Decisions) -> Digests:
-    """Return the decisions in the form in which buckets hold them."""
+    """Return the decisions in the form in which buckets store them."""
     digests = np.frombuffer(b"".join(map(policy_digest, block.policies)), np.uint8).reshape(-1, 4)
     replays = np.zeros((len(block), 1), np.uint8)
     parts = [block.decisions[:, :DECISION_BYTES], digests[block.policy], replays]

@@ -15,8 +15,8 @@ class Coalescer(Generic[Item, Result]):
     """Collects items into batches; a single item is sent at once.
 
     Args:
-        run: takes a batch and returns one result for each item, in order. Every caller of the
-            batch gets the exception that it raises.
+        run: processes a batch and returns one result for each item, in order. An exception is
+            raised to every caller of the batch.
         limit: the largest number of items in a batch.
     """
 

@@ -39,17 +39,18 @@ RECORD_BYTES: Final = 16
 TOKEN_BYTES: Final = TOKEN_DIGITS // 2
 
 ENTRIES_PER_BUCKET: Final = 80
-"""Aimed at when a layout is chosen."""
+"""The intended number of entries in a bucket, by which a layout is chosen."""
 
 WIDEST: Final = 256
-"""Entries in a bucket, on average, from which on the claims are rebuilt into more buckets: at 512 a
-listpack ends and an entry costs twice as much."""
+"""The mean number of entries in a bucket at which the claims are rebuilt into more buckets.
+
+At 512 entries a bucket is no longer a listpack, and an entry takes twice as much memory."""
 
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MIN_BITS, MAX_BITS = 8, 24
 
 BAND_BITS: Final = BANDS.bit_length()
-"""More bits for bands: twice as many buckets as there are bands, for they are asked often."""
+"""The additional bits for bands: more buckets than bands, because they are read often."""
 
 _SAMPLES: Final = 16
 
@@ -127,7 +128,7 @@ def state_key(namespace: str) -> bytes:
     """Return the key of the hash with the state of the claims.
 
     Raises:
-        Misconfigured: braces or control characters, which would break the hash tag.
+        Misconfigured: the namespace has characters that would break the hash tag.
     """
     if not _NAMESPACE.fullmatch(namespace):
         raise Misconfigured(

@@ -1,4 +1,4 @@
-"""Near-duplicates: sketches of texts, and the similarity that two sketches show.
+"""Near-duplicates: sketches of texts, and the similarity of two sketches.
 
 A sketch is a one-permutation MinHash over all runs of eight bytes, with two parts: the question
 and the answer. Contents are compared only if their sketches share a band.
@@ -18,21 +18,21 @@ Words: TypeAlias = NDArray[np.uint64]
 
 PARTS: Final = 2
 BITS: Final = 224
-"""Bits of each part's signature: equal parts agree in all of them, unrelated parts in half."""
+"""The bits of each part's signature; equal parts agree in all of them, unrelated ones in half."""
 
 SIGNATURE_BYTES: Final = PARTS * BITS // 8
 BANDS: Final = 16
 BAND_BYTES: Final = 8
 
 LEAST_SIMILARITY: Final = 0.5
-"""Below this, most pairs share no band and would not be found."""
+"""The least supported similarity; below it, most pairs share no band and are not found."""
 
 SHINGLE_BYTES: Final = 8
 ROWS: Final = 3
-"""Values of each part in a band: at a similarity of 0.8 in both, 99 % of pairs share a band."""
+"""The values of each part in a band; at a similarity of 0.8 in both, 99 % share a band."""
 
 SHORTEST_BYTES: Final = 64
-"""Shorter answers are only compared exactly: one label or number answers many prompts."""
+"""Shorter answers are only compared exactly, because many prompts have the same short answer."""
 
 _LOW: Final = np.uint64(0xFFFF_FFFF)
 _HALF: Final = np.uint64(32)
@@ -55,23 +55,23 @@ class Sketch:
 
 
 EXEMPT: Final = Sketch(b"", b"")
-"""Content that is nearly equal to nothing; it does not count as content without a sketch."""
+"""The sketch of content without near-duplicates; it counts as content with a sketch."""
 
 
 def agreement(one: bytes, other: bytes) -> int:
-    """The number of equal bits of two signatures, in the part where they differ most."""
+    """Return the number of equal bits of two signatures, in the part where they differ most."""
     size = BITS // 8
     parts = ((one[at : at + size], other[at : at + size]) for at in (0, size))
     return min(BITS - (_number(a) ^ _number(b)).bit_count() for a, b in parts)
 
 
 def similarity(agreed: int) -> float:
-    """The estimated Jaccard similarity; its standard error is 0.04 at 0.8, less above."""
+    """Return the estimated Jaccard similarity; its standard error is 0.04 at 0.8, less above."""
     return max(0.0, 2 * agreed / BITS - 1)
 
 
 def least_agreement(similarity: float) -> int:
-    """The least number of bits at which the estimate reaches ``similarity``."""
+    """Return the least number of bits at which the estimate reaches ``similarity``."""
     return math.ceil((1 + similarity) / 2 * BITS)
 
 
@@ -80,7 +80,7 @@ def _number(part: bytes) -> int:
 
 
 def sketch(question: str, answer: str) -> Sketch:
-    """Sketch a content from its texts, folded if wanted; a short answer gives ``EXEMPT``."""
+    """Return the sketch of a content from its texts; a short answer gives ``EXEMPT``."""
     if len(answer.encode()) < SHORTEST_BYTES:
         return EXEMPT
     asked, answered = _minima(question), _minima(answer)
@@ -96,11 +96,11 @@ def _mixed(words: Words) -> Words:
 
 _BINS: Final[Words] = np.arange(BITS, dtype=np.uint64)
 _DONORS: Final = np.argsort(_mixed(_BINS[:, None] * np.uint64(BITS) + _BINS + _GOLDEN), axis=1)
-"""For each bin, all bins in the order in which it takes their value when it is empty itself."""
+"""For each bin, the order of the bins from which it takes a value if it is empty."""
 
 
 def _minima(text: str) -> Words:
-    """The least value of each bin."""
+    """Return the least value of each bin."""
     hashes = _mixed(_shingles(text) + _GOLDEN)
     bins = ((hashes >> _HALF) * np.uint64(BITS)) >> _HALF
     keys = np.sort((bins << _HALF) | (hashes & _LOW))

@@ -77,11 +77,13 @@ class Decisions:
 
 
 TOKEN_DIGITS = 8
-"""Hexadecimal digits of a record id by which a verdict names it. Among the n records that one
-message can make, two share them with a chance of n²/2^33: 2e-9 for four answers."""
+"""The number of hexadecimal digits of a record id by which a verdict names the record.
+
+Two of the n records of one message have the same digits with a probability of n²/2^33, which is
+2e-9 for four answers."""
 
 MAX_REPLAYS = 255
-"""A decision keeps this number for all beyond."""
+"""The highest number of replays that a decision distinguishes."""
 
 
 class StateLost(Unavailable):
@@ -200,21 +202,21 @@ class DedupStore(Protocol):
 
         Raises:
             Misconfigured: the server may evict claims, or refuses the credentials.
-            Unavailable: no server answers.
+            Unavailable: the server does not answer.
         """
 
     async def stop(self) -> None:
         """Disconnect; claims in flight fail."""
 
     async def is_complete(self) -> bool:
-        """Whether the claims have every published decision; otherwise call :meth:`rebuild`."""
+        """Return whether the claims have every published decision; if not, rebuild them."""
 
     async def check(self) -> None:
-        """Check that the claims are still complete; to be called about once a second.
+        """Check that the claims are still complete; called about once a second.
 
         Raises:
-            StateLost: they are incomplete.
-            Unavailable: there is no answer in time, or the server may now evict claims.
+            StateLost: the claims are incomplete.
+            Unavailable: the server does not answer in time, or may now evict claims.
         """
 
     async def claim(self, claim: Claim) -> Verdict | Variant:
@@ -222,8 +224,8 @@ class DedupStore(Protocol):
 
         Raises:
             StateLost: the claims are incomplete; nothing was decided.
-            Unavailable: there is no answer in time. It is unknown whether a decision was made, so
-                claim again.
+            Unavailable: the server does not answer in time. It is unknown whether a decision was
+                made, so claim again.
         """
 
     async def rebuild(
@@ -238,8 +240,8 @@ class DedupStore(Protocol):
             expected: the approximate number of decisions.
 
         Raises:
-            StateLost: the server was emptied, restarted or failed over meanwhile.
-            Unavailable: no answer in time.
+            StateLost: the server was emptied, restarted or failed over in the meantime.
+            Unavailable: the server does not answer in time.
         """
 
 

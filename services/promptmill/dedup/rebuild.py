@@ -27,7 +27,7 @@ BEAT: Final = LuaScript("beat.lua")
 FINISH: Final = LuaScript("finish.lua")
 
 UNLINKED: Final = 1_000
-"""Buckets in one call, which may not exist."""
+"""The number of buckets to unlink in one call; some of them may not exist."""
 
 Item = TypeVar("Item")
 
@@ -61,14 +61,14 @@ class Loader:
         finally:
             self._is_at_work = False  # redis-py's wait_for can swallow a cancellation in 3.11
             beating.cancel()
-            # What a beat meets, the next command of the loader meets too.
+            # An error of a beat also happens to the loader's next command.
             await asyncio.gather(beating, return_exceptions=True)
 
     async def load(self, published: Sequence[Claimed] | Decisions) -> bool:
-        """Load a block; return whether another filter has completed the claims meanwhile.
+        """Load a block; return whether another filter has completed the claims in the meantime.
 
         Raises:
-            StateLost: they were lost again.
+            StateLost: the claims were lost again.
         """
         complete = await self._load(published)
         self._progress = time.monotonic()
@@ -119,7 +119,7 @@ class Loader:
         self._seen.contents.add(words_of(_digests(contents)))
 
     async def _may_go_on(self) -> bool:
-        """Whether no other filter has completed the claims.
+        """Return whether no other filter has completed the claims.
 
         Raises:
             StateLost: the claims were lost again.

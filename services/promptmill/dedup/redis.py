@@ -31,7 +31,7 @@ CLAIM: Final = LuaScript("records.lua", "claim.lua")
 Item = TypeVar("Item")
 
 RECENT: Final = 16_384
-"""Verdicts that a dedup store remembers: more than a filter has on its way to the broker."""
+"""The number of verdicts to remember: more than a filter can have in flight to the broker."""
 
 
 class RedisDedupStore:
@@ -168,7 +168,7 @@ class RedisDedupStore:
             return await self._decide_once(claims)
         except StateLost:
             raise
-        except Unavailable:  # the server closes idle connections: once more, on a new one
+        except Unavailable:  # the server closes idle connections, so try again with a new one
             return await self._decide_once(claims)
 
     async def _decide_once(self, claims: Sequence[Claim]) -> list[Decision]:
@@ -177,7 +177,7 @@ class RedisDedupStore:
         if found is None:
             found = await self._find(session)
         replies = await self._ask(session, found, claims)
-        if not replies:  # lost, unless another filter has rebuilt the claims since
+        if not replies:  # lost, unless another filter has rebuilt the claims in the meantime
             replies = await self._ask(session, await self._find(session), claims)
         if not replies:
             raise lost("are not there")
@@ -234,7 +234,7 @@ async def _batches(
 
 
 async def _ahead(items: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
-    """Yield the same items, and read each of them while the one before is loaded."""
+    """Yield the same items, and read each item while the previous one is processed."""
 
     async def advance() -> Item | None:
         return await anext(items, None)

@@ -13,8 +13,11 @@ from typing import Self
 
 _NO_ID = "0" * 40
 _FORMAT = "generations-2"
-"""How claims lie in Redis, and the version of the content keys in them. A token of another format
-names no server, so filters of two versions never decide on each other's claims."""
+"""The format of claims in Redis, which includes the version of the content keys.
+
+A token of another format names no server, so filters of two versions never use each other's
+claims.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class ServerIdentity:
 
     @property
     def token(self) -> bytes:
-        """The text that is stored beside the claims to recognise the server."""
+        """The text that is stored with the claims to recognise the server."""
         return f"{self.process}:{self.history}:{self.policy}:{self.evicted}:{_FORMAT}".encode()
 
     @property

@@ -67,7 +67,7 @@ class Session:
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        # Connections that ask Sentinel refer to their pool weakly.
+        # Connections through Sentinel have only a weak reference to their pool.
         pool: Any = connection_pool(url, timeout_s, protocol=2)
         self._pool = pool
         self._connection: _Connection = pool.make_connection()
@@ -80,8 +80,8 @@ class Session:
         """Connect, and read the server's identity.
 
         Raises:
-            Misconfigured: wrong URL or credentials, or the server is part of a cluster.
-            Unavailable: no answer within the time-out.
+            Misconfigured: the URL or credentials are wrong, or the server is part of a cluster.
+            Unavailable: the server does not answer in time.
         """
         session = cls(url, timeout_s)
         try:
@@ -120,9 +120,9 @@ class Session:
         """Send one command and return its answer, with strings as bytes.
 
         Raises:
-            Unavailable: no answer in time, or the server cannot do it now; the session is over.
-            Misconfigured: the user may not do this.
-            Fatal: the server does not understand the command, which is a fault of promptmill.
+            Unavailable: no answer in time, or the server cannot execute it now; the session ends.
+            Misconfigured: the user may not execute the command.
+            Fatal: the server does not understand the command, which is a bug in promptmill.
         """
         async with self._turn:
             try:
@@ -145,7 +145,7 @@ class Session:
             replies: the expected replies; other numbers are accepted too.
 
         Raises:
-            Unavailable: no answer in time, or the server cannot do it now; the session is over.
+            Unavailable: no answer in time, or the server cannot execute it now; the session ends.
         """
         async with self._turn:
             try:
@@ -168,7 +168,7 @@ class Session:
             return await self.call("EVALSHA", script.digest, *rest)
 
     async def _exchange(self, command: tuple[object, ...]) -> Any:
-        if not self._connection.is_connected:  # redis-py would connect again, to whomever
+        if not self._connection.is_connected:  # redis-py would reconnect, perhaps to another server
             raise ConnectionResetError("the connection was closed")
         await self._connection.send_command(*command)
         return await self._connection.read_response()
@@ -188,7 +188,7 @@ class Session:
 
 
 def _away(error: Exception) -> Misconfigured | Unavailable:
-    """``Misconfigured`` if the server refuses the login or a certificate."""
+    """Return ``Misconfigured`` if the server refuses the login or a certificate."""
     if problem := refusal(error):
         return Misconfigured(problem)
     return Unavailable(f"Redis does not answer: {absence(error)}", retry_after_s=_RETRY_S)

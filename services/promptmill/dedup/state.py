@@ -42,21 +42,22 @@ SIZES: Final = LuaScript("sizes.lua")
 OUTGROW: Final = LuaScript("outgrow.lua")
 
 BATCH: Final = 128
-"""Claims in one call, which keep the server busy for about two milliseconds."""
+"""The number of claims in one call, which keeps the server busy for about two milliseconds."""
 
 SKETCHED_BATCH: Final = 16
-"""The same for claims with a sketch, each of which costs as much as ten without."""
+"""The number of claims with a sketch in one call; each takes as long as ten without."""
 
 RETRY_S: Final = 0.5
 
 REMEDY: Final = "set it to noeviction (CONFIG SET maxmemory-policy noeviction)"
 
 OBSERVED_S: Final = 5.0
-"""If a dedup store saw the server within these seconds, the server was not a replica in between: it
-would have to be demoted, synchronised, promoted and to drop its backlog in that time."""
+"""If a dedup store saw the server within these seconds, the server was not a replica in between.
+
+It would have had to be demoted, synchronised and promoted, and to drop its backlog in that time."""
 
 OBSERVER_WAIT_S: Final = 2.5
-"""How long a dedup store that did not observe a change waits for one that did: two checks."""
+"""Seconds that a dedup store waits for another one to record a change: two checks."""
 
 AGAIN: Final = "were lost again during the rebuild, or another filter took over"
 _MISHAP: Final = "restarted or failed over, or evicted keys"
@@ -218,7 +219,7 @@ class DedupState:
                 flag(self.sketches),
                 str(int(self.loader_timeout_s * 1000)).encode(),
             )
-            if not reply:  # another filter has recorded another server since
+            if not reply:  # another filter has recorded another server in the meantime
                 continue
             verb, generation, chosen = (each.decode() for each in reply)
             if verb != "wait":
@@ -236,7 +237,7 @@ class DedupState:
 
     async def _hand(self, session: Session, layout: KeyLayout, recent: Sequence[Claimed]) -> None:
         """Add claims to those that another dedup store is loading."""
-        with suppress(StateLost):  # it was overtaken; the caller checks again
+        with suppress(StateLost):  # another loader was faster, and the caller checks again
             field = b"loader:" + layout.generation.encode()
             await self.add(session, layout, recent, field)
 
@@ -263,7 +264,7 @@ class DedupState:
     def _observed_as(
         self, known: ServerIdentity, before: tuple[ServerIdentity, float] | None
     ) -> bool:
-        """Whether this dedup store has just seen the server that is recorded."""
+        """Return whether this dedup store has just seen the recorded server."""
         if before is None or self._clock() - before[1] > OBSERVED_S:
             return False
         return before[0].is_same_history(known)
@@ -318,13 +319,13 @@ def flag(yes: bool) -> bytes:
 
 
 def lost(how: str) -> StateLost:
-    """The error of a claim that must not be decided."""
+    """Return the error for a claim that must not be decided."""
     text = f"the claims {how}; nothing is decided until they are rebuilt from the store"
     return StateLost(text, retry_after_s=RETRY_S)
 
 
 def evicting(policy: str) -> Unavailable:
-    """The error of a claim while the server may evict keys."""
+    """Return the error for a claim while the server may evict keys."""
     return Unavailable(
         f"Redis has maxmemory-policy {policy}, which evicts claims when memory is full; {REMEDY}",
         retry_after_s=RETRY_S,

@@ -1,1 +1,1 @@
-"""Exports of records as the files that trainers read; :mod:`promptmill.export.formats` has them."""
+"""Exports of records in the formats of trainers; see :mod:`promptmill.export.formats`."""

@@ -20,16 +20,16 @@ _SIZES: Final = (
 )
 _LARGER: Final = "100M<n<1B"
 _SHOWN: Final = 20
-"""Entries of a count that are listed; the manifest has all of them."""
+"""The number of entries of a count to list; the manifest has all of them."""
 
 
 def dataset_card(title: str, form: TrainerFormat | None, manifest: Mapping[str, Any]) -> str:
-    """The card.
+    """Return the text of the card.
 
     Args:
-        title: of the data set.
-        form: the trainer's format; ``None`` for our own rows.
-        manifest: of the export.
+        title: the title of the data set.
+        form: the trainer's format; ``None`` for promptmill's own rows.
+        manifest: the manifest of the export.
     """
     parts = [_metadata(title, manifest), f"# {title}\n", _introduction(form, manifest)]
     parts += [_splits(manifest), _scores(manifest), _provenance(manifest)]
@@ -37,12 +37,12 @@ def dataset_card(title: str, form: TrainerFormat | None, manifest: Mapping[str, 
 
 
 def size_category(rows: int) -> str:
-    """The Hub's name for a number of rows."""
+    """Return the Hub's name for a number of rows."""
     return next((name for limit, name in _SIZES if rows < limit), _LARGER)
 
 
 def _metadata(title: str, manifest: Mapping[str, Any]) -> str:
-    """The block of YAML; every value is written as JSON, which is YAML as well."""
+    """Return the block of YAML; values are written as JSON, which is valid YAML."""
     rows = sum(split["rows"] for split in manifest["splits"].values())
     kind = "parquet" if manifest["file_format"] == "parquet" else "json"
     data = [{"split": name, "path": f"data/{name}-*"} for name in manifest["splits"]]
@@ -85,7 +85,7 @@ def _splits(manifest: Mapping[str, Any]) -> str:
 
 
 def _scores(manifest: Mapping[str, Any]) -> str:
-    """Mean and histogram of each attribute over the chosen answers."""
+    """Return tables with the mean and histogram of each attribute over the chosen answers."""
     scores = manifest["scores"]
     edges = scores[ATTRIBUTES[0]]["edges"]
     bins = [f"< {edges[0]:g}"]

@@ -1,4 +1,4 @@
-"""An export: the selected records of one table version as files that a trainer reads."""
+"""An export: the selected records of one table version, in a trainer's format."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from promptmill.lake.reader import Snapshot
 from promptmill.runtime.errors import Misconfigured
 
 OWN: Final = "records"
-"""The format of records as the table has them."""
+"""The name of the format that writes records as they are in the table."""
 
 SHARD_BYTES: Final = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ExportSettings:
-    """What to export, and how.
+    """The settings of an export.
 
     Attributes:
-        out: a file, if its name ends as one, or a folder with a manifest and a dataset card.
+        out: a file, if its name ends with a known suffix, or a folder with a manifest and a card.
         trainer: name of the format; see :data:`promptmill.export.formats.FORMATS`.
-        form: of the files; ``None`` follows the name of ``out``, or else is JSON lines.
-        selection: which records.
-        columns: those to export of our own rows, or to add to a trainer's.
-        validation: the share of the prompts in a split of its own.
+        form: format of the files; ``None`` means that of the name of ``out``, or JSON lines.
+        selection: the records to export.
+        columns: the columns to export of promptmill's own rows, or to add to a trainer's.
+        validation: the share of the prompts that go to the split ``validation``.
         shard_bytes: the size after which a file of a folder is complete.
         verifier: see :class:`promptmill.export.formats.Context`.
         licence: identifier for the dataset card.
-        title: of the dataset card; the folder's name by default.
+        title: title of the dataset card; the folder's name by default.
         replace: whether an earlier export's folder may be replaced.
     """
 
@@ -117,14 +117,14 @@ def export(store: str, settings: ExportSettings) -> Exported:
 
 @dataclass(frozen=True, slots=True)
 class ExportPlan:
-    """What the settings of an export come to.
+    """The settings of an export, checked against the table.
 
     Attributes:
-        form: the trainer's format; ``None`` for our own rows.
+        form: the trainer's format; ``None`` for promptmill's own rows.
         files: the format of the files.
-        selection: which records.
+        selection: the records to export.
         snapshot: the version of the table.
-        source: how their rows come about.
+        source: the conversion of records to rows.
     """
 
     form: TrainerFormat | None
@@ -190,7 +190,7 @@ def _manifest(
     found: summary.ExportSummary,
     written: Mapping[str, list[WrittenFile]],
 ) -> dict[str, Any]:
-    """Everything that someone needs to check the files, or to write them again."""
+    """Return everything that is needed to verify the files or to write them again."""
     chosen = settings.selection
     return {
         "format": settings.trainer,
@@ -207,7 +207,7 @@ def _manifest(
 
 
 def described(files: Sequence[WrittenFile]) -> dict[str, Any]:
-    """The files of a split as the manifest has them."""
+    """Return the files of a split as they are listed in the manifest."""
     return {
         "rows": sum(file.rows for file in files),
         "files": [dataclasses.asdict(file) for file in files],
@@ -221,7 +221,7 @@ def _describe(
     manifest: Mapping[str, Any],
     written: Mapping[str, list[WrittenFile]],
 ) -> None:
-    """Write the manifest, the dataset card and what the trainer wants beside the data."""
+    """Write the manifest, the dataset card and the trainer's companion files."""
     title = settings.title or settings.out.name
     (folder / "README.md").write_text(card.dataset_card(title, form, manifest))
     for name, content in documents(form, manifest, written).items():
@@ -233,7 +233,7 @@ def documents(
     manifest: Mapping[str, Any],
     written: Mapping[str, Sequence[WrittenFile]],
 ) -> dict[str, bytes]:
-    """The manifest and what the trainer wants beside the data, by the names of their files."""
+    """Return the manifest and the trainer's companion files by name."""
     found: dict[str, Any] = {MANIFEST: manifest}
     if form is not None and form.companions is not None:
         paths = {name: [file.path for file in shards] for name, shards in written.items()}
@@ -264,7 +264,7 @@ def _check(settings: ExportSettings, form: TrainerFormat | None, files: FileForm
         )
     if single and form is not None and form.companions is not None:
         raise Misconfigured(
-            f"{form.name} has other files beside the data, but --out {settings.out} is the name of "
+            f"{form.name} also writes companion files, but --out {settings.out} is the name of "
             "one file; give the name of a folder"
         )
 

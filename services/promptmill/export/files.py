@@ -1,4 +1,4 @@
-"""Files that rows are streamed to: JSON lines, also compressed, and Parquet, with their digests."""
+"""Writing rows to files of JSON lines, also compressed, or Parquet, with their digests."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ import pyarrow.parquet as pq
 from promptmill.export.formats.format import FileFormat, Row
 
 ROW_GROUP_BYTES: Final = 64 << 20
-"""Arrow bytes that a row group has at most before it is encoded, which bounds the memory."""
+"""The maximum size of a row group in Arrow bytes before it is encoded; it bounds the memory."""
 
 _CODECS: Final[dict[FileFormat, str]] = {"jsonl.gz": "gzip", "jsonl.zst": "zstd"}
 
 
 class RowFile(Protocol):
-    """One file that rows are appended to."""
+    """A file to which rows are appended."""
 
     rows: int
 
     @property
     def size(self) -> int:
-        """The number of bytes so far; rows that are still in memory do not count."""
+        """The number of bytes so far, without rows that are still in memory."""
 
     def write_rows(self, rows: Sequence[Row]) -> None:
         """Append these rows, each with all columns of the schema."""
@@ -44,7 +44,7 @@ def open_file(path: Path, form: FileFormat, schema: pa.Schema, row_group: int) -
     """Create a file.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         form: its format.
         schema: the columns of the rows.
         row_group: Arrow bytes after which a row group of a Parquet file ends.
@@ -55,7 +55,7 @@ def open_file(path: Path, form: FileFormat, schema: pa.Schema, row_group: int) -
 
 
 class DigestingFile(io.RawIOBase):
-    """A new file that counts and digests what is written to it."""
+    """A new file that counts and digests the bytes written to it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class DigestingFile(io.RawIOBase):
         self.size = 0
 
     def writable(self) -> bool:
-        """It is."""
+        """Return ``True``."""
         return True
 
     def write(self, data: Any) -> int:
@@ -76,11 +76,11 @@ class DigestingFile(io.RawIOBase):
         return view.nbytes
 
     def tell(self) -> int:
-        """The number of bytes that were written."""
+        """Return the number of bytes written so far."""
         return self.size
 
     def complete(self) -> str:
-        """Write everything to disk, close the file and return the digest of its content."""
+        """Write all data to disk, close the file and return the digest of its content."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

@@ -1,4 +1,4 @@
-"""Where an export appears: a file or folder that is complete when it gets its name."""
+"""The file or folder of an export, which gets its name when it is complete."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _ENDINGS: Final[dict[str, FileFormat]] = {f".{form}": form for form in ALL_FILES
 
 
 def format_by_name(out: Path) -> FileFormat | None:
-    """The format that the name of a single file ends with; ``None`` for the name of a folder."""
+    """Return the format of the suffix of a file's name; ``None`` for the name of a folder."""
     return next((form for end, form in _ENDINGS.items() if out.name.endswith(end)), None)
 
 
 def file_format(out: Path, given: FileFormat | None) -> FileFormat:
-    """The format of the files of an export.
+    """Return the format of the files of an export.
 
     Args:
         out: the file or folder.
-        given: by the user.
+        given: the format that the user chose, if any.
 
     Raises:
-        Misconfigured: the name of the file says something else.
+        Misconfigured: the name of the file has the suffix of another format.
     """
     named = format_by_name(out)
     if named is not None and given not in {None, named}:
@@ -44,9 +44,9 @@ def file_format(out: Path, given: FileFormat | None) -> FileFormat:
 
 @contextmanager
 def appearing(out: Path, *, replace: bool) -> Iterator[Path]:
-    """A folder for drafts, whose content becomes ``out`` at the end.
+    """Yield a folder for drafts, whose content becomes ``out`` at the end.
 
-    After an error nothing of it remains, and what was at ``out`` before is unchanged.
+    After an error, the drafts are deleted, and an earlier ``out`` is unchanged.
 
     Args:
         out: a file, if its name says so, or a folder.
@@ -93,7 +93,7 @@ def _check_free(out: Path, *, single: bool, replace: bool) -> None:
 
 
 def _swap(draft: Path, out: Path) -> None:
-    """Give the draft its name. Between the two renames there is no folder of that name."""
+    """Rename the draft to ``out``. Between the two renames, no folder of that name exists."""
     old = draft.with_suffix(".old")
     if out.exists():
         out.rename(old)

@@ -1,4 +1,4 @@
-"""Uploads the folder of an export to Hugging Face's hub, through ``huggingface_hub``."""
+"""Uploading the folder of an export to Hugging Face's hub with ``huggingface_hub``."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Pushed:
 
     Attributes:
         dataset: ``OWNER/NAME``.
-        commit: the commit of the hub that holds exactly the files of the folder.
-        url: of that commit.
+        commit: the commit on the hub that holds exactly the files of the folder.
+        url: the URL of that commit.
     """
 
     dataset: str
@@ -41,13 +41,13 @@ class Pushed:
 
 
 class Hub:
-    """A data set of the hub, to which the token of the environment may write.
+    """A data set on the hub, to which the environment's token may write.
 
     The token is that of ``HF_TOKEN`` or of ``hf auth login``; ``HF_ENDPOINT`` names another hub.
 
     Args:
-        dataset: ``OWNER/NAME``; it is created if the hub does not have it.
-        private: whether a data set that is created can be read by its owner only.
+        dataset: ``OWNER/NAME``; it is created if it does not exist.
+        private: whether a data set that is created can be read only by its owner.
 
     Raises:
         Misconfigured: the name is invalid, or ``huggingface_hub`` is not installed.
@@ -63,7 +63,7 @@ class Hub:
         self._api = _api()
 
     def check(self, out: Path) -> None:
-        """Refuse what would fail after a long export: a single file, or a missing token.
+        """Refuse a single file or a missing token, which would fail only after a long export.
 
         Raises:
             Misconfigured: ``out`` is a file, or the hub refuses the token.
@@ -78,7 +78,7 @@ class Hub:
             self._api.whoami()
 
     def push(self, folder: Path) -> Pushed:
-        """Upload the folder, with the data files of an earlier export deleted.
+        """Upload the folder, and delete the data files of an earlier export.
 
         Raises:
             Misconfigured: the hub refuses the data set. The folder is kept.
@@ -100,7 +100,7 @@ class Hub:
 
     @contextmanager
     def _explained(self, state: str) -> Iterator[None]:
-        """The errors of the library as ours; ``state`` says where that leaves the export."""
+        """Convert the library's errors to promptmill's, and add the ``state`` of the export."""
         # The library's HTTP client, and with it this base class, changes between its versions.
         from huggingface_hub.errors import (  # type: ignore[attr-defined]
             HfHubHTTPError,

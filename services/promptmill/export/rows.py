@@ -1,4 +1,4 @@
-"""From batches of the table to the rows of an export, distributed over its splits."""
+"""Converting batches of the table to the rows of an export, distributed over its splits."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import Record
 
 LOG_POSITION: Final = frozenset({"shard", "shard_offset"})
-"""Columns about Kafka, which say nothing about the record."""
+"""The columns with the position in Kafka, which do not describe the record."""
 
 Splits = Mapping[str, ShardedFiles]
 
 
 class RowSource(Protocol):
-    """How the rows of an export come about.
+    """The conversion of records to the rows of an export.
 
     Attributes:
         schema: the columns of the rows.
-        columns: the columns of the table that they are made from.
+        columns: the columns of the table from which rows are built.
         without_rows: the number of records that have no row in the format.
     """
 
@@ -39,11 +39,11 @@ class RowSource(Protocol):
 
 
 class OwnRows:
-    """Records as the table has them.
+    """Records as they are in the table.
 
     Args:
         table: the columns of the table.
-        columns: those to export; empty for all but the position in the log.
+        columns: the columns to export; empty means all except the position in the log.
 
     Raises:
         Misconfigured: the table has no such column.
@@ -72,7 +72,7 @@ class TrainerRows:
     Args:
         form: the format.
         table: the columns of the table.
-        columns: those to add to each row.
+        columns: the columns of the table to add to each row.
         verifier: see :class:`promptmill.export.formats.Context`.
         written: the number of rows that each split has already.
 
@@ -92,7 +92,7 @@ class TrainerRows:
         if taken := [name for name in columns if name in form.schema.names]:
             raise Misconfigured(
                 f"--columns {', '.join(taken)}: rows of {form.name} have columns of this name "
-                "already; leave them out"
+                "already; omit them"
             )
         self._format = form
         self._added = tuple(columns)
@@ -122,17 +122,17 @@ class TrainerRows:
 
 
 def own_columns(table: pa.Schema) -> list[str]:
-    """The columns of our own rows: all but the position in the log."""
+    """Return the columns of promptmill's own rows: all except the position in the log."""
     return [name for name in table.names if name not in LOG_POSITION]
 
 
 def rows_of(form: TrainerFormat, record: Record, context: Context) -> list[Row]:
-    """The rows of a record; none if the format cannot express it."""
+    """Return the rows of a record; none if the format cannot express it."""
     return [] if uses_tools(record) else list(form.rows(record, context))
 
 
 def columns_of(form: TrainerFormat, table: pa.Schema) -> list[str]:
-    """The columns of the table that the rows of a format are made from."""
+    """Return the columns of the table from which a format's rows are built."""
     needed = records.contract_columns(candidates=form.reads_candidates)
     return [name for name in needed if name in table.names]
 

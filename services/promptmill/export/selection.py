@@ -1,4 +1,4 @@
-"""Which rows of a table an export reads: one version, a run, a kind and a condition in SQL."""
+"""The selection of rows for an export: by version, run, kind and a condition in SQL."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     import duckdb
 
 BATCH_ROWS = 1_000
-"""Rows that are in memory at a time. A record with all its candidates may take many kilobytes."""
+"""The number of rows in memory; a record with all its candidates may take many kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which records are exported.
+    """The records to export.
 
     Attributes:
-        run: only this run.
-        kinds: only records of these kinds.
+        run: export only records of this run.
+        kinds: export only records of these kinds.
         where: an SQL expression over the columns of the table, for example
             ``scores.helpfulness >= 3.5``.
-        version: of the table; ``None`` is the latest.
+        version: the version of the table; ``None`` is the latest.
     """
 
     run: str | None = None
@@ -40,7 +40,7 @@ class Selection:
     version: int | None = None
 
     def open(self, store: str, name: TableName = TableName.RECORDS) -> Snapshot:
-        """The version of the table, by default that of records.
+        """Open the selected version of a table, by default that of records.
 
         Raises:
             Misconfigured: there is no table, or no such version.
@@ -54,7 +54,7 @@ class Selection:
         return snapshot
 
     def batches(self, snapshot: Snapshot, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """The selected rows with these columns, always in the same order.
+        """Yield the selected rows with these columns, always in the same order.
 
         Raises:
             Misconfigured: the condition is not an SQL expression over the columns.
@@ -73,7 +73,7 @@ class Selection:
                 yield batch
 
     def filter(self) -> ds.Expression | None:
-        """The run and the kinds as a condition that skips files and row groups."""
+        """Return the run and the kinds as a condition that skips files and row groups."""
         conditions = []
         if self.run is not None:
             conditions.append(ds.field("run") == self.run)
@@ -116,14 +116,14 @@ class SqlCondition:
         self._connection.close()
 
     def keep(self, batch: pa.RecordBatch, columns: Sequence[str]) -> list[pa.RecordBatch]:
-        """The rows that fulfil the condition, with these columns."""
+        """Return the rows that fulfil the condition, with these columns."""
         table = pa.Table.from_batches([batch])
         wanted = self._evaluate(table.select(self.columns))
         kept = table.select(list(columns)).filter(wanted)
         return [part for part in kept.to_batches() if part.num_rows]
 
     def _named_columns(self) -> list[str]:
-        """The columns that the expression uses: those without which it cannot be evaluated."""
+        """Return the columns without which the expression cannot be evaluated."""
         empty = self._schema.empty_table()
         self._evaluate(empty)
         found = [name for name in self._schema.names if not self._works_without(name)]

@@ -1,4 +1,4 @@
-"""Splits: which one a record belongs to, and the shards that hold the rows of each."""
+"""Splits of an export: the choice of a record's split, and the files with its rows."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from promptmill.export.formats.format import FileFormat, Row
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
 DATA: Final = "data"
-"""The folder of the shards, where the Hub's own data sets have it."""
+"""The folder of the shards, as in the Hub's own data sets."""
 
 _SALT: Final = b"promptmill/split/"
 _RANGE: Final = 1 << 64
 
 
 def split_of(prompt_id: str, validation: float) -> str:
-    """The split of a prompt's records: always the same, and the same for all of them.
+    """Return the split of all records of a prompt; it depends only on the arguments.
 
     A larger share moves prompts from ``train`` to ``validation``, and never back.
 
     Args:
-        prompt_id: of the record. Two answers to one prompt in different splits would let a
-            validation measure what was learned by heart.
+        prompt_id: the prompt's id. If two answers to one prompt were in different splits, the
+            validation would measure memorised prompts.
         validation: the share of the prompts in ``validation``, from 0 to 1.
     """
     digest = hashlib.blake2b(_SALT + prompt_id.encode(), digest_size=8).digest()
@@ -44,7 +44,7 @@ class WrittenFile:
         path: relative to the folder of the export.
         rows: the number of rows.
         size: in bytes.
-        sha256: digest of its content.
+        sha256: the digest of its content.
     """
 
     path: str
@@ -57,8 +57,8 @@ class ShardedFiles:
     """The rows of one split, in files of about the same size.
 
     Args:
-        folder: of the export.
-        split: its name.
+        folder: the folder of the export.
+        split: the name of the split.
         form: the format of the files.
         schema: the columns of the rows.
         shard_bytes: the size after which a file is complete.
@@ -76,7 +76,7 @@ class ShardedFiles:
         self._file: RowFile | None = None
 
     def write_rows(self, rows: Sequence[Row]) -> None:
-        """Append the rows of whole records, which then stay together."""
+        """Append the rows of complete records, which are never divided between files."""
         file = self._current()
         file.write_rows(rows)
         self._roll(file)
@@ -88,7 +88,7 @@ class ShardedFiles:
         self._roll(file)
 
     def close(self) -> list[WrittenFile]:
-        """Complete the last file, and give all files their names, which say how many there are."""
+        """Complete the last file, and rename all files, since their names contain their number."""
         if self._file is not None or not self._done:
             self._complete(self._current())
         return [self._renamed(number) for number in range(len(self._done))]

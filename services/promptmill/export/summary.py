@@ -1,4 +1,4 @@
-"""What an export is made of: counts, scores and provenance, gathered while rows pass."""
+"""The summary of an export: counts, scores and provenance, collected while rows are written."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ COLUMNS: Final = (
     *("prompt_id", "run", "kind", "policy_version"),
     *("scores", "reward", "generated_by", "scorer"),
 )
-"""The columns that :meth:`ExportSummary.add` looks at."""
+"""The columns that :meth:`ExportSummary.add` reads."""
 
 EDGES: Final = tuple(number / 2 for number in range(9))
-"""The limits of the bins of scores, from 0 to 4; lower and higher scores have bins of their own."""
+"""The edges of the bins of scores, from 0 to 4; lower and higher scores have separate bins."""
 
 
 @dataclass(slots=True)
 class ScoreHistogram:
-    """The values of one number.
+    """The distribution of one score.
 
     Attributes:
-        bins: counts of values below the first edge, between two edges, and from the last one on.
+        bins: counts of values below the first edge, between two edges, and from the last edge.
         total: the sum of all values.
-        least, greatest: ``None`` without values.
+        least, greatest: the extreme values; ``None`` if there are no values.
     """
 
     bins: list[int] = field(default_factory=lambda: [0] * (len(EDGES) + 1))
@@ -44,7 +44,7 @@ class ScoreHistogram:
 
     @property
     def mean(self) -> float | None:
-        """The mean, if there are values."""
+        """The mean; ``None`` if there are no values."""
         return self.total / self.count if self.count else None
 
     def add(self, values: Any) -> None:
@@ -59,7 +59,7 @@ class ScoreHistogram:
         self.greatest = greatest if self.greatest is None else max(self.greatest, greatest)
 
     def as_json(self) -> dict[str, Any]:
-        """The distribution as the manifest has it."""
+        """Return the distribution as it is written to the manifest."""
         return {
             "mean": None if self.mean is None else round(self.mean, 6),
             "min": self.least,
@@ -94,7 +94,7 @@ class ExportSummary:
         self._count("reward", batch["reward"])
 
     def as_json(self) -> dict[str, Any]:
-        """The summary as the manifest has it, in a fixed order."""
+        """Return the summary as it is written to the manifest, in a fixed order."""
         return {
             "records": self.records,
             "runs": _sorted(self.runs),
@@ -116,7 +116,7 @@ def _texts(values: pa.Array) -> Counter[str]:
 
 
 def _models(values: pa.Array) -> Counter[str]:
-    """Models, with the revision if it is known."""
+    """Count the models, with their revisions if they are known."""
     found: Counter[str] = Counter()
     for model in values.to_pylist():
         revision = model.get("revision") or ""

@@ -1,1 +1,1 @@
-"""Backpressure: water marks on topics, the lags they are compared with, who is held and why."""
+"""Backpressure: the lags of topics, their water marks, and the workers that are held."""

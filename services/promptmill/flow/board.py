@@ -1,7 +1,7 @@
-"""The board in Redis: the elected reader writes the lags there, everybody reads them.
+"""The board in Redis: the elected lag reader writes the lags there, and all workers read them.
 
-The lease, the term and the board are changed by scripts, by Redis' own clock. A term is a fencing
-token: what the reader of an older term writes is refused, however late it arrives.
+Scripts change the lease, the term and the board, and use the clock of Redis. A term is a fencing
+token: lags from the reader of an older term are refused, however late they arrive.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SCRIPT: Final = files(__package__).joinpath("board.lua").read_text()
 
 @dataclass(frozen=True, slots=True)
 class FlowKeys:
-    """The keys of one pipeline in Redis; the prefix is the topics' own."""
+    """The keys of one pipeline in Redis; they have the same prefix as its topics."""
 
     prefix: str
 
@@ -39,45 +39,45 @@ class FlowKeys:
 
     @property
     def lease(self) -> str:
-        """Who measures, until when."""
+        """The key of the lease of the lag reader."""
         return self._key("lease")
 
     @property
     def term(self) -> str:
-        """The latest term."""
+        """The key of the latest term."""
         return self._key("term")
 
     @property
     def lags(self) -> str:
-        """The figures."""
+        """The key of the lags."""
         return self._key("lags")
 
     @property
     def reports(self) -> str:
-        """What workers say about themselves."""
+        """The key of the workers' reports."""
         return self._key("reports")
 
     @property
     def publishers(self) -> str:
-        """Publishers that want to send."""
+        """The key of the publishers that have prompts to send."""
         return self._key("publishers")
 
     @property
     def held_publishers(self) -> str:
-        """Those of them that wait for room."""
+        """The key of the publishers that wait for room."""
         return self._key("held_publishers")
 
     @property
     def waits(self) -> str:
-        """Milliseconds that publishers have waited, by run."""
+        """The key of the milliseconds that publishers have waited, by run."""
         return self._key("waits")
 
 
 async def answer_of(call: Awaitable[T], what: str) -> T:
-    """The answer of Redis.
+    """Return the answer of Redis to a call.
 
     Raises:
-        Unavailable: there is none.
+        Unavailable: Redis does not answer.
     """
     try:
         return await call
@@ -91,7 +91,7 @@ class Waits:
 
     Attributes:
         held: how many of them wait for room now.
-        waited_s: for how long, all of them together; forgotten a week after the last wait.
+        waited_s: seconds that all of them have waited; deleted a week after the last wait.
     """
 
     held: int
@@ -99,11 +99,11 @@ class Waits:
 
 
 class LagBoard:
-    """Reads the figures.
+    """A reader of the board.
 
     Args:
         redis_url: ``redis://[user:password@]host:port/db``, ``rediss://`` or ``unix://``.
-        prefix: before every topic's name.
+        prefix: the prefix of every topic's name.
     """
 
     def __init__(self, redis_url: str, prefix: str = "") -> None:
@@ -111,7 +111,7 @@ class LagBoard:
         self._keys = FlowKeys(prefix)
 
     async def read(self) -> Lags | None:
-        """The latest figures, with their age; ``None`` when there are none that still count.
+        """Return the latest lags with their age, or ``None`` if there are none.
 
         Raises:
             Unavailable: Redis does not answer.
@@ -127,7 +127,7 @@ class LagBoard:
         return fields, seconds * 1000 + micros // 1000
 
     async def waits(self) -> dict[str, Waits]:
-        """How long the publishers of each run have waited for room, and how many wait now.
+        """Return how many publishers of each run wait for room, and for how long in total.
 
         Raises:
             Unavailable: Redis does not answer.
@@ -161,21 +161,21 @@ def _lags(fields: Sequence[Any], now_ms: int) -> Lags | None:
         return None
     try:
         return decode_lags(int(term), int(at_ms) / 1000, now_ms / 1000, payload)
-    except ValueError as error:  # a newer version, or a stranger, has written it
+    except ValueError as error:  # a newer version or another program has written it
         log.warning("lags_unreadable", error=str(error))
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The answer to a candidate.
+    """The answer of Redis to a candidate.
 
     Attributes:
-        term: its own, 0 while another worker measures.
-        now_ms: by Redis' clock.
-        lags: the figures on the board; ``None`` when there are none.
-        held_publishers: how many wait for room on the topic of prompts.
-        waited_s: for how long publishers have waited, all of them together.
+        term: the term of this worker; 0 while another worker is elected.
+        now_ms: the time of Redis' clock.
+        lags: the lags on the board; ``None`` if there are none.
+        held_publishers: number of publishers that wait for room on the topic of prompts.
+        waited_s: seconds that all publishers have waited.
     """
 
     term: int
@@ -186,17 +186,17 @@ class Turn:
 
     @property
     def is_elected(self) -> bool:
-        """Whether this worker measures."""
+        """Whether this worker is the lag reader."""
         return self.term > 0
 
 
 class Election:
-    """One candidate for the reader of lags.
+    """A candidate in the election of the lag reader.
 
     Args:
-        identity: of this worker; no other live worker has it.
-        lease_s: how long a holder is believed that does not renew.
-        keep_s: how long the figures stand.
+        identity: the id of this worker, which no other live worker has.
+        lease_s: seconds after which a lease ends that is not renewed.
+        keep_s: seconds for which the lags stay on the board.
     """
 
     def __init__(
@@ -209,11 +209,11 @@ class Election:
         self._script = redis.register_script(_SCRIPT)
 
     async def turn(self, report: bytes = b"", *, can_measure: bool = True) -> Turn:
-        """Report, take the lease if it is free, renew it if it is ours, and read the figures.
+        """Report, take or renew the lease if possible, and read the lags.
 
         Args:
-            report: of this worker.
-            can_measure: whether it stands for election.
+            report: the report of this worker.
+            can_measure: whether this worker stands for election.
 
         Raises:
             Unavailable: Redis does not answer.
@@ -224,7 +224,7 @@ class Election:
         return Turn(own, now_ms, lags, held_publishers, waited_ms / 1000)
 
     async def reports(self) -> list[bytes]:
-        """What the workers that are alive have reported last.
+        """Return the latest reports of the live workers.
 
         Raises:
             Unavailable: Redis does not answer.
@@ -232,7 +232,7 @@ class Election:
         return await self._call("reports", int(REPORT_STANDS_S * 1000))
 
     async def publish(self, turn: Turn, payload: bytes) -> bool:
-        """Put the figures on the board; ``False`` when another term has begun meanwhile.
+        """Put the lags on the board; return ``False`` if another term has begun in the meantime.
 
         Raises:
             Unavailable: Redis does not answer.
@@ -241,7 +241,7 @@ class Election:
         return bool(written)
 
     async def resign(self) -> None:
-        """Give the lease back, if it is ours, and take the report away.
+        """Give up the lease, if this worker holds it, and delete this worker's report.
 
         Raises:
             Unavailable: Redis does not answer.

@@ -1,4 +1,4 @@
-"""The lags as a worker sees them; it measures them for all when it is elected."""
+"""A worker's view of the lags, which the worker measures for all others when it is elected."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ from promptmill.runtime.errors import Unavailable
 log = structlog.get_logger(__name__)
 
 LEASE_S: Final = 3.0
-"""With a look each second, a holder that dies is replaced within 5 s."""
+"""Seconds after which a lease ends: with a turn each second, a dead holder is replaced in 5 s."""
 
 KEEP_S: Final = 30.0
-"""Figures stand on the board for so long, so that people see how old they are."""
+"""Seconds for which lags stay on the board, so that users can see how old they are."""
 
 PATIENCE_S: Final = 0.8
-"""A look waits so long for its measurement; a slower one goes on beside it."""
+"""Seconds to wait for a measurement; a slower one continues in the background."""
 
 REST_S: Final = 10.0
-"""A worker that could not measure lets others try for so long."""
+"""Seconds for which a worker whose measurement failed does not stand for election."""
 
 
 class Candidate(Protocol):
-    """The part of an :class:`~promptmill.flow.board.Election` that is needed here."""
+    """The part of :class:`~promptmill.flow.board.Election` that is used here."""
 
     async def turn(self, report: bytes = ..., *, can_measure: bool = ...) -> Turn:
-        """Report, stand for election, read the figures."""
+        """Report, stand for election, and read the lags."""
 
     async def reports(self) -> list[bytes]:
-        """What the workers have reported."""
+        """Return the latest reports of the live workers."""
 
     async def publish(self, turn: Turn, payload: bytes) -> bool:
-        """Put figures on the board; ``False`` when another term has begun."""
+        """Put the lags on the board; return ``False`` if another term has begun."""
 
     async def resign(self) -> None:
-        """Give the lease back."""
+        """Give up the lease."""
 
 
 class Figures(LagView):
-    """One worker's view of the lags; it measures for all when it is elected.
+    """One worker's view of the lags, which it measures for all others when it is elected.
 
     Args:
-        identity: of this worker.
+        identity: the id of this worker.
         candidate: takes part in the election; ``None`` without Redis.
-        positions: asks Kafka.
-        topics: short names of those that this worker needs.
-        clock: seconds, monotonic.
-        draw: a random number from 0 to 1.
+        positions: reads the offsets from Kafka.
+        topics: short names of the topics that this worker needs.
+        clock: returns monotonic seconds.
+        draw: returns a random number from 0 to 1.
 
     Attributes:
-        standing: what it knows of the reader of lags and of the publishers.
+        standing: the state of the election and of the publishers.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Figures(LagView):
         self.standing = Standing()
 
     async def _read_board(self, report: WorkerReport) -> Sight | None:
-        """Stand for election; what the board has, or what this worker has measured for it."""
+        """Stand for election; return the lags on the board or those measured by this worker."""
         began_s = self._clock()
         turn = await self._turn(report)
         if turn is None:
@@ -100,7 +100,7 @@ class Figures(LagView):
         return sight
 
     async def close(self) -> None:
-        """Leave the election to the others."""
+        """Withdraw from the election."""
         if self._measuring is not None:
             self._measuring.cancel()
             await asyncio.wait([self._measuring])
@@ -138,7 +138,7 @@ class Figures(LagView):
         self._term, self.standing.is_reader = term, term > 0
 
     async def _measured(self, turn: Turn) -> Sight | None:
-        """What this worker has put on the board by now; ``None`` while that takes longer."""
+        """Return the lags that this worker has measured, or ``None`` if that takes longer."""
         if self._measuring is None:
             self._measuring_since_s = self._clock()
             self._measuring = asyncio.create_task(self._measure(turn), name="lags")
@@ -176,7 +176,7 @@ class Figures(LagView):
 
 
 def _decoded(payloads: Collection[bytes]) -> list[WorkerReport]:
-    """The reports that this version understands."""
+    """Decode the reports that this version understands."""
     reports = []
     for payload in payloads:
         try:

@@ -1,4 +1,4 @@
-"""The governor of one worker: looks at the lags each second, holds its loop or lets it go on."""
+"""The governor of one worker, which reads the lags each second and holds or releases its loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 1.0
 TICK_S: Final = 0.25
-"""How often what was written is noted; allowances are exact to so much."""
+"""Seconds between two counts of written messages; it is the precision of allowances."""
 
 
 class Governed(Protocol):
@@ -30,46 +30,46 @@ class Governed(Protocol):
 
     @property
     def assigned(self) -> Sequence[Partition]:
-        """Partitions of this member."""
+        """The partitions of this member."""
 
     @property
     def done(self) -> Mapping[Partition, int]:
-        """Offsets done in each partition."""
+        """Return the offsets done in each partition."""
 
     def hold(self) -> None:
-        """Pull nothing more."""
+        """Take no new records."""
 
     def release(self) -> None:
-        """Pull again."""
+        """Take new records again."""
 
 
 class Tokens(Protocol):
-    """What a worker counts of its prompts."""
+    """The tokens that a worker has counted."""
 
     @property
     def tokens_seen(self) -> int:
-        """Tokens in and out of the model."""
+        """The number of tokens that the model has read and written."""
 
     @property
     def prompts_seen(self) -> int:
-        """Of so many prompts."""
+        """The number of prompts to which :attr:`tokens_seen` belongs."""
 
 
 class Lookout(Protocol):
-    """The part of :class:`~promptmill.flow.figures.Figures` that is needed here."""
+    """The part of :class:`~promptmill.flow.figures.Figures` that is used here."""
 
     async def look(self, report: WorkerReport) -> Sight | None:
-        """The lags now; ``None`` when there is nothing new to act on."""
+        """Return the current lags, or ``None`` if there is nothing new to act on."""
 
 
 class Governor:
-    """Holds a loop whose output would flood the topics behind it.
+    """The part of a worker that holds its loop while the topics that it writes to are full.
 
     Args:
         stage: ``instruct``, ``reward`` or ``filter``.
         topic: short name of the topic that the loop reads.
-        prefix: before every topic's name.
-        clock: seconds, monotonic.
+        prefix: the prefix of every topic's name.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -104,21 +104,21 @@ class Governor:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the lags were last known."""
+        """The age in seconds of the lags that were last known."""
         return self._clock() - self._known_s
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """What holds the loop; empty when nothing does."""
+        """The reasons why the loop is held; empty if it is not."""
         return self._held
 
     @property
     def held(self) -> str:
-        """The reasons in words."""
+        """The reasons as text."""
         return "; ".join(map(str, self._held))
 
     async def run(self) -> None:
-        """Until cancelled; nothing that fails here ends the worker."""
+        """Govern the loop until cancelled; no failure in here ends the worker."""
         look_at = self._clock()
         while True:
             self.note()
@@ -131,7 +131,7 @@ class Governor:
             await asyncio.sleep(TICK_S)
 
     def note(self) -> None:
-        """Take down what was written, and for how long the loop was held."""
+        """Count the written messages, and the time for which the loop was held."""
         now = self._clock()
         written = {topic: amount.records for topic, amount in self._loop.traffic.written.items()}
         self._throttle.note(now, written)
@@ -140,7 +140,7 @@ class Governor:
         self._noted_s = now
 
     async def look(self) -> None:
-        """Learn the lags, by whatever way is open, and act on them."""
+        """Read the lags from the board or from Kafka, and hold or release the loop."""
         try:
             sight = await self._figures.look(self._report())
         except UnknownLags as error:
@@ -162,7 +162,7 @@ class Governor:
         self._count(sight.source, sight)
 
     def _part(self, sight: Sight) -> float:
-        """Of the stage's work, by partitions; a worker without any is about to have one."""
+        """Return this worker's share of the partitions; at least one partition counts."""
         lag = sight.topics.get(self._topic)
         own = max(1, len(self._loop.assigned))
         return own / max(own, lag.partitions if lag else 0)

@@ -1,8 +1,8 @@
-"""What waits on each topic, as the elected reader has measured it.
+"""The lags of topics, as the elected lag reader has measured them.
 
-The figures are data: whoever reads them (workers, publishers, ``promptmill status``) compares them
-with marks of its own. Kafka knows no bytes of a lag. Bytes and tokens are estimates: records times
-the mean of what workers have lately written to, or read from, that topic.
+Workers, publishers and ``promptmill status`` compare the lags with their own water marks. Kafka
+does not know the bytes of a lag, so bytes and tokens are estimates: the number of records times the
+mean of the messages that workers have recently written to or read from the topic.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ from typing import Any, Final
 import orjson
 
 STALE_AFTER_S: Final = 5.0
-"""Figures that are older by Redis' clock say nothing about now."""
+"""The age in seconds, by Redis' clock, after which lags are not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicLag:
-    """What waits on one topic, for the slowest of the stages that read it.
+    """The lag of one topic, for the slowest of the stages that read it.
 
     Attributes:
         topic: short name, without the prefix.
-        records: messages beyond what that stage has finished; what is finished and not yet
-            committed does not count.
+        records: number of messages that the stage has not finished; messages that are finished
+            and not yet committed do not count.
         bytes: estimate of their encoded size; 0 while no worker has measured a message.
-        tokens: estimate of the tokens that a model has to read or write for them; ``None``
-            where no model works on them, or no worker has counted tokens yet.
-        seconds: until they are finished at the present rate; ``None`` while nothing moves.
-        groups: records by stage that reads the topic.
-        partitions: that the topic has; a member of a stage with a third of them does a third of
-            its work. 0 where unknown.
+        tokens: estimate of the tokens that a model reads or writes for them; ``None`` if the
+            topic's reader has no model, or no worker has counted tokens yet.
+        seconds: estimated time until they are finished; ``None`` while there is no progress.
+        groups: number of records by stage that reads the topic.
+        partitions: number of partitions of the topic; 0 if unknown.
     """
 
     topic: str
@@ -45,13 +44,13 @@ class TopicLag:
 
 @dataclass(slots=True)
 class Standing:
-    """What a worker knows of the reader of lags and of the publishers; it changes at each look.
+    """A worker's knowledge of the lag reader and the publishers, which each turn updates.
 
     Attributes:
-        term: of the reader that measured the lags which it knows.
-        is_reader: whether it measures for all.
-        held_publishers: how many wait for room on the topic of prompts.
-        waited_s: for how long publishers have waited, all of them together.
+        term: the term of the reader that measured the latest lags.
+        is_reader: whether this worker is the lag reader.
+        held_publishers: number of publishers that wait for room on the topic of prompts.
+        waited_s: seconds that all publishers have waited.
     """
 
     term: int = 0
@@ -65,11 +64,11 @@ class Lags:
     """One measurement of all topics.
 
     Attributes:
-        term: of the reader that measured; grows with each election.
-        at_s: when the measurement began, by Redis' clock, in seconds since 1970.
-        age_s: seconds since then, when it was read.
-        topics: by short name.
-        reader: id of the worker that measured.
+        term: the term of the reader that measured; it grows with each election.
+        at_s: the time when the measurement began, by Redis' clock, in seconds since 1970.
+        age_s: the seconds from that time until the lags were read.
+        topics: the lags by the topic's short name.
+        reader: the id of the worker that measured.
     """
 
     term: int
@@ -80,17 +79,17 @@ class Lags:
 
     @property
     def is_stale(self) -> bool:
-        """Whether they are too old to act on."""
+        """Whether the lags are too old to be used."""
         return self.age_s > STALE_AFTER_S
 
 
 def encode_lags(topics: Mapping[str, TopicLag], reader: str) -> bytes:
-    """The figures as they stand in Redis; term and time are put beside them by the server."""
+    """Encode lags for Redis; the server stores the term and the time with them."""
     return orjson.dumps({"reader": reader, "topics": [asdict(lag) for lag in topics.values()]})
 
 
 def decode_lags(term: int, at_s: float, now_s: float, payload: bytes) -> Lags:
-    """The figures that :func:`encode_lags` wrote; fields of newer versions are passed over.
+    """Decode lags that :func:`encode_lags` encoded; fields of newer versions are ignored.
 
     Raises:
         ValueError: the payload is something else.

@@ -1,11 +1,11 @@
-"""Water marks: how much may wait on a topic before those who write to it are held.
+"""Water marks: the lags of a topic at which its writers are held and continue.
 
 Every topic between two stages has a high- and a low-water mark, in records and in bytes. A writer
-is held when a topic that it writes to is above its high mark, and goes on once the topic is at or
-below the low one. Between the two it stays as it was, so that a lag which hovers about a mark
+is held when a topic that it writes to is above its high mark, and continues when the topic is at or
+below the low mark. Between the marks its state does not change, so that a lag near one of the marks
 does not switch a stage on and off.
 
-This is pure: what held a writer before goes in, what holds it now comes out.
+This module is pure: it computes the present reasons for holding a writer from the earlier ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MIB: Final = 1024 * 1024
 
 
 class Unit(Enum):
-    """What a mark counts."""
+    """The unit of a mark."""
 
     RECORDS = "records"
     BYTES = "bytes"
@@ -35,7 +35,7 @@ class Marks:
     Attributes:
         high_records: records above which writers are held.
         high_bytes: the same, in bytes of encoded messages.
-        low_share: the low marks, as a share of the high ones.
+        low_share: the ratio of the low marks to the high ones.
     """
 
     high_records: int = 50_000
@@ -52,24 +52,24 @@ class Marks:
             )
 
     def high(self, unit: Unit) -> int:
-        """Above this, writers are held."""
+        """Return the mark above which writers are held."""
         return self.high_records if unit is Unit.RECORDS else self.high_bytes
 
     def low(self, unit: Unit) -> int:
-        """At this or below, they go on."""
+        """Return the mark at or below which writers continue."""
         return int(self.high(unit) * self.low_share)
 
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """One reason to hold: so much waits on a topic.
+    """A reason to hold a writer: the lag of a topic.
 
     Attributes:
         topic: short name, without the prefix.
-        value: what waits, in ``unit``.
-        high: the mark that it was above.
-        low: what it has to fall to.
-        seconds: until it has fallen to zero at the present rate; ``None`` when nothing moves.
+        value: the lag in ``unit``.
+        high: the high mark, which the lag was above.
+        low: the low mark, to which the lag has to fall.
+        seconds: estimated time until the lag is zero; ``None`` while there is no progress.
     """
 
     topic: str
@@ -81,21 +81,21 @@ class Pressure:
 
     @property
     def key(self) -> tuple[str, Unit]:
-        """What tells it from the other reasons."""
+        """The topic and unit, which identify the reason."""
         return self.topic, self.unit
 
     @property
     def excess(self) -> int:
-        """How much has to go before the writers go on."""
+        """The amount by which the lag has to fall before writers continue."""
         return max(0, self.value - self.low)
 
     def __str__(self) -> str:
         name = self.unit.value
-        return f"{self.topic}: {self.value} {name} wait, goes on at {self.low} (high {self.high})"
+        return f"{self.topic}: {self.value} {name} wait, continues at {self.low} (high {self.high})"
 
 
 def amount(lag: TopicLag, unit: Unit) -> int:
-    """What waits on the topic, in this unit."""
+    """Return the lag of the topic in this unit."""
     return lag.records if unit is Unit.RECORDS else lag.bytes
 
 
@@ -105,14 +105,13 @@ def pressures(
     before: Iterable[Pressure] = (),
     topics: Collection[str] | None = None,
 ) -> tuple[Pressure, ...]:
-    """What holds a writer now; empty when nothing does.
+    """Return the present reasons for holding a writer; empty if there are none.
 
     Args:
-        lags: by topic; one that is missing neither holds nor releases: a reason that it had
-            before stays.
-        marks: by topic.
-        before: what held the writer until now.
-        topics: those that it writes to; all that have marks when not given.
+        lags: the lags by topic; without the lag of a topic, its earlier reason stays.
+        marks: the marks by topic.
+        before: the earlier reasons.
+        topics: the topics that the worker writes to; by default all topics with marks.
     """
     held = {pressure.key: pressure for pressure in before}
     wanted = marks.keys() if topics is None else topics
@@ -142,10 +141,10 @@ def _judge(
 
 
 def room(lag: TopicLag, marks: Marks) -> int:
-    """Records that the topic takes before it is above one of its high marks; never below 0.
+    """Return the number of records until the topic is above one of its high marks, at least 0.
 
-    Bytes count at the mean size of what waits, so an empty or unmeasured topic has room for as
-    many records as its mark says.
+    The mark in bytes is converted with the mean size of the waiting records, so the room of an
+    empty or unmeasured topic is its mark in records.
     """
     left = marks.high_records - lag.records
     if lag.records > 0 and lag.bytes > 0:

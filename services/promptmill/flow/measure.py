@@ -1,6 +1,6 @@
-"""From the positions of logs and groups, and the workers' reports, to the lags of all topics.
+"""Computing the lags of all topics from the positions of logs and groups and workers' reports.
 
-Pure; the clock is an argument.
+This module is pure; the time is an argument.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from promptmill_schemas.documents import FLOW
 from promptmill_schemas.topics import COMPLETIONS, PROMPTS
 
 WINDOW_S: Final = 15.0
-"""Over which the present rate is taken: a few flushes of the store, a few commits of a worker."""
+"""The window in seconds for a rate: several flushes of the store or commits of a worker."""
 
 MODEL_TOPICS: Final = frozenset({PROMPTS.name, COMPLETIONS.name})
-"""A model works on what waits there, so it is counted in tokens, too."""
+"""The topics whose readers have a model, so that their lags are also counted in tokens."""
 
 READERS: Final[dict[str, tuple[str, ...]]] = {
     topic.name: tuple(stage for stage, (receives, _) in FLOW.items() if topic in receives)
     for _, sends in FLOW.values()
     for topic in sends
 }
-"""The stages that read a topic, by its short name."""
+"""The stages that read each topic, by the topic's short name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """Where logs end and groups stand; partitions by the short name of their topic.
+    """The bounds of logs and the positions of groups; partitions have short topic names.
 
     Attributes:
-        bounds: first offset and the one after the last.
-        committed: next offset by stage; partitions without a commit are left out.
+        bounds: the first offset and the one after the last, by partition.
+        committed: the next offset by stage and partition, for partitions with a commit.
     """
 
     bounds: Mapping[Partition, tuple[int, int]]
@@ -44,22 +44,22 @@ class Positions:
 
 
 class PositionReader(Protocol):
-    """Asks Kafka."""
+    """A reader of positions from Kafka."""
 
     async def read(self, topics: Collection[str]) -> Positions:
-        """The positions of these topics (short names) and of all groups that read them.
+        """Read the positions of these topics (short names) and of all groups that read them.
 
         Raises:
-            PromptmillError: Kafka cannot be asked, or has no such topic.
+            PromptmillError: Kafka does not answer, or has no such topic.
         """
 
 
 class Measurement:
-    """Turns positions into lags, and remembers what rates and means need.
+    """The computation of lags from positions, with the history for rates and means.
 
     Args:
-        before: figures that another reader measured: their mean sizes are taken until workers
-            report some.
+        before: lags that another reader measured; their mean sizes are used until workers report
+            others.
     """
 
     def __init__(self, before: Mapping[str, TopicLag] | None = None) -> None:
@@ -74,7 +74,7 @@ class Measurement:
     def lags(
         self, positions: Positions, reports: Sequence[WorkerReport], now_s: float
     ) -> dict[str, TopicLag]:
-        """The lag of each topic whose bounds are known, by its short name."""
+        """Return the lag of each topic whose bounds are known, by its short name."""
         self._sizes |= mean_sizes(reports)
         self._tokens = mean_tokens(reports) or self._tokens
         done = _done_by_stage(reports)
@@ -114,7 +114,7 @@ class Measurement:
         return int(records * self._tokens) if is_counted else None
 
     def _rate(self, stage: str, name: str, reached: int, now_s: float) -> float:
-        """Messages finished a second, over the window; 0 while that is not known."""
+        """Return the messages finished per second within the window; 0 if unknown."""
         seen = self._done[stage, name]
         seen.append((now_s, reached))
         while len(seen) > 2 and seen[0][0] < now_s - WINDOW_S:

@@ -1,4 +1,4 @@
-"""What backpressure adds to a worker's metrics; see the table of ``StageMetrics``."""
+"""The metrics of backpressure in a worker; see the table of ``StageMetrics``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class FlowMetrics:
     """The gauges and counters of one worker.
 
     Args:
-        marks: of the topics that it writes to, and of the one that it reads.
-        age: seconds since lags were last known.
-        standing: what the worker knows of the lag reader and the publishers; it changes.
+        marks: the marks of the topics that it writes to and of the topic that it reads.
+        age: returns the age in seconds of the lags that were last known.
+        standing: the worker's knowledge of the lag reader and the publishers, which changes.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class FlowMetrics:
                 low.labels(self._stage, topic).set(own.low(unit))
 
     def looked(self, source: str, lags: Mapping[str, TopicLag]) -> None:
-        """Lags were read: from the ``board``, from ``kafka``, or ``none`` could be."""
+        """Count a reading of the lags from the ``board``, from ``kafka`` or from ``none``."""
         self._reads.labels(self._stage, source).inc()
         self._count_waits()
         for topic in self._topics & lags.keys():
@@ -89,13 +89,13 @@ class FlowMetrics:
             self._tokens.labels(*place).set(lag.tokens)
 
     def _count_waits(self) -> None:
-        """The sum in Redis falls when Redis is emptied; what it grows by counts."""
+        """Count the growth of the sum in Redis, which falls when Redis is emptied."""
         before, self._waited_s = self._waited_s, self._standing.waited_s
         if before is not None:
             self._waits.inc(max(0.0, self._waited_s - before))
 
     def held(self, reasons: Iterable[Reason], seconds: float) -> None:
-        """So much time has passed; these reasons held the worker meanwhile."""
+        """Count the seconds for which these reasons held the worker."""
         is_held = False
         for reason in reasons:
             is_held = True

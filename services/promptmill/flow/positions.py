@@ -1,4 +1,4 @@
-"""Asks Kafka where logs end and groups stand, over one connection that is kept while it works."""
+"""Reading the ends of logs and positions of groups from Kafka over a persistent connection."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ T = TypeVar("T")
 
 
 class Log(Protocol):
-    """The part of a reader of topics that is needed here."""
+    """The part of a reader of topics that is used here."""
 
     async def partitions(self, topics: Collection[str]) -> list[Partition]:
-        """All partitions of these topics, by full name."""
+        """Return all partitions of these topics, given by full name."""
 
     async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
-        """First offset and the one after the last, by partition."""
+        """Return the first offset and the one after the last, by partition."""
 
     async def committed(
         self, group: str, partitions: Collection[Partition]
     ) -> dict[Partition, int]:
-        """Next offset of the group; partitions without a commit are left out."""
+        """Return the next offset of the group, for partitions with a commit."""
 
 
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Log]]
 
 
 class LogPositions:
-    """A :class:`~promptmill.flow.measure.PositionReader`.
+    """A :class:`~promptmill.flow.measure.PositionReader` of a cluster.
 
     Args:
         connect: opens a reader of topics; called again after each failure.
-        prefix: before every topic and group name.
+        prefix: the prefix of every topic and group name.
     """
 
     def __init__(self, connect: Connect, prefix: str) -> None:
@@ -60,7 +60,7 @@ class LogPositions:
         await stack.aclose()
 
     async def _read(self, log: Log, topics: Collection[str]) -> Positions:
-        # Commits first: what is committed by then is certainly below the ends that come next.
+        # Commits are read first, so that they are certainly not beyond the ends that are read next.
         places = await log.partitions([self._prefix + topic for topic in topics])
         committed = {
             stage: self._short(await log.committed(self._group(stage), wanted))

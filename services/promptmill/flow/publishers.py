@@ -1,8 +1,8 @@
-"""Publishers that want to send now, so that the room on the topic of prompts is divided fairly.
+"""The registry of publishers, which divides the room on the topic of prompts fairly.
 
-Each publisher asks once a second while it has something to send, and is forgotten 5 s after it
-last asked. The room is divided equally among the runs that ask, and a run's part equally among
-its publishers: a run that is published from ten machines gets no more than one from a single file.
+Each publisher asks once a second while it has prompts to send, and is forgotten 5 s after its last
+request. The room is divided equally among the runs that ask, and a run's share equally among its
+publishers. A run that is published from ten machines gets no more than one from a single file.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from promptmill.flow.board import FlowKeys, answer_of
 from promptmill.runtime.redis_client import connect
 
 ASKING_STANDS_S: Final = 5.0
-"""A publisher that has not asked for so long has nothing to send, or is gone."""
+"""Seconds after which a publisher that does not ask is forgotten."""
 
 WAITS_STAND_MS: Final = 7 * 24 * 3600 * 1000
-"""For so long after the last wait of any publisher, what they have waited is known."""
+"""Milliseconds for which the waits are kept after the last wait of any publisher."""
 
 _ASK: Final = """
 local time = redis.call('TIME')
@@ -40,14 +40,14 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)
 
 
 class Publishers:
-    """The publishers of one pipeline, as one of them sees them.
+    """One publisher's access to the registry of a pipeline's publishers.
 
     Args:
-        redis_url: as of :class:`~promptmill.flow.board.LagBoard`.
-        prefix: before every topic's name.
-        run: for which this one publishes.
-        identity: of this one; no other live publisher has it.
-        stands_s: for how long an asking counts.
+        redis_url: URL as for :class:`~promptmill.flow.board.LagBoard`.
+        prefix: the prefix of every topic's name.
+        run: the run for which this publisher publishes.
+        identity: the id of this publisher, which no other live publisher has.
+        stands_s: seconds for which a request is valid.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class Publishers:
         self._told_ms = 0
 
     async def ask(self, *, is_held: bool = False, waited_s: float = 0.0) -> float:
-        """This publisher's part of the room, above 0 and at most 1.
+        """Return this publisher's share of the room, above 0 and at most 1.
 
         Args:
-            is_held: whether it waits for room, as ``promptmill status`` shows.
-            waited_s: for how long it has waited since it began.
+            is_held: whether it waits for room, which ``promptmill status`` shows.
+            waited_s: seconds that it has waited since its start.
 
         Raises:
             Unavailable: Redis does not answer.
@@ -88,7 +88,7 @@ class Publishers:
         return 1 / (len(runs) * runs[self._run])
 
     async def leave(self) -> None:
-        """Leave the room to the others.
+        """Withdraw from the registry, so that the others share the room.
 
         Raises:
             Unavailable: Redis does not answer.

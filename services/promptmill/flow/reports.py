@@ -1,7 +1,7 @@
-"""What each worker tells the reader of lags about itself, once a second.
+"""The reports that workers send to the lag reader once a second.
 
-Kafka knows where groups have committed. Only the worker knows what it has finished beyond that,
-how large its messages are, and how many tokens a prompt costs.
+Kafka knows the committed offsets of groups. Only the worker knows which records it has finished
+beyond them, the size of its messages, and the number of tokens per prompt.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ import orjson
 from promptmill.stream.ports import Partition
 
 REPORT_STANDS_S: Final = 5.0
-"""A worker that has said nothing for so long is gone, by Redis' clock."""
+"""Seconds, by Redis' clock, after which a worker without a new report counts as ended."""
 
 FORGETTING: Final = 0.9
-"""Weight of what was known before, each time that something new is added to a mean."""
+"""The factor by which earlier values fade each time that a new one is added to a mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A sum, and of how many messages; both fade, so that the mean follows what is recent."""
+    """A sum over messages and their number; both fade, so that the mean follows recent values."""
 
     total: float = 0.0
     records: float = 0.0
 
     def add(self, total: float, records: float) -> Share:
-        """With so much more; a report without news changes nothing."""
+        """Return the share with new messages added; without new messages it does not change."""
         if records <= 0:
             return self
         return Share(FORGETTING * self.total + total, FORGETTING * self.records + records)
 
     @property
     def mean(self) -> float:
-        """For one message; 0 where nothing is known."""
+        """The mean per message; 0 if unknown."""
         return self.total / self.records if self.records else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """One worker.
+    """The report of one worker.
 
     Attributes:
         stage: ``instruct``, ``reward``, ``filter`` or ``store``.
         sizes: bytes of recent messages, by short name of the topic.
-        tokens: of recent prompts, in and out of the model.
-        done: offsets done by partition of a topic's short name: the finished prefix, and as many
-            as lie beyond it. It counts from the log's beginning, so that it is right whenever it
-            is compared with a commit.
+        tokens: tokens that the model has read and written for recent prompts.
+        done: number of offsets done, by partition with the topic's short name: those of the
+            finished prefix and those beyond it. They are counted from the beginning of the log, so
+            that they can be compared with a commit at any time.
     """
 
     stage: str
@@ -60,7 +60,7 @@ class WorkerReport:
 
 
 def encode_report(report: WorkerReport) -> bytes:
-    """The report as it stands in Redis."""
+    """Encode a report for Redis."""
     return orjson.dumps(
         {
             "stage": report.stage,
@@ -72,7 +72,7 @@ def encode_report(report: WorkerReport) -> bytes:
 
 
 def decode_report(payload: bytes) -> WorkerReport:
-    """The report that :func:`encode_report` wrote.
+    """Decode a report that :func:`encode_report` encoded.
 
     Raises:
         ValueError: the payload is something else.
@@ -90,7 +90,7 @@ def decode_report(payload: bytes) -> WorkerReport:
 
 
 def mean_sizes(reports: Iterable[WorkerReport]) -> dict[str, float]:
-    """Bytes of a message by topic, over all workers that have written or read some."""
+    """Return the mean bytes of a message by topic, over all workers with messages."""
     sums: dict[str, Share] = {}
     for report in reports:
         for topic, share in report.sizes.items():
@@ -100,6 +100,6 @@ def mean_sizes(reports: Iterable[WorkerReport]) -> dict[str, float]:
 
 
 def mean_tokens(reports: Iterable[WorkerReport]) -> float:
-    """Tokens of a prompt and its answers; 0 where no worker has counted any."""
+    """Return the mean tokens of a prompt with its answers; 0 if no worker has counted any."""
     shares = [report.tokens for report in reports]
     return Share(sum(s.total for s in shares), sum(s.records for s in shares)).mean

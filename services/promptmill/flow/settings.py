@@ -1,7 +1,7 @@
-"""The water marks that workers and publishers take from flags, environment and file.
+"""The settings of water marks, from flags, the environment and the settings file.
 
-They belong to topics, so every process of a pipeline should be given the same:
-``PROMPTMILL_HIGH_RECORDS`` for all topics, ``PROMPTMILL_SCORED_HIGH_RECORDS`` for one.
+Marks belong to topics, so all processes of a pipeline should have the same settings:
+``PROMPTMILL_HIGH_RECORDS`` for all topics, and ``PROMPTMILL_SCORED_HIGH_RECORDS`` for one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from promptmill_schemas import TOPICS
 
 
 class FlowSettings(Settings):
-    """Marks by topic; one that is not set takes the value for all topics.
+    """The marks by topic; a mark that is not set has the value for all topics.
 
     Attributes:
-        high_records: records on a topic above which those who write to it are held.
+        high_records: records on a topic above which its writers are held.
         high_bytes: the same, in bytes.
-        low_share: they go on at this share of the high mark.
+        low_share: the share of the high mark at which writers continue.
     """
 
     high_records: int = Field(default=50_000, ge=1)
@@ -39,7 +39,7 @@ class FlowSettings(Settings):
     dead_letters_high_bytes: int | None = Field(default=None, ge=1)
 
     def marks(self) -> dict[str, Marks]:
-        """The marks of each topic, by its short name."""
+        """Return the marks of each topic, by its short name."""
         return {topic.name: self._marks(topic.name.replace("-", "_")) for topic in TOPICS}
 
     def _marks(self, field: str) -> Marks:
@@ -51,9 +51,9 @@ class FlowSettings(Settings):
 
 
 def load_marks() -> dict[str, Marks]:
-    """The marks of this process, by topic.
+    """Load the marks of this process, by topic.
 
     Raises:
-        Misconfigured: the environment or the settings file holds a wrong value.
+        Misconfigured: a value in the environment or the settings file is invalid.
     """
     return checked_settings(FlowSettings).marks()

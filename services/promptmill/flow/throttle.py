@@ -1,12 +1,13 @@
-"""Whether a worker may begin new work, decided from the lags of the topics that it writes to.
+"""The decision whether a worker may begin new work, from the lags of the topics that it writes to.
 
-Marks alone would let a topic grow beyond them by all that is written between two measurements. So
-each measurement also gives every writer an allowance: its share of the room below the high mark,
-less what it has written since. A writer whose allowance is used up is held until there is room
-again, a quarter of the way from the high mark down to the low one, so that it does not go on and
-off with every measurement. What a topic holds is then at most its high mark and what was in flight.
+With marks alone, a topic could grow beyond its high mark by everything that is written between two
+measurements. Each measurement therefore also gives every writer an allowance: its share of the room
+below the high mark, less what it has written since. A writer whose allowance is used up is held
+until the lag has fallen by a quarter of the way from the high mark to the low mark, so that it is
+not switched with every measurement. A topic then holds at most its high mark and what was in
+flight.
 
-Pure: times are arguments.
+This module is pure; times are arguments.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ REMEMBERED_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """One reason to hold: this worker has written all that it was allowed to.
+    """A reason to hold a worker: it has used up its allowance.
 
     Attributes:
         topic: short name, without the prefix.
@@ -35,7 +36,7 @@ class Spent:
 
     @property
     def reason(self) -> str:
-        """As failures and waits are counted."""
+        """The label under which this reason is counted."""
         return f"{self.topic} allowance"
 
     def __str__(self) -> str:
@@ -46,7 +47,7 @@ Reason: TypeAlias = Pressure | Spent
 
 
 def label(reason: Reason) -> str:
-    """The reason in the form in which held seconds are counted."""
+    """Return the label under which the held seconds of a reason are counted."""
     if isinstance(reason, Spent):
         return reason.reason
     return f"{reason.topic} {reason.unit.value}"
@@ -57,7 +58,7 @@ class Output:
     """A topic that a worker writes to.
 
     Attributes:
-        stages: that write to it; each has an equal part of its room.
+        stages: number of stages that write to it, each with an equal share of its room.
     """
 
     marks: Marks
@@ -68,12 +69,12 @@ class Throttle:
     """The allowances and holds of one worker.
 
     Args:
-        outputs: by short name of the topic.
-        trickle: messages that may be written to each topic, for each call of :meth:`know_nothing`.
+        outputs: the topics by short name.
+        trickle: messages that each call of :meth:`know_nothing` allows for each topic.
 
     Attributes:
-        limits: how much of each topic may have been written, counted since the start, before
-            :meth:`spend` has to be called.
+        limits: number of messages, counted since the start, that may be written to each topic
+            before :meth:`spend` has to be called.
     """
 
     def __init__(self, outputs: Mapping[str, Output], trickle: int) -> None:
@@ -88,27 +89,27 @@ class Throttle:
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """What holds the worker; empty when nothing does."""
+        """The reasons why the worker is held; empty if it is not."""
         known = () if self._is_blind else self._pressures
         named = {pressure.topic for pressure in known}
         return (*known, *(Spent(topic) for topic in sorted(self._spent - named)))
 
     def note(self, now_s: float, written: Mapping[str, int]) -> None:
-        """So much is written by now; noted often, allowances are exact."""
+        """Record the number of written messages; frequent calls make allowances precise."""
         self._written.append((now_s, dict(written)))
         while len(self._written) > 2 and self._written[1][0] < now_s - REMEMBERED_S:
             self._written.popleft()
 
     def spend(self, topic: str) -> None:
-        """The limit of this topic is reached."""
+        """Record that the limit of this topic is reached."""
         self._spent.add(topic)
 
     def learn(self, lags: Mapping[str, TopicLag], now_s: float, age_s: float, part: float) -> None:
-        """Take note of a measurement.
+        """Update holds and allowances with a measurement.
 
         Args:
-            age_s: seconds since it began.
-            part: of the stage's work that this worker does, from 0 to 1.
+            age_s: seconds since the measurement began.
+            part: the share of the stage's work that this worker does, from 0 to 1.
         """
         self._is_blind = False
         self._pressures = pressures(lags, self._marks, self._pressures)
@@ -123,7 +124,7 @@ class Throttle:
                 self._judge(topic, lag, output, left)
 
     def know_nothing(self) -> None:
-        """The lags are unknown: allow a trickle, which is bounded and never stops."""
+        """Allow a trickle, because the lags are unknown; it is bounded and never stops."""
         self._is_blind = True
         self._spent.clear()
         written = self._written[-1][1]
@@ -137,13 +138,13 @@ class Throttle:
             self._spent.discard(topic)
 
     def _written_at(self, moment_s: float) -> dict[str, int]:
-        """What was written at the latest note before this moment, or at the first one known."""
+        """Return the counts of the latest note before this moment, or of the earliest note."""
         earlier = (written for at_s, written in reversed(self._written) if at_s <= moment_s)
         return next(earlier, self._written[0][1])
 
 
 def _has_eased(lag: TopicLag, marks: Marks) -> bool:
-    """Whether a quarter of what lies between the marks is free."""
+    """Return whether the lag is below the high mark by a quarter of the way to the low mark."""
     values = {Unit.RECORDS: lag.records, Unit.BYTES: lag.bytes}
     return all(
         value <= marks.high(unit) - (marks.high(unit) - marks.low(unit)) / 4

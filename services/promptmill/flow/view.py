@@ -1,8 +1,8 @@
-"""How a process learns the lags: from the board, otherwise from Kafka, otherwise not at all.
+"""Reading the lags from the board or, if that is not possible, from Kafka.
 
-Workers and publishers do the same: what is on the board counts while it is fresh. Without it Kafka
-is asked, each 2.5 to 7.5 s, so that many processes do not ask at the same moment. If that fails
-too, the caller lets a trickle through, which is bounded and never stops.
+Workers and publishers use the lags on the board while they are fresh. Otherwise each process
+measures the lags in Kafka every 2.5 to 7.5 s, so that not all processes do it at the same time. If
+that also fails, the caller allows a trickle, which is bounded and never stops.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from promptmill.flow.measure import Measurement, PositionReader
 from promptmill.flow.reports import WorkerReport
 
 MEASURE_LIMIT_S: Final = 10.0
-"""A measurement that takes longer is given up."""
+"""Seconds after which a measurement is aborted."""
 
 ALONE_S: Final = 5.0
-"""Without the board, a process asks Kafka this often, give or take a half."""
+"""Seconds, ± 50 %, between two measurements of a process without the board."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Lags that a process can act on.
+    """Lags that a process can use.
 
     Attributes:
-        began_s: when they were measured, at the earliest, by the process' own clock.
+        began_s: the earliest time of their measurement, by the clock of the process.
         source: ``board`` or ``kafka``.
     """
 
@@ -40,18 +40,18 @@ class Sight:
 
 
 class UnknownLags(Exception):
-    """Neither the board nor Kafka says how much waits."""
+    """The lags are neither on the board nor can they be measured in Kafka."""
 
 
 class LagView(ABC):
     """One process' view of the lags.
 
     Args:
-        positions: asks Kafka.
-        topics: short names of those that this process needs.
-        clock: seconds, monotonic.
-        draw: a random number from 0 to 1.
-        asks_at_once: whether the first look may ask Kafka, instead of waiting for the board.
+        positions: reads the offsets from Kafka.
+        topics: short names of the topics that this process needs.
+        clock: returns monotonic seconds.
+        draw: returns a random number from 0 to 1.
+        asks_at_once: whether the first call may use Kafka, instead of waiting for the board.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class LagView(ABC):
         self._alone_at_s = clock() if asks_at_once else self._alone_again()
 
     async def look(self, report: WorkerReport) -> Sight | None:
-        """The lags now; ``None`` when it is not time yet for another way to learn them.
+        """Return the current lags, or ``None`` if it is too early for another measurement.
 
         Raises:
-            UnknownLags: the board has none that still count, and Kafka cannot be asked.
+            UnknownLags: the board has no fresh lags, and Kafka does not answer.
         """
         sight = await self._read_board(report)
         if sight is not None:
@@ -87,10 +87,10 @@ class LagView(ABC):
 
     @abstractmethod
     async def _read_board(self, report: WorkerReport) -> Sight | None:
-        """What the board has; ``None`` when it has nothing that still counts."""
+        """Return the lags on the board, or ``None`` if they are missing or stale."""
 
     def _fresh(self, lags: Lags | None, began_s: float) -> Sight | None:
-        """What was read from the board at ``began_s``, if all that is needed is in it."""
+        """Return lags that were read at ``began_s``, if they are fresh and complete."""
         if lags is None or lags.is_stale:
             return None
         return Sight(lags.topics, began_s - lags.age_s, "board")
@@ -104,6 +104,6 @@ class LagView(ABC):
             async with asyncio.timeout(MEASURE_LIMIT_S):
                 positions = await self._positions.read(self._topics)
         except Exception as error:
-            raise UnknownLags(f"Kafka cannot be asked for lags: {error!r}") from error
+            raise UnknownLags(f"the lags cannot be read from Kafka: {error!r}") from error
         lags = self._own.lags(positions, [report], self._clock())
         return Sight(lags, began_s, "kafka")

@@ -1,4 +1,4 @@
-"""Puts backpressure into a worker: its governor, or for the store its candidacy alone."""
+"""Adding backpressure to a worker: a governor or, for the store, only its candidacy."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from promptmill_schemas.documents import FLOW
 log = structlog.get_logger(__name__)
 
 SINKS: Final = frozenset({"store", "gateway"})
-"""No governor holds these: a store has nothing behind it, a publisher waits by itself."""
+"""Stages without a governor: a store writes to no topic, and a publisher waits by itself."""
 
 
 def outputs_of(stage: str, marks: dict[str, Marks]) -> dict[str, Output]:
-    """The topics that a stage writes to, each with the number of governed stages that do so."""
+    """Return the topics that a stage writes to, with the number of governed writers of each."""
     governed = [sends for name, (_, sends) in FLOW.items() if name not in SINKS]
     return {
         topic.name: Output(marks[topic.name], sum(topic in sends for sends in governed))
@@ -45,13 +45,13 @@ def outputs_of(stage: str, marks: dict[str, Marks]) -> dict[str, Output]:
 async def governed(
     settings: StageSettings, metrics: StageMetrics, loop: Governed, connect_log: Connect
 ) -> AsyncIterator[Governor]:
-    """The loop is held whenever a topic that it writes to holds too much.
+    """Hold the loop whenever a topic that it writes to has too large a lag.
 
     Args:
         connect_log: opens a reader of topics.
 
     Raises:
-        Misconfigured: a mark is wrong.
+        Misconfigured: a water mark is invalid.
     """
     marks = load_marks()
     outputs = outputs_of(settings.stage, marks)
@@ -78,7 +78,7 @@ async def governed(
 
 @asynccontextmanager
 async def standing(settings: StageSettings, connect_log: Connect) -> AsyncIterator[Figures]:
-    """A worker that is never held stands for election as the reader of lags."""
+    """Let a worker that is never held stand for election as the lag reader."""
     async with _figures(settings, [], connect_log) as figures, _running(_stand(settings, figures)):
         yield figures
 

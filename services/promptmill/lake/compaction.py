@@ -33,11 +33,11 @@ COMPACTION_ID = "promptmill/compaction"
 TARGET_BYTES = 128 * 1024 * 1024
 COMPRESSION = {"compression": "zstd", "compression_level": 3}
 GROWTH = 50
-"""How many times larger than its largest part a merged file is, unless it reaches the target."""
+"""The least ratio of a merged file's size to its largest part, unless it reaches the target."""
 
 ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 64 * 1024 * 1024
-"""A row group ends at whichever comes first; the bytes, in memory, bound what a merge holds."""
+"""A row group ends at the first of these limits; the bytes bound the memory of a merge."""
 
 READ_ROWS = 16 * 1024
 MIN, MAX, PARTITION = "min.", "max.", "partition."
@@ -148,7 +148,7 @@ def _due(files: list[_File], target_bytes: int, growth: int) -> list[_File]:
 
 
 def _place(file: _File) -> tuple[int, str]:
-    """Sort older rows first."""
+    """Return the key that sorts files with older rows first."""
     return file.bounds.get("shard_offset", (0, 0))[0], file.path
 
 

@@ -26,8 +26,10 @@ READ_ORDER = (
     TableName.RECORDS,
     TableName.PROMPTS,
 )
-"""The order in which a prompt leaves tables behind: one that is replayed and accepted between two
-reads is found in both and counts as accepted; one that is settled was published."""
+"""The order of reading tables, which is that of a prompt's states.
+
+A prompt that is replayed and accepted between two reads is found in both tables and counts as
+accepted. The prompts are read last, so that every settled prompt is among the published ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class NewRows:
     """The rows that a table has received since a reader's last call.
 
     Attributes:
-        rows: in the order of shard and offset.
+        rows: the rows in the order of shard and offset.
         next: the value of ``since`` for the next call. It is always valid, unlike a table
             version, which the log forgets.
     """
@@ -129,7 +131,7 @@ def _dead(snapshot: Snapshot | None, run: str) -> Keys:
 
 
 def read_tail(snapshot: Snapshot, since: Mapping[int, int], run: str | None = None) -> NewRows:
-    """Read the rows from ``since`` on (next offsets by shard; missing shards begin at 0)."""
+    """Read the rows from ``since`` (next offsets by shard; missing shards begin at 0)."""
     wanted = _beyond(since)
     if run is not None:
         wanted &= field("run") == run
@@ -143,6 +145,6 @@ def _beyond(since: Mapping[int, int]) -> Expression:
         return scalar(True)
     known = [(field("shard") == s) & (field("shard_offset") >= at) for s, at in since.items()]
     others = ~field("shard").isin(sorted(since))
-    # The library tells from a file's statistics that it holds nothing so new.
+    # The library skips files with only older rows by their statistics.
     oldest = field("shard_offset") >= min(since.values())
     return others | (oldest & reduce(or_, known))

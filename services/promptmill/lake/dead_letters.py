@@ -1,4 +1,4 @@
-"""The present dead letters: each with its latest state, from rows that never change."""
+"""The current dead letters, each with its latest state, from rows that never change."""
 
 from __future__ import annotations
 

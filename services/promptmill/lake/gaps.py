@@ -1,7 +1,7 @@
-"""The table of accepted gaps: the lost records that each stage may skip, and since when.
+"""The table of accepted gaps: the lost records that each stage may skip, with the time.
 
-It is a fifth table of a store, without a topic or shards. Only ``promptmill gaps accept`` writes
-it, and a worker reads it when it has found lost records.
+It is the fifth table of a store, and has no topic and no shards. Only ``promptmill gaps accept``
+writes it, and a worker reads it when it has found lost records.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class GapTable:
 
     Args:
         folder: URI or path of the store.
-        clock: the time, for ``accepted_at``.
+        clock: returns the time for ``accepted_at``.
     """
 
     def __init__(

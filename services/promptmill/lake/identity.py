@@ -1,4 +1,4 @@
-"""The identity of a table: the cluster and topic of its offsets, and the last message it took.
+"""The identity of a table: the cluster and topic of its offsets, and the last stored message.
 
 A topic that was deleted and recreated has the same name and similar offsets. Its id, or the
 message before the table's position, shows that it is another log.
@@ -28,11 +28,11 @@ class Identity:
     """The log whose offsets a table stores.
 
     Attributes:
-        cluster_id: as the brokers report it.
+        cluster_id: the id that the brokers report.
         topic: the full name on the broker.
-        partitions: the number in the data set's layout; the topic may have more by now.
-        topic_id: the broker's id, which is different for a recreated topic; it is compared only
-            if both sides know it.
+        partitions: the number in the data set's layout; the topic may have more.
+        topic_id: the broker's id of the topic, which is different for a recreated topic; it is
+            compared only if both sides know it.
     """
 
     cluster_id: str
@@ -100,7 +100,7 @@ def check_partitions(identities: Iterable[Identity]) -> None:
 
 
 def check_equal(counts: Mapping[str, int]) -> None:
-    """Check that all topics have equally many partitions.
+    """Check that all topics have the same number of partitions.
 
     Raises:
         Misconfigured: messages of one prompt would be in partitions with different numbers.
@@ -116,10 +116,10 @@ def check_equal(counts: Mapping[str, int]) -> None:
 
 
 def check_end(table_uri: str, shard: int, stored: int, begin: int, end: int) -> None:
-    """Check that the log reaches as far as the table's position.
+    """Check that the log reaches up to the table's position.
 
     Raises:
-        Misconfigured: it ends at ``end``, before ``stored``.
+        Misconfigured: the log ends at ``end``, before ``stored``.
     """
     if stored <= end:
         return
@@ -142,7 +142,7 @@ def identify(delivery: Delivery) -> int:
 
 
 def is_of(last: int | None, next_offset: int | None) -> bool:
-    """Whether the number was stored in the same commit as this next offset."""
+    """Return whether the number was stored in the same commit as this next offset."""
     return (
         last is not None
         and next_offset is not None
@@ -151,13 +151,13 @@ def is_of(last: int | None, next_offset: int | None) -> bool:
 
 
 def check_last(table_uri: str, delivery: Delivery | None, shard: int, at: int, last: int) -> None:
-    """Compare the message in the log with the one that the table took from that offset.
+    """Compare the message in the log with the one that the table stored from that offset.
 
     Args:
         delivery: the message in the log at offset ``at``, or ``None``.
 
     Raises:
-        Misconfigured: they differ: the topic was deleted and created again, or truncated.
+        Misconfigured: they differ, so the topic was deleted and recreated, or truncated.
     """
     if delivery is not None and identify(delivery) == last:
         return

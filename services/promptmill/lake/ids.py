@@ -53,8 +53,8 @@ def in_order(high: Words, low: Words) -> tuple[npt.NDArray[np.intp], Words, Word
     """Return the order by id, and the words in that order.
 
     The first bits of an id and the number of its row are sorted as one number, which takes a
-    third of the time of an indirect sort. Different ids with the same first bits, of which random
-    ones have few, are sorted once more.
+    third of the time of an indirect sort. Different ids with the same first bits, which are rare
+    among random ids, are then sorted again.
     """
     mask = np.uint64((1 << len(high).bit_length()) - 1)
     first_bits = high & ~mask
@@ -98,10 +98,10 @@ def _characters(ids: pa.Array) -> memoryview:
 
 
 def octet_keys(ids: pa.Array) -> Keys:
-    """The ids of a column without nulls, in the order of the column."""
+    """Return the ids of a column without nulls, in the order of the column."""
     return octets_of(pc.cast(ids, pa.string())).view(NONE.dtype).reshape(-1)
 
 
 def keys_of(batches: Iterable[pa.RecordBatch]) -> Keys:
-    """The sorted, distinct ids in the first column of all batches."""
+    """Return the sorted, distinct ids in the first column of all batches."""
     return union(NONE, *(octet_keys(batch.column(0)) for batch in batches))

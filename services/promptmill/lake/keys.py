@@ -1,4 +1,4 @@
-"""Ids as 16 bytes each, and sorted sets of them; numpy alone is needed for this."""
+"""Ids of 16 bytes, and sorted sets of ids; this module needs only numpy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NONE: Keys = np.empty(0, f"S{KEY_BYTES}")
 
 
 def keys_of_texts(ids: Iterable[str]) -> Keys:
-    """The ids in their own order, which may be unsorted and may repeat.
+    """Convert ids to keys in the same order, unsorted and with repetitions.
 
     Raises:
         ValueError: an id is not 32 hexadecimal digits.
@@ -29,19 +29,19 @@ def keys_of_texts(ids: Iterable[str]) -> Keys:
 
 
 def texts_of_keys(keys: Keys) -> list[str]:
-    """The ids as 32 hexadecimal digits each."""
+    """Convert keys to ids of 32 hexadecimal digits."""
     digits = keys.tobytes().hex()
     return [digits[at : at + 2 * KEY_BYTES] for at in range(0, len(digits), 2 * KEY_BYTES)]
 
 
 def contains(keys: Keys, identity: str) -> bool:
-    """Whether the id is among the keys; this takes about 5 µs."""
+    """Return whether the id is among the keys; this takes about 5 µs."""
     wanted = np.frombuffer(bytes.fromhex(identity), NONE.dtype)
     return bool(are_among(wanted, keys)[0])
 
 
 def are_among(wanted: Keys, keys: Keys) -> npt.NDArray[np.bool_]:
-    """For each wanted id, in any order, whether it is among the sorted keys."""
+    """Return for each wanted id, in any order, whether it is among the sorted keys."""
     if len(keys) == 0:
         return np.zeros(len(wanted), np.bool_)
     places = np.searchsorted(keys, wanted)
@@ -50,7 +50,7 @@ def are_among(wanted: Keys, keys: Keys) -> npt.NDArray[np.bool_]:
 
 
 def union(*sets: Keys) -> Keys:
-    """The sorted union of several sets, which need not be sorted."""
+    """Return the sorted union of several sets, which need not be sorted."""
     filled = [keys for keys in sets if len(keys)] or [NONE]
     merged = np.concatenate(filled)
     merged.sort(kind="stable")  # sorted parts are merged in linear time
@@ -61,6 +61,6 @@ def union(*sets: Keys) -> Keys:
 
 
 def without(keys: Keys, others: Keys) -> Keys:
-    """The sorted keys that are not among the sorted others."""
+    """Return the sorted keys that are not among the sorted others."""
     left: Keys = keys[~are_among(keys, others)]
     return left

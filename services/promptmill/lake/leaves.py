@@ -18,21 +18,21 @@ from pyarrow.dataset import Expression
 from promptmill.lake.table import translated
 
 CONDITIONED: Final = ("run", "kind", "shard", "shard_offset")
-"""The columns over which rows can be selected; all of them prune files or row groups."""
+"""The columns by which rows can be selected; all of them prune files or row groups."""
 
 _BUFFER_BYTES: Final = 256 * 1024
-"""How much of a column is read from a file at a time."""
+"""The number of bytes of a column that are read from a file at once."""
 
 _LIST_LEVELS: Final = (".list.element", ".list.item")
 
 
 def leaves_schema(schema: pa.Schema, leaves: Sequence[str]) -> pa.Schema:
-    """The columns of which these leaves are a part, reduced to them.
+    """Return the columns that contain these leaves, reduced to the leaves.
 
     Args:
-        schema: that of the table.
+        schema: the schema of the table.
         leaves: names of columns, or paths into structs and lists of structs such as
-            ``candidates.completion_tokens``. Names that the table lacks are left out.
+            ``candidates.completion_tokens``. Names that the table lacks are ignored.
     """
     reduced = [(field, _reduced(field.type, field.name, leaves)) for field in schema]
     return pa.schema([field.with_type(kind) for field, kind in reduced if kind is not None])
@@ -44,8 +44,8 @@ def scan_leaves(
     """Yield all rows of the row groups that may fulfil a condition, reduced to some leaves.
 
     The batches have the columns of :func:`leaves_schema`, which are null in files without them.
-    The files come in the order of their names. One batch is in memory at a time, where a scanner of
-    the library's datasets holds one or two whole row groups.
+    The files are read in the order of their names. One batch is in memory at a time, whereas a
+    scanner of the library's datasets holds one or two whole row groups.
 
     Args:
         condition: prunes row groups only, so callers must apply it to the rows.
@@ -67,13 +67,13 @@ def scan_leaves(
 def scan_in_order(
     table: DeltaTable, columns: Sequence[str], condition: Expression | None, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of one version in the same order each time, one batch after the other.
+    """Yield the rows of one version in batches, in the same order each time.
 
-    The files come in the order of their names, and each from its first row to its last.
+    The files are read in the order of their names, and each from its first row to its last.
 
     Args:
-        columns: their names, in the order that the batches have.
-        condition: over the columns of :data:`CONDITIONED`.
+        columns: the names of the columns, in the order of the batches' columns.
+        condition: a condition on the columns of :data:`CONDITIONED`.
     """
     needed = columns if condition is None else (*columns, *CONDITIONED)
     for batch in scan_leaves(table, needed, condition, batch_rows):
@@ -88,7 +88,7 @@ def _paths(file: pq.ParquetFile) -> list[str]:
 
 
 def _logical(path: str) -> str:
-    """A leaf's path without the levels that Parquet adds to lists."""
+    """Return a leaf's path without the levels that Parquet adds to lists."""
     for level in _LIST_LEVELS:
         path = path.replace(level, "")
     return path
@@ -101,7 +101,7 @@ def _is_wanted(path: str, leaves: Sequence[str]) -> bool:
 def _completed(
     batch: pa.RecordBatch, schema: pa.Schema, constants: dict[str, object]
 ) -> pa.RecordBatch:
-    """The batch with all columns of the schema, the partition's among them."""
+    """Return the batch with all columns of the schema, including those of the partition."""
     columns = []
     for field in schema:
         if field.name in constants:
@@ -115,7 +115,7 @@ def _completed(
 
 
 def _reduced(kind: pa.DataType, path: str, leaves: Sequence[str]) -> pa.DataType | None:
-    """The type with the wanted leaves only; ``None`` if it has none of them."""
+    """Return the type with only the wanted leaves, or ``None`` if it has none of them."""
     if _is_wanted(path, leaves):
         return kind
     if pa.types.is_list(kind):

@@ -1,4 +1,4 @@
-"""Object stores: what a client needs so that two writers cannot both commit one version.
+"""Object stores: the options with which two writers cannot both commit the same version.
 
 A commit creates the next entry of the log, which must fail if the entry exists. On S3 this is a
 conditional PUT (``If-None-Match: *``), which deltalake uses by default. Some options of the client
@@ -19,22 +19,22 @@ _UNSAFE: Final = {
     "aws_conditional_put": frozenset({"disabled"}),
     "conditional_put": frozenset({"disabled"}),
 }
-"""Options by the values that remove the condition; they may be written in capitals."""
+"""Unsafe options with the values that remove the condition; case does not matter."""
 
 _AMBIENT: Final = frozenset({"aws_s3_allow_unsafe_rename", "aws_conditional_put"})
-"""Those of them that the client takes from the environment."""
+"""The unsafe options that the client reads from the environment."""
 
 _CLIENT: Final = ("aws_", "azure_", "google_")
-"""How the names of the client's variables begin."""
+"""The prefixes of the names of the client's variables."""
 
 
 def check_options(uri: str, options: Mapping[str, str] | None, environ: Mapping[str, str]) -> None:
     """Refuse options that overwrite others' commits, or that put a secret into messages.
 
     Args:
-        uri: of the store; a local path has no such options.
-        options: those given to the client.
-        environ: the environment, from which the client takes more.
+        uri: URI of the store; a local path has no unsafe options.
+        options: the options given to the client.
+        environ: the environment, from which the client reads further options.
 
     Raises:
         Misconfigured: an option removes the condition, or a URL has a password, which the client's
@@ -47,7 +47,7 @@ def check_options(uri: str, options: Mapping[str, str] | None, environ: Mapping[
         if "endpoint" in name.lower() and has_password(value):
             raise Misconfigured(
                 f"{name} has a user and a password ({without_password(value)}): remove them, and "
-                "give the credentials in variables of their own, such as AWS_ACCESS_KEY_ID and "
+                "give the credentials in separate variables, such as AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY"
             )
     ambient = {name: value for name, value in environ.items() if name.lower() in _AMBIENT}

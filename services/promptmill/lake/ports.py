@@ -30,15 +30,15 @@ class TableName(StrEnum):
 
 
 COUNTED: Final = ""
-"""The run under which a shard says that its rows are counted by run; no run has an empty name."""
+"""The name under which a shard records that its rows are counted by run; no run is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """A shard's step in one table.
+    """The advance of a shard in one table.
 
     Attributes:
-        expected: the next offset that the writer believes to be stored; ``None`` if the table has
+        expected: the next offset that the writer expects in the table; ``None`` if the table has
             nothing of this shard.
         next: the next offset after this commit.
         last: identifies the message at ``next - 1``; see :mod:`promptmill.lake.identity`.
@@ -74,7 +74,7 @@ class Ownership:
     Attributes:
         kept: shards that no other writer has claimed since this one did, whose indexes are still
             valid.
-        next_offsets: by table and shard; ``None`` if the table has nothing of the shard.
+        next_offsets: the next offset by table and shard; ``None`` if the table has nothing of it.
         last_messages: the number that identifies the message before the next offset, by table
             and shard; ``None`` if the table does not know it.
         uncounted: by table, the shards whose rows an earlier version stored without counts.
@@ -100,11 +100,11 @@ class Fenced(Stale):
 
 
 Step: TypeAlias = Callable[[str], None]
-"""Told the name of each step of a commit as it is reached; tests end a process there."""
+"""A function called with the name of each step of a commit; tests end a process in it."""
 
 
 def no_step(_name: str) -> None:
-    """The default hook, which does nothing."""
+    """Do nothing; this is the default hook."""
 
 
 class Sink(Protocol):
@@ -141,4 +141,4 @@ class Sink(Protocol):
         """Merge small files, while readers and writers continue."""
 
     def vacuum(self, table: TableName, retention_hours: int) -> int:
-        """Delete the files that were replaced so many hours ago, and return their number."""
+        """Delete the files that were replaced at least this many hours ago; return their number."""

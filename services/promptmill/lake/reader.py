@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyarrow.dataset import Expression
 
 FEW_ROWS = 256
-"""Rows that are in memory at a time where a few whole rows are looked for."""
+"""The number of rows in memory while a few whole rows are searched."""
 
 
 class Snapshot:
@@ -38,7 +38,7 @@ class Snapshot:
 
     @property
     def table_id(self) -> str:
-        """The id that the table got at its creation; it does not depend on the folder's path."""
+        """The id that the table received at its creation, whatever the path of its folder."""
         return str(self._table.metadata().id)
 
     @property
@@ -55,7 +55,7 @@ class Snapshot:
         """Check that the table has the offsets of this log.
 
         Raises:
-            Misconfigured: it is another cluster's, another topic's or of another layout.
+            Misconfigured: the table belongs to another cluster, topic or layout.
         """
         identity.check(self._table.table_uri, self._table.metadata().configuration)
 
@@ -98,7 +98,7 @@ class Snapshot:
     def rows_at(
         self, places: Collection[tuple[int, int]], columns: Sequence[str]
     ) -> dict[tuple[int, int], dict[str, Any]]:
-        """The rows of these shards and offsets, with these columns; missing ones are left out."""
+        """Return the rows at these shards and offsets with these columns, without missing ones."""
         from pyarrow.dataset import field
 
         found: dict[tuple[int, int], dict[str, Any]] = {}
@@ -124,17 +124,17 @@ class Snapshot:
         return scan_leaves(self._table, leaves, condition, batch_rows)
 
     def texts(self, query: str) -> Iterator[list[str]]:
-        """Yield the first column of what a query finds; see :func:`promptmill.lake.table.texts`."""
+        """Yield the first column of a query's result; see :func:`promptmill.lake.table.texts`."""
         return texts(self._table, query)
 
 
 @dataclass(frozen=True, slots=True)
 class RunCount:
-    """A run in one table, at one version.
+    """The counts of a run in one version of a table.
 
     Attributes:
         prompts: the number of the run's prompts; for dead letters, of those with an open one.
-        next_offsets: by shard; shards without rows are missing.
+        next_offsets: the next offset by shard; shards without rows are missing.
         partitions: the number in the layout; 0 without a table.
     """
 
@@ -144,7 +144,7 @@ class RunCount:
 
 
 class DeltaReader:
-    """The tables under a folder, for readers."""
+    """A reader of the tables under a folder."""
 
     def __init__(self, folder: str, storage_options: StorageOptions = None) -> None:
         self._handles = {
@@ -183,8 +183,8 @@ class DeltaReader:
     def present(self, name: TableName, shards: Collection[int]) -> tuple[dict[int, int], Snapshot]:
         """Return the next offsets of these shards (0 without rows), and the version that has them.
 
-        The table has to exist. No row is read, and after the first call only new log entries. The
-        version is valid until the next call, which moves it on.
+        The table has to exist. No rows are read, and after the first call only new log entries. The
+        version is valid until the next call, which updates it.
         """
         handle = self._handles[name]
         with translated(handle.uri):
@@ -197,10 +197,10 @@ class DeltaReader:
         return self._transactions.setdefault(name, AppTransactions(topic, self._storage_options))
 
     def snapshot(self, name: TableName, version: int | None = None) -> Snapshot | None:
-        """Return one version of the table; ``None`` before a sink has created it.
+        """Return one version of the table, or ``None`` if no sink has created it.
 
         Args:
-            version: ``None`` returns the present version.
+            version: the version; ``None`` means the latest.
 
         Raises:
             Misconfigured: the table has no such version.

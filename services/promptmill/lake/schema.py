@@ -1,4 +1,4 @@
-"""The columns of a table against those of the rows that this version writes."""
+"""Comparing the columns of a table with the rows that this version writes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_table(
 ) -> None:
     """Compare an existing table with the rows that this version writes.
 
-    Columns that others have added are left alone; rows hold null there.
+    Columns that other programs have added are kept, and new rows have nulls in them.
 
     Raises:
         Misconfigured: a column is missing, has another type or cannot be null, or the table is
@@ -64,7 +64,7 @@ def _check_layout(table: DeltaTable, partition_columns: Sequence[str]) -> None:
 
 
 def _has_map(kind: pa.DataType) -> bool:
-    """Whether a column holds a map at any depth."""
+    """Return whether a column holds a map at any depth."""
     if pa.types.is_map(kind):
         return True
     parts = [kind.field(i) for i in range(kind.num_fields)]
@@ -72,7 +72,7 @@ def _has_map(kind: pa.DataType) -> bool:
 
 
 def _accepts(found: pa.Schema, column: pa.Field) -> bool:
-    """Whether the table takes this column; one that may be null is added when it is missing."""
+    """Return whether the table accepts this column; a missing nullable column is added later."""
     if column.name not in found.names:
         return bool(column.nullable)
     existing = found.field(column.name)
@@ -86,7 +86,7 @@ def _described(column: pa.Field, found: pa.Schema) -> str:
 
 
 def add_missing_columns(handle: TableHandle, schema: pa.Schema) -> None:
-    """Add the columns that this version writes, that the table lacks and that may be null."""
+    """Add the nullable columns that this version writes and the table lacks."""
 
     def attempt(table: DeltaTable) -> bool:
         known = set(pa.schema(table.schema().to_arrow()).names)
@@ -102,7 +102,7 @@ def add_missing_columns(handle: TableHandle, schema: pa.Schema) -> None:
 
 
 def set_properties(handle: TableHandle, properties: Mapping[str, str]) -> None:
-    """Set the table properties that have another value."""
+    """Set the table properties that have a different value."""
 
     def attempt(table: DeltaTable) -> bool:
         known = table.metadata().configuration
@@ -119,7 +119,7 @@ def set_properties(handle: TableHandle, properties: Mapping[str, str]) -> None:
 
 
 def _alter(handle: TableHandle, attempt: Callable[[DeltaTable], bool]) -> None:
-    """Attempt it until there is nothing to do; several sinks may try at once, and one does it."""
+    """Repeat the attempt until nothing is left to do; if several sinks try, one succeeds."""
     for _ in range(CONFLICT_TRIES):
         with translated(handle.uri), suppress(CommitFailedError):
             if attempt(handle.latest()):
@@ -131,9 +131,9 @@ def _alter(handle: TableHandle, attempt: Callable[[DeltaTable], bool]) -> None:
 
 
 def fitted(rows: pa.Table, table: DeltaTable) -> pa.Table:
-    """The rows with the columns that a newer version has added to the table, null, at their place.
+    """Return the rows with nulls for the columns that a newer version has added to the table.
 
-    The library refuses rows of fewer columns, which would end every store that is not yet
+    The library refuses rows with fewer columns, which would end every store worker that is not yet
     upgraded.
     """
     wanted = pa.schema(table.schema().to_arrow())

@@ -36,7 +36,7 @@ class SettledShard:
     dead: Mapping[str, int] = field(default_factory=dict)
 
     def is_settled(self, prompt_id: str, replays: int) -> bool:
-        """Whether no message of the prompt with this number of replays can become a row."""
+        """Return whether no message of the prompt with this number of replays can become a row."""
         return self.dead.get(prompt_id, -1) >= replays or contains(self.decided, prompt_id)
 
     def __len__(self) -> int:
@@ -46,10 +46,10 @@ class SettledShard:
 def open_outcomes(
     tables: DeltaReader, identities: Mapping[TableName, Identity]
 ) -> dict[TableName, Snapshot]:
-    """Return the present versions of the tables of outcomes that exist.
+    """Return the latest versions of the existing tables of outcomes.
 
     Raises:
-        Misconfigured: a table is filled from another cluster or topic than ``identities`` say.
+        Misconfigured: a table belongs to another cluster or topic than ``identities`` name.
         Unavailable: the storage does not answer.
     """
     found = {name: tables.snapshot(name) for name in OUTCOMES}
@@ -62,7 +62,7 @@ def open_outcomes(
 def count_outcomes(
     snapshots: Mapping[TableName, Snapshot], shards: Collection[int]
 ) -> dict[int, int]:
-    """How many messages about outcomes the tables have taken of each shard; reads no rows."""
+    """Count the messages about outcomes that the tables store, by shard, without reading rows."""
     counts = dict.fromkeys(shards, 0)
     for snapshot in snapshots.values():
         for shard, offset in snapshot.next_offsets(shards).items():
@@ -73,7 +73,7 @@ def count_outcomes(
 def read_settled(
     snapshots: Mapping[TableName, Snapshot], shards: Collection[int]
 ) -> dict[int, SettledShard]:
-    """The settled prompts of these shards; reads two or three narrow columns of every row."""
+    """Read the settled prompts of these shards, from two or three narrow columns of every row."""
     decided: dict[int, list[Keys]] = {shard: [] for shard in shards}
     dead: dict[int, dict[str, int]] = {shard: {} for shard in shards}
     for name in DECISIONS:

@@ -6,8 +6,9 @@ A sink that takes over a shard raises the epoch in all tables, and every commit 
 commit of an earlier owner conflicts with that transaction and is refused. A third one,
 ``promptmill/<topic>-<partition>/last``, identifies the message before the next offset. The
 library only refuses a transaction that was committed *since the version that the writer has
-read*, and does not look whether its number grows; so each commit first compares what it has
-read. Besides, ``promptmill/<topic>-<partition>/run/<run>`` counts the run's prompts in the shard.
+read*, and does not check whether its number grows. Each commit therefore first compares the numbers
+that it has read. In addition, ``promptmill/<topic>-<partition>/run/<run>`` counts the run's prompts
+in the shard.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ from promptmill.runtime.errors import Unavailable
 
 Answer = TypeVar("Answer")
 Numbers: TypeAlias = dict[int, int | None]
-"""Something of each shard; ``None`` where the table does not know it."""
+"""A number of each shard; ``None`` if the table does not know it."""
 
 SLOW_COMMIT_S = 60.0
-"""A process that was stopped for so long inside a commit may have written into a cleaned log."""
+"""A commit that takes longer, in a frozen process, may have written into a cleaned log."""
 
 COLLECT_EVERY = 100
-"""Appends between two collections of garbage; each append leaves about 16 KiB of it."""
+"""The appends between two garbage collections; each append leaves about 16 KiB."""
 
 
 class DeltaSink:
@@ -56,7 +57,7 @@ class DeltaSink:
     Args:
         folder: URI or path of the store.
         identities: the topic whose offsets a table stores, by table.
-        settings: given, existing tables get them too; by default only new ones.
+        settings: settings for new and existing tables; by default only new tables get settings.
         step: called at each step of a commit.
         clock: returns monotonic seconds.
     """
@@ -86,7 +87,7 @@ class DeltaSink:
         self._epochs: dict[TableName, dict[int, int]] = {name: {} for name in TableName}
         self._appends = 0
         self._foreign: set[int] = set()
-        """Shards found in another's hands, until they are ours in every table."""
+        """Shards with another owner, until this sink owns them in every table."""
         self._writer = WriterProperties(
             compression="ZSTD", compression_level=self._settings.compression_level
         )
@@ -140,7 +141,8 @@ class DeltaSink:
             if taken:
                 self._append(table, name, TABLES[name].schema.empty_table(), taken)
                 mine.update(taken)
-            # An earlier owner's commit repeats the epoch, so none came between this and ours.
+            # An earlier owner's commit repeats the epoch, so there was none before this sink's
+            # commit.
             return {shard: entry.position for shard, entry in found.items()}, last_messages
 
         return self._with_latest(name, attempt)
@@ -178,7 +180,7 @@ class DeltaSink:
             self._step(f"committed:{table}")
 
     def _is_stored(self, latest: DeltaTable, name: TableName, batch: Batch) -> bool:
-        """Whether an earlier attempt stored this batch although it seemed to fail."""
+        """Return whether an earlier attempt stored this batch although it seemed to fail."""
         transactions = self._transactions[name]
         found = {shard: transactions.entry(latest, shard).position for shard in batch.advances}
         if all(found[s] == step.expected for s, step in batch.advances.items()):
@@ -218,7 +220,7 @@ class DeltaSink:
             )
 
     def _collect_garbage(self) -> None:
-        """Free what earlier appends have left, whether or not they succeeded.
+        """Collect the garbage of earlier appends, whether or not they succeeded.
 
         Nested functions of ``write_deltalake`` refer to one another and to the table's schema. The
         collector counts objects and not bytes, so by itself it runs after thousands of appends.
@@ -228,7 +230,7 @@ class DeltaSink:
             gc.collect()
 
     def _with_latest(self, name: TableName, attempt: Callable[[DeltaTable], Answer]) -> Answer:
-        """Run ``attempt`` on the latest version, and again whenever another commit was faster."""
+        """Run ``attempt`` on the latest version; repeat it whenever another commit was faster."""
         handle, transactions = self._handles[name], self._transactions[name]
         with translated(handle.uri):
             for _ in range(CONFLICT_TRIES):

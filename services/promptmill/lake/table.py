@@ -1,4 +1,4 @@
-"""A handle on one Delta table, kept up to date; the library's errors become promptmill's."""
+"""A handle on one Delta table, which converts the library's errors to promptmill's."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from deltalake.exceptions import DeltaError, DeltaProtocolError, SchemaMismatchE
 from promptmill.lake.object_store import check_options
 from promptmill.runtime.errors import Misconfigured, Unavailable
 
-if TYPE_CHECKING:  # it takes 60 MiB, which commands that only count do without
+if TYPE_CHECKING:  # its import takes 60 MiB, and commands that only count do not need it
     import pyarrow as pa
     from arro3.core import RecordBatchReader
     from pyarrow.dataset import Expression
 
 REOPEN_EVERY = 50
-"""A handle grows slower with every commit that it follows; a new one costs about 10 ms."""
+"""The commits after which a handle is reopened, because it becomes slower with each of them."""
 
 QUERY_THREADS = 2
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 GROUP_ROWS = 262_144
-"""Rows of one batch of narrow columns: what is done for each of hundreds of shards is done once."""
+"""The rows in one batch of narrow columns, so that work per shard is done rarely."""
 
 CONFLICT_TRIES = 20
-"""Commits of others (claims of other shards) may come first so often in a row."""
+"""How often in a row the commits of other writers may be faster."""
 
 StorageOptions: TypeAlias = Mapping[str, str] | None
 
@@ -42,7 +42,7 @@ class TableSettings:
 
     Attributes:
         checkpoint_every: commits between two checkpoints of the log.
-        log_retention: how long a table can be read as of an older version. A commit lists the
+        log_retention: how long older versions of a table can be read. A commit lists the
             log's folder: on a local disk about 20 ms more for every 1,000 commits.
         tombstone_retention: how long the log remembers files that were compacted away.
         compression_level: of zstd; 1 halves the default's size at the same speed.
@@ -79,7 +79,7 @@ def translated(uri: str) -> Iterator[None]:
 
 
 def said_by(error: Exception) -> str:
-    """The library's message as one line; it marks each cause with a coloured arrow."""
+    """Return the library's message as one line; it marks each cause with a coloured arrow."""
     words = _COLOUR.sub("", str(error)).split()
     return " ".join(words).replace(" ↳ ", ": ")
 
@@ -88,8 +88,8 @@ class TableHandle:
     """One table; the library's own handle is opened at first use and replaced from time to time.
 
     Args:
-        uri: of the table.
-        storage_options: of an object store; the environment may have others.
+        uri: URI of the table.
+        storage_options: options for an object store; the environment may have others.
 
     Raises:
         Misconfigured: the options are unsafe; see :func:`check_options`.
@@ -138,7 +138,7 @@ class TableHandle:
             self._uses += 1
             try:
                 self._table.update_incremental()
-            except DeltaError:  # the log has moved on beyond what this handle knows
+            except DeltaError:  # the log no longer has the next entry that this handle needs
                 self.forget()
             else:
                 return self._table
@@ -146,11 +146,11 @@ class TableHandle:
         return self._table
 
     def forget(self) -> None:
-        """Open the table again at the next call, because after an error nothing is trusted."""
+        """Open the table again at the next call, because its state is uncertain after an error."""
         self._table = None
 
     def open(self, version: int | None = None) -> DeltaTable:
-        """Return a separate handle at a version, which later calls do not change.
+        """Return a separate handle at one version, which later calls do not change.
 
         Args:
             version: ``None`` opens the latest one.
@@ -177,9 +177,9 @@ class TableHandle:
 
 
 def texts(table: DeltaTable, query: str) -> Iterator[list[str]]:
-    """Yield the first column of what a query in SQL finds, in batches; ``stored`` is the table.
+    """Yield the first column of an SQL query's result in batches; ``stored`` is the table.
 
-    Unlike :func:`scan` it needs no pyarrow, and holds less than 80 MiB however large the table is.
+    Unlike :func:`scan`, it does not need pyarrow, and it holds less than 80 MiB for any table.
 
     Raises:
         Unavailable: the storage does not answer, or a file is missing.
@@ -190,7 +190,7 @@ def texts(table: DeltaTable, query: str) -> Iterator[list[str]]:
     while True:
         try:
             batch = next(batches, None)
-        except Exception as error:  # the library raises nothing more exact here
+        except Exception as error:  # the library does not raise a more specific error here
             raise Unavailable(f"{uri} cannot be read: {error}") from error
         if batch is None:
             return
@@ -200,7 +200,7 @@ def texts(table: DeltaTable, query: str) -> Iterator[list[str]]:
 def rows_of_shards(
     table: DeltaTable, columns: Sequence[str], shards: Collection[int]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield these columns of all rows of some shards, in no order.
+    """Yield these columns of all rows of some shards, in any order.
 
     For a few columns of all rows, it takes two fifths of the processor time of :func:`scan`, and
     a third for small files.
@@ -213,14 +213,14 @@ def rows_of_shards(
     if not shards:
         return
     first, last = min(shards), max(shards)
-    condition = f"shard BETWEEN {first} AND {last}"  # files are left out by their statistics
+    condition = f"shard BETWEEN {first} AND {last}"  # files are skipped by their statistics
     if len(set(shards)) <= last - first:
         condition += f" AND shard IN ({', '.join(map(str, sorted(shards)))})"
     query = f"SELECT {', '.join(columns)} FROM stored WHERE {condition}"  # noqa: S608
     uri = table.table_uri
     with translated(uri):
         found = pa.RecordBatchReader.from_stream(_query(table, query))
-    # The engine has text as views, with which pyarrow can do little.
+    # The engine returns texts as views, which few functions of pyarrow support.
     kinds = [pa.string() if pa.types.is_string_view(c.type) else c.type for c in found.schema]
     groups = _in_groups(found)
     while True:
@@ -236,7 +236,7 @@ def rows_of_shards(
 
 
 def _in_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
-    """Yield groups of at least :data:`GROUP_ROWS` rows, the last one excepted."""
+    """Yield groups of at least :data:`GROUP_ROWS` rows, except for the last one."""
     group: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:
@@ -252,7 +252,7 @@ def _in_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatc
 def _query(table: DeltaTable, query: str) -> RecordBatchReader:
     """Begin a query in SQL; ``stored`` is the table."""
     engine = QueryBuilder().register("stored", table)
-    # Each thread holds a row group, so that memory would grow with the machine's cores.
+    # Each thread holds a row group, so memory would grow with the machine's cores.
     engine.execute(f"SET datafusion.execution.target_partitions = {QUERY_THREADS}").read_all()
     return engine.execute(query)
 

@@ -1,4 +1,4 @@
-"""The application transactions of a table, which store owner and position of its shards."""
+"""The application transactions of a table, which store the owner and position of each shard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from promptmill.lake.ports import COUNTED
 from promptmill.lake.table import StorageOptions
 
 MANY_IDS = 16
-"""From so many on, ids are read together."""
+"""The number of ids from which they are read together."""
 
 
 def position_id(topic: str, shard: int) -> str:
@@ -69,7 +69,8 @@ class AppTransactions:
     def load(self, table: DeltaTable, shards: Collection[int]) -> None:
         """Read the numbers of these shards together, which is faster for more than a few shards.
 
-        It loads pyarrow. Counts by run are not read, and nothing is if the log has an unusual form.
+        It loads pyarrow. Counts by run are not read. If the log has an unusual form, nothing is
+        read.
         """
         self._follow(table)
         wanted = {app for shard in shards for app in self._apps(shard)} - self._numbers.keys()
@@ -106,7 +107,7 @@ class AppTransactions:
         return 0 if found is None and self.is_counted(table, shard) else found
 
     def is_counted(self, table: DeltaTable, shard: int) -> bool:
-        """Whether the shard has no rows, or all of them are counted by run."""
+        """Return whether the shard has no rows, or all of them are counted by run."""
         self._follow(table)
         if self._number(table, position_id(self._topic, shard)) is None:
             return True
@@ -137,7 +138,7 @@ class AppTransactions:
             return None
         try:
             return _committed(table, self._options, missed)
-        except (FileNotFoundError, ValueError):  # cleaned up; if it is damaged, the library says so
+        except (FileNotFoundError, ValueError):  # cleaned up; the library reports damage
             return None
 
     def numbers(
@@ -212,7 +213,7 @@ def _numbers_at(table: DeltaTable, options: dict[str, str] | None) -> dict[str, 
         commits = range(since + 1, table.version() + 1)
         return numbers | _committed(table, options, commits)
     except (FileNotFoundError, ValueError, KeyError, pa.ArrowException):
-        return None  # cleaned up, or written by others; the library knows all forms
+        return None  # cleaned up, or written by another program; the library knows all forms
 
 
 def log_entries(
@@ -225,8 +226,8 @@ def log_entries(
 def log_files(uri: str, options: dict[str, str] | None, names: Iterable[str]) -> Iterator[bytes]:
     """Return files of a table's log.
 
-    Those of a local table are read as files. The library's own reader loads pyarrow, which
-    costs half a second and 60 MiB and which ``promptmill status`` does not need otherwise.
+    Those of a local table are read as files. The library's own reader loads pyarrow, which takes
+    half a second and 60 MiB, and which ``promptmill status`` does not need otherwise.
 
     Args:
         uri: the library's spelling, with ``file://`` for a local table.

@@ -1,4 +1,4 @@
-"""Vacuum: the files that compaction has replaced are deleted from the disk after a while."""
+"""Vacuum: deleting files that compaction replaced some time ago."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from promptmill.runtime.errors import Misconfigured
 RETENTION_HOURS = 24
 
 COMMIT_HOURS = 2
-"""A file that the log does not name may belong to a commit in progress for so long."""
+"""The hours for which a file that the log does not name may belong to a commit in progress."""
 
 
 def vacuum(
@@ -55,7 +55,7 @@ def vacuum_table(
 
     Two kinds of files are deleted: those that the log has replaced for ``retention_hours``, and
     those that it has never named, which an interrupted commit or a compaction that lost a race
-    has left. The latter are kept for :data:`COMMIT_HOURS` at least.
+    has left. The latter are kept for at least :data:`COMMIT_HOURS`.
 
     Raises:
         Misconfigured: the number of hours is negative.

@@ -1,4 +1,4 @@
-"""Following a table: when to look again, and when to end."""
+"""Following a growing table: when to read it again, and when to end."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from promptmill.training.windows import Bounds, Windows
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
-"""Pauses between two looks at a table without news double up to this length."""
+"""The limit up to which the pauses double while a table does not change."""
 
 _OUTCOMES = (TableName.RECORDS, TableName.REJECTS, TableName.DEAD_LETTERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """When a stream ends.
+    """The conditions under which a stream ends.
 
     Attributes:
-        follow: whether it waits for further rows at the end of the table.
-        idle_s: it ends when nothing new has come for so many seconds.
-        settled_run: it ends when every stored prompt of this run has its outcome.
+        follow: whether the stream waits for further rows at the end of the table.
+        idle_s: seconds without new rows after which the stream ends.
+        settled_run: a run; the stream ends when each of its stored prompts has an outcome.
     """
 
     follow: bool
@@ -42,15 +42,15 @@ class Following:
         cursor: Cursor,
         on_pause: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[Bounds, pa.Table]]:
-        """Yield windows from the cursor on, and wait for further ones.
+        """Yield windows from the cursor onwards, and wait for further ones.
 
-        A store that is unavailable is asked again, unless the stream does not follow or its idle
-        time is over.
+        If the store is unavailable, the call retries, unless the stream does not follow or its idle
+        time has passed.
 
         Args:
-            reader: of the store.
-            windows: what to read.
-            cursor: where to begin; the caller moves it.
+            reader: the reader of the store.
+            windows: the rows to read.
+            cursor: the position to begin at; the caller moves it.
             on_pause: called before each pause.
 
         Raises:
@@ -58,7 +58,8 @@ class Following:
         """
         news_at, pause = time.monotonic(), FIRST_PAUSE_S
         while True:
-            # A run that was settled before the table's end is read has no rows beyond that end.
+            # If the run is settled before the end of the table is read, it has no rows beyond that
+            # end.
             found, failure, settled = False, None, False
             try:
                 settled = self._is_settled(reader)
@@ -89,7 +90,7 @@ class Following:
         return news_at + self.idle_s - time.monotonic()
 
     def _is_settled(self, reader: DeltaReader) -> bool:
-        """Whether every stored prompt of the run has its outcome.
+        """Return whether every stored prompt of the run has an outcome.
 
         Outcomes are counted before prompts, so that none of them belongs to a later prompt. The
         dead letter of a replayed prompt is closed before the prompt is decided.

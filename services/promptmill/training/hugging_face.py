@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from datasets import DatasetInfo, Features, IterableDataset
-from datasets.iterable_dataset import _BaseExamplesIterable  # the library's own sources extend it
+from datasets.iterable_dataset import (
+    _BaseExamplesIterable,
+)  # the base class of the library's own sources
 
 if TYPE_CHECKING:
     from promptmill.export.formats import Row
     from promptmill.training.stream import RecordStream
 
 STREAM = "stream"
-"""Where the library's state of a data set has ours."""
+"""The key of the stream's state in the library's state of a data set."""
 
 
 def iterable_dataset(rows: RecordStream) -> Any:
@@ -23,7 +25,7 @@ def iterable_dataset(rows: RecordStream) -> Any:
 
 
 class StreamedRows(_BaseExamplesIterable):  # type: ignore[misc]
-    """The rows of a stream. Its shards come interleaved, as none of them may ever end."""
+    """The rows of a stream, with its shards interleaved, because a shard may never end."""
 
     def __init__(self, rows: RecordStream) -> None:
         super().__init__()
@@ -45,16 +47,16 @@ class StreamedRows(_BaseExamplesIterable):  # type: ignore[misc]
         return len(self._rows.shards)
 
     def shuffle_data_sources(self, generator: Any) -> StreamedRows:  # noqa: ARG002
-        """The order of shards decides nothing, as they are interleaved."""
+        """Return the same rows; the order of shards has no effect, because they are interleaved."""
         return self
 
     def shard_data_sources(self, num_shards: int, index: int, contiguous: bool = True) -> Any:
-        """The rows of one of several parts."""
+        """Return the rows of one of several parts."""
         chosen = self.split_shard_indices_by_worker(num_shards, index, contiguous=contiguous)
         return StreamedRows(self._rows.of([self._rows.shards[number] for number in chosen]))
 
     def reshard_data_sources(self) -> StreamedRows:
-        """There are no smaller shards."""
+        """Return the same rows, because shards cannot be divided further."""
         return self
 
     def _init_state_dict(self) -> dict[str, Any]:

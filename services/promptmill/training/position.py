@@ -1,8 +1,8 @@
 """The position of a stream, which is small, exact and independent of the number of readers.
 
 Every record has a shard (the partition of its message) and an offset in it. A reader owns some
-of the shards, and reads each in the order of the offsets. The next offset of each shard therefore
-says exactly what was read, whichever reader continues from there.
+shards, and reads each in the order of the offsets. The next offset of each shard therefore defines
+exactly which records were read, and any reader can continue from there.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Next(NamedTuple):
     """The next row of a shard.
 
     Attributes:
-        offset: of its record.
-        done: how many rows of this record were delivered. A record has several rows in some
-            formats, and with a weight above 1.
+        offset: the offset of its record.
+        done: the number of rows of this record that were delivered. A record has several rows in
+            some formats, and with a weight above 1.
         delivered: the number of rows of the shard that were delivered so far.
     """
 
@@ -36,8 +36,8 @@ class StreamState(TypedDict):
     """The position of one reader, or of all of them after :func:`merge_states`, as plain JSON.
 
     Attributes:
-        version: of this layout.
-        table: the id that the table got at its creation.
+        version: the version of this layout.
+        table: the id that the table received at its creation.
         shards: the three numbers of :class:`Next`, by the number of the shard.
         revisions: the time of the first record of each revision of the generator, in ISO format.
     """
@@ -120,7 +120,7 @@ def positions_in(state: Mapping[str, Any], shards: Collection[int]) -> dict[int,
 
 
 def own_shards(shards: Sequence[int], reader: int, readers: int) -> list[int]:
-    """Return those of these shards that one of several readers has; each has others.
+    """Return the shards of one reader; the shards are divided among all readers.
 
     Raises:
         Misconfigured: there are more readers than shards, or no reader of this number.
@@ -137,10 +137,10 @@ def own_shards(shards: Sequence[int], reader: int, readers: int) -> list[int]:
 
 
 class Cursor:
-    """How far one pass over a stream has come.
+    """The progress of one pass over a stream.
 
     Args:
-        positions: where it begins, by shard.
+        positions: the positions at which it begins, by shard.
         revisions: the generator's revisions so far.
     """
 
@@ -150,7 +150,7 @@ class Cursor:
 
     @property
     def delivered(self) -> int:
-        """The number of rows that were delivered so far, also before this pass."""
+        """The number of rows delivered so far, including earlier passes."""
         return sum(each.delivered for each in self.positions.values())
 
     def offsets(self) -> dict[int, int]:
@@ -158,17 +158,17 @@ class Cursor:
         return {shard: each.offset for shard, each in self.positions.items()}
 
     def done(self, shard: int, offset: int) -> int:
-        """The number of rows of this record that were delivered already."""
+        """Return the number of rows of this record that are already delivered."""
         at = self.positions[shard]
         return at.done if at.offset == offset else 0
 
     def deliver(self, shard: int, offset: int, done: int, rows: int) -> None:
-        """Note that another row of a record is delivered: ``done`` of its ``rows`` are."""
+        """Record that another row is delivered, so that ``done`` of the record's ``rows`` are."""
         delivered = self.positions[shard].delivered + 1
         ended = done == rows
         self.positions[shard] = Next(offset + ended, 0 if ended else done, delivered)
 
     def skip_to(self, ends: Mapping[int, int]) -> None:
-        """Note that the records before these offsets have no further rows."""
+        """Record that the records before these offsets have no further rows."""
         for shard, end in ends.items():
             self.positions[shard] = Next(end, 0, self.positions[shard].delivered)

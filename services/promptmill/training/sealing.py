@@ -1,15 +1,15 @@
-"""``promptmill export --follow``: complete files that appear while the table grows.
+"""``promptmill export --follow``: writing complete files while the table grows.
 
-The rows since the last file are in drafts. Sealing them takes these steps, and a process that was
-killed between two of them finishes the rest at its next start:
+The rows since the last file are in drafts. Drafts are sealed in these steps. If the process is
+killed between two of them, it finishes the rest at its next start:
 
 1. The drafts are completed on disk.
-2. The journal gets the names that they will have, and the position after their rows. From here on
-   they belong to the export.
-3. The drafts get their names.
+2. The journal records their future names and the position after their rows. From now on they belong
+   to the export.
+3. The drafts are renamed.
 4. The manifest lists them.
 
-Rows beyond the journal's position are read and written again, so no row comes twice or is missing.
+Rows beyond the journal's position are read and written again, so no row is duplicated or missing.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ DRAFTS: Final = ".drafts"
 LOCK: Final = ".lock"
 BATCH_ROWS: Final = 1_000
 FIXED: Final = ("format", "file_format", "columns", "selection", "validation_share", "table")
-"""What a continued export cannot change."""
+"""The settings that a continued export cannot change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What belongs to the export.
+    """The record of the files that belong to the export.
 
     Attributes:
-        manifest: with the files of each split.
+        manifest: the manifest, with the files of each split.
         state: the position after their rows.
-        drafts: by the path that a file gets: where its draft is.
+        drafts: the path of each draft, by the path that its file gets.
     """
 
     manifest: dict[str, Any]
@@ -57,7 +57,7 @@ class Journal:
     drafts: dict[str, str]
 
     def files(self, split: str) -> list[WrittenFile]:
-        """The files of a split."""
+        """Return the files of a split."""
         found = self.manifest["splits"].get(split, {"files": []})["files"]
         return [WrittenFile(**file) for file in found]
 
@@ -65,13 +65,13 @@ class Journal:
 def export_growing(
     store: str, settings: ExportSettings, *, seal_s: float, following: Following
 ) -> Mapping[str, Any]:
-    """Write the selected records, and then those that come, until ``following`` ends.
+    """Write the selected records and those that arrive later, until ``following`` ends.
 
     Args:
         store: URI of the folder of the tables.
-        settings: what to write, and the folder; one that an earlier call has begun is continued.
-        seal_s: seconds after which rows are in a complete file.
-        following: when to end.
+        settings: what to write, and the folder; an export that an earlier call began is continued.
+        seal_s: seconds after which rows are sealed in a complete file.
+        following: the conditions under which the export ends.
 
     Returns:
         The manifest.
@@ -114,7 +114,7 @@ def _check(settings: ExportSettings) -> None:
 
 
 class _Export:
-    """One export, from its journal on."""
+    """One export, which continues from its journal."""
 
     def __init__(self, store: str, settings: ExportSettings, following: Following) -> None:
         self._out = settings.out
@@ -141,7 +141,7 @@ class _Export:
             self._write_journal()
         self._splits: dict[str, ShardedFiles] = {}
         self._since = 0.0
-        """When the first of the rows was written that are not sealed yet."""
+        """The time when the first unsealed row was written."""
 
     def write(self, seal_s: float) -> Mapping[str, Any]:
         self._continue()
@@ -160,7 +160,7 @@ class _Export:
         return self._journal.manifest
 
     def _continue(self) -> None:
-        """Finish what an earlier process has sealed, and drop what it has not."""
+        """Publish the files that an earlier process sealed, and delete its unsealed drafts."""
         earlier, now = self._journal.manifest, self._new_journal().manifest
         if different := [name for name in FIXED if earlier[name] != now[name]]:
             name = different[0]
@@ -186,7 +186,7 @@ class _Export:
         return self._splits
 
     def _seal(self) -> None:
-        """Make the drafts a part of the export."""
+        """Complete the drafts, and record them in the journal as part of the export."""
         drafts: dict[str, str] = {}
         splits: dict[str, Any] = {}
         for name, split in self._splits.items():
@@ -206,7 +206,7 @@ class _Export:
         _replace(self._out / JOURNAL, orjson.dumps(dataclasses.asdict(self._journal)))
 
     def _publish(self) -> None:
-        """Give the sealed drafts their names, and list them in the manifest."""
+        """Rename the sealed drafts, and list them in the manifest."""
         (self._out / DATA).mkdir(exist_ok=True)
         for path, draft in self._journal.drafts.items():
             if (self._out / draft).exists() and not (self._out / path).exists():
@@ -245,7 +245,7 @@ def _rows(manifest: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Replace a file as a whole, so that every reader sees the old or the new one."""
+    """Replace a file atomically, so that every reader sees the old or the new content."""
     draft = path.with_name(f"{path.name}.part")
     with draft.open("wb") as file:
         file.write(content)

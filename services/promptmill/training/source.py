@@ -1,4 +1,4 @@
-"""From the table of records to the rows of a trainer."""
+"""Converting the table of records to a trainer's rows."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ STALENESS_COLUMNS: Final = ("generated_by", "created_at")
 
 @dataclass(frozen=True, slots=True)
 class StreamSource:
-    """What all readers of a stream have in common; it is sent to other processes.
+    """The settings that all readers of a stream share; they are sent to other processes.
 
     Attributes:
         store: URI of the store.
         table_id: the id of its table of records.
         schema: the columns of that table.
-        origin: where the stream begins, by shard.
-        selection: which records.
-        trainer: the name of their rows' format.
+        origin: the offsets at which the stream begins, by shard.
+        selection: the records to read.
+        trainer: the name of the format of the rows.
         weight: how often a record is delivered; ``None`` for once each.
         max_staleness: see :class:`promptmill.training.staleness.Revisions`.
         following: when the stream ends.
@@ -53,7 +53,7 @@ class StreamSource:
 
     @property
     def form(self) -> TrainerFormat | None:
-        """The trainer's format; ``None`` for our own rows."""
+        """The trainer's format; ``None`` for promptmill's own rows."""
         return FORMATS.get(self.trainer)
 
     def row_schema(self) -> pa.Schema:
@@ -63,7 +63,7 @@ class StreamSource:
         return pa.schema([self.schema.field(name) for name in own_columns(self.schema)])
 
     def rows(self, cursor: Cursor) -> Iterator[Row]:
-        """Yield the rows of the cursor's shards; each is noted before it is handed over."""
+        """Yield the rows of the cursor's shards; the cursor moves before each row is yielded."""
         if self.limit is None:
             return self._rows(cursor)
         return islice(self._rows(cursor), max(0, self.limit - cursor.delivered))
@@ -77,11 +77,11 @@ class StreamSource:
     def windows(
         self, cursor: Cursor, columns: Sequence[str], on_pause: Callable[[], None] = lambda: None
     ) -> Iterator[pa.Table]:
-        """Yield the selected records piece by piece, and move the cursor after each piece.
+        """Yield the selected records in windows, and move the cursor after each window.
 
         Args:
-            cursor: where to begin.
-            columns: those that the pieces have, besides shard and offset.
+            cursor: the position to begin at.
+            columns: the columns of the windows, besides shard and offset.
             on_pause: called before each wait for further records.
         """
         reader, where = DeltaReader(self.store), self.selection.where
@@ -113,6 +113,6 @@ class StreamSource:
         copies = 1 if self.weight is None else copies_of(record, self.weight)
         if self.form is None:
             return [dict(stored) for _ in range(copies)]
-        # The position in the log is a number of its own for each record, whoever reads it.
+        # The position in the log gives each record the same number for every reader.
         context = Context(index=offset * len(self.origin) + shard)
         return [row for _ in range(copies) for row in rows_of(self.form, record, context)]

@@ -1,4 +1,4 @@
-"""How many revisions of the generator a record is behind."""
+"""The staleness of records: how many revisions of the generator they are behind."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Revisions:
         self._stale = self._find_stale()
 
     def as_json(self) -> dict[str, str]:
-        """The time of the first record of each revision, in ISO format."""
+        """Return the time of the first record of each revision, in ISO format."""
         return {name: at.isoformat() for name, at in self._since.items()}
 
     def add(self, rows: pa.Table) -> None:
-        """Take note of the revisions of these rows of the table of records."""
+        """Add the revisions of these rows of the table of records."""
         if self._max is None or not rows.num_rows:
             return
         found = pa.table(
@@ -48,7 +48,7 @@ class Revisions:
         self._stale = self._find_stale()
 
     def is_stale(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row's revision is too far behind the newest one."""
+        """Return whether a row's revision is too far behind the newest one."""
         return (row["generated_by"] or {}).get("revision") in self._stale
 
     def _find_stale(self) -> frozenset[str]:

@@ -49,16 +49,16 @@ def stream(  # noqa: PLR0913 - options are arguments, each with a default
 
     Args:
         store: folder or URI of the tables, as in ``PROMPTMILL_STORE``.
-        format: what rows look like: a name of ``promptmill export --formats``; by default as the
-            table has them.
-        run: only records of this run.
-        where: only records that fulfil this SQL expression over the columns of the table.
+        format: a name from ``promptmill export --formats``; by default records as they are in the
+            table.
+        run: read only records of this run.
+        where: read only records that fulfil this SQL expression over the columns of the table.
         start: ``beginning``, ``now``, or a version of the table, after which the stream begins.
         follow: wait for further records at the end of the table.
-        limit: end after so many rows of this rank, or of each worker that reads for it.
-        idle_s: end when nothing new has come for so many seconds.
-        until_settled: end when every stored prompt of ``run`` has its outcome.
-        max_staleness: leave out records whose generator is more than so many revisions behind the
+        limit: end after this number of rows per rank, or per worker if a rank has workers.
+        idle_s: end after this many seconds without new records.
+        until_settled: end when every stored prompt of ``run`` has an outcome.
+        max_staleness: skip records whose generator is more than this many revisions behind the
             newest one.
         weight: how often a record is delivered; see :mod:`promptmill.training.weights`.
         rank: the number of this process, from 0.
@@ -71,12 +71,12 @@ def stream(  # noqa: PLR0913 - options are arguments, each with a default
     """
     _check(limit=limit, idle_s=idle_s, max_staleness=max_staleness)
     if until_settled and run is None:
-        raise Misconfigured("until_settled needs a run; name the run whose end ends the stream")
+        raise Misconfigured("until_settled needs a run; name the run to wait for")
     kinds = _kinds(format)
     snapshot = Selection().open(store)
     if where is not None:
         with SqlCondition(where, snapshot.schema):
-            pass  # it is opened to check the expression
+            pass  # opened to check the expression
     partitions = snapshot.partitions
     source = StreamSource(
         store=store,
@@ -94,10 +94,10 @@ def stream(  # noqa: PLR0913 - options are arguments, each with a default
 
 
 class RecordStream:
-    """The rows of some shards, as an iterable; :func:`stream` opens it.
+    """An iterable of the rows of some shards, which :func:`stream` opens.
 
-    Each pass begins at the same row: where the stream was opened, or at the state that was loaded.
-    :meth:`state_dict` says how far the latest pass has come.
+    Each pass begins at the same row: at the start of the stream, or at the state that was loaded.
+    :meth:`state_dict` returns the position of the latest pass.
     """
 
     def __init__(self, source: StreamSource, shards: Sequence[int]) -> None:
@@ -119,7 +119,7 @@ class RecordStream:
         return self._source.rows(self._cursor)
 
     def windows(self, columns: Sequence[str], on_pause: Callable[[], None]) -> Iterator[pa.Table]:
-        """Yield the records themselves; see ``windows`` of the stream's source."""
+        """Yield windows of records; see ``windows`` of the stream's source."""
         self._cursor = self._new_cursor()
         return self._source.windows(self._cursor, columns, on_pause)
 
@@ -190,7 +190,7 @@ class RecordStream:
         :func:`promptmill.training.merge_states` returned.
 
         Raises:
-            Misconfigured: it is another table's, or lacks a shard of this stream.
+            Misconfigured: the state belongs to another table, or lacks a shard of this stream.
         """
         check_state(state, self._source.table_id)
         self._begin = positions_in(state, self.shards)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class TorchStream(IterableDataset):  # type: ignore[misc]
-    """The rows of a stream; each worker of a data loader has some of its shards.
+    """The rows of a stream; each worker of a data loader reads some of its shards.
 
-    ``StatefulDataLoader`` of torchdata keeps the states of all workers, exact to the batch.
+    torchdata's ``StatefulDataLoader`` keeps the states of all workers, exact to the batch.
     """
 
     def __init__(self, rows: RecordStream) -> None:

@@ -1,4 +1,4 @@
-"""How often a record is delivered: weights by score or by tag."""
+"""Weights by score or tag, which define how often a record is delivered."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from promptmill.runtime.errors import Misconfigured
 from promptmill_schemas import ATTRIBUTES, Record
 
 Weight: TypeAlias = Callable[[Record], float]
-"""Returns how often a record is delivered on average; 0 leaves it out."""
+"""A function that returns how often a record is delivered on average; 0 skips it."""
 
 MAX_WEIGHT = 1_000
 WORD = 2.0**64
 
 
 def by_tag(name: str, weights: Mapping[str, float], default: float = 1.0) -> Weight:
-    """Return the weight of a record by the value of one of its tags.
+    """Return a function that weights a record by the value of one of its tags.
 
     Args:
         name: the tag.
-        weights: by the tag's value.
+        weights: the weights, by the tag's value.
         default: the weight of other values, and of records without the tag.
     """
     return partial(_tag_weight, name=name, weights=dict(weights), default=default)
@@ -34,12 +34,12 @@ def _tag_weight(record: Record, name: str, weights: Mapping[str, float], default
 
 
 def by_score(attribute: str, at_least: Mapping[float, float]) -> Weight:
-    """Return the weight of a record by one of the five scores of the chosen answer.
+    """Return a function that weights a record by one of the five scores of the chosen answer.
 
     Args:
         attribute: for example ``helpfulness``.
-        at_least: the weight from each score on, for example ``{2.5: 1, 3.5: 2}``; a record below
-            the lowest score is left out.
+        at_least: the weight from each score upwards, for example ``{2.5: 1, 3.5: 2}``; a record
+            below the lowest score is skipped.
 
     Raises:
         Misconfigured: there is no such attribute.
@@ -60,7 +60,7 @@ def _score_weight(record: Record, attribute: str, steps: list[tuple[float, float
 def copies_of(record: Record, weight: Weight) -> int:
     """Return how often this record is delivered; the same record always gives the same number.
 
-    A weight of 2.5 gives two copies to one half of the records, and three to the other.
+    With a weight of 2.5, half of the records get two copies, and the others get three.
 
     Raises:
         Misconfigured: the weight is not a number from 0 to :data:`MAX_WEIGHT`.

@@ -1,4 +1,4 @@
-"""Reading a growing table piece by piece, each shard in the order of its offsets."""
+"""Reading a growing table in windows, each shard in the order of its offsets."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from promptmill.lake.ports import TableName
 from promptmill.lake.reader import DeltaReader, Snapshot
 
 Bounds: TypeAlias = Mapping[int, int]
-"""An offset by shard."""
+"""An offset for each shard."""
 
 WINDOW_ROWS = 4_096
-"""About so many rows are in memory at a time."""
+"""The approximate number of rows in memory."""
 
 SLICE_ROWS = 128
-"""Rows that become Python objects at a time, so that the first of them comes soon."""
+"""The number of rows to convert to Python objects at once, so that the first arrives soon."""
 
 MAX_STEP = 1 << 24
 POSITION = ("shard", "shard_offset")
 
 
 class Windows:
-    """Rows of some shards of the table of records, between positions.
+    """The rows of some shards of the table of records, from given positions.
 
     Args:
-        reader: of the store.
-        shards: those to read.
-        columns: those that rows shall have, besides shard and offset.
-        fixed: what all rows fulfil, such as their run and kind.
-        condition: only rows that fulfil it.
+        reader: the reader of the store.
+        shards: the shards to read.
+        columns: the columns to read, besides shard and offset.
+        fixed: the expression on run and kind that all rows fulfil.
+        condition: the user's condition that rows must fulfil.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Windows:
         self._fixed = [ds.field("shard").isin(self._shards), *([] if fixed is None else [fixed])]
 
     def read(self, starts: Bounds) -> Iterator[tuple[Bounds, pa.Table]]:
-        """Yield windows up to the present end of the table: where each ends, and its rows.
+        """Yield the end and the rows of each window, up to the current end of the table.
 
-        The rows of a shard come in the order of their offsets; those of different shards alternate.
+        The rows of a shard are in the order of their offsets; those of different shards alternate.
 
         Raises:
             Unavailable: the storage does not answer. What was yielded remains valid.
@@ -71,13 +71,13 @@ class Windows:
             yield to, rows
 
     def _next_bounds(self, at: Bounds, ends: Bounds) -> dict[int, int]:
-        """Return where each shard's part of a window ends; shards catch up with the last one."""
+        """Return the end of each shard's part of a window; shards catch up with the last one."""
         highest = min(at[shard] for shard, end in ends.items() if at[shard] < end) + self._step
         found = {shard: min(end, highest) for shard, end in ends.items()}
         return {shard: end for shard, end in found.items() if end > at[shard]}
 
     def _adapt(self, rows: int) -> None:
-        """Read further at a time where few rows are selected, and less far where there are many."""
+        """Enlarge the windows if few rows are selected, and shrink them if there are many."""
         if rows < WINDOW_ROWS // 2:
             self._step = min(self._step * 2, MAX_STEP)
         elif rows > WINDOW_ROWS * 2:
@@ -89,7 +89,7 @@ class Windows:
             (shard == number) & (offset >= start) & (offset < end)
             for number, (start, end) in parts.items()
         )
-        # The range of all shards decides by the statistics which files and row groups are read.
+        # The range of all shards and the files' statistics decide which row groups are read.
         lowest = min(start for start, _ in parts.values())
         highest = max(end for _, end in parts.values())
         wanted = reduce(and_, [offset >= lowest, offset < highest, *self._fixed, reduce(or_, each)])
@@ -109,6 +109,6 @@ class Windows:
 
 
 def records_in(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a window, each as the table has it."""
+    """Yield the rows of a window as they are in the table."""
     for batch in table.to_batches(max_chunksize=SLICE_ROWS):
         yield from batch.to_pylist()

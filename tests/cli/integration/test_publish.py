@@ -125,7 +125,7 @@ def test_a_compressed_array_is_published_once_and_a_cut_one_as_far_as_it_goes(
     done = promptmill("publish", cut, "--run", "r", "--json")
     assert done.code == 78
     assert done.json["published"] == 20
-    assert "cut off" in done.err
+    assert "truncated" in done.err
     done = promptmill("publish", whole, "--run", "r", "--json")
     assert done.code == 0
     assert (done.json["published"], done.json["duplicate"]) == (20, 20)

@@ -152,4 +152,4 @@ async def test_a_wait_goes_on_to_the_low_mark_and_is_counted(
     await room.wait()
     assert harness.on_board == 500
     assert (room.waited.times, room.waited.seconds) == (1, 4.0)
-    assert "goes on at 500 records, about 67 s at this rate" in harness.said[0]
+    assert "continues at 500 records, about 67 s at this rate" in harness.said[0]

@@ -31,7 +31,7 @@ def test_a_topic_holds_its_writers_above_the_high_mark_and_until_the_low_one() -
 def test_bytes_hold_as_records_do_and_each_says_why() -> None:
     (reason,) = pressures(lags(5, 10_001), MARKS)
     assert reason == Pressure("scored", Unit.BYTES, 10_001, 10_000, 5_000)
-    assert str(reason) == "scored: 10001 bytes wait, goes on at 5000 (high 10000)"
+    assert str(reason) == "scored: 10001 bytes wait, continues at 5000 (high 10000)"
     assert reason.excess == 5_001
     assert len(pressures(lags(101, 10_001), MARKS)) == 2
 

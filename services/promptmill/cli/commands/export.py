@@ -8,18 +8,18 @@ from typing import Annotated
 
 import typer
 
-HELP = """Write the records of one table version to files, for a trainer or as they are.
+HELP = """Write the records of one table version to files, in a trainer's format or unchanged.
 
 A name that ends with .jsonl, .jsonl.gz, .jsonl.zst or .parquet is one file. Any other name is a
 folder with a manifest and a dataset card. Either appears when it is complete, or not at all. The
 same version of the table gives the same bytes. Kafka need not be running.
 
-With --follow, the records that come later are written too, into further files of the folder. Each
-appears when it is complete, and the same command continues an export that was interrupted.
+With --follow, records that arrive later are also written, to further files of the folder. Each file
+appears when it is complete, and the same command continues an interrupted export.
 
 With --push-to-hub, the folder is then uploaded to Hugging Face's hub, with the token of HF_TOKEN
-or of 'hf auth login'. A data set that the hub does not have is created, private unless --public
-is given.
+or of 'hf auth login'. A data set that does not exist on the hub is created; it is private unless
+--public is given.
 
 Examples:
 
@@ -58,7 +58,9 @@ def export(
     ] = "records",
     form: Annotated[
         FileFormat | None,
-        typer.Option("--format", help="Format of the files; by default as --out ends, or jsonl."),
+        typer.Option(
+            "--format", help="Format of the files; by default that of --out's suffix, or jsonl."
+        ),
     ] = None,
     run: Annotated[str | None, typer.Option(help="Export only records of this run.")] = None,
     kind: Annotated[Kind | None, typer.Option(help="Export only records of this kind.")] = None,
@@ -67,21 +69,25 @@ def export(
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(help="Columns, with commas: all of our own rows, or added to a trainer's."),
+        typer.Option(
+            help="Columns, separated by commas: of promptmill's rows, or added to a trainer's."
+        ),
     ] = None,
     version: Annotated[
         int | None, typer.Option(min=0, help="Version of the table; by default the latest.")
     ] = None,
     validation: Annotated[
         float,
-        typer.Option(min=0, max=0.5, help="Share of the prompts in a validation split, by id."),
+        typer.Option(
+            min=0, max=0.5, help="Share of the prompts that go to a validation split, chosen by id."
+        ),
     ] = 0.0,
     shard_size: Annotated[
         str, typer.Option(help="Size after which a file of a folder is complete.")
     ] = "512MB",
     verifier: Annotated[
         str,
-        typer.Option(help="Scoring function or environment that RL formats name."),
+        typer.Option(help="Name of the scoring function or environment, for RL formats."),
     ] = "promptmill",
     licence: Annotated[
         str | None, typer.Option("--license", help="Licence for the dataset card, e.g. cc-by-4.0.")
@@ -91,19 +97,19 @@ def export(
         bool, typer.Option("--replace", help="Replace an earlier export's folder.")
     ] = False,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Write records that come later too, until Ctrl-C.")
+        bool, typer.Option("--follow", help="Also write records that arrive later, until Ctrl-C.")
     ] = False,
     seal_seconds: Annotated[
-        float, typer.Option(min=0.1, help="With --follow: the age at which a file is complete.")
+        float, typer.Option(min=0.1, help="With --follow: seconds after which a file is completed.")
     ] = 60.0,
     idle_seconds: Annotated[
         float | None,
-        typer.Option(min=0, help="With --follow: end when nothing has come for so long."),
+        typer.Option(min=0, help="With --follow: end after this many seconds without records."),
     ] = None,
     until_settled: Annotated[
         bool,
         typer.Option(
-            "--until-settled", help="With --follow: end when --run has all its outcomes stored."
+            "--until-settled", help="With --follow: end when all outcomes of --run are stored."
         ),
     ] = False,
     push_to_hub: Annotated[
@@ -111,7 +117,7 @@ def export(
         typer.Option(help="Upload the folder to this data set of the hub, OWNER/NAME."),
     ] = None,
     public: Annotated[
-        bool, typer.Option("--public", help="Let everyone read a data set that is created.")
+        bool, typer.Option("--public", help="Make a data set that is created readable by everyone.")
     ] = False,
     formats: Annotated[
         bool, typer.Option("--formats", help="List the trainer formats, and end.")
@@ -156,7 +162,7 @@ def export(
     from promptmill.training.sealing import export_growing
 
     if until_settled and run is None:
-        raise typer.BadParameter("name the run whose end ends the export", param_hint="--run")
+        raise typer.BadParameter("it needs the name of a run", param_hint="--run")
     for name, given in (("--replace", replace), ("--push-to-hub", push_to_hub)):
         if given:
             raise typer.BadParameter("it contradicts --follow; omit one of them", param_hint=name)

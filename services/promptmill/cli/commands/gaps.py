@@ -41,7 +41,7 @@ def accept(
     partition: Annotated[int | None, typer.Option(min=0, help="Partition of the topic.")] = None,
     stage: Annotated[str | None, typer.Option(help="Accept only losses of this stage.")] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Accept the loss of all records that are lost now.")
+        bool, typer.Option("--all", help="Accept the loss of all records that are lost so far.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``promptmill publish``: send prompts from a file or a pipe to the topic, each once."""
+"""``promptmill publish``: send each prompt of a file or a pipe to the topic once."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from promptmill.cli.publish.layouts.choices import LastAnswer, UnknownColumns
 HELP = """Publish prompts: the rows of FILE or, with -, of standard input.
 
 FILE holds one JSON object per line, a JSON array, CSV with a header or Parquet, and may be
-compressed (.gz, .bz2, .zst). It may also be a folder of such files, or a data set of Hugging
-Face's hub (hf://datasets/OWNER/NAME?config=…&split=…) where the package datasets is installed.
+compressed (.gz, .bz2, .zst). It may also be a folder of these files or, if the package datasets is
+installed, a data set on Hugging Face's hub (hf://datasets/OWNER/NAME?config=…&split=…).
 
 A row is {"prompt": "…"}, {"messages": […]}, a request line of OpenAI's batch format, or a row
-of a usual data set: TRL, UltraChat, Magpie, ShareGPT, Alpaca, GSM8K, HelpSteer, NeMo Gym or
-Nemotron post-training data. The layout is recognised from the first rows; --layout forces one,
-and --map says what other columns mean. The assistant's turn at the end of a conversation
-becomes the prompt's reference answer. Our own rows may also have n, sampling, adapter, tools,
-chat_template_kwargs, extra_body, tags, reference, category, licence, id and prompt_id.
+of a common data set: TRL, UltraChat, Magpie, ShareGPT, Alpaca, GSM8K, HelpSteer, NeMo Gym or
+Nemotron post-training data. The layout is recognised from the first rows; --layout selects it
+instead, and --map says what other columns mean. The assistant's turn at the end of a conversation
+becomes the prompt's reference answer. Rows in promptmill's own layout may also have n, sampling,
+adapter, tools, chat_template_kwargs, extra_body, tags, reference, category, licence, id and
+prompt_id.
 Publishing the same rows again changes nothing.
 
-With --answers the rows' own answers are graded and filtered, and none are generated: a list
-answers, pairs of responses, or the assistant's turn at the end of a conversation.
+With --answers, no answers are generated. Instead, the answers in the rows are graded and filtered:
+a list named answers, pairs of responses, or the assistant's turn at the end of a conversation.
 
-While the topic of prompts is above its high-water mark, the command waits and says why. With
---no-wait it ends instead, and publishing the same file later sends the rest.
+While the topic of prompts is above its high-water mark, the command waits and shows the reason.
+With --no-wait it ends instead, and publishing the same file again later sends the rest.
 
-The exit code is 0 if all prompts are published, 3 if some lines are invalid and the others are
-published, and 5 if --no-wait ended the command before everything was sent.
+The exit code is 0 if all prompts were published, 3 if some lines are invalid and the others were
+published, and 5 if --no-wait ended the command before all prompts were sent.
 
 Examples:
 
@@ -79,7 +80,7 @@ def publish(
     unknown_columns: Annotated[
         UnknownColumns | None,
         typer.Option(
-            help="What other columns become; by default data sets ignore and others refuse them."
+            help="What to do with other columns; by default only data sets may have them."
         ),
     ] = None,
     last_answer: Annotated[
@@ -87,7 +88,10 @@ def publish(
         typer.Option(help="What the assistant's turn at the end of a conversation becomes."),
     ] = LastAnswer.REFERENCE,
     answers: Annotated[
-        bool, typer.Option("--answers", help="Grade the answers of the rows; generate none.")
+        bool,
+        typer.Option(
+            "--answers", help="Grade the answers in the rows instead of generating answers."
+        ),
     ] = False,
     receipts: Annotated[
         Path | None,

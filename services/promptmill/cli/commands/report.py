@@ -15,8 +15,8 @@ The page holds everything it needs and connects to nothing, so that it can be se
 follows the light or dark theme of the browser, and fits a phone. Kafka need not be running. An
 existing file is replaced when the new one is complete.
 
-Exit codes: 0 success, 78 the store is empty, the run or the model of a price is unknown, or the
-file cannot be written, 75 the storage does not answer.
+The exit code is 0 on success, 75 if the storage does not answer, and 78 if the store is empty, the
+run or the model of a price is unknown, or the file cannot be written.
 
 Examples:
 

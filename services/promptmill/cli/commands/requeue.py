@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-HELP = """Send lost prompts again: those that are published, not settled, and on no topic any more.
+HELP = """Send lost prompts again: those that are published, not settled, and on no topic.
 
 The text comes from the store. If an older version stored a prompt without its text, the text is
 taken from the topic of prompts or from the published files, if you give them.

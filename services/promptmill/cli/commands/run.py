@@ -85,7 +85,7 @@ def run(
 
 
 def _add_worker(stage: str, summary: str) -> None:
-    """A sub-command that takes the worker's own flags, ``--help`` included."""
+    """Add a sub-command that passes all flags, ``--help`` included, to the worker."""
 
     @app.command(
         stage,
@@ -104,7 +104,7 @@ _add_worker("store", "Write records, rejects and dead letters to the store.")
 
 
 def run_one(stage: str, arguments: list[str]) -> None:
-    """Replace this process by the worker, so that signals reach the worker itself."""
+    """Replace this process with the worker, so that signals reach the worker itself."""
     from promptmill.cli.addresses import worker_environment
     from promptmill.cli.settings import load
 
@@ -125,7 +125,7 @@ def run_all(settings: Settings, workers: list[Spec], report: Report) -> None:
 
 
 def grace_of(name: str) -> float:
-    """Seconds that workers of this stage may take to drain, by their own settings."""
+    """Return the seconds that workers of this stage may take to drain, from their settings."""
     from promptmill.stream.stage_settings import StageSettings
 
     class Stage(StageSettings):
@@ -141,7 +141,7 @@ async def _supervise(supervisor: Supervisor) -> None:
 
 
 def specs(counts: dict[str, int], flags: dict[str, list[str]], home: Path) -> list[Spec]:
-    """The workers by name; each keeps its group membership when it is restarted.
+    """Return the workers to run; each keeps its group membership when it is restarted.
 
     The instance id contains host and home folder, because workers of two home folders may share a
     cluster, and members with the same id would fence each other.
@@ -164,14 +164,14 @@ def _flags(**values: str | int) -> list[str]:
 
 
 def report_text(event: str, worker: str, fields: dict[str, object]) -> None:
-    """One readable line on standard error."""
+    """Print the event as one readable line on standard error."""
     details = " ".join(f"{name}={value}" for name, value in fields.items())
     line = printable(f"{time.strftime('%H:%M:%S')} {event:15} {worker:12} {details}")
     sys.stderr.write(line + "\n")
 
 
 def report_json(event: str, worker: str, fields: dict[str, object]) -> None:
-    """One JSON object per line on standard output."""
+    """Print the event as one line of JSON on standard output."""
     import orjson
 
     sys.stdout.write(orjson.dumps({"event": event, "worker": worker, **fields}).decode() + "\n")

@@ -1,4 +1,4 @@
-"""``promptmill sample``: look at records, pairs and rejects one after the other."""
+"""``promptmill sample``: show records, pairs and rejects one after the other."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ HELP = """Show a random sample of records, pairs or rejects, with answers side b
 On a terminal, Enter shows the next one and q ends; elsewhere all are printed. The same seed gives
 the same sample, also after compaction. Kafka need not be running.
 
-Exit codes: 0 success, 78 the store is empty, the run is unknown or --where is not a condition, 75
-the storage does not answer.
+The exit code is 0 on success, 75 if the storage does not answer, and 78 if the store is empty, the
+run is unknown, or --where is not a condition.
 
 Examples:
 
@@ -26,7 +26,7 @@ Examples:
 
 
 class Kind(StrEnum):
-    """What is shown."""
+    """The kind of rows to show."""
 
     RECORDS = "records"
     SFT = "sft"
@@ -35,17 +35,24 @@ class Kind(StrEnum):
 
 
 def sample(
-    kind: Annotated[Kind, typer.Option(help="What to show.")] = Kind.RECORDS,
-    run: Annotated[str | None, typer.Option(help="Only of this run.")] = None,
+    kind: Annotated[Kind, typer.Option(help="Kind of rows to show.")] = Kind.RECORDS,
+    run: Annotated[str | None, typer.Option(help="Show only rows of this run.")] = None,
     where: Annotated[
         str | None, typer.Option(help="SQL condition over the columns of the table.")
     ] = None,
-    count: Annotated[int, typer.Option("-n", min=1, max=1_000, help="Number to show.")] = 10,
+    count: Annotated[
+        int, typer.Option("-n", min=1, max=1_000, help="Number of rows to show.")
+    ] = 10,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32, help="Another seed gives another sample.")
+        int,
+        typer.Option(
+            min=0, max=2**32, help="Seed of the sample; another seed gives another sample."
+        ),
     ] = 0,
-    full: Annotated[bool, typer.Option("--full", help="Show long texts to their end.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show long texts in full.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
 ) -> None:
     from promptmill.cli.sampling.choice import Sample
     from promptmill.cli.sampling.run import run_sample

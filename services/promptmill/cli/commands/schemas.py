@@ -61,7 +61,7 @@ def _register(url: str | None, *, dry_run: bool, as_json: bool) -> None:
     settings = load_registry_settings()
     registry, wanted = SchemaRegistry(url, settings), subjects(settings.topic_prefix)
     if registry.exposes_login:
-        note("the password goes to the registry unencrypted: use https")
+        note("the password would be sent to the registry unencrypted: use https")
     done = []
     for subject in wanted:
         number = None if dry_run else registry.register(subject)

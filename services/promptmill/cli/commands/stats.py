@@ -1,4 +1,4 @@
-"""``promptmill stats``: figures about what is in the tables."""
+"""``promptmill stats``: figures about the contents of the tables."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-HELP = """Show what is in the tables: counts, scores, acceptance over time, duplicates and tokens.
+HELP = """Show figures from the tables: counts, scores, acceptance over time, duplicates, tokens.
 
 Decisions are counted by run, kind, policy, model, grader, category, licence and tag. The five
-attributes and the reward come with quantiles, a histogram and their correlations. Tokens of prompts
-are estimated from their characters; those of answers are as the model counted them. Kafka need not
-be running.
+attributes and the reward are shown with quantiles, a histogram and their correlations. The tokens
+of prompts are estimated from their characters; those of answers were counted by the model. Kafka
+need not be running.
 
-Exit codes: 0 success, 78 the store is empty, or the run or the model of a price is unknown, 75 the
-storage does not answer.
+The exit code is 0 on success, 75 if the storage does not answer, and 78 if the store is empty, or
+the run or the model of a price is unknown.
 
 Examples:
 
@@ -25,18 +25,21 @@ Examples:
   promptmill stats --run first --json
 """
 
-RunName: TypeAlias = Annotated[str | None, typer.Option(help="Only figures of this run.")]
+RunName: TypeAlias = Annotated[str | None, typer.Option(help="Show only figures of this run.")]
 Prices: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        help="MODEL=PROMPT,COMPLETION: prices of a million tokens; may be repeated.",
+        help="MODEL=PROMPT,COMPLETION: prices per million tokens; can be repeated.",
         metavar="MODEL=IN,OUT",
     ),
 ]
 Examples: TypeAlias = Annotated[
-    int, typer.Option(min=0, max=100, help="Examples of exact and of near duplicates.")
+    int,
+    typer.Option(
+        min=0, max=100, help="Number of examples of exact and of near-duplicates to show."
+    ),
 ]
-"""Options that ``promptmill report`` has too."""
+"""The options that ``promptmill report`` has as well."""
 
 
 def stats(

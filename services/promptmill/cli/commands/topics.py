@@ -18,7 +18,7 @@ message.timestamp.type) end the command with exit code 78; --mend corrects them.
 At most as many workers of one stage can share the work as there are partitions. A data set keeps
 the number of partitions with which its store began, so choose it before the first run.
 
-With --plan, nothing is created and no broker is asked: the command prints the topics with their
+With --plan, the command connects to no broker and creates nothing. It prints the topics with their
 settings and the rights of every part, for a cluster on which you may not create topics yourself.
 
 Examples:

@@ -13,9 +13,9 @@ HELP = """Start a real Kafka and Redis on free ports of 127.0.0.1, and create th
 
 A local stack that is already running is reused. One that was killed is restarted with its data.
 
-With --secure, a new stack takes connections to Kafka only with TLS and a login (SASL_SSL, SCRAM),
-gives each stage a user with least rights (ACLs), and has a Redis user. Commands and workers of this
-home find their users themselves.
+With --secure, a new stack accepts connections to Kafka only with TLS and a login (SASL_SSL, SCRAM),
+gives each stage a user with least rights (ACLs), and creates a user for Redis. Commands and workers
+that use this home folder find their users themselves.
 
 Examples:
 

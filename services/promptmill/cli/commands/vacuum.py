@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-HELP = """Delete files that compaction has replaced, or an interrupted commit has left.
+HELP = """Delete files that compaction has replaced, or that an interrupted commit has left behind.
 
 A running store does this every hour for files that were replaced a day ago. A reader that opened a
 table before a file was replaced still needs the file, and so does an export of an earlier version.
@@ -21,9 +21,12 @@ Examples:
 
 def vacuum(
     hours: Annotated[
-        int, typer.Option(min=0, help="Delete files that were replaced so many hours ago.")
+        int,
+        typer.Option(min=0, help="Delete files that were replaced at least this many hours ago."),
     ] = 24,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the files and delete nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from promptmill.cli.output import print_bytes, print_json

@@ -14,7 +14,7 @@ from promptmill.runtime.errors import Misconfigured
 
 
 class LabelledFormat(StrEnum):
-    """Format of the file; ``auto`` looks at the columns of its rows."""
+    """The format of the file; ``auto`` recognises it from the columns of its rows."""
 
     AUTO = "auto"
     REWARDBENCH = "rewardbench"
@@ -31,15 +31,15 @@ _COLUMNS: Final[Mapping[LabelledFormat, frozenset[str]]] = {
     LabelledFormat.HELPSTEER3: frozenset({"context", "response1", "response2"}),
     LabelledFormat.HELPSTEER2: frozenset({"prompt", "response", "helpfulness", "verbosity"}),
 }
-"""The columns of each format; the first format that fits is taken."""
+"""The columns of each format; the first format that fits is used."""
 
 
 def recognised(file: str, rows: Iterable[Any]) -> LabelledFormat:
-    """The format of the first row that has the columns of one.
+    """Return the format of the first row that has the columns of a format.
 
     Args:
         file: the file's name, for the error.
-        rows: parsed rows; those that are no JSON objects are skipped.
+        rows: parsed rows; those that are not JSON objects are skipped.
 
     Raises:
         Misconfigured: no row has the columns of a format.

@@ -34,7 +34,7 @@ class Grader:
 
     @property
     def compares(self) -> bool:
-        """Whether it compares answers, so that one answer alone cannot be graded."""
+        """Whether the panel compares answers, so that it cannot grade a single answer."""
         return isinstance(self.panel, Pairwise)
 
 

@@ -16,7 +16,7 @@ Column = NDArray[np.float64]
 def helpsteer2_figures(
     truth: Sequence[tuple[float, ...]], graded: Sequence[AttributeScores | None]
 ) -> dict[str, Any]:
-    """Mean absolute error, Pearson, Spearman and a calibration for each attribute.
+    """Return the mean absolute error, correlations and a calibration of each attribute.
 
     Args:
         truth: the annotators' scores of each row, in the order of the attributes.
@@ -40,7 +40,7 @@ def helpsteer2_figures(
 
 
 def _figures(truth: Column, given: Column) -> dict[str, Any]:
-    """The figures of one attribute; ``None`` if there are no rows."""
+    """Return the figures of one attribute; they are ``None`` if there are no rows."""
     if not len(truth):
         return {"mae": None, "pearson": None, "spearman": None, "calibration": None}
     calibration = fit(given, truth)

@@ -1,7 +1,7 @@
-"""Reads labelled answers: good rows, and bad ones with their number and their error.
+"""Reading of labelled answers: the valid rows, and the invalid ones with number and error.
 
-Files are those that ``publish`` reads: JSON Lines, arrays, CSV, Parquet, compressed, folders, data
-sets of a hub.
+It reads what ``publish`` reads: JSON Lines, arrays, CSV and Parquet, also compressed, folders, and
+data sets on Hugging Face's hub.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from promptmill_schemas import ContractError
 from promptmill_schemas.base import parse_json
 
 SHOWN_ROWS: Final = 20
-"""How many bad rows are reported one by one."""
+"""The number of invalid rows that are reported one by one."""
 
 Reader = Callable[[Mapping[str, Any]], Pair | Rated]
 
@@ -43,7 +43,7 @@ _READERS: Final[Mapping[LabelledFormat, Reader]] = {
 
 
 class Place(NamedTuple):
-    """Where a row is: its file, if there are several, and its number from 1."""
+    """The place of a row: its file, if there are several, and its number from 1."""
 
     file: str | None
     number: int
@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that was left out or not graded."""
+    """A row that was skipped or not graded."""
 
     place: Place
     error: str
@@ -103,7 +103,7 @@ def read_labelled(argument: str, form: LabelledFormat = LabelledFormat.AUTO) -> 
 
 
 async def _rows(argument: str) -> list[tuple[Place, Any]]:
-    """All rows with their JSON values or errors; a file that is cut off ends with an error."""
+    """Read all rows with their JSON values or errors; a truncated file ends with an error."""
     rows: list[tuple[Place, Any]] = []
     try:
         async for batch in read_inputs(find_inputs(argument)):
@@ -117,7 +117,7 @@ async def _rows(argument: str) -> list[tuple[Place, Any]]:
 
 
 def _parsed(row: RawLine) -> Any:
-    """The row's JSON value, or the error why it is none."""
+    """Return the row's JSON value, or the error if it has none."""
     try:
         if not isinstance(row.content, bytes):
             return complete_row(row.content)

@@ -53,7 +53,7 @@ subsets together. In RewardBench 2, each subset is a section of its own.
 """
 
 OTHER: Final = "Other"
-"""The section of subsets that the leaderboard does not have, weighted by their pairs."""
+"""The section of subsets that are not on the leaderboard, weighted by their pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Judged:
 
     @property
     def graded(self) -> bool:
-        """Whether all answers have a reward."""
+        """Whether every answer has a reward."""
         return None not in self.chosen + self.rejected
 
     @property
@@ -86,7 +86,7 @@ class Judged:
 
 
 def rewardbench_figures(pairs: Sequence[Judged]) -> dict[str, Any]:
-    """Accuracy of each subset and section, and the leaderboard's score.
+    """Return the accuracy of each subset and section, and the leaderboard's score.
 
     Returns:
         ``subsets`` (accuracy and pairs), ``sections`` (means with the leaderboard's weights),
@@ -117,7 +117,7 @@ def _by_subset(pairs: Sequence[Judged]) -> dict[str, dict[str, Any]]:
 
 
 def _by_section(subsets: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Weighted means over the subsets that occur, in the leaderboard's order."""
+    """Return the weighted mean of each section's subsets, in the leaderboard's order."""
     known = {name for weights in SECTIONS.values() for name in weights}
     others = {name: row["pairs"] for name, row in subsets.items() if name not in known}
     means = {}

@@ -2,7 +2,7 @@
 
 Pairs come from RewardBench (one rejected answer), RewardBench 2 (several), UltraFeedback (whole
 conversations) and HelpSteer3 (two responses and a preference); rated answers come from HelpSteer2.
-A row without a preference says nothing about a grader; it raises :class:`Tie`.
+A row without a preference cannot measure a grader; it raises :class:`Tie`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TURN = "<extra_id_1>"
 """The token before each later turn in a HelpSteer2 prompt; the role follows on its line."""
 
 ALL = "all"
-"""The subset of rows that name none."""
+"""The subset of rows that do not name one."""
 
 SYSTEM = "<extra_id_0>"
 """The token before a system turn, with which a prompt may begin; all its turns are then marked."""
@@ -42,7 +42,7 @@ class Tie(Exception):
 
 
 def as_turns(value: Any) -> Any:
-    """Parse a conversation that is given as text: the user's turn, then marked turns."""
+    """Parse a conversation given as text: the user's turn, followed by marked turns."""
     if not isinstance(value, str):
         return value
     first, *later = value.split(TURN)
@@ -61,7 +61,7 @@ Score = Annotated[float, Field(ge=0, le=4)]
 
 
 class Pair(BaseModel):
-    """Answers of which a grader should reward each ``chosen`` one more than any ``rejected``."""
+    """A prompt with answers; a grader should reward each ``chosen`` one above all ``rejected``."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -96,13 +96,13 @@ class Rated(BaseModel):
 
 
 def read_chosen_rejected(row: Raw) -> Pair:
-    """A row of RewardBench, RewardBench 2 or UltraFeedback.
+    """Parse a row of RewardBench, RewardBench 2 or UltraFeedback.
 
     Each side is a text, a list of texts, a turn, or a conversation that ends with the answer. The
     prompt may be missing if both sides are conversations.
 
     Raises:
-        ContractError: a field is missing or invalid; it names the field.
+        ContractError: a field is missing or invalid; the error names it.
         Tie: the ratings of both sides are equal, or an answer is on both sides.
     """
     for chosen, rejected in _RATINGS:
@@ -122,10 +122,10 @@ def read_chosen_rejected(row: Raw) -> Pair:
 
 
 def read_helpsteer3(row: Raw) -> Pair:
-    """A row of HelpSteer3's preferences; its domain is the subset.
+    """Parse a row of HelpSteer3's preferences; its domain becomes the subset.
 
     Raises:
-        ContractError: a field is missing or invalid; it names the field.
+        ContractError: a field is missing or invalid; the error names it.
         Tie: the overall preference is 0, or the responses are equal.
     """
     preference = _as_number(row.get("overall_preference", MISSING))
@@ -140,12 +140,12 @@ def read_helpsteer3(row: Raw) -> Pair:
 
 
 def read_rated(row: Raw) -> Rated:
-    """A row of HelpSteer2; raises ``ContractError`` for an invalid field."""
+    """Parse a row of HelpSteer2; raise ``ContractError`` for an invalid field."""
     return _checked(Rated, row)
 
 
 def _as_number(value: Any) -> Any:
-    """A number that a CSV file has as text."""
+    """Convert a number that a CSV file contains as text; return other values unchanged."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -161,7 +161,7 @@ def _pair(prompt: Any, chosen: list[Any], rejected: list[Any], subset: Any) -> P
 
 
 def _side(row: Raw, name: str) -> tuple[list[Any], list[Any]]:
-    """The conversation before the answer, which may be empty, and the answers of one side."""
+    """Split one side into its conversation, which may be empty, and its answers."""
     value = row.get(name, MISSING)
     turns = [value] if isinstance(value, dict) else value
     if isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns):

@@ -14,10 +14,10 @@ from promptmill.reward.panel import PanelVerdict, Refusal
 from promptmill.runtime.errors import Misconfigured
 
 Done = Callable[[int, int], None]
-"""Called with the number of graded answers and the number of all answers."""
+"""A function that receives the number of graded answers and the number of all answers."""
 
 SOME_ROWS_FAILED = 3
-"""Exit code: some rows could not be read or graded, the others were."""
+"""The exit code when some rows could not be read or graded, and the others were."""
 
 
 def evaluate(rows: Labelled, grader: Grader, done: Done) -> dict[str, Any]:
@@ -46,12 +46,12 @@ def _shown(row: BadRow) -> dict[str, Any]:
 
 
 def exit_code_of(figures: dict[str, Any]) -> int:
-    """0 if every row was read and graded."""
+    """Return 0 if every row was read and graded, and :data:`SOME_ROWS_FAILED` otherwise."""
     return SOME_ROWS_FAILED if figures["bad_rows"] or figures["ungraded"] else 0
 
 
 def grade_pairs(rows: Labelled, grader: Grader, done: Done) -> tuple[dict[str, Any], list[BadRow]]:
-    """RewardBench's figures of the pairs, and the rows with an ungraded answer."""
+    """Return RewardBench's figures for the pairs, and the rows with an ungraded answer."""
     items = [(pair.prompt, pair.answers) for _, pair in rows.pairs]
     judged, refused = [], []
     for (place, pair), verdicts in zip(rows.pairs, _graded(grader, items, done), strict=True):
@@ -66,7 +66,7 @@ def grade_pairs(rows: Labelled, grader: Grader, done: Done) -> tuple[dict[str, A
 
 
 def grade_rated(rows: Labelled, grader: Grader, done: Done) -> tuple[dict[str, Any], list[BadRow]]:
-    """The agreement with the annotators' scores, and the ungraded rows.
+    """Return the agreement with the annotators' scores, and the ungraded rows.
 
     Raises:
         Misconfigured: the grader compares answers, but a row has only one.
@@ -92,6 +92,6 @@ def _graded(
 
 
 def _refused(place: Place, verdicts: Sequence[PanelVerdict | Refusal]) -> list[BadRow]:
-    """The row as a failure if one of its answers was not graded."""
+    """Report the row as failed if one of its answers was not graded."""
     reasons = [one.reason for one in verdicts if isinstance(one, Refusal)]
     return [BadRow(place, f"not graded: {reasons[0]}")] if reasons else []

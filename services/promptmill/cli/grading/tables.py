@@ -1,4 +1,4 @@
-"""The figures of a grader as text tables."""
+"""Text tables of a grader's figures."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def show_failures(figures: dict[str, Any]) -> None:
 
 
 def figures_table(figures: dict[str, Any]) -> str:
-    """The tables of the figures' format, and the rows that are not part of them."""
+    """Format the figures as tables, and mention the rows that they do not include."""
     table = helpsteer2_table if "attributes" in figures else rewardbench_table
     lines = [table(figures)]
     if figures["bad_rows"]:
-        lines.append(f"{figures['bad_rows']:,} rows could not be read and are left out")
+        lines.append(f"{figures['bad_rows']:,} rows could not be read and are not included")
     if figures["no_preference"]:
-        lines.append(f"{figures['no_preference']:,} pairs without a preference are left out")
+        lines.append(f"{figures['no_preference']:,} pairs without a preference are not included")
     return "\n".join(lines)
 
 
 def rewardbench_table(figures: dict[str, Any]) -> str:
-    """The tables of subsets and sections, and the score."""
+    """Format the tables of subsets and sections, and the score."""
     rows = [("subset", "accuracy", "pairs")]
     rows += [
         (name, _percent(row["accuracy"]), f"{row['pairs']:,}")
@@ -58,7 +58,7 @@ def rewardbench_table(figures: dict[str, Any]) -> str:
 
 
 def helpsteer2_table(figures: dict[str, Any]) -> str:
-    """The table of attributes."""
+    """Format the table of attributes."""
     rows = [("attribute", "MAE", "Pearson", "Spearman", "calibration", "calibrated MAE")]
     for name, row in figures["attributes"].items():
         line = row["calibration"]

@@ -1,1 +1,1 @@
-"""Publishing: lines of a file become prompts on the topic, each reported once."""
+"""Publishing: the lines of a file become prompts on the topic, and each is reported once."""

@@ -1,7 +1,7 @@
-"""Publishers wait while the topic that they fill holds too much.
+"""Backpressure for publishers: they wait while the topic that they fill has too large a backlog.
 
-Once a second a publisher looks at the lags, as workers do (``flow/view.py``), and asks for its part
-of the room below the high-water mark; it sends no more than that before it has looked again.
+Once a second, a publisher reads the lags, as workers do (``flow/view.py``), and asks for its share
+of the room below the high-water mark. It sends no more than that before the next reading.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 1.0
 TRICKLE: Final = 1_000
-"""Prompts for each look while the lags are unknown."""
+"""The number of prompts to send per reading while the lags are unknown."""
 
 
 class HeldBack(Exception):
-    """There is no room, and the caller does not want to wait."""
+    """There is no room on the topic, and the caller does not wait."""
 
 
 class Board(Protocol):
-    """The part of a :class:`~promptmill.flow.board.LagBoard` that is needed here."""
+    """The part of :class:`~promptmill.flow.board.LagBoard` that a publisher uses."""
 
     async def read(self) -> Lags | None:
-        """The latest lags."""
+        """Return the latest lags, or ``None`` if they are unknown."""
 
 
 class Registry(Protocol):
-    """The part of :class:`~promptmill.flow.publishers.Publishers` that is needed here."""
+    """The part of :class:`~promptmill.flow.publishers.Publishers` that a publisher uses."""
 
     async def ask(self, *, is_held: bool = ..., waited_s: float = ...) -> float:
-        """This publisher's part of the room."""
+        """Report this publisher's state, and return its share of the room."""
 
 
 class PublisherView(LagView):
-    """The lags as a publisher sees them, and its part of the room.
+    """The lags as a publisher sees them, and its share of the room.
 
     Args:
         board, registry: ``None`` without Redis.
-        positions: asks Kafka.
+        positions: reads the offsets from Kafka.
 
     Attributes:
         topic: the name of the topic that is filled.
@@ -91,7 +91,7 @@ class PublisherView(LagView):
                 self.part = await asking
             lags = await self._board.read()
         except Unavailable as error:
-            # Lines wait for each look, so a server that does not answer is not asked each time.
+            # Lines wait for each reading, so a server that does not answer is not asked every time.
             self._redis_at_s = self._clock() + ALONE_S
             log.info("lags_board_unavailable", error=str(error))
             return None
@@ -101,11 +101,11 @@ class PublisherView(LagView):
 
 @dataclass(slots=True)
 class Waited:
-    """What backpressure has cost so far.
+    """How much backpressure has delayed a publisher so far.
 
     Attributes:
         times: how often the publisher had to wait.
-        seconds: altogether.
+        seconds: how long it waited in total.
     """
 
     times: int = 0
@@ -113,18 +113,18 @@ class Waited:
 
 
 class Backpressure:
-    """Says how many prompts may be sent now.
+    """The number of prompts that a publisher may send now.
 
     Args:
-        marks: of the topic that is filled.
-        view: of its lags.
-        show: shows in words what is waited for, each second.
+        marks: the water marks of the topic that is filled.
+        view: the topic's lags.
+        show: called each second with the reason for waiting, in words.
         waits: whether to wait for room at all.
-        clock: seconds, monotonic; the view's own.
+        clock: monotonic seconds; the same clock as the view's.
 
     Attributes:
-        waited: by now.
-        held: why it did not wait; ``None`` when it did.
+        waited: how often and how long the publisher has waited.
+        held: the reason why it raised :class:`HeldBack`; ``None`` if it did not.
     """
 
     def __init__(
@@ -153,24 +153,24 @@ class Backpressure:
 
     @property
     def left(self) -> int:
-        """Prompts that may be sent before the next look."""
+        """The number of prompts that may be sent before the next reading of the lags."""
         return self._throttle.limits[self._topic] - self._sent
 
     def sent(self, size: int) -> None:
-        """One more prompt goes on its way."""
+        """Count a prompt of ``size`` bytes that is being sent."""
         self._sent += 1
         self._bytes += size
 
     async def refresh(self) -> None:
-        """Look again, if the last look is a second ago."""
+        """Read the lags again if the last reading is at least a second old."""
         if self._clock() >= self._look_at_s:
             await self._look()
 
     async def wait(self) -> None:
-        """Return when at least one more prompt may be sent.
+        """Wait until at least one more prompt may be sent.
 
         Raises:
-            HeldBack: it would have to wait, and is not to.
+            HeldBack: there is no room, and this object was created with ``waits=False``.
         """
         self._throttle.spend(self._topic)
         await self._look()
@@ -191,7 +191,7 @@ class Backpressure:
         return self.left > 0 and not self._throttle.reasons
 
     async def _pause(self) -> None:
-        """Time that is cut short counts, too."""
+        """Sleep until the next reading; an interrupted sleep also counts as waiting."""
         began_s = self._clock()
         try:
             await asyncio.sleep(LOOK_S)
@@ -202,22 +202,22 @@ class Backpressure:
 
     @property
     def reason(self) -> str:
-        """Why the publisher waits, how much is before it, and for how long, in words."""
+        """The reason for waiting, the backlog and the expected duration, in words."""
         figures = self.as_json()
         if "records" not in figures:
             return f"the backlog of {self._topic} is unknown; sending {TRICKLE:,} each second"
         seconds = figures["seconds"]
         how_long = (
-            "nothing moves now" if seconds is None else f"about {seconds:,.0f} s at this rate"
+            "no progress at present" if seconds is None else f"about {seconds:,.0f} s at this rate"
         )
         return (
-            f"{figures['records']:,} {self._topic} wait on the topic (high-water mark "
-            f"{figures['high_records']:,}); goes on at {figures['goes_on_at']:,} "
+            f"{figures['records']:,} {self._topic} are waiting on the topic (high-water mark "
+            f"{figures['high_records']:,}); continues at {figures['goes_on_at']:,} "
             f"{figures['unit']}, {how_long}"
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The same as data; ``seconds`` is ``null`` while nothing moves."""
+        """Return :attr:`reason` as data; ``seconds`` is ``None`` while there is no progress."""
         reasons = self._throttle.reasons
         found: dict[str, Any] = {"reason": label(reasons[0]) if reasons else "lags unknown"}
         if (lag := self._lag) is None:
@@ -236,7 +236,7 @@ class Backpressure:
         }
 
     def _goal(self, lag: TopicLag) -> tuple[str, int, int]:
-        """Unit, the level to which the lag has to fall, and where it is."""
+        """Return the unit, the level to which the lag must fall, and its present level."""
         for reason in self._throttle.reasons:
             if isinstance(reason, Pressure):
                 return reason.unit.value, reason.low, reason.value

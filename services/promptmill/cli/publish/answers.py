@@ -1,8 +1,8 @@
-"""Prompts with answers that exist already: they are graded and filtered, and nothing is generated.
+"""Publishing prompts that already have answers, which are graded and filtered.
 
-The answers go to the topic of completions first, then the prompt to the topic of prompts, where it
-is counted like any other. An interruption between the two sends both again, and the filter drops
-the second completion.
+The answers are sent to the topic of completions first, and then the prompt to the topic of prompts,
+where it is counted like any other. After an interruption between the two, both are sent again, and
+the filter drops the second completion.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _REASONING: Final = re.compile(r"\s*<think>(.*?)</think>\s*(.*)", re.DOTALL)
 
 
 def completion_of(taken: Taken, defaults: Defaults) -> Completion:
-    """The prompt of a row with its answers; raises :class:`ContractError`.
+    """Return the prompt of a row with its answers, or raise :class:`ContractError`.
 
-    Rows that give other answers to the same prompt are draws: a row without an id of its own has
-    one that is derived from its content and its answers.
+    Rows with different answers to the same prompt are separate draws: if a row has no id of its
+    own, one is derived from its content and its answers.
     """
     if not taken.answers:
         remedy = "give a list of answers, or end the conversation with one"
@@ -52,7 +52,7 @@ def completion_of(taken: Taken, defaults: Defaults) -> Completion:
 
 
 def with_prompt(completion: Completion, prompt: Prompt) -> Completion:
-    """The same answers to this draw of their prompt."""
+    """Return the completion for this draw of its prompt."""
     candidates = tuple(
         each.model_copy(update={"seed": ids.candidate_seed(prompt.prompt_id, each.index)})
         for each in completion.candidates
@@ -61,7 +61,7 @@ def with_prompt(completion: Completion, prompt: Prompt) -> Completion:
 
 
 def _turn(number: int, answer: Any) -> Turn:
-    """An answer as a turn of the assistant, its reasoning apart."""
+    """Convert an answer to a turn of the assistant, with its reasoning as a separate field."""
     field = f"answers.{number}"
     if not isinstance(answer, dict) or not isinstance(answer.get("content", ""), str):
         limit = "an answer is a text, or an object with a text"
@@ -100,11 +100,11 @@ def _completion(prompt: Prompt, turns: Sequence[Turn], taken: Taken) -> Completi
 
 
 class AnswersFirst:
-    """Sends the answers of prompts before the prompts themselves.
+    """A sender that sends the answers to prompts before the prompts themselves.
 
     Args:
-        sender: sends both.
-        topic: of completions.
+        sender: the sender for both.
+        topic: the topic of completions.
     """
 
     def __init__(self, sender: BatchSender, topic: str) -> None:
@@ -113,25 +113,25 @@ class AnswersFirst:
         self._answers: dict[bytes, Message] = {}
 
     def keep(self, completion: Message) -> None:
-        """The answers of a prompt that will be sent, under the prompt's key."""
+        """Keep the completion until the prompt with the same key is sent."""
         self._answers[completion.key] = completion
 
     async def start(self) -> None:
-        """Nothing: the sender is started by its owner."""
+        """Do nothing; the sender's owner starts it."""
 
     async def stop(self) -> None:
-        """Nothing: the sender is stopped by its owner."""
+        """Do nothing; the sender's owner stops it."""
 
     async def send(self, topic: str, key: bytes, value: bytes, headers: Headers = ()) -> None:
-        """One message that has no answers."""
+        """Send one message that has no answers."""
         await self._sender.send(topic, key, value, headers)
 
     async def partitioner(self, topic: str) -> Callable[[bytes], int]:
-        """A function that gives the partition of a key, which is the same for both topics."""
+        """Return the function from keys to partitions, which is the same for both topics."""
         return await self._sender.partitioner(topic)
 
     async def send_batch(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
-        """The answers of all messages, then these; raises as the sender does."""
+        """Send the answers of all messages and then the messages; raise as the sender does."""
         for batch in _batches([self._answers[message.key] for message in messages]):
             await self._sender.send_batch(self._topic, partition, batch)
         await self._sender.send_batch(topic, partition, messages)
@@ -140,7 +140,7 @@ class AnswersFirst:
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """As many together as the producer takes at once."""
+    """Split messages into batches that the producer accepts."""
     batch: list[Message] = []
     size = 0
     for message in messages:

@@ -1,4 +1,4 @@
-"""Whether a prompt fits into the model's context, as far as that is certain before it runs."""
+"""Refusing prompts that certainly do not fit into the model's context."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ CountTokens = Callable[[str], int]
 
 
 class ContextCheck(Protocol):
-    """Refuses prompts that no model can answer."""
+    """A check that refuses prompts that no model can answer."""
 
     def __call__(self, prompt: Prompt) -> None:
-        """Raises :class:`ContractError` when the prompt is certainly too long."""
+        """Raise :class:`ContractError` if the prompt is certainly too long."""
 
 
 def accept_all(prompt: Prompt) -> None:
-    """The check when nothing is known about the models."""
+    """Accept every prompt, because nothing is known about the models."""
 
 
 class ContextLimit:
     """The check for models of one tokenizer.
 
-    The sum of the messages' own tokens is a lower bound of the whole prompt: the chat template
-    adds at least as many tokens as may merge where it meets a message.
+    The sum of the tokens of all messages is a lower bound for the whole prompt: the chat template
+    adds at least as many tokens as may merge at the borders of messages.
 
     Args:
-        context_tokens: longest conversation of the model, answer included.
-        count: tokens of a text without special tokens.
+        context_tokens: the longest conversation of the model, including the answer.
+        count: counts the tokens of a text, without special tokens.
     """
 
     def __init__(self, context_tokens: int, count: CountTokens) -> None:
@@ -39,10 +39,10 @@ class ContextLimit:
         self._count = count
 
     def __call__(self, prompt: Prompt) -> None:
-        """Raises :class:`ContractError` when not even one token of an answer fits."""
+        """Raise :class:`ContractError` if there is no room for a single token of an answer."""
         texts = [message.content for message in prompt.messages]
         if sum(len(text.encode()) for text in texts) < self._context_tokens:
-            return  # no token is shorter than a byte
+            return  # every token has at least one byte
         tokens = sum(self._count(text) for text in texts)
         if tokens >= self._context_tokens:
             limit = (
@@ -54,13 +54,16 @@ class ContextLimit:
 
 
 class AnyOf:
-    """A prompt is refused when every model refuses it; the error is that of the longest one."""
+    """The check for several models: it refuses a prompt if every model refuses it.
+
+    The error is that of the model with the longest context.
+    """
 
     def __init__(self, limits: Sequence[ContextLimit]) -> None:
         self._limits = limits
 
     def __call__(self, prompt: Prompt) -> None:
-        """Raises the last model's :class:`ContractError` when none takes the prompt."""
+        """Raise the last model's :class:`ContractError` if no model accepts the prompt."""
         refusal: ContractError | None = None
         for limit in self._limits:
             try:
@@ -73,10 +76,10 @@ class AnyOf:
 
 
 def check_for(workers: Sequence[WorkerInfo]) -> ContextCheck:
-    """The check that follows from the instruct workers that are alive.
+    """Return the check for the live instruct workers.
 
-    Only when all of them say how long their context is, and their tokenizers can be read here,
-    can anything be refused for certain.
+    It refuses prompts only if all workers report the length of their context and their tokenizers
+    can be read on this machine; otherwise nothing is certain.
     """
     known = {(w.context_tokens, w.tokenizer) for w in workers if w.stage == "instruct"}
     files = {tokenizer: Path(tokenizer, "tokenizer.json") for _, tokenizer in known}

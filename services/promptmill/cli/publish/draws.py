@@ -1,9 +1,9 @@
-"""Draws: lines that ask the same under ids of their own are answered once for each id.
+"""Draws: lines with the same content and different own ids are answered once for each id.
 
-The first line of a content has the id that belongs to the content alone; each further id is a
-draw with the next number, which is part of its prompt's id (decision 0031). Which id has which
-draw is known from the prompts that are published already and from the lines of this input, so
-the same lines in any order, and in any number of files, are the same draws.
+The first line with a content gets the id that belongs to the content alone. Each further own id is
+a draw with the next number, which is part of its prompt's id (decision 0031). The draw of each own
+id is known from the published prompts and from the lines of this input. The same lines therefore
+get the same draws in any order and in any number of files.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from promptmill.stream.lost_records import LogCheck
 from promptmill_schemas import Prompt
 
 NO_OWN_ID: Final = b""
-"""The own id of a prompt that was published without one."""
+"""The value that stands for the own id of a prompt without one."""
 
 OwnIdsOfRun = Callable[[], AsyncIterator[tuple[str, str]]]
-"""The ids of a run's published prompts that have own ids, with these."""
+"""A function that yields the prompt id and the own id of each published prompt that has both."""
 
 
 class Ids(Protocol):
-    """Ids of prompts."""
+    """A set of the ids of published prompts."""
 
     async def look_up(self, ids: Sequence[str]) -> None:
-        """Learn which of these are published."""
+        """Find out which of these ids are published."""
 
     def __contains__(self, identity: str) -> bool:
-        """Whether the prompt is published, or will be; it was looked up before."""
+        """Whether the prompt is or will be published; its id must have been looked up."""
 
 
 class StoredOwnIds(Protocol):
-    """The part of the tables that is needed here."""
+    """The part of the store's tables that draws need."""
 
     def next_prompt_offsets(self) -> dict[int, int]:
-        """The first offset of the topic ``prompts`` that the table lacks, by partition."""
+        """Return the first offset of the topic ``prompts`` that the table lacks, by partition."""
 
     def own_ids(self, run: str) -> Iterable[tuple[str, str]]:
-        """The ids of the run's prompts that have own ids, with these."""
+        """Yield the prompt id and the own id of each of the run's prompts that has an own id."""
 
 
 async def no_own_ids() -> AsyncIterator[tuple[str, str]]:
-    """Of a run of which nothing is published."""
+    """Yield nothing, for a run without published prompts."""
     nothing: tuple[tuple[str, str], ...] = ()
     for found in nothing:
         yield found
@@ -61,7 +61,7 @@ def published_own_ids(
     run: str,
     check: LogCheck | None = None,
 ) -> OwnIdsOfRun:
-    """Reads them from the table, and from where it ends from the topic."""
+    """Return a function that reads the own ids from the table and the rest of the topic."""
 
     async def read() -> AsyncIterator[tuple[str, str]]:
         positions = await asyncio.to_thread(counts.next_prompt_offsets)
@@ -76,12 +76,13 @@ def published_own_ids(
 
 
 class Draws:
-    """Gives each own id of a content its draw.
+    """The draws of the own ids of each content.
 
     Args:
-        known: ids of published prompts; grows with those of this input. Those that belong to the
-            contents of lines are looked up already.
-        published: read when a line with an own id meets a known prompt for the first time.
+        known: the ids of published prompts; those of this input are added to it. The ids that
+            belong to the lines' contents must have been looked up.
+        published: called when a line with an own id has the content of a known prompt for the
+            first time.
     """
 
     def __init__(self, known: Ids, published: OwnIdsOfRun = no_own_ids) -> None:
@@ -94,7 +95,7 @@ class Draws:
         )
 
     async def place(self, prompt: Prompt, own: str) -> Prompt:
-        """The prompt as the draw of this own id; one whose number is given stays as it is."""
+        """Return the prompt as the draw of this own id; unchanged if it already has a draw."""
         if prompt.draw is not None:
             return prompt
         content, owner = bytes.fromhex(prompt.prompt_id), _digest(own)
@@ -105,7 +106,7 @@ class Draws:
         return prompt.as_draw(found)
 
     async def _next(self, prompt: Prompt, content: bytes, owner: bytes) -> int:
-        """The draw under which the id is published, or the first that is free."""
+        """Return the draw under which the own id is published, or the first free one."""
         draw = self._size(content)
         while await self._is_known(candidate := prompt.as_draw(draw).prompt_id, draw):
             await self._read_published()

@@ -1,8 +1,8 @@
-"""Ids in a sorted file: exact, and of the same memory whatever their number.
+"""An exact set of ids in a sorted file, whose memory does not grow with their number.
 
 Ids arrive in any order. They are sorted in runs of 131,072, and the runs are merged part by part.
-Only every 128th id stays in memory, so 10 million ids take about 1 MiB there, and 160 MB in an
-unnamed file in ``TMPDIR``, which the system removes with the process.
+Only every 128th id stays in memory. Therefore 10 million ids take about 1 MiB of memory, and 160 MB
+in an unnamed file in ``TMPDIR``, which the system removes with the process.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ LOWEST, BEYOND = b"", None
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Sorted, distinct ids at one place of a file.
+    """A run of sorted, distinct ids in a file.
 
     Attributes:
-        start: of the first id, in ids from the beginning of the file.
-        index: every 128th id, from the first one on.
+        start: the place of the first id, counted in ids from the beginning of the file.
+        index: every 128th id, beginning with the first.
     """
 
     file: IO[bytes]
@@ -40,7 +40,7 @@ class _Run:
     index: Keys
 
     def read(self, begin: int, end: int) -> Keys:
-        """The ids at these places of the run."""
+        """Return the ids at these places of the run."""
         end = min(end, self.size)
         octets = os.pread(
             self.file.fileno(), max(0, end - begin) * KEY_BYTES, (self.start + begin) * KEY_BYTES
@@ -48,7 +48,7 @@ class _Run:
         return np.frombuffer(octets, NONE.dtype)
 
     def between(self, low: bytes, high: bytes | None) -> Keys:
-        """The ids from ``low`` to below ``high``; ``None`` is beyond the last one."""
+        """Return the ids from ``low`` to below ``high``; ``None`` means without an upper limit."""
         begin = max(0, int(np.searchsorted(self.index, np.bytes_(low), "right")) - 1)
         end = len(self.index)
         if high is not None:
@@ -59,15 +59,15 @@ class _Run:
         return found[first:last]
 
     def contains(self, wanted: Keys) -> Iterator[bool]:
-        """For each of these sorted ids whether the run holds it; a block is read at most once."""
+        """Yield for each of these sorted ids whether the run holds it; read each block once."""
         blocks = np.unique(np.maximum(0, np.searchsorted(self.index, wanted, "right") - 1))
         parts = [self.read(b * BLOCK_IDS, (b + 1) * BLOCK_IDS) for b in blocks.tolist()]
-        # Blocks in order are sorted as a whole, so one search finds all.
+        # Consecutive blocks are sorted as a whole, so one search finds all ids.
         return iter(are_among(wanted, np.concatenate([NONE, *parts])).tolist())
 
 
 class _Writer:
-    """Writes a run, block by block or at once."""
+    """A writer of one run, block by block or at once."""
 
     def __init__(self, file: IO[bytes], start: int) -> None:
         self._file = file
@@ -76,23 +76,23 @@ class _Writer:
         self._index: list[Keys] = []
 
     def write(self, keys: Keys) -> None:
-        """Append ids that come after all others of the run."""
+        """Append ids that are greater than all others of the run."""
         first = -self._size % BLOCK_IDS
         self._index.append(keys[first::BLOCK_IDS].copy())
         self._file.write(keys.tobytes())
         self._size += len(keys)
 
     def run(self) -> _Run:
-        """What was written."""
+        """Return the run that was written."""
         self._file.flush()
         return _Run(self._file, self._start, self._size, np.concatenate([NONE, *self._index]))
 
 
 class IdFile:
-    """A set of ids (32 hexadecimal digits) that does not change.
+    """An immutable set of ids (32 hexadecimal digits).
 
     Args:
-        batches: the ids in any order; some may come twice.
+        batches: the ids in any order; some may occur twice.
     """
 
     def __init__(self, batches: Iterable[Sequence[str]]) -> None:
@@ -109,7 +109,7 @@ class IdFile:
         return self._run.size
 
     def among(self, ids: Sequence[str]) -> set[str]:
-        """Those of these ids that are in the set; 2 to 10 µs each."""
+        """Return the given ids that are in the set; this takes 2 to 10 µs per id."""
         ordered = sorted(ids)
         found: set[str] = set()
         for at in range(0, len(ordered), LOOKED_UP_AT_ONCE):
@@ -129,7 +129,7 @@ def _sorted_runs(batches: Iterable[Sequence[str]], file: IO[bytes]) -> list[_Run
 
 
 def _collected(batches: Iterable[Sequence[str]]) -> Iterator[Keys]:
-    """The ids of small batches together."""
+    """Combine small batches of ids into larger ones."""
     waiting, size = [NONE], 0
     for batch in batches:
         waiting.append(keys_of_texts(batch))
@@ -142,7 +142,7 @@ def _collected(batches: Iterable[Sequence[str]]) -> Iterator[Keys]:
 
 
 def _merged(runs: Sequence[_Run]) -> Iterator[Keys]:
-    """The union of all runs, in parts of about one run's size."""
+    """Yield the union of all runs in parts of about one run's size."""
     sample = np.sort(np.concatenate([NONE, *(run.index for run in runs)]))
     bounds = [LOWEST, *sample[:: RUN_IDS // BLOCK_IDS].tolist()[1:], BEYOND]
     for low, high in pairwise(bounds):

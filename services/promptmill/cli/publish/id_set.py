@@ -1,8 +1,8 @@
-"""Ids on disk: exact, and of the same memory whatever their number.
+"""Exact sets of ids on disk, whose memory does not grow with their number.
 
-SQLite keeps the pages that are in use in memory and the others in an unnamed file in ``TMPDIR``,
-which the system removes with the process: about 40 bytes an id. Nothing of it is meant to last,
-so it is neither journalled nor synchronised.
+SQLite keeps the pages in use in memory and the others in an unnamed file in ``TMPDIR``, which the
+system removes with the process. An id takes about 40 bytes. The data is temporary, so it is neither
+journalled nor synchronised.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ID_BYTES: Final = 16
 
 
 class IdSet:
-    """A set of ids (32 hexadecimal digits); a call costs 5 to 20 µs."""
+    """A mutable set of ids (32 hexadecimal digits); a call takes 5 to 20 µs."""
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
         self._database = new_database("ids (id BLOB PRIMARY KEY)")
@@ -36,33 +36,33 @@ class IdSet:
             yield found.hex()
 
     def add(self, identity: str) -> bool:
-        """Put it in; ``False`` when it was there."""
+        """Add an id; return ``False`` if the set already contains it."""
         statement = "INSERT OR IGNORE INTO ids VALUES (?)"
         is_new = self._database.execute(statement, (_octets(identity),)).rowcount > 0
         self._size += is_new
         return is_new
 
     def update(self, ids: Iterable[str]) -> None:
-        """Put all of them in."""
+        """Add all of these ids."""
         statement = "INSERT OR IGNORE INTO ids VALUES (?)"
         added = self._database.executemany(statement, ((_octets(each),) for each in ids))
         self._size += max(0, added.rowcount)
 
     def discard(self, identity: str) -> None:
-        """Take it out, if it is there."""
+        """Remove an id if the set contains it."""
         gone = self._database.execute("DELETE FROM ids WHERE id = ?", (_octets(identity),))
         self._size -= gone.rowcount
 
 
 class OwnIds:
-    """Which prompt, at which line, a user's own id stands for."""
+    """The prompt to which each of the user's own ids belongs, and the line of that prompt."""
 
     def __init__(self) -> None:
         self._database = new_database("owners (own BLOB PRIMARY KEY, prompt BLOB, line INTEGER)")
 
     def claim(self, own: str, prompt_id: str, line: int) -> tuple[str, int]:
-        """The first prompt that claimed this id, and its line."""
-        # The text of an id may be long; its digest stands for it as ids stand for prompts.
+        """Claim an id for a prompt; return the first prompt that claimed it, and its line."""
+        # The text of an id may be long, so its digest is stored.
         key = blake2b(own.encode(), digest_size=ID_BYTES).digest()
         row = (key, _octets(prompt_id), line)
         statement = "INSERT OR IGNORE INTO owners VALUES (?, ?, ?)"
@@ -74,12 +74,14 @@ class OwnIds:
 
 
 def new_database(table: str) -> sqlite3.Connection:
-    """An empty database with this table, in memory as far as it is used, otherwise on disk."""
+    """Create an empty database with this table; only pages in use are kept in memory."""
     database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
     for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE_KIB}"):
         database.execute(f"PRAGMA {pragma}")
     database.execute(f"CREATE TABLE {table} WITHOUT ROWID")
-    database.execute("BEGIN")  # one transaction for all: a commit each would cost more
+    database.execute(
+        "BEGIN"
+    )  # one transaction for everything, because single commits would be slower
     return database
 
 

@@ -1,6 +1,7 @@
-"""One line of input becomes one prompt, or one error that says all that is wrong with it.
+"""Parsing one line of input to a prompt, or to one error with everything wrong with the line.
 
-What a row's columns mean is known to ``layouts``. Nothing here knows files, line numbers or Kafka.
+The package ``layouts`` knows the meaning of a row's columns. This module knows nothing about files,
+line numbers or Kafka.
 """
 
 from __future__ import annotations
@@ -27,25 +28,25 @@ SHOWN_BYTES = 40
 
 
 class Reader(Protocol):
-    """The part of a :class:`~promptmill.cli.publish.layouts.reading.RowReader` that is needed."""
+    """The part of :class:`~promptmill.cli.publish.layouts.reading.RowReader` that is used here."""
 
     @property
     def reads_texts(self) -> bool:
-        """Whether a row with a ``prompt`` and nothing else is that prompt."""
+        """Whether a row with only a ``prompt`` can be read without a layout."""
 
     def take(self, row: Row) -> Taken:
-        """What the row says."""
+        """Read a row; raise :class:`ContractError` if its outer structure is invalid."""
 
 
 AS_IT_IS: Reader = RowReader()
-"""Each row by its own layout."""
+"""A reader that recognises the layout of each row."""
 
 
 class FaultyLine(ContractError):
-    """Several things are wrong with a line; the first is the most relevant one.
+    """Several errors in one line, of which the first is the most relevant.
 
     Attributes:
-        findings: all of them.
+        findings: all errors.
     """
 
     def __init__(self, findings: Sequence[ContractError]) -> None:
@@ -58,13 +59,13 @@ class FaultyLine(ContractError):
 
 
 def findings_of(error: ContractError) -> tuple[ContractError, ...]:
-    """All that is wrong with a line."""
+    """Return all errors of a line."""
     return error.findings if isinstance(error, FaultyLine) else (error,)
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What holds for every line that does not say otherwise; ``tags`` are added to each."""
+    """The values for fields that a line does not set; ``tags`` are added to every line."""
 
     run: str
     n: int = 1
@@ -74,16 +75,17 @@ class Defaults:
 
 
 def parse_line(raw: bytes | Row, defaults: Defaults) -> Prompt:
-    """The prompt that the line holds.
+    """Parse a line to a prompt.
 
     Raises:
-        ContractError: names the field as the line does, its value, the limit and a remedy.
+        ContractError: the line is invalid; it names the field as the line does, the value, the
+            limit and a remedy.
     """
     return prompt_of(parse_object(raw), defaults)
 
 
 def parse_object(raw: bytes | Row) -> Row:
-    """The JSON object that the line holds, or the row itself; raises :class:`ContractError`."""
+    """Return the line's JSON object, or the row itself; raise :class:`ContractError`."""
     if isinstance(raw, dict):
         return complete_row(raw)
     if len(raw) > MAX_PROMPT_BYTES:
@@ -96,7 +98,7 @@ def parse_object(raw: bytes | Row) -> Row:
 
 
 def object_of(raw: bytes | Row) -> Row | None:
-    """The same, or ``None`` where there is none."""
+    """Return the line's JSON object, or ``None`` if it has none."""
     try:
         return parse_object(raw)
     except ContractError:
@@ -104,22 +106,22 @@ def object_of(raw: bytes | Row) -> Row | None:
 
 
 def only_text(value: Row) -> str | None:
-    """The prompt of a line that holds nothing else; the line is valid as it is."""
+    """Return the text of a line that holds only a valid ``prompt``, otherwise ``None``."""
     text = value.get("prompt") if len(value) == 1 else None
     return text if isinstance(text, str) and text else None
 
 
 def prompt_of(value: Row, defaults: Defaults, reader: Reader = AS_IT_IS) -> Prompt:
-    """The prompt that the line's object stands for; raises as :func:`parse_line`.
+    """Convert a line's object to a prompt; raise as :func:`parse_line` does.
 
     Args:
-        reader: knows what the object's columns mean.
+        reader: translates the object to a plain line.
     """
     return prompt_from(reader.take(value), defaults)
 
 
 def prompt_from(taken: Taken, defaults: Defaults) -> Prompt:
-    """The prompt of what was taken from a row; raises as :func:`parse_line`."""
+    """Build the prompt from the fields of a row; raise as :func:`parse_line` does."""
     findings = list(taken.findings)
     try:
         line = PlainLine.model_validate(taken.fields, extra="forbid")
@@ -143,7 +145,7 @@ def _with_option(error: ContractError) -> ContractError:
 
 
 def as_user_named(error: ContractError, names: Names) -> ContractError:
-    """The same error with the field's name of the row."""
+    """Return the error with the field's name in the row."""
     for ours, theirs in names.items():
         if error.field == ours or error.field.startswith(f"{ours}."):
             return error.renamed(theirs + error.field.removeprefix(ours))
@@ -155,7 +157,7 @@ def _one_of(findings: Sequence[ContractError]) -> ContractError:
 
 
 def too_long(head: bytes | Row, size: int) -> ContractError:
-    """The error of a line of ``size`` bytes that begins with ``head``."""
+    """Return the error for a line of ``size`` bytes, of which ``head`` is the beginning."""
     limit = f"a line may have at most {MAX_PROMPT_BYTES} bytes, this one has {size}"
     shown = head[:SHOWN_BYTES] if isinstance(head, bytes) else head
     return ContractError("", shown, limit, "shorten or split the text")
@@ -175,7 +177,7 @@ def _prompt(line: PlainLine, defaults: Defaults) -> Prompt:
     except ValidationError as error:
         raise _one_of(contract_errors(error)) from error
     if ANSWERS_TAG in prompt.tags:
-        limit = "this tag is kept for prompts that are published with --answers"
+        limit = "this tag is reserved for prompts that are published with --answers"
         raise ContractError(f"tags.{ANSWERS_TAG}", GIVEN, limit, "remove the tag")
     if line.prompt_id not in {None, prompt.prompt_id}:
         limit = f"the id that belongs to this content in run {prompt.run} is {prompt.prompt_id}"
@@ -208,7 +210,7 @@ def _messages(line: PlainLine) -> tuple[Message, ...]:
 
 
 def _sampling(given: Sampling | None, defaults: Sampling) -> Sampling:
-    """The line's own settings on top of the defaults, setting by setting."""
+    """Merge the line's sampling parameters with the defaults, one by one."""
     if given is None:
         return defaults
     return defaults.model_copy(

@@ -1,4 +1,4 @@
-"""Options of ``publish`` as contracts; a wrong one is an error of the command line."""
+"""Validation of the options of ``publish``; an invalid one is an error of the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ANY_QUESTION = (Message(role="user", content="?"),)
 
 
 def require_input(file: str) -> None:
-    """Refuse a file that cannot be read; ``-`` is standard input."""
+    """Refuse an argument that is neither a readable file or folder nor ``-``."""
     if file == STANDARD_INPUT or file.startswith(HUB):
         return
     if not os.access(file, os.R_OK):
@@ -32,7 +32,7 @@ def require_input(file: str) -> None:
 
 
 def refuse_overwriting(file: str, receipts: Path | None) -> None:
-    """Receipts must not take the place of the prompts that they are about."""
+    """Refuse to overwrite the input file with its receipts."""
     if receipts is None or not receipts.exists() or file == STANDARD_INPUT or file.startswith(HUB):
         return
     if any(receipts.samefile(each.path) for each in find_inputs(file)):
@@ -40,7 +40,7 @@ def refuse_overwriting(file: str, receipts: Path | None) -> None:
 
 
 def given_sampling(**options: Any) -> Sampling:
-    """The sampling that holds where a line has none of its own."""
+    """Return the sampling parameters for lines that do not set them."""
     try:
         return Sampling.model_validate(
             {k: v for k, v in options.items() if v is not None}, extra="forbid"
@@ -50,7 +50,7 @@ def given_sampling(**options: Any) -> Sampling:
 
 
 def given_tags(pairs: list[str]) -> dict[str, str]:
-    """Tags from ``key=value``."""
+    """Parse tags from ``key=value``."""
     for pair in pairs:
         if not pair.partition("=")[0] or "=" not in pair:
             raise typer.BadParameter(f"{pair!r} is not key=value", param_hint="--tag")
@@ -60,7 +60,7 @@ def given_tags(pairs: list[str]) -> dict[str, str]:
 def publish_defaults(
     run: str, n: int, sampling: Sampling, adapter: str | None, tags: dict[str, str]
 ) -> Defaults:
-    """What holds for every line, checked with a prompt of our own."""
+    """Return the defaults for every line, validated with a sample prompt."""
     try:
         Prompt.create(run, ANY_QUESTION, n=n, sampling=sampling, adapter=adapter, tags=tags)
     except ValidationError as error:
@@ -76,7 +76,7 @@ def row_reader(
     *,
     wants_answers: bool = False,
 ) -> RowReader:
-    """How rows are read."""
+    """Return the reader of rows that these options describe."""
     try:
         return RowReader(
             forced(layout) if layout else None,

@@ -1,4 +1,4 @@
-"""Prompts on their way to the topic, in batches by partition."""
+"""Sending prompts to the topic in batches by partition."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from promptmill.stream.ports import BatchSender, Message
 PATIENCE_S: Final = 60.0
 PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 BATCH_BYTES: Final = 192 * 1024
-"""Below what the producer takes as one batch, with room for what Kafka adds to each message."""
+"""The size of a batch: below the producer's limit, with room for Kafka's overhead."""
 
 MESSAGE_OVERHEAD_BYTES: Final = 32
 
 
 class AnswersSender(BatchSender, Protocol):
-    """Sends the answers of prompts before the prompts."""
+    """A sender that sends the answers to prompts before the prompts."""
 
     def keep(self, completion: Message) -> None:
-        """The answers of a prompt that will be sent, under the prompt's key."""
+        """Keep the completion until the prompt with the same key is sent."""
 
 
 Refusals: TypeAlias = dict[bytes, Poison]
-"""Why the broker never takes a message, by its key."""
+"""The errors of messages that the broker refuses permanently, by the message's key."""
 
 
 @dataclass(slots=True, eq=False)
 class PartitionBatch:
-    """Messages for one partition; ``sending`` is there once they are on their way."""
+    """A batch of messages for one partition; ``sending`` is the task that sends it, if begun."""
 
     partition: int
     messages: list[Message] = field(default_factory=list)
@@ -41,23 +41,23 @@ class PartitionBatch:
 
     @property
     def is_settled(self) -> bool:
-        """Whether all of it is acknowledged or has failed."""
+        """Whether every message is acknowledged or has failed."""
         return self.sending is not None and self.sending.done()
 
     @property
     def has_failed(self) -> bool:
-        """Whether the broker was unavailable for longer than our patience."""
+        """Whether the broker was unavailable for longer than ``patience_s``."""
         return self.is_settled and self.sending is not None and bool(self.sending.exception())
 
 
 class Outbox:
-    """Collects messages and sends them batch by batch.
+    """Collects messages by partition and sends them in batches.
 
     Args:
-        topic: full name.
-        partition_of: where a key belongs.
-        patience_s: how long one batch is tried while the broker is unavailable.
-        answers: sends instead of the sender, if prompts are published with their answers.
+        topic: the topic's full name.
+        partition_of: returns the partition of a key.
+        patience_s: seconds for which one batch is retried while the broker is unavailable.
+        answers: the sender to use if prompts are published with their answers.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Outbox:
         return self._answers is not None
 
     def add(self, message: Message, answers: Message | None = None) -> PartitionBatch:
-        """Put a message into the batch of its partition; a full one goes on its way first.
+        """Add a message to the batch of its partition; a full batch is sent first.
 
         Args:
             answers: the completion that is sent before the prompt.
@@ -101,7 +101,7 @@ class Outbox:
         return batch
 
     def flush(self) -> None:
-        """Send everything on its way."""
+        """Begin to send all messages."""
         for batch in self._open.values():
             self._start(batch)
         self._open.clear()
@@ -111,7 +111,7 @@ class Outbox:
         batch.sending = asyncio.create_task(self._send(batch.partition, messages))
 
     async def _send(self, partition: int, messages: Sequence[Message]) -> Refusals:
-        """A batch that is refused is halved, until what the broker does not take stands alone."""
+        """Send a batch; halve a refused one until the refused messages are alone."""
         try:
             await self._send_patiently(partition, messages)
         except Poison as error:

@@ -1,4 +1,4 @@
-"""What a publisher reports of a line, and what it needs from others."""
+"""The result of a line, and the ports that a publisher uses."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from promptmill_schemas import ContractError
 
 
 class LineResult(NamedTuple):
-    """What became of a line.
+    """The result of publishing a line.
 
     Attributes:
-        prompt_id: of a prompt that is now on the topic, or was there before.
-        error: why the line is invalid.
-        file: where the line is, if more than one file is read.
+        prompt_id: the id of the line's prompt, if it is on the topic now or was published before.
+        error: the reason why the line is invalid.
+        file: the line's file, if more than one file is read.
     """
 
     number: int
@@ -26,48 +26,48 @@ class LineResult(NamedTuple):
 
 
 class Known(Protocol):
-    """The part of :class:`~promptmill.cli.publish.published.PublishedPrompts` needed here."""
+    """The part of :class:`~promptmill.cli.publish.published.PublishedPrompts` used here."""
 
     async def look_up(self, ids: Sequence[str]) -> None:
-        """Learn which of these are published, before they are added."""
+        """Find out which of these ids are published; called before any of them is added."""
 
     def __contains__(self, identity: str) -> bool:
-        """Whether it is published, or was added."""
+        """Whether the prompt is published or was added."""
 
     def add(self, prompt_id: str) -> bool:
-        """``False`` when it is published already."""
+        """Add a prompt; return ``False`` if it is already published."""
 
     def discard(self, prompt_id: str) -> None:
-        """It is not published after all."""
+        """Remove a prompt that was added but not published."""
 
 
 class Room(Protocol):
-    """The part of :class:`~promptmill.cli.publish.admission.Backpressure` that is needed here."""
+    """The part of :class:`~promptmill.cli.publish.admission.Backpressure` that is used here."""
 
     @property
     def left(self) -> float:
-        """Prompts that may be sent now."""
+        """The number of prompts that may be sent now."""
 
     def sent(self, size: int) -> None:
-        """One more is on its way."""
+        """Count a prompt that is being sent."""
 
     async def refresh(self) -> None:
-        """Look again, if it is time."""
+        """Read the lags again if the last reading is too old."""
 
     async def wait(self) -> None:
-        """Return when there is room."""
+        """Wait until there is room."""
 
 
 class Unlimited:
-    """There is always room."""
+    """Room without a limit."""
 
     left = math.inf
 
     def sent(self, size: int) -> None:
-        """Nothing is counted."""
+        """Do nothing."""
 
     async def refresh(self) -> None:
-        """Nothing is looked at."""
+        """Do nothing."""
 
     async def wait(self) -> None:
-        """Nothing is waited for."""
+        """Return at once."""

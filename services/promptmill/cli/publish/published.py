@@ -1,4 +1,4 @@
-"""Which prompts of a run are published: those in the store's table, and those on the way to it."""
+"""The published prompts of a run: those in the store's table, and those not yet stored."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ async def prompts_on_topic(
     """Yield the run's prompts from these positions to the end of the topic, with their messages.
 
     Args:
-        positions: by partition; they move with what is read.
-        check: passes over accepted gaps between the positions and the topic's beginning.
+        positions: the next offset of each partition, which is updated as messages are read.
+        check: skips accepted gaps between the positions and the topic's beginning.
     """
     async for batch in reader.read(topic, positions, check):
         for delivery in batch:
@@ -38,11 +38,11 @@ async def prompts_on_topic(
 
 
 class _Coming:
-    """Reads a run's prompts on the topic, each time from where it stopped.
+    """A reader of a run's prompts on the topic; each reading continues where the last one ended.
 
     Args:
-        topic: full name of the topic of prompts.
-        check: passes over accepted gaps between the table's end and the topic's beginning.
+        topic: the full name of the topic of prompts.
+        check: skips accepted gaps between the table's end and the topic's beginning.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class _Coming:
         self._positions: dict[int, int] = {}
 
     async def _read_on(self) -> AsyncIterator[tuple[str, Delivery]]:
-        """The ids of the run's prompts, with their messages."""
+        """Yield the ids of the run's new prompts on the topic, with their messages."""
         async for prompt, delivery in prompts_on_topic(
             self._reader, self._topic, self._run, self._positions, self._check
         ):
@@ -69,18 +69,19 @@ class _Coming:
 
 
 class PublishedPrompts(_Coming):
-    """The prompts of a run that are published: those that were before, and those of this process.
+    """The prompts of a run that are published, by this process or before it started.
 
-    What was acknowledged before :meth:`start` is known exactly. From where the table ended by then,
-    the topic is read once; what the table holds is looked up for the ids that are asked for.
+    The prompts that were acknowledged before :meth:`start` are known exactly. The topic is read
+    once from the position of the table at that time; older prompts are looked up in the table by
+    id.
     """
 
     _stored: StoredIds | None = None
 
     async def start(self) -> None:
-        """Learn what is on its way to the table; once, before anything else."""
+        """Read the prompts that the table lacks; called once, before any other method."""
         self._ids = IdSet()
-        # The table is looked at after its end is known, so nothing falls between it and the topic.
+        # The table is read after its end is known, so no prompt between it and the topic is missed.
         self._positions = await asyncio.to_thread(self._counts.next_prompt_offsets)
         if not await asyncio.to_thread(self._counts.has_none, self._run):
             self._stored = StoredIds(partial(self._counts.prompt_ids, self._run))
@@ -88,32 +89,32 @@ class PublishedPrompts(_Coming):
             self._ids.add(prompt_id)
 
     async def look_up(self, ids: Sequence[str]) -> None:
-        """Learn which of these ids the table holds; before any of them is added."""
+        """Find out which of these ids the table holds; called before any of them is added."""
         if self._stored is not None:
             self._ids.update(await self._stored.among(ids))
 
     @property
     def is_empty(self) -> bool:
-        """Whether certainly nothing of the run is published, by this process or before."""
+        """Whether it is certain that no prompt of the run is published, by any process."""
         return self._stored is None and not len(self._ids)
 
     def __contains__(self, identity: str) -> bool:
-        """Whether a prompt that was looked up or added is published."""
+        """Whether a prompt, which must have been looked up or added, is published."""
         return identity in self._ids
 
     def add(self, prompt_id: str) -> bool:
-        """This prompt is about to be published; ``False`` when it was before."""
+        """Add a prompt that is about to be published; return ``False`` if it is already."""
         return self._ids.add(prompt_id)
 
     def discard(self, prompt_id: str) -> None:
-        """This prompt is not published after all."""
+        """Remove a prompt that was added but not published."""
         self._ids.discard(prompt_id)
 
 
 class PublishedCount(_Coming):
-    """How many prompts of a run are published: those in the store's table, and those on the way.
+    """Counts the published prompts of a run: those in the store's table, and those not yet stored.
 
-    A prompt that was published again counts twice until the store has read its second message.
+    A prompt that was published twice is counted twice until the store has read its second message.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class PublishedCount(_Coming):
     ) -> None:
         super().__init__(counts, reader, topic, run, check)
         self._coming: dict[str, tuple[int, int]] = {}
-        """By id, partition and offset of prompts that the table may lack."""
+        """The partition and offset of each prompt that the table may lack, by id."""
 
     @property
     def coming(self) -> Collection[str]:
@@ -134,7 +135,7 @@ class PublishedCount(_Coming):
         return self._coming.keys()
 
     async def refresh(self) -> int:
-        """Everything that was acknowledged before this call."""
+        """Count all prompts that were acknowledged before this call."""
         table = await asyncio.to_thread(self._counts.published, self._run)
         for partition, offset in table.next_offsets.items():
             self._positions[partition] = max(offset, self._positions.get(partition, 0))
@@ -147,9 +148,10 @@ class PublishedCount(_Coming):
         return table.prompts + len(self._coming)
 
     async def _forget_stored_strays(self, partitions: int) -> None:
-        """Of prompts in partitions beyond the layout, no row is stored: look for them by id.
+        """Forget prompts in partitions beyond the layout if the table holds their ids.
 
-        Somebody else's producer has put them there; they are moved to where they belong.
+        Another program's producer has sent them there. No row is stored for such a message, because
+        workers move it to its own partition.
         """
         strays = {p for p, (number, _) in self._coming.items() if 0 < partitions <= number}
         if strays:

@@ -1,4 +1,4 @@
-"""Lines become prompts on the topic; each line is reported once, in order, when it is settled."""
+"""Publishing lines as prompts; each line is reported once, in order, when its result is known."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_BYTES_IN_FLIGHT = 32 * 1024 * 1024
 
 
 class _Outgoing(NamedTuple):
-    """A prompt that is to be sent, encoded, and the completion with its answers, if it has some."""
+    """An encoded prompt that will be sent, and the completion with its answers, if any."""
 
     prompt_id: str
     prompt: Message
@@ -44,7 +44,7 @@ class _Outgoing(NamedTuple):
 
 
 Parsed: TypeAlias = _Outgoing | Prompt | Completion | ContractError
-"""What is in a line: its prompt, encoded or not, or with its answers; or what is wrong with it."""
+"""The content of a line: its prompt, encoded or not, or a completion; or the line's error."""
 
 
 class _Pending(NamedTuple):
@@ -69,14 +69,14 @@ class Publisher:
     """Publishes each prompt of a run once.
 
     Args:
-        outbox: where the prompts go.
-        defaults: of the run.
-        known: says what is published already, and takes note of more.
-        report: called for each line, in order of the lines.
-        check: refuses what no model can take.
-        room: how many prompts may be sent.
-        reader: knows what the columns of a row mean.
-        draws: knows the draws of lines with own ids; ``None`` knows those of this input.
+        outbox: sends the prompts.
+        defaults: the values for fields that a line does not set.
+        known: the published prompts, to which this publisher adds its own.
+        report: called with the result of each line, in the order of the lines.
+        check: refuses prompts that no model can answer.
+        room: the number of prompts that may be sent.
+        reader: translates rows to plain lines.
+        draws: the draws of lines with own ids; ``None`` means only those of this input.
     """
 
     def __init__(
@@ -107,23 +107,24 @@ class Publisher:
         self._template = _template(defaults) if reader.reads_texts else None
 
     async def publish(self, batches: AsyncIterator[Sequence[RawLine]]) -> None:
-        """Publish all lines; returns when each is acknowledged or refused.
+        """Publish all lines, and return when each one is acknowledged or refused.
 
         Args:
-            batches: lines that were read together are sent together; nothing of them waits
-                for the next.
+            batches: batches of lines; each batch is sent without waiting for the next.
 
         Raises:
-            HeldBack: there is no room, and the caller does not wait; all before it is reported.
-            Unavailable: the broker did not answer for longer than our patience. What was settled
-                before is reported; call :meth:`drain` for what may still be on its way.
+            HeldBack: there is no room, and the caller does not wait; all earlier lines are
+                reported.
+            Unavailable: the broker did not answer within the patience of the outbox. The lines with
+                a known result are reported; call :meth:`drain` for those that are still being sent.
         """
         async for lines in batches:
             await self._room.refresh()
             for line, parsed in await self._parse_all(lines):
                 if (message := await self._take(line, parsed)) is not None:
                     if self._room.left <= 0:
-                        # Everything before it is settled, so that receipts are whole meanwhile.
+                        # Settle all earlier lines first, so that the receipts are complete during
+                        # the wait.
                         await self._settle_down_to(0)
                         await self._room.wait()
                     self._send(line, message)
@@ -133,11 +134,11 @@ class Publisher:
         await self._settle_down_to(0)
 
     async def drain(self, limit_s: float) -> int:
-        """Report what is acknowledged within ``limit_s``.
+        """Report the lines whose prompts are acknowledged within ``limit_s`` seconds.
 
         Returns:
-            How many prompts were sent and are not acknowledged; what was not sent yet is
-            forgotten.
+            The number of prompts that were sent and not acknowledged. Prompts that were not sent
+            yet are forgotten.
         """
         sends = {e.batch.sending for e in self._pending if e.batch and e.batch.sending}
         if sends:
@@ -146,7 +147,7 @@ class Publisher:
         while self._pending:
             entry = self._pending[0]
             if entry.result.prompt_id in missing:
-                self._pending.popleft()  # the same prompt again: it is not published either
+                self._pending.popleft()  # its prompt is not published either
             elif entry.is_settled and not (entry.batch and entry.batch.has_failed):
                 self._report_oldest()
             else:
@@ -157,7 +158,7 @@ class Publisher:
         return lost
 
     async def _parse_all(self, lines: Sequence[RawLine]) -> list[tuple[RawLine, Parsed]]:
-        """The lines with what is in them; which of their prompts are published is known then."""
+        """Parse all lines, and look up which of their prompts are published."""
         parsed = [(line, self._parse_or_error(line)) for line in lines]
         ids = [_id_of(each) for _, each in parsed if not isinstance(each, ContractError)]
         await self._known.look_up(ids)
@@ -170,7 +171,7 @@ class Publisher:
             return error
 
     async def _take(self, line: RawLine, parsed: Parsed) -> _Outgoing | None:
-        """The prompt to be sent; without one, the line's outcome is certain."""
+        """Return the prompt to send, or ``None`` if the line's result is already known."""
         try:
             message = await self._message(line, parsed)
         except ContractError as error:
@@ -204,7 +205,7 @@ class Publisher:
         return prompt_of(value, self._defaults, self._reader)
 
     async def _message(self, line: RawLine, parsed: Parsed) -> _Outgoing:
-        """Raises what is wrong with the line."""
+        """Return the message to send; raise the line's error if it is invalid."""
         if isinstance(parsed, ContractError):
             raise parsed
         if isinstance(parsed, _Outgoing):
@@ -218,11 +219,11 @@ class Publisher:
         return self._encoded(line, prompt)._replace(answers=answers)
 
     async def _placed(self, line: RawLine, prompt: Prompt) -> Prompt:
-        """The prompt as the draw of its own id."""
+        """Return the prompt as the draw of its own id."""
         if own := prompt.tags.get(CUSTOM_ID):
             owner, number = self._owners.claim(own, prompt.prompt_id, line.number)
             if owner != prompt.prompt_id:
-                limit = f"line {number} has the same id with other content"
+                limit = f"line {number} has the same id and different content"
                 raise ContractError(CUSTOM_ID, own, limit, "give each prompt an id of its own")
             return await self._draws.place(prompt, own)
         return prompt
@@ -241,11 +242,11 @@ class Publisher:
         return _Outgoing(own, Message(own.encode(), made.raw, headers))
 
     def _fill(self) -> float:
-        """How much is in flight, as a share of what may be."""
+        """Return the share of the allowed messages and bytes that is in flight."""
         return max(len(self._pending) / MAX_IN_FLIGHT, self._bytes / MAX_BYTES_IN_FLIGHT)
 
     async def _settle_down_to(self, share: float) -> None:
-        """Send what is at hand and wait until no more than this share of it is in flight."""
+        """Send all open batches, and wait until at most this share is in flight."""
         self._outbox.flush()
         while self._pending and (self._pending[0].is_settled or self._fill() > share):
             if not self._pending[0].is_settled:
@@ -253,7 +254,7 @@ class Publisher:
             self._report_oldest()
 
     def _report_oldest(self) -> None:
-        """Report the oldest line, which is settled; it stays pending when its batch failed."""
+        """Report the oldest line, which is settled; leave it pending if its batch failed."""
         entry = self._pending[0]
         result = entry.result
         refusals = entry.refusals()
@@ -273,7 +274,7 @@ def _id_of(parsed: _Outgoing | Prompt | Completion) -> str:
 
 
 def _template(defaults: Defaults) -> PromptTemplate | None:
-    """For lines that hold a text and nothing else; not where all lines have the same own id."""
+    """Return a template for lines with only a text, or ``None`` if the defaults set an own id."""
     if CUSTOM_ID in defaults.tags:
         return None
     return PromptTemplate(

@@ -1,4 +1,4 @@
-"""One JSON line for each line of input: the id of its prompt, or what is wrong with it."""
+"""Receipts: one line of JSON for each line of input, with the id of its prompt or its error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from promptmill.runtime.errors import Misconfigured
 
 
 class Receipts:
-    """Writes receipts; without a path it writes nothing."""
+    """A file of receipts; without a path, nothing is written."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -43,15 +43,16 @@ class Receipts:
             self._file.close()
 
     def write(self, result: LineResult) -> None:
-        """The receipt of one line."""
+        """Write the receipt of one line."""
         if self._file is not None:
             self._file.write(orjson.dumps(receipt(result), option=orjson.OPT_APPEND_NEWLINE))
 
 
 def receipt(result: LineResult) -> dict[str, Any]:
-    """``{"line", "prompt_id"}``, or ``{"line", "error"}`` with the error's parts by name.
+    """Return ``{"line", "prompt_id"}``, or ``{"line", "error"}`` with the parts of the error.
 
-    Of several files, ``file`` says which; ``findings`` lists more than one error of a line.
+    With several files, ``file`` names the line's file. With several errors, ``findings`` lists
+    them.
     """
     place: dict[str, Any] = {} if result.file is None else {"file": result.file}
     place["line"] = result.number

@@ -67,17 +67,17 @@ def publish_file(
     waits: bool = True,
     reader: RowReader | None = None,
 ) -> int:
-    """Publish the rows of ``file``; returns the exit code.
+    """Publish the rows of ``file``, and return the exit code.
 
     Args:
         file: a file or folder, ``-`` for standard input, or the address of a data set.
-        waits: for room on the topic; otherwise it ends with :data:`HELD` where there is none.
-        reader: how rows are read, as far as their file does not decide it.
+        waits: whether to wait for room on the topic, or to return :data:`HELD` if there is none.
+        reader: reads the rows, with the layout of their file unless it names one.
 
     Raises:
-        Misconfigured: no Kafka is known, a topic is missing, receipts cannot be written, or a file
-            cannot be read; what was published before is printed.
-        Unavailable: Kafka does not answer; what was published before is printed.
+        Misconfigured: no Kafka is configured, a topic is missing, receipts cannot be written, or a
+            file cannot be read; the summary so far is printed.
+        Unavailable: Kafka does not answer; the summary so far is printed.
     """
     quiet_logs()
     settings = load()
@@ -91,7 +91,7 @@ def publish_file(
 
 @contextmanager
 def _shown(summary: PublishSummary, as_json: bool) -> Iterator[None]:
-    """Prints the summary, also of a run that ends early."""
+    """Print the summary at the end, also after an error."""
     try:
         yield
     finally:
@@ -104,7 +104,7 @@ def _shown(summary: PublishSummary, as_json: bool) -> Iterator[None]:
 
 
 class _Job:
-    """One ``publish``."""
+    """One execution of ``publish``."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class _Job:
         self._reader = Recogniser(reader or RowReader(), object_of, note)
 
     async def run(self, inputs: list[Input], *, as_json: bool) -> int:
-        """Publish what can be read; returns the exit code."""
+        """Publish the inputs, and return the exit code."""
         known = await self._known()
         check = await self._context_check()
         layout = await addressed_layout(self._addresses, self._settings, PROMPTS)
@@ -165,7 +165,7 @@ class _Job:
         )
 
     async def _context_check(self) -> ContextCheck:
-        """Without the registry nothing is refused; the workers will see it themselves."""
+        """Return the check for the live workers; without the registry, it accepts every prompt."""
         prefix = self._settings.topic_prefix
         return check_for(await alive_workers(self._addresses.redis, prefix) or ())
 
@@ -217,7 +217,7 @@ class _Job:
         return SOME_INVALID if self._summary.invalid else 0
 
     async def _count_pending(self) -> None:
-        """A duplicate may be lost; the tables are read only if there is one."""
+        """Count the duplicates that are pending; tables are read only if there are duplicates."""
         if self._summary.duplicates:
             counts = open_counts(self._addresses.store)
             settled = StoredIds(partial(counts.settled_ids, self._defaults.run))
@@ -230,14 +230,14 @@ class _Job:
     async def _followed(
         self, batches: AsyncIterator[list[RawLine]], show: Callable[[int, str], None]
     ) -> AsyncGenerator[list[RawLine]]:
-        """The same lines; shows how far they are read."""
+        """Yield the same lines, and show the progress."""
         async for lines in batches:
             yield lines
             show(self._progress.done, self._summary.counts())
 
     @asynccontextmanager
     async def _backpressure(self, show: Callable[[int, str], None]) -> AsyncIterator[Backpressure]:
-        """What waits for room; what it has cost is in the summary."""
+        """Create the part that waits for room, and add its delays to the summary."""
         prefix, redis, run = self._settings.topic_prefix, self._addresses.redis, self._summary.run
         positions = LogPositions(lambda: LogReader(self._addresses.kafka, client_id=CLIENT), prefix)
         board = LagBoard(redis, prefix) if redis else None
@@ -249,7 +249,7 @@ class _Job:
                 self._summary.waits = room.waited.times
                 note(f"waits: {reason}")
 
-        # Prompts with answers wait for nothing on their own topic, but their answers do.
+        # With answers, the topic of completions is filled, so its room decides.
         topic = (COMPLETIONS if self._wants_answers else PROMPTS).name
         marks = load_marks()[topic]
         view = PublisherView(board, publishers, positions, topic=topic)
@@ -279,7 +279,7 @@ class _Job:
 
 
 async def _leave(publishers: Publishers) -> None:
-    with suppress(Unavailable):  # then they forget this one by themselves
+    with suppress(Unavailable):  # the registry forgets this publisher after a while
         await publishers.leave()
 
 

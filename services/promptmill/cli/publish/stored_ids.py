@@ -1,4 +1,4 @@
-"""Which of some ids a table holds, without holding the ids of the table in memory."""
+"""Looking ids up in a table without keeping the table's ids in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from promptmill.cli.counts import FEW_IDS
 
-if TYPE_CHECKING:  # it loads numpy, which a short file and `status` do without
+if TYPE_CHECKING:  # it loads numpy, which a short file and `status` do not need
     from promptmill.cli.publish.id_file import IdFile
 
 Item = TypeVar("Item")
@@ -18,18 +18,18 @@ Item = TypeVar("Item")
 PART: Final = 4_096
 
 Read: TypeAlias = Callable[[Collection[str] | None], Iterator[Sequence[str]]]
-"""Reads ids from the table in batches: those of the given ones that it holds, or all."""
+"""A function that reads ids from the table in batches: those of the given ones, or all."""
 
 
 class StoredIds:
-    """Looks ids up in a table that only grows.
+    """A look-up of ids in a table that only grows.
 
-    A few ids are looked up by one query, as for a short file. Whoever asks for more, or a second
-    time, has all ids of the table sorted into a file once, which costs about as much as five such
+    A few ids, as for a short file, are looked up by one query. For more ids, or for a second
+    look-up, all ids of the table are sorted into a file once, which costs about as much as five
     queries.
 
     Args:
-        read: of the table's latest version.
+        read: reads the ids of the table's latest version.
     """
 
     def __init__(self, read: Read) -> None:
@@ -38,9 +38,9 @@ class StoredIds:
         self._has_asked = False
 
     async def among(self, ids: Sequence[str]) -> set[str]:
-        """Those of these ids that the table holds.
+        """Return the given ids that the table holds.
 
-        When it is cancelled, the thread that reads ends with the next batch.
+        If the call is cancelled, its reading thread ends after the current batch.
 
         Raises:
             Unavailable: the table cannot be read.
@@ -54,7 +54,7 @@ class StoredIds:
             ends.set()
 
     async def missing(self, ids: Iterable[str]) -> int:
-        """How many of these ids the table does not hold; they are never in memory at once."""
+        """Count the given ids that the table does not hold, without keeping them in memory."""
         missing, rest = 0, iter(ids)
         while part := list(islice(rest, PART)):
             missing += len(part) - len(await self.among(part))
@@ -76,7 +76,7 @@ class _Ended(Exception):
 
 
 def _until(items: Iterator[Item], ends: threading.Event) -> Iterator[Item]:
-    """The items, until an event, after which the result is not needed."""
+    """Yield the items until the event is set, because the result is not needed then."""
     for item in items:
         if ends.is_set():
             raise _Ended

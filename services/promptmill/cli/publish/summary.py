@@ -1,4 +1,4 @@
-"""What ``publish`` says at its end."""
+"""The summary that ``publish`` prints at its end."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 
 @dataclass(slots=True)
 class PublishSummary:
-    """Counts by outcome, and the first errors.
+    """The counts of lines by result, and the first errors.
 
     Attributes:
-        duplicates: prompts that were published before.
-        pending: how many of those have no outcome in the store.
-        waits, waited_s: how often and for how long backpressure made it wait.
-        held: why it ended before the end of its input; ``None`` when it did not.
+        duplicates: number of prompts that were published before.
+        pending: how many of the duplicates have no outcome in the store.
+        waits, waited_s: how often and for how long backpressure delayed the command.
+        held: why the command ended before the end of its input; ``None`` if it did not.
     """
 
     run: str
@@ -43,7 +43,7 @@ class PublishSummary:
     kinds: Counter[str] = field(default_factory=Counter)
 
     def add(self, result: LineResult) -> None:
-        """Count one line."""
+        """Count the result of one line."""
         setattr(self, result.outcome, getattr(self, result.outcome) + 1)
         if result.outcome == "duplicate" and result.prompt_id is not None:
             self.duplicates.add(result.prompt_id)
@@ -56,13 +56,13 @@ class PublishSummary:
             self.errors.append(f"{file}line {result.number}: {result.error}")
 
     def _count_kinds(self, error: ContractError) -> None:
-        """Count each kind once for the line, so that the counts are lines."""
+        """Count each kind of error once per line, so that the counts are numbers of lines."""
         for kind in {_kind(finding) for finding in findings_of(error)}:
             is_kept = kind in self.kinds or len(self.kinds) < MAX_KINDS
             self.kinds[kind if is_kept else OTHER_KIND] += 1
 
     def as_json(self) -> dict[str, Any]:
-        """What ``publish --json`` prints."""
+        """Return the object that ``publish --json`` prints."""
         counts: dict[str, Any] = {
             "run": self.run,
             "published": self.published,
@@ -76,7 +76,7 @@ class PublishSummary:
         return counts | ({"pending": self.pending} if self.pending else {})
 
     def counts(self) -> str:
-        """The counts in words."""
+        """Return the counts as text."""
         parts = [f"{self.published:,} published"]
         if self.duplicate:
             parts.append(f"{self.duplicate:,} already published")
@@ -85,7 +85,7 @@ class PublishSummary:
         return ", ".join(parts)
 
     def pending_lines(self) -> list[str]:
-        """What to do about prompts that were published before and have no outcome."""
+        """Return a hint about prompts that were published before and have no outcome."""
         if not self.pending:
             return []
         line = (
@@ -96,7 +96,7 @@ class PublishSummary:
         return [line]
 
     def error_lines(self) -> list[str]:
-        """The first errors, how many more there are, and of which kinds."""
+        """Return the first errors, and the number and kinds of all errors."""
         more = self.invalid - len(self.errors)
         if not more:
             return self.errors
@@ -105,5 +105,5 @@ class PublishSummary:
 
 
 def _kind(error: ContractError) -> str:
-    """The field, whatever its place in a list, and what to do about it."""
+    """Return the kind of an error: its field, without indices of lists, and its remedy."""
     return f"{_NUMBER.sub('*', error.field) or 'message'}: {error.remedy}"

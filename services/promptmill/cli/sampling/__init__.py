@@ -1,1 +1,1 @@
-"""A sample of records, pairs and rejects, shown one after the other."""
+"""Samples of records, pairs and rejects, which are shown one after the other."""

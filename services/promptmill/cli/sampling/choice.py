@@ -1,7 +1,7 @@
-"""Which rows a sample holds: those whose ids have the smallest digests with the seed.
+"""The choice of a sample's rows: those whose ids have the smallest digests with the seed.
 
-The choice depends on the ids and the seed only, so compaction and the order of files do not change
-it, and a larger sample begins with the smaller one.
+The choice depends only on the ids and the seed. Compaction and the order of files do not change it,
+and a larger sample begins with the rows of a smaller one.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _IDS: Final = {TableName.RECORDS: "record_id", TableName.REJECTS: "decision_id"}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What to show.
+    """The description of a sample.
 
     Attributes:
         kind: ``records`` of both kinds, ``sft``, ``preference`` or ``rejects``.
-        run: only of this run.
-        where: an SQL condition over the columns of the table, as of an export.
+        run: take only rows of this run.
+        where: an SQL condition over the columns of the table, as for an export.
         count: the number of rows.
-        seed: another one gives another sample.
+        seed: the seed; another seed gives another sample.
     """
 
     kind: str = RECORDS
@@ -57,7 +57,7 @@ class Sample:
 
 
 def choose(store: str, sample: Sample) -> list[dict[str, Any]]:
-    """The rows of a sample, in an order that depends on the seed.
+    """Return the rows of a sample, in an order that depends on the seed.
 
     Raises:
         Misconfigured: the table or the run does not exist, or the condition is not one.
@@ -75,7 +75,7 @@ def choose(store: str, sample: Sample) -> list[dict[str, Any]]:
 def _ranked(
     snapshot: Snapshot, selection: Selection, sample: Sample
 ) -> Iterator[tuple[int, tuple[int, int]]]:
-    """The rank of each selected row, and its shard and offset."""
+    """Yield the rank of each selected row, with its shard and offset."""
     columns = (_IDS[sample.table], "shard", "shard_offset")
     for batch in selection.batches(snapshot, columns):
         values = (column.to_pylist() for column in batch.columns)

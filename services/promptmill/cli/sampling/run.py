@@ -1,4 +1,4 @@
-"""The wiring of ``promptmill sample``: rows as JSON, as text, or one by one on a terminal."""
+"""The wiring of ``promptmill sample``, which prints rows as JSON, as text, or one by one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from promptmill.cli.settings import load
 
 
 def run_sample(sample: Sample, *, full: bool, as_json: bool) -> None:
-    """Print a sample. On a terminal, each row waits for the Enter key; ``q`` ends.
+    """Print a sample. On a terminal, Enter shows the next row, and ``q`` ends.
 
     Raises:
         Misconfigured: the table or the run does not exist, or the condition is not one.

@@ -1,4 +1,4 @@
-"""One row of a sample as it fits the terminal, with answers side by side."""
+"""Formatting one row of a sample for a terminal, with answers side by side."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from promptmill.lake.tables.optional import turns_of
 from promptmill.runtime.terminal import printable
 
 SHOWN_CHARS: Final = 1_200
-"""Characters of each text, unless all are wanted."""
+"""The number of characters to show of each text, unless it is shown in full."""
 
 NARROW: Final = 36
-"""Columns that each answer needs beside another; on narrower terminals they are stacked."""
+"""The columns that each answer needs beside another; in less space, answers are stacked."""
 
 
 def show(console: Console, row: Mapping[str, Any], heading: str, *, full: bool) -> None:
     """Print one record, pair or reject.
 
     Args:
-        console: where to.
-        row: of the table ``records`` or ``rejects``.
-        heading: which of how many this is.
-        full: whether to show texts that are long to their end.
+        console: the console to print to.
+        row: a row of the table ``records`` or ``rejects``.
+        heading: the number of this row and of all rows.
+        full: whether to show long texts in full.
     """
     limit = None if full else SHOWN_CHARS
     console.rule(_plain(f"{heading}  {_title(row)}"), align="left")
@@ -52,13 +52,13 @@ def _facts(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _asked(row: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
-    """The turns before the answer; the last turn of an SFT record is the answer."""
+    """Return the turns before the answer; the last turn of an SFT record is the answer."""
     turns = turns_of(row)
     return turns[:-1] if row.get("kind") == "sft" else turns
 
 
 def _answers(row: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """The title, the text and the grades of each answer."""
+    """Yield the title, the text and the grades of each answer."""
     if "candidates" in row:
         for answer in row["candidates"] or ():
             failed = ", ".join(check["name"] for check in answer["checks"] or ())
@@ -97,7 +97,7 @@ def _panel(title: str, text: str, note: str, limit: int | None) -> Panel:
 
 
 def _beside(console: Console, answers: Sequence[RenderableType]) -> RenderableType:
-    """The answers side by side in as many columns as fit, and the others below them."""
+    """Arrange the answers side by side in as many columns as fit, and the rest below."""
     columns = max(1, min(len(answers), console.width // NARROW))
     grid = Table.grid(expand=True)
     for _ in range(columns):

@@ -1,4 +1,4 @@
-"""Every trainer format by the name that ``promptmill export --for`` takes."""
+"""All trainer formats, by their names for ``promptmill export --for``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NeMo Aligner, the predecessor of NeMo RL; its texts are written in Nemotron's chat template."""
+"""NeMo Aligner, the predecessor of NeMo RL, which reads texts in Nemotron's chat template."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ TURNS: Final = pa.list_(pa.struct([("value", TEXT), ("from", TEXT), ("label", TE
 
 
 def sft(record: Record, _context: Context) -> Iterator[Row]:
-    """The templated conversation up to the answer, and the answer."""
+    """Yield the templated conversation up to the answer, and the answer."""
     yield {"input": nemotron_prompt(asked(record)), "output": record.chosen}
 
 
 def steerlm(record: Record, _context: Context) -> Iterator[Row]:
-    """The conversation with the rounded scores of its last answer as a label."""
+    """Yield the conversation with the rounded scores of its last answer as a label."""
     said = [
         {"value": message.content, "from": _SPEAKERS[message.role], "label": None}
         for message in dialogue(asked(record))
@@ -63,21 +63,21 @@ def steerlm(record: Record, _context: Context) -> Iterator[Row]:
 
 
 def regression(record: Record, _context: Context) -> Iterator[Row]:
-    """Every graded answer, with nine labels, of which the first four are unknown."""
+    """Yield every graded answer with nine labels, of which the first four are unknown."""
     for text, scores in graded_answers(record):
         label = [float(getattr(scores, head, UNKNOWN)) for head in HEADS]
         yield {"text": _judged(record, text), "label": label}
 
 
 def pairwise(record: Record, _context: Context) -> Iterator[Row]:
-    """Two rows, which must stay neighbours: the better answer, then the worse one."""
+    """Yield the better answer and then the worse one, in two rows that must stay adjacent."""
     if record.rejected is not None:
         yield {"text": _judged(record, record.chosen)}
         yield {"text": _judged(record, record.rejected)}
 
 
 def dpo(record: Record, _context: Context) -> Iterator[Row]:
-    """A templated pair with the rewards that RPO uses."""
+    """Yield a templated pair with the rewards that RPO uses."""
     if record.rejected is not None:
         yield {
             "prompt": nemotron_prompt(asked(record)),

@@ -34,18 +34,18 @@ _ROLE_TAGS: Final = {
 
 
 def openrlhf_sft(record: Record, _context: Context) -> Iterator[Row]:
-    """The whole conversation under OpenRLHF's default key."""
+    """Yield the whole conversation under OpenRLHF's default key."""
     yield {"input": conversation(record)}
 
 
 def openrlhf_preference(record: Record, context: Context) -> Iterator[Row]:
-    """TRL's explicit pair with its margin."""
+    """Yield TRL's explicit pair with its margin."""
     for row in trl.dpo(record, context):
         yield row | {"margin": record.margin}
 
 
 def axolotl_dpo(record: Record, _context: Context) -> Iterator[Row]:
-    """The prompt under ``messages``, and each answer as a single message."""
+    """Yield the prompt under ``messages``, and each answer as a single message."""
     if record.rejected is not None:
         yield {
             "messages": prompt(record),
@@ -55,7 +55,7 @@ def axolotl_dpo(record: Record, _context: Context) -> Iterator[Row]:
 
 
 def llama_factory_preference(record: Record, _context: Context) -> Iterator[Row]:
-    """A pair in the style of ShareGPT."""
+    """Yield a pair in the style of ShareGPT."""
     if record.rejected is not None:
         yield {
             "conversations": [_sharegpt(m["role"], m["content"]) for m in prompt(record)],
@@ -65,7 +65,7 @@ def llama_factory_preference(record: Record, _context: Context) -> Iterator[Row]
 
 
 def open_instruct_preference(record: Record, _context: Context) -> Iterator[Row]:
-    """A pair of whole conversations."""
+    """Yield a pair of whole conversations."""
     if record.rejected is not None:
         yield {
             "chosen": conversation(record),
@@ -88,10 +88,11 @@ def _preference_info(paths: Mapping[str, list[str]]) -> Mapping[str, Any]:
 
 
 def _dataset_info(paths: Mapping[str, list[str]], entry: dict[str, Any]) -> Mapping[str, Any]:
-    """LLaMA-Factory's index of data sets, with one entry for each split.
+    """Return LLaMA-Factory's index of data sets, with one entry for each split.
 
-    A name may stand for a folder, but all splits share ours. So an entry names its first file, and
-    further shards have entries of their own, to be listed in ``dataset`` with commas.
+    An entry can name a folder, but all splits are in the same folder. An entry therefore names the
+    first file of its split, and each further shard has its own entry. List all of them in
+    ``dataset``, separated by commas.
     """
     entries = {
         f"promptmill_{split}" + (f"_{number}" if number else ""): {"file_name": path, **entry}

@@ -1,7 +1,7 @@
 """A record's conversation in the shapes that trainers expect: turns, pairs and templated text.
 
-Multi-turn conversations keep every turn in its order. A system turn stays a message of its own
-where the trainer takes messages; formats that have one field for it join all system turns there.
+Multi-turn conversations keep all turns in their order. A system turn remains a separate message if
+the trainer reads messages. Formats with one field for it get the joined text of all system turns.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _BEST_SCORE: Final = 4
 
 
 def turn(role: str, content: str) -> Turn:
-    """One message in OpenAI's shape."""
+    """Return one message in OpenAI's shape."""
     return {"role": role, "content": content}
 
 
 def turns(messages: Iterable[Message]) -> list[Turn]:
-    """Messages in OpenAI's shape; the developer's turns are those of the system."""
+    """Return messages in OpenAI's shape, with the developer's turns as those of the system."""
     return [
         turn("system" if _is_system(message) else message.role, message.content)
         for message in messages
@@ -36,9 +36,9 @@ def turns(messages: Iterable[Message]) -> list[Turn]:
 
 
 def uses_tools(record: Record) -> bool:
-    """Whether the conversation or an answer has calls of tools or their results.
+    """Return whether the conversation or an answer contains tool calls or their results.
 
-    Rows hold texts alone, and would show such a conversation with gaps.
+    Rows hold only texts, so they would show this conversation with gaps.
     """
     calls = (record.chosen_tool_calls, record.rejected_tool_calls)
     return any(calls) or any(m.role == "tool" or m.tool_calls for m in record.messages)
@@ -49,37 +49,37 @@ def _is_system(message: Message) -> bool:
 
 
 def asked(record: Record) -> tuple[Message, ...]:
-    """The conversation that the answers of the record continue."""
+    """Return the conversation that the answers of the record continue."""
     return record.messages[:-1] if record.kind == "sft" else record.messages
 
 
 def prompt(record: Record) -> list[Turn]:
-    """The conversation that the answers of the record continue, in OpenAI's shape."""
+    """Return the conversation that the answers of the record continue, in OpenAI's shape."""
     return turns(asked(record))
 
 
 def answer(text: str) -> Turn:
-    """An answer as a message."""
+    """Return an answer as a message."""
     return turn("assistant", text)
 
 
 def conversation(record: Record, text: str | None = None) -> list[Turn]:
-    """The whole conversation with one answer at its end, by default the chosen one."""
+    """Return the whole conversation with an answer at its end, by default the chosen one."""
     return [*prompt(record), answer(record.chosen if text is None else text)]
 
 
 def system_text(messages: Iterable[Message]) -> str:
-    """All system turns as one text; empty if there is none."""
+    """Join all system turns to one text; it is empty if there are none."""
     return "\n\n".join(message.content for message in messages if _is_system(message))
 
 
 def dialogue(messages: Iterable[Message]) -> list[Message]:
-    """The turns of the user and the assistant."""
+    """Return the turns of the user and the assistant."""
     return [message for message in messages if not _is_system(message)]
 
 
 def nemotron_prompt(messages: tuple[Message, ...]) -> str:
-    """The conversation in Nemotron's chat template, up to where the assistant is to answer."""
+    """Format the conversation in Nemotron's chat template, up to the assistant's answer."""
     said = "".join(
         f"{TURN}{_SPEAKERS[message.role]}\n{message.content}\n" for message in dialogue(messages)
     )
@@ -87,10 +87,10 @@ def nemotron_prompt(messages: tuple[Message, ...]) -> str:
 
 
 def graded_answers(record: Record) -> Iterator[tuple[str, AttributeScores]]:
-    """Every answer with scores that the record holds, each once.
+    """Yield every answer with scores that the record holds, each once.
 
-    The first record of a decision lists all candidates. The others hold answers of that list, so
-    they add nothing.
+    The first record of a decision lists all candidates. The answers of the others are in that list,
+    so the others yield nothing.
     """
     if record.candidates:
         yield from ((c.text, c.scores) for c in record.candidates if c.scores is not None)
@@ -101,5 +101,5 @@ def graded_answers(record: Record) -> Iterator[tuple[str, AttributeScores]]:
 
 
 def whole_scores(scores: AttributeScores) -> dict[str, int]:
-    """The scores as HelpSteer has them: rounded, and clamped to 0 to 4."""
+    """Return the scores as in HelpSteer: rounded, and clamped to the range 0 to 4."""
     return {name: min(_BEST_SCORE, max(0, round(getattr(scores, name)))) for name in ATTRIBUTES}

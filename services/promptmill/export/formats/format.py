@@ -1,4 +1,4 @@
-"""What a trainer's format is: a function from a record to rows, with the columns of these rows."""
+"""The definition of a trainer's format: a function from a record to rows, and their columns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALL_FILES: Final[tuple[FileFormat, ...]] = (*JSON_LINES, "parquet")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a row may need to know beyond its record.
+    """What a row may depend on besides its record.
 
     Attributes:
         split: the split that the record belongs to.
@@ -46,16 +46,17 @@ class TrainerFormat:
     """One trainer's file format.
 
     Attributes:
-        name: as given to ``promptmill export --for``.
+        name: the name for ``promptmill export --for``.
         trainer: the program that reads the rows.
-        purpose: what it does with them.
+        purpose: what the trainer does with them.
         kinds: the kinds of records that have rows in this format.
-        schema: the columns of a row. Every row has all of them, so that files keep one shape.
-        rows: the rows of one record, without side effects; none if the record does not suit.
-        usage: how the trainer is pointed at the files.
+        schema: the columns of a row. Every row has all of them, so that all files have one schema.
+        rows: yields the rows of a record, without side effects; none if the record does not fit.
+        usage: the options with which the trainer reads the files.
         files: the file formats that the trainer reads.
-        reads_candidates: whether ``rows`` looks at ``record.candidates``, which are large.
-        companions: other files beside the data, by name: from the paths of the splits to content.
+        reads_candidates: whether ``rows`` reads ``record.candidates``, which are large.
+        companions: functions that return the content of further files from the paths of the
+            splits, by the name of the file.
         legacy: whether the trainer is no longer developed.
     """
 
@@ -73,12 +74,12 @@ class TrainerFormat:
 
 
 def columns(**types: pa.DataType) -> pa.Schema:
-    """A schema of these columns, in this order."""
+    """Return a schema of these columns, in this order."""
     return pa.schema(list(types.items()))
 
 
 def table_of(formats: Iterable[TrainerFormat]) -> dict[str, TrainerFormat]:
-    """The formats by name.
+    """Return the formats by name.
 
     Raises:
         ValueError: two of them have the same name.

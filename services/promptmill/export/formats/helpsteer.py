@@ -28,19 +28,19 @@ from promptmill.export.formats.format import (
 from promptmill_schemas import ATTRIBUTES, Record
 
 STRONGEST: Final = 3
-"""Strengths of a preference range from -3 to 3; no pair is a tie."""
+"""The strongest preference; strengths range from -3 to 3, and no pair is a tie."""
 
 _SPEAKERS: Final = {"user": "User", "assistant": "Assistant"}
 
 
 def attributes(record: Record, _context: Context) -> Iterator[Row]:
-    """Every graded answer with its scores, rounded to 0 to 4."""
+    """Yield every graded answer with its scores, rounded to 0 to 4."""
     for text, scores in graded_answers(record):
         yield {"prompt": flat_prompt(record), "response": text, **whole_scores(scores)}
 
 
 def preference2(record: Record, context: Context) -> Iterator[Row]:
-    """A pair in HelpSteer2's columns."""
+    """Yield a pair in HelpSteer2's columns."""
     if (pair := _ordered(record)) is not None:
         first, second, strength = pair
         yield {
@@ -53,7 +53,7 @@ def preference2(record: Record, context: Context) -> Iterator[Row]:
 
 
 def preference3(record: Record, _context: Context) -> Iterator[Row]:
-    """A pair in HelpSteer3's columns."""
+    """Yield a pair in HelpSteer3's columns."""
     if (pair := _ordered(record)) is not None:
         first, second, strength = pair
         yield {
@@ -67,7 +67,7 @@ def preference3(record: Record, _context: Context) -> Iterator[Row]:
 
 
 def flat_prompt(record: Record) -> str:
-    """The prompt as one text, in which HelpSteer2 separates later turns with special tokens."""
+    """Return the prompt as one text; later turns follow HelpSteer2's special tokens."""
     messages = asked(record)
     first, *rest = dialogue(messages) or messages
     text = first.content + "".join(f"\n{TURN}{_SPEAKERS[m.role]}\n{m.content}" for m in rest)
@@ -76,10 +76,10 @@ def flat_prompt(record: Record) -> str:
 
 
 def _ordered(record: Record) -> tuple[str, str, int] | None:
-    """The two answers and the strength; a negative one prefers the first answer.
+    """Return two answers and the strength; a negative strength prefers the first answer.
 
-    The better answer comes first in about half of the records, by their id, so that no trainer can
-    learn its place.
+    The record's id decides which answer is first. The better one is first in about half of the
+    records, so that no trainer can learn its position.
     """
     if record.rejected is None or record.margin is None:
         return None

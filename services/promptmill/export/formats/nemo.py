@@ -1,4 +1,4 @@
-"""NeMo RL and NeMo Automodel.
+"""The formats of NeMo RL and NeMo Automodel.
 
 NeMo RL adds a column ``task_name`` itself and refuses rows that have one, so none is written.
 """
@@ -27,7 +27,7 @@ COMPLETIONS: Final = pa.list_(pa.struct([("rank", INT), ("completion", MESSAGES)
 
 
 def preference(record: Record, _context: Context) -> Iterator[Row]:
-    """Two ranked completions; the lower rank is the better one."""
+    """Yield two ranked completions; the lower rank is the better one."""
     if record.rejected is not None:
         ranked = enumerate((record.chosen, record.rejected))
         yield {
@@ -37,7 +37,7 @@ def preference(record: Record, _context: Context) -> Iterator[Row]:
 
 
 def binary_preference(record: Record, _context: Context) -> Iterator[Row]:
-    """A pair whose answers are texts; the loader makes one assistant message of each."""
+    """Yield a pair whose answers are texts, which the loader converts to assistant messages."""
     if record.rejected is not None:
         yield {
             "prompt": prompt(record),

@@ -1,4 +1,4 @@
-"""Nemotron's post-training rows, results of OpenAI's batches, and verl's conversations."""
+"""Rows of Nemotron's post-training data, results of OpenAI's batches, and verl's conversations."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ RESPONSE: Final = pa.struct([("status_code", INT), ("request_id", TEXT), ("body"
 
 
 def nemotron(record: Record, _context: Context) -> Iterator[Row]:
-    """A row of Nemotron-Post-Training-Dataset-v1, with the reasoning inside the answer."""
+    """Yield a row of Nemotron-Post-Training-Dataset-v1, with the reasoning inside the answer."""
     reasoning = record.messages[-1].reasoning_content
     text = record.chosen
     if reasoning:
@@ -73,7 +73,7 @@ def nemotron(record: Record, _context: Context) -> Iterator[Row]:
 
 
 def openai_batch(record: Record, _context: Context) -> Iterator[Row]:
-    """A line of an OpenAI batch's output file, for each accepted answer.
+    """Yield a line of an OpenAI batch's output file for each accepted answer.
 
     Several answers to one request have lines with the same ``custom_id`` and different indexes.
     """
@@ -109,7 +109,7 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 
 def _finish_reason(record: Record) -> str:
-    """Why the answer ended; only the first record of a decision knows, and it is usually this."""
+    """Return why the answer ended; assume ``stop`` if the record has no candidates."""
     reasons = (c.finish_reason for c in record.candidates if c.text == record.chosen)
     return next(reasons, "stop")
 

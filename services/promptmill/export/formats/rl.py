@@ -1,4 +1,4 @@
-"""Prompts with a ground truth, for reinforcement learning with verifiable rewards.
+"""Formats for reinforcement learning with verifiable rewards: prompts with a ground truth.
 
 There is one row for each prompt: further records of a decision would repeat it. Formats whose
 scoring functions need a ground truth have no row for a prompt without a reference.
@@ -35,7 +35,7 @@ EXTRA_INFO: Final = pa.struct([("split", TEXT), ("index", INT)])
 
 
 def ground_truth(record: Record) -> str | None:
-    """The reference as one text: the answer or the choice, and JSON for everything else."""
+    """Return the reference as text: the answer, the choice, or JSON for other kinds."""
     match record.reference:
         case None:
             return None
@@ -48,18 +48,18 @@ def ground_truth(record: Record) -> str | None:
 
 
 def verifier(record: Record, context: Context) -> str:
-    """The scoring function or environment of a record."""
+    """Return the name of a record's scoring function or environment."""
     return record.tags.get("verifier", context.verifier)
 
 
 def grpo(record: Record, _context: Context) -> Iterator[Row]:
-    """TRL: the prompt, and the solution that reward functions receive."""
+    """Yield TRL's row: the prompt, and the solution that reward functions receive."""
     if record.ordinal == 0:
         yield {"prompt": prompt(record), "solution": ground_truth(record)}
 
 
 def verl(record: Record, context: Context) -> Iterator[Row]:
-    """verl: ``data_source`` chooses the scoring function."""
+    """Yield verl's row, in which ``data_source`` selects the scoring function."""
     truth = ground_truth(record)
     if record.ordinal == 0 and truth is not None:
         yield {
@@ -72,7 +72,7 @@ def verl(record: Record, context: Context) -> Iterator[Row]:
 
 
 def skyrl(record: Record, context: Context) -> Iterator[Row]:
-    """SkyRL: ``env_class`` chooses the environment."""
+    """Yield SkyRL's row, in which ``env_class`` selects the environment."""
     truth = ground_truth(record)
     if record.ordinal == 0 and truth is not None:
         name = verifier(record, context)
@@ -86,7 +86,7 @@ def skyrl(record: Record, context: Context) -> Iterator[Row]:
 
 
 def rlvr(record: Record, context: Context) -> Iterator[Row]:
-    """open-instruct: the whole conversation, because its loader drops the last of several turns."""
+    """Yield open-instruct's row: the whole conversation, because its loader drops the last turn."""
     truth = ground_truth(record)
     if record.ordinal == 0 and truth is not None:
         yield {
@@ -97,7 +97,7 @@ def rlvr(record: Record, context: Context) -> Iterator[Row]:
 
 
 def gym(record: Record, _context: Context) -> Iterator[Row]:
-    """NeMo Gym: the request, and the fields of every verifier, of which one kind is filled.
+    """Yield NeMo Gym's row: the request, and the fields of all verifiers, of which one is set.
 
     ``agent_ref`` is added by Gym when it collates data sets, so it is not written.
     """

@@ -23,17 +23,17 @@ from promptmill_schemas import Record
 
 
 def sft(record: Record, _context: Context) -> Iterator[Row]:
-    """The whole conversation."""
+    """Yield the whole conversation."""
     yield {"messages": conversation(record)}
 
 
 def prompt_completion(record: Record, _context: Context) -> Iterator[Row]:
-    """Prompt and answer apart, so that the loss is taken on the answer alone."""
+    """Yield the prompt and the answer separately, so that the loss covers only the answer."""
     yield {"prompt": prompt(record), "completion": [answer(record.chosen)]}
 
 
 def dpo(record: Record, _context: Context) -> Iterator[Row]:
-    """A pair with an explicit prompt, as TRL recommends for DPO."""
+    """Yield a pair with an explicit prompt, as TRL recommends for DPO."""
     if record.rejected is not None:
         yield {
             "prompt": prompt(record),
@@ -43,7 +43,7 @@ def dpo(record: Record, _context: Context) -> Iterator[Row]:
 
 
 def reward(record: Record, _context: Context) -> Iterator[Row]:
-    """A pair of whole conversations, as TRL recommends for reward models, with its margin."""
+    """Yield a pair of whole conversations with its margin, as TRL recommends for reward models."""
     if record.rejected is not None:
         yield {
             "chosen": conversation(record),
@@ -53,7 +53,7 @@ def reward(record: Record, _context: Context) -> Iterator[Row]:
 
 
 def kto(record: Record, _context: Context) -> Iterator[Row]:
-    """Answers with a label: accepted ones are desirable, the worse one of a pair is not."""
+    """Yield answers with a label: accepted ones are desirable, the worse one of a pair is not."""
     yield {"prompt": prompt(record), "completion": [answer(record.chosen)], "label": True}
     if record.rejected is not None:
         yield {"prompt": prompt(record), "completion": [answer(record.rejected)], "label": False}

@@ -15,14 +15,14 @@ from promptmill_schemas import Topic, topics
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """A table and what fills it.
+    """A table and the source of its rows.
 
     Attributes:
-        topic: whose messages become its rows.
-        id_columns: what decides whether a later message is new, and the run; read when a shard is
-            taken over.
-        row: a decoded message as a row, without provenance.
-        partition_columns: by which the table's files are separated.
+        topic: the topic whose messages become its rows.
+        id_columns: the run and the columns that decide whether a later message is new; they are
+            read when a shard is taken over.
+        row: converts a decoded message to a row, without provenance.
+        partition_columns: the columns by which the table's files are separated.
     """
 
     name: TableName
@@ -63,4 +63,4 @@ TABLES: Final = {
         ),
     )
 }
-"""Every table by name."""
+"""All tables by name."""

@@ -26,7 +26,7 @@ INT = pa.int64()
 REAL = pa.float64()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 JSON = TEXT
-"""A JSON object as text: Parquet's maps cannot be opened by every reader of training data."""
+"""A JSON object as text, because some readers of training data do not support Parquet's maps."""
 
 SCORES = pa.struct([(name, REAL) for name in ATTRIBUTES])
 MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
@@ -59,8 +59,8 @@ PROVENANCE = [
 ]
 """The partition and the offset of a row's message in the table's own topic, and its time.
 
-They are among the first columns of each table: the library reads the statistics of the first 32
-columns only, counting each field of a struct.
+They are among the first columns of each table, because the library reads only the statistics of the
+first 32 columns, counting each field of a struct.
 """
 
 ORIGIN = [
@@ -71,18 +71,18 @@ ORIGIN = [
     pa.field("policy_version", TEXT, nullable=False),
     pa.field("replays", INT),
 ]
-"""How a decision came about; records and rejects have these columns."""
+"""The origin of a decision; records and rejects have these columns."""
 
 MAX_INT = 2**63 - 1
 
 
 def required(name: str, kind: pa.DataType) -> pa.Field:
-    """A column that is never null."""
+    """Return a column that is never null."""
     return pa.field(name, kind, nullable=False)
 
 
 def check_fits(field: str, *values: int) -> None:
-    """Contracts bound no integer from above; columns hold 63 bits.
+    """Check that integers, which contracts do not limit, fit into 63 bits.
 
     Raises:
         ContractError: one of the values is larger.
@@ -92,28 +92,28 @@ def check_fits(field: str, *values: int) -> None:
 
 
 def messages(turns: tuple[Message, ...]) -> list[dict[str, Any]]:
-    """A conversation in the form of :data:`MESSAGES`."""
+    """Return a conversation in the form of :data:`MESSAGES`."""
     return [vars(turn) for turn in turns]
 
 
 def sampling(settings: Sampling) -> str:
-    """The settings that differ from the defaults, as JSON: their number grows over time."""
+    """Return the parameters that differ from the defaults as JSON, as later versions add some."""
     return settings.model_dump_json(exclude_defaults=True)
 
 
 def generator(source: Generator) -> dict[str, Any]:
-    """A generator in the form of :data:`GENERATOR`."""
+    """Return a generator in the form of :data:`GENERATOR`."""
     check_fits("generator.tensor_parallel", source.tensor_parallel)
     return vars(source)
 
 
 def as_json(mapping: Mapping[str, Any]) -> str:
-    """A mapping in the form of :data:`JSON`."""
+    """Return a mapping in the form of :data:`JSON`."""
     return orjson.dumps(mapping).decode()
 
 
 def scorer(grader: Scorer) -> dict[str, Any]:
-    """A scorer in the form of :data:`SCORER`; its calibration has a slope and an intercept each."""
+    """Return a scorer in the form of :data:`SCORER`, with slopes and intercepts."""
     calibration = {
         name: {"slope": slope, "intercept": intercept}
         for name, (slope, intercept) in grader.calibration.items()
@@ -125,20 +125,20 @@ def scorer(grader: Scorer) -> dict[str, Any]:
 
 
 def scorer_fields(stored: dict[str, Any]) -> dict[str, Any]:
-    """The contract's fields of what :func:`scorer` made."""
+    """Return the contract's fields of a scorer that :func:`scorer` converted."""
     calibration = orjson.loads(stored["calibration"] or "{}")
     lines = {name: (line["slope"], line["intercept"]) for name, line in calibration.items()}
     return stored | {"calibration": lines}
 
 
 def candidate(graded: GradedCandidate | FailedCandidate) -> dict[str, Any]:
-    """An answer, its scores in the form of :data:`SCORES`."""
+    """Return an answer, with its scores in the form of :data:`SCORES`."""
     check_fits(f"candidates.{graded.index}", graded.index, graded.completion_tokens)
     return vars(graded) | {"scores": None if graded.scores is None else vars(graded.scores)}
 
 
 def origin(decision: Record | Reject) -> dict[str, Any]:
-    """The columns of :data:`ORIGIN` whose form differs from that of the contract."""
+    """Return the columns of :data:`ORIGIN` whose form differs from that of the contract."""
     return {
         "sampling": sampling(decision.sampling),
         "tags": as_json(decision.tags),

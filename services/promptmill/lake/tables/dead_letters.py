@@ -1,13 +1,13 @@
-"""``dead_letters``: what a stage gave up on, with the bytes to send it again.
+"""``dead_letters``: the messages that a stage could not process, with the bytes to replay them.
 
-``topic``, ``partition`` and ``offset`` say where the original stands; ``shard`` and
-``shard_offset`` where its dead letter stands.
+``topic``, ``partition`` and ``offset`` are the position of the original, and ``shard`` and
+``shard_offset`` that of its dead letter.
 
-Rows are never changed. That a letter was sent again is a further row with the same ``letter_id``,
-the state ``replayed`` and ``shard_offset`` :data:`NO_MESSAGE`, a *mark*: its ``topic``,
-``partition`` and ``offset`` say which message showed it. Whatever reads the table takes a letter
-for replayed when its own row says so (tables of earlier versions) or any mark does;
-:mod:`promptmill.lake.dead_letters` does it for readers here.
+Rows are never changed. A replay is recorded by a *replay mark*: another row with the same
+``letter_id``, the state ``replayed`` and the ``shard_offset`` :data:`NO_MESSAGE`. Its ``topic``,
+``partition`` and ``offset`` name the message that proves the replay. A dead letter counts as
+replayed if its own row says so (in tables of earlier versions) or if it has a mark;
+:mod:`promptmill.lake.dead_letters` implements this for readers.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from promptmill_schemas import DeadLetter, Record, Reject, ids, topics
 from promptmill_schemas.dead_letter import original_fields
 
 Marking: TypeAlias = DeadLetter | Record | Reject
-"""What shows that a letter was sent again."""
+"""A message that proves that a dead letter was replayed."""
 
 DEAD: Final = "dead"
 REPLAYED: Final = "replayed"
 UNDECODABLE: Final = "undecodable"
 LAST_MS: Final = 9_000_000_000_000
-"""In the year 2255."""
+"""The latest timestamp, in the year 2255."""
 
 NO_MESSAGE: Final = -1
-"""The ``shard_offset`` of a mark, which is no message's row."""
+"""The ``shard_offset`` of a replay mark, which is not the row of a message."""
 
 _MARK_REASON: Final = "replayed"
 
@@ -63,14 +63,14 @@ SCHEMA = pa.schema(
 
 
 def row(letter: DeadLetter) -> dict[str, Any]:
-    """The letter's row, without provenance."""
+    """Return the dead letter's row, without provenance."""
     numbers = (letter.partition, letter.offset, letter.attempts, letter.replays)
     columns.check_fits("partition, offset, attempts or replays", *numbers)
     return vars(letter) | {"headers": letter.headers and columns.as_json(letter.headers)}
 
 
 def letter_of(row: Mapping[str, Any]) -> DeadLetter:
-    """The letter of a row, which may lack the columns that are newer than its table."""
+    """Return the dead letter of a row, which may lack columns that are newer than its table."""
     present = {name: value for name, value in row.items() if value is not None}
     if "headers" in present:
         present["headers"] = orjson.loads(present["headers"])
@@ -78,13 +78,13 @@ def letter_of(row: Mapping[str, Any]) -> DeadLetter:
 
 
 def mark(letter_id: str, replays: int, source: Marking, delivery: Delivery) -> dict[str, Any]:
-    """The row that says that a letter has been sent again, with provenance.
+    """Return the replay mark of a dead letter, with provenance.
 
     Args:
-        letter_id: of the letter.
-        replays: of the letter.
-        source: the message that shows it: the note of the replay, or what became of it.
-        delivery: where that message stands.
+        letter_id: the id of the dead letter.
+        replays: the replays of the dead letter.
+        source: the message that proves the replay: the replay notice, or a later outcome.
+        delivery: the delivery of that message.
     """
     topic = next(topic for topic in topics.TOPICS if topic.contract is type(source))
     return {
@@ -107,7 +107,7 @@ def mark(letter_id: str, replays: int, source: Marking, delivery: Delivery) -> d
 
 
 def undecodable(delivery: Delivery, detail: str) -> dict[str, Any]:
-    """A row for bytes on the dead-letter topic that are no dead letter: they end here."""
+    """Return a row for bytes on the dead-letter topic that are not a dead letter."""
     topic, number = topics.DEAD_LETTERS.name, delivery.partition.number
     return {
         "letter_id": ids.letter_id(topic, number, delivery.offset, 0),
@@ -126,6 +126,6 @@ def undecodable(delivery: Delivery, detail: str) -> dict[str, Any]:
 
 
 def _sent_at(delivery: Delivery) -> datetime:
-    """The time of a message, which its sender may have set to anything."""
+    """Return the time of a message, which its sender may have set to any value."""
     within = min(max(0, delivery.timestamp_ms), LAST_MS)
     return datetime.fromtimestamp(within / 1000, tz=UTC)

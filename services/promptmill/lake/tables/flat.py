@@ -36,7 +36,7 @@ _THINKING = "<think>"
 
 
 def flat(record: Record) -> dict[str, str | None]:
-    """The values of :data:`COLUMNS`.
+    """Return the values of :data:`COLUMNS`.
 
     ``system`` is empty without a turn of the system or the developer. ``license`` and ``category``
     are those of the prompt or of its tags, ``version`` is a tag, and all three may be null.
@@ -57,10 +57,10 @@ def flat(record: Record) -> dict[str, str | None]:
 
 
 def as_text(turns: Sequence[Message]) -> str:
-    """The turns before an answer as one text.
+    """Return the turns before an answer as one text.
 
-    A single turn is its content. Several turns each begin with their role and are separated by an
-    empty line, so that no context is lost.
+    For a single turn, the text is its content. Otherwise, each turn begins with its role, and an
+    empty line separates the turns, so that no context is lost.
     """
     if len(turns) == 1:
         return turns[0].content
@@ -68,7 +68,7 @@ def as_text(turns: Sequence[Message]) -> str:
 
 
 def _has_reasoning(record: Record) -> bool:
-    """Whether the answer came with its reasoning, in a field or inline."""
+    """Return whether the answer includes its reasoning, in a field or inline."""
     last = record.messages[-1] if record.kind == "sft" else None
     apart = record.chosen_reasoning_content if last is None else last.reasoning_content
     return bool(apart) or record.chosen.lstrip().startswith(_THINKING)

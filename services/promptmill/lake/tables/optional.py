@@ -1,8 +1,8 @@
 """The columns of optional fields, which most messages do not have.
 
-Structs of existing tables cannot get further fields, so turns with fields beside role and content
-and answers with reasoning or calls have columns of their own. What has no fixed shape is JSON text.
-All of these columns are null where the message does not have the field.
+Structs of existing tables cannot be extended, so there are separate columns for turns with fields
+beside role and content and for answers with reasoning or calls. Values without a fixed schema are
+JSON text. All these columns are null if the message does not have the field.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ OF_PROMPT: Final = [
     pa.field("chat_template_kwargs", TEXT),
     pa.field("reference", TEXT),
 ]
-"""What prompts, records and rejects have. ``messages_json`` holds all turns with all fields, if
-one of them has more than a role and a content."""
+"""The columns of prompts, records and rejects.
+
+``messages_json`` holds all turns with all fields, if a turn has more than a role and a content."""
 
 LABELS: Final = [pa.field("category", TEXT), pa.field("licence", TEXT)]
-"""What prompts and rejects have; records have flat columns of their own for them."""
+"""The columns of prompts and rejects; records have flat columns instead."""
 
 OF_ANSWERS: Final = [pa.field("candidate_extras", TEXT)]
 """A list with one object for each candidate: its reasoning, its calls and its reasoning tokens."""
@@ -54,7 +55,7 @@ _JSON: Final = ("tools", "chat_template_kwargs", "extra_body", "reference")
 
 
 def of_prompt(source: Prompt | Record | Reject) -> dict[str, str | None]:
-    """The columns of :data:`OF_PROMPT` that are JSON text."""
+    """Return the columns of :data:`OF_PROMPT` that are JSON text."""
     has_more = any(turn.extras() for turn in source.messages)
     return {
         "messages_json": as_json(source.messages) if has_more else None,
@@ -65,7 +66,7 @@ def of_prompt(source: Prompt | Record | Reject) -> dict[str, str | None]:
 
 
 def of_answers(candidates: Sequence[GradedCandidate | FailedCandidate]) -> dict[str, str | None]:
-    """The columns of :data:`OF_ANSWERS`."""
+    """Return the columns of :data:`OF_ANSWERS`."""
     extras = [
         {name: _plain(value) for name in _EXTRAS if (value := getattr(answer, name)) is not None}
         for answer in candidates
@@ -74,7 +75,7 @@ def of_answers(candidates: Sequence[GradedCandidate | FailedCandidate]) -> dict[
 
 
 def of_pair(record: Record) -> dict[str, str | None]:
-    """The columns of :data:`OF_PAIR` that are JSON text."""
+    """Return the columns of :data:`OF_PAIR` that are JSON text."""
     return {
         "chosen_tool_calls": as_json(record.chosen_tool_calls),
         "rejected_tool_calls": as_json(record.rejected_tool_calls),
@@ -82,23 +83,23 @@ def of_pair(record: Record) -> dict[str, str | None]:
 
 
 def as_json(value: Any) -> str | None:
-    """A value of a contract as JSON text; ``None`` stays ``None``."""
+    """Encode a value of a contract as JSON text; ``None`` stays ``None``."""
     return None if value is None else orjson.dumps(_plain(value)).decode()
 
 
 def turns_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The turns of a stored conversation with all of their fields; empty if it is not stored."""
+    """Return the turns of a stored conversation with all fields; empty if it is not stored."""
     text = row.get("messages_json")
     return list((row.get("messages") or ()) if text is None else parse_json(text.encode()))
 
 
 def messages_of(row: Mapping[str, Any]) -> tuple[Message, ...]:
-    """The conversation of a stored row."""
+    """Return the conversation of a stored row."""
     return tuple(Message.model_validate(turn) for turn in turns_of(row))
 
 
 def record_fields_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a record that are JSON text in its row, where present."""
+    """Return the fields of a record that are JSON text in its row, if present."""
     fields = _parsed(row, (*_JSON, "chosen_tool_calls", "rejected_tool_calls"))
     if row.get("messages_json") is not None:
         fields["messages"] = turns_of(row)
@@ -110,19 +111,19 @@ def record_fields_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tools_of(row: Mapping[str, Any]) -> list[Any] | None:
-    """The tools of a stored prompt."""
+    """Return the tools of a stored prompt."""
     return _parsed(row, ["tools"]).get("tools")
 
 
 def calls_of(row: Mapping[str, Any]) -> list[tuple[ToolCall, ...] | None]:
-    """The calls of the chosen and of the rejected answer of a stored pair."""
+    """Return the calls of the chosen and of the rejected answer of a stored pair."""
     names = ["chosen_tool_calls", "rejected_tool_calls"]
     found = _parsed(row, names)
     return [_calls(found[name]) if name in found else None for name in names]
 
 
 def fields_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The optional fields of the prompt in a row of the table ``prompts``, where present."""
+    """Return the optional fields of the prompt in a row of the table ``prompts``, if present."""
     plain = {name: row.get(name) for name in ("draw", "category", "licence")}
     return {name: value for name, value in plain.items() if value is not None} | _parsed(row, _JSON)
 

@@ -32,7 +32,7 @@ SCHEMA = pa.schema(
 
 
 def row(prompt: Prompt) -> dict[str, Any]:
-    """The prompt's row, without provenance. It holds the whole prompt, so it can be sent again."""
+    """Return the row with the whole prompt, so that it can be sent again, without provenance."""
     columns.check_fits("replays", prompt.replays)
     columns.check_fits("draw", prompt.draw or 0)
     return {

@@ -17,8 +17,10 @@ from promptmill_schemas.content import answers_of, content_digest, exact_turns, 
 PARTITION_COLUMNS = ("kind",)
 
 CONTENT_KEY = "content_key_2"
-"""The column by which exact duplicates are found without the texts. Its name has the version of the
-key: in rows that lack it, as those with a key of another version do, it is computed from the texts.
+"""The column by which exact duplicates are found without the texts.
+
+Its name contains the version of the key. In rows without it, which have a key of another version or
+none, the key is computed from the texts.
 """
 
 CANDIDATE = pa.struct(
@@ -62,7 +64,7 @@ SCHEMA = pa.schema(
 
 
 def row(record: Record) -> dict[str, Any]:
-    """The record's row, without provenance."""
+    """Return the record's row, without provenance."""
     columns.check_fits("ordinal or replays", record.ordinal, record.replays)
     rejected = record.rejected_scores
     return vars(record) | {
@@ -82,14 +84,14 @@ def row(record: Record) -> dict[str, Any]:
 
 
 _COLUMN_OF = {"generator": "generated_by", "licence": "license"}
-"""The columns of fields that have another name in the table."""
+"""The columns of fields that have a different name in the table."""
 
 
 def contract_columns(*, candidates: bool) -> tuple[str, ...]:
-    """The columns that :func:`record` needs.
+    """Return the columns that :func:`record` needs.
 
     Args:
-        candidates: whether to read the answers that were not chosen, which take most of the bytes.
+        candidates: whether to read the other answers, which take most of the bytes.
     """
     fields = [name for name in Record.model_fields if candidates or name != "candidates"]
     named = [_COLUMN_OF.get(name, name) for name in fields]
@@ -98,7 +100,7 @@ def contract_columns(*, candidates: bool) -> tuple[str, ...]:
 
 
 def record(row: dict[str, Any]) -> Record:
-    """The record of a row; columns that were not read have their default."""
+    """Return the record of a row; columns that were not read have their default."""
     stored = {name: row.get(_COLUMN_OF.get(name, name)) for name in Record.model_fields}
     fields = {name: value for name, value in stored.items() if value is not None}
     fields |= optional.record_fields_of(row)

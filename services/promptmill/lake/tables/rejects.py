@@ -1,4 +1,4 @@
-"""``rejects``: the prompts of which no answer was accepted, each with every failed check."""
+"""``rejects``: the prompts without an accepted answer, each with every failed check."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SCHEMA = pa.schema(
 
 
 def row(reject: Reject) -> dict[str, Any]:
-    """The reject's row, without provenance."""
+    """Return the reject's row, without provenance."""
     columns.check_fits("replays", reject.replays)
     return vars(reject) | {
         "messages": columns.messages(reject.messages),

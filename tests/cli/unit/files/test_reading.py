@@ -260,7 +260,7 @@ async def test_a_damaged_file_is_named_in_one_line(name: str, tmp_path: Path) ->
         await rows_in(file)
     text = str(caught.value)
     assert text.startswith(f"{file} is ")
-    assert "cut off" in text
+    assert "truncated" in text
     assert "again" in text
     assert "\n" not in text
 

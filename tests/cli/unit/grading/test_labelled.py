@@ -104,7 +104,7 @@ def test_compressed_files_csv_and_folders_are_read_as_publish_reads_them(tmp_pat
 def test_the_rows_before_a_cut_are_taken(tmp_path: Path) -> None:
     found = read_labelled(written(tmp_path, json.dumps([PAIR, PAIR], indent=1)[:-20]))
     assert len(found.pairs) == 1
-    assert "cut off" in found.bad[0].error
+    assert "truncated" in found.bad[0].error
     assert found.bad[0].place.number == 2
 
 

@@ -128,7 +128,7 @@ async def test_the_layout_is_told_in_one_line() -> None:
     assert len(await told.prompts(GSM8K, GSM8K, GSM8K)) == 3
     (text,) = told.texts
     assert text == (
-        "layout gsm8k (question, answer); columns without effect: level, is_hard, where "
+        "layout gsm8k (question, answer); ignored columns: level, is_hard, where "
         "(--unknown-columns tags keeps them)"
     )
 

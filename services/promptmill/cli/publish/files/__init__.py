@@ -1,1 +1,1 @@
-"""Reading: files of the usual formats, folders, pipes and data sets of a hub become rows."""
+"""Reading rows from files of the common formats, folders, pipes and data sets on a hub."""

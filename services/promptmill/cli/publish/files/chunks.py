@@ -1,4 +1,4 @@
-"""The bytes of an open file or pipe in chunks, uncompressed where they are compressed."""
+"""The bytes of an open file or pipe in chunks, decompressed if necessary."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from promptmill.cli.publish.files.formats import HEAD_BYTES, Compression, compre
 
 CHUNK_BYTES: Final = 256 * 1024
 MAGIC_BYTES: Final = 8
-"""Enough of a pipe to recognise a compressed file; of what is a line, less arrives at once."""
+"""Bytes of a pipe that are enough to recognise a compressed file; a line may be shorter."""
 
 
 class Chunks:
-    """The bytes of a descriptor, of which the first can be looked at before they are read.
+    """The bytes of a descriptor; the first ones can be inspected before they are read.
 
-    The methods ``read``, ``close`` and ``closed`` are what pyarrow asks of a file.
+    The methods ``read``, ``close`` and ``closed`` are those that pyarrow needs of a file.
 
     Attributes:
-        done: how many bytes are read.
+        done: the number of bytes read so far.
     """
 
     closed = False
@@ -32,16 +32,16 @@ class Chunks:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file on a disk, and no pipe or terminal."""
+        """Whether it is a file on a disk, and not a pipe or terminal."""
         return stat.S_ISREG(os.fstat(self._descriptor).st_mode)
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file; ``None`` of a pipe."""
+        """The size of the file in bytes; ``None`` for a pipe."""
         return os.fstat(self._descriptor).st_size or None
 
     def head(self) -> bytes:
-        """The first bytes: of a pipe what has arrived, but a line or enough to recognise it."""
+        """The first bytes; from a pipe, at least a line or enough to recognise its format."""
         wanted = HEAD_BYTES if self.is_file else MAGIC_BYTES
         while len(self._head) < wanted and (self.is_file or b"\n" not in self._head):
             if not (more := self._read(HEAD_BYTES)):
@@ -50,20 +50,20 @@ class Chunks:
         return self._head
 
     def read(self, size: int = CHUNK_BYTES) -> bytes:
-        """At most ``size`` bytes; none at the end."""
+        """Read at most ``size`` bytes; the result is empty at the end."""
         if self._head:
             chunk, self._head = self._head[:size], self._head[size:]
             return chunk
         return self._read(size)
 
     def file(self) -> BinaryIO:
-        """The whole file from its beginning, which can be read in any order."""
+        """Return the whole file from its beginning, for random access."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         self.done = self.size or 0
         return os.fdopen(os.dup(self._descriptor), "rb")
 
     def close(self) -> None:
-        """The descriptor stays open; it belongs to the caller."""
+        """Do nothing; the descriptor stays open, because it belongs to the caller."""
 
     def _read(self, size: int) -> bytes:
         chunk = os.read(self._descriptor, size)
@@ -76,10 +76,10 @@ class Chunks:
 
 
 def uncompressed(chunks: Chunks, name: str) -> Iterator[bytes]:
-    """The content of a file that may be compressed.
+    """Yield the content of a file, decompressed if necessary.
 
     Raises:
-        Misconfigured: the compressed data are damaged or cut off.
+        Misconfigured: the compressed data is damaged or truncated.
     """
     codec = compression_of(chunks.head())
     return iter(chunks) if codec is None else _decompressed(chunks, codec, name)
@@ -93,8 +93,8 @@ def _decompressed(chunks: Chunks, codec: Compression, name: str) -> Iterator[byt
             try:
                 chunk = stream.read(CHUNK_BYTES)
             except (OSError, pa.ArrowException) as error:
-                what = f"damaged or cut off ({codec.value}: {_first_line(error)})"
-                raise refusal(name, what, "fetch or write the file again") from error
+                what = f"damaged or truncated ({codec.value}: {_first_line(error)})"
+                raise refusal(name, what, "download or write the file again") from error
             if not chunk:
                 return
             yield chunk

@@ -1,4 +1,7 @@
-"""What a file holds, by its first bytes and its name; others are refused in one line."""
+"""Recognising a file's format from its first bytes and its name.
+
+Files of other formats are refused with an error of one line.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from promptmill.runtime.errors import Misconfigured
 
 
 class InputFormat(StrEnum):
-    """How the rows of a file are written."""
+    """The format in which the rows of a file are written."""
 
     LINES = "JSON Lines"
     VALUES = "JSON"
@@ -23,7 +26,7 @@ class InputFormat(StrEnum):
 
 
 class Compression(StrEnum):
-    """How a file is compressed; the values are the names of pyarrow's codecs."""
+    """The compression of a file; the values are the names of pyarrow's codecs."""
 
     GZIP = "gzip"
     BZIP2 = "bz2"
@@ -31,7 +34,7 @@ class Compression(StrEnum):
 
 
 HEAD_BYTES: Final = 64 * 1024
-"""How much of a file decides about its format."""
+"""The number of bytes from the beginning of a file that determine its format."""
 
 COMPRESSIONS: Final = {
     b"\x1f\x8b": Compression.GZIP,
@@ -50,12 +53,12 @@ COLUMNS: Final = {
     *("prompt", "messages", "question", "instruction", "conversations", "problem", "query"),
     *("context", "chosen"),
 }
-"""Names of which a header of CSV has at least one."""
+"""The column names of which the header of a CSV file must have at least one."""
 
 DELIMITERS: Final = {InputFormat.CSV: ",", InputFormat.TSV: "\t", InputFormat.SEMICOLONS: ";"}
 READABLE: Final = (
-    "give JSON Lines, a JSON array, CSV or Parquet, as it is or as .gz, .bz2 or .zst, "
-    "or a folder of such files"
+    "give JSON Lines, a JSON array, CSV or Parquet, plain or as .gz, .bz2 or .zst, "
+    "or a folder of these files"
 )
 AS_PARQUET: Final = 'write it with datasets: load_from_disk(FOLDER).to_parquet("rows.parquet")'
 FOREIGN: Final = (
@@ -79,7 +82,7 @@ FOREIGN: Final = (
     (b"\xfe\xff", "text in UTF-16", "run iconv -f UTF-16 -t UTF-8 FILE | promptmill publish -"),
     (
         b"version https://git-lfs.github.com/spec",
-        "a pointer of Git LFS, and not the file itself",
+        "a Git LFS pointer, and not the file itself",
         "run git lfs pull in the clone",
     ),
 )
@@ -100,19 +103,22 @@ _ROWS_INSIDE: Final = re.compile(
 
 
 def compression_of(head: bytes) -> Compression | None:
-    """How a file that begins with these bytes is compressed."""
+    """Return the compression of a file that begins with these bytes."""
     return next((name for magic, name in COMPRESSIONS.items() if head.startswith(magic)), None)
 
 
 def format_of(head: bytes, name: str) -> InputFormat:
-    """The format of a file, uncompressed.
+    """Return the format of a file after decompression.
 
     Args:
         head: its first bytes.
-        name: of the file, without the suffix of its compression.
+        name: its name, without the suffix of its compression.
 
     Raises:
-        Misconfigured: it cannot be read; the one line says what it is, and the remedy.
+        Misconfigured: the format is not supported; the message names it and the remedy.
+
+    Raises:
+        Misconfigured: the format is not supported; the message names it and the remedy.
     """
     if head.startswith(PARQUET_MAGIC):
         return InputFormat.PARQUET
@@ -128,7 +134,7 @@ def format_of(head: bytes, name: str) -> InputFormat:
 
 
 def refusal(name: str, what: str, remedy: str) -> Misconfigured:
-    """The error about a file that cannot be read."""
+    """Return the error for a file that cannot be read."""
     return Misconfigured(f"{name} is {what}; {remedy}")
 
 
@@ -149,7 +155,7 @@ def _refuse_foreign(head: bytes, name: str) -> None:
 
 
 def _refuse_wide(head: bytes, name: str) -> None:
-    """Text in UTF-16 without a mark has a zero beside each of its first letters."""
+    """Refuse UTF-16 without a byte order mark, which has zeros beside its first letters."""
     for order, zeros, letters in (("LE", head[1:4:2], head[:4:2]), ("BE", head[:4:2], head[1:4:2])):
         if zeros == b"\0\0" and letters.isascii() and b"\0" not in letters:
             remedy = f"run iconv -f UTF-16{order} -t UTF-8 FILE | promptmill publish -"
@@ -157,7 +163,7 @@ def _refuse_wide(head: bytes, name: str) -> None:
 
 
 def _refuse_wrapped(text: bytes, kind: InputFormat, name: str) -> None:
-    """Rows inside an object, and an array of strings, are no rows as they stand."""
+    """Refuse rows inside an object and an array of strings, which need a conversion first."""
     if kind is InputFormat.VALUES and _ARRAY_OF_STRINGS.match(text):
         raise _strings(text, name)
     found = _ROWS_INSIDE.match(text)
@@ -175,7 +181,7 @@ def _strings(text: bytes, name: str) -> Misconfigured:
 
 
 def _json_format(text: bytes) -> InputFormat:
-    """One value a line, or values over several lines or in an array."""
+    """Return JSON Lines, or JSON for an array or for values that span several lines."""
     first, ended, rest = text.partition(b"\n")
     first = first.strip()
     if first.startswith(b"["):
@@ -195,7 +201,7 @@ def _text_format(text: bytes, name: str) -> InputFormat:
         widest = max((usual, *DELIMITERS), key=lambda kind: len(headers[kind]))
         return known[0] if known else usual if len(headers[usual]) > 1 else widest
     if any(line.lstrip().startswith(b"{") for line in lines):
-        return InputFormat.LINES  # lines that are no JSON are reported one by one
+        return InputFormat.LINES  # lines that are not JSON are reported one by one
     if known:
         return known[0]
     if text.startswith(b'"') and header.rstrip().endswith(b'"'):

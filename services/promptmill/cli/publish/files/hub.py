@@ -1,7 +1,7 @@
-"""Rows of a data set of Hugging Face's hub, streamed through ``datasets`` where it is installed.
+"""Rows of a data set on Hugging Face's hub, streamed with the package ``datasets``.
 
-``hf://datasets/OWNER/NAME[@REVISION][/FILE]``, with ``?config=…&split=…`` where the data set needs
-them; ``datasets/`` may be left out.
+An address is ``hf://datasets/OWNER/NAME[@REVISION][/FILE]``, with ``?config=…&split=…`` if the data
+set needs them; ``datasets/`` is optional.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BUILDERS: Final = {
 
 
 class HubAddress(NamedTuple):
-    """A data set, or one file of it."""
+    """The address of a data set or of one of its files."""
 
     name: str
     revision: str | None = None
@@ -37,13 +37,13 @@ class HubAddress(NamedTuple):
 
     @property
     def file_address(self) -> str:
-        """The address of the file as ``datasets`` reads it."""
+        """The address of the file in the form that ``datasets`` reads."""
         at = f"@{self.revision}" if self.revision else ""
         return f"{HUB}datasets/{self.name}{at}/{self.file}"
 
 
 def parse_address(address: str) -> HubAddress:
-    """The parts of an address; raises :class:`Misconfigured`."""
+    """Parse an address; raise :class:`Misconfigured` if it is invalid."""
     parts = urlsplit(address)
     words = [word for word in (parts.netloc + parts.path).split("/") if word]
     if words[:1] == ["datasets"]:
@@ -57,7 +57,7 @@ def parse_address(address: str) -> HubAddress:
 
 
 def hub_rows(address: str) -> Iterator[list[RawLine]]:
-    """The rows of the data set, numbered from 1, without their nulls.
+    """Yield the rows of the data set, numbered from 1, without fields that are null.
 
     Raises:
         Misconfigured: ``datasets`` is not installed, or it refuses the address.
@@ -77,12 +77,12 @@ def _rows(address: str, parts: HubAddress) -> Iterator[dict[str, Any]]:
     try:
         yield from _load(parts)
     except ImportError as error:
-        remedy = "install it (pip install datasets), or give a file that you have fetched"
+        remedy = "install it (pip install datasets), or give a file that you have downloaded"
         raise Misconfigured(f"{address} needs the package datasets; {remedy}") from error
     except (ConnectionError, TimeoutError) as error:
         raise Unavailable(f"{address} cannot be read: {_first_line(error)}") from error
     except Exception as error:
-        remedy = f"see that the data set exists, and write {SHAPE}"
+        remedy = f"check that the data set exists, and write {SHAPE}"
         raise Misconfigured(f"{address} cannot be read: {_first_line(error)}; {remedy}") from error
 
 

@@ -1,4 +1,4 @@
-"""What the argument of ``publish`` names: standard input, a file, a folder or a data set."""
+"""The inputs that the argument of ``publish`` names: standard input, files or a data set."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ SHOWN: Final = 5
 
 
 class Input(NamedTuple):
-    """One file to be read.
+    """One input to read.
 
     Attributes:
-        path: ``-`` is standard input; a data set of a hub begins with ``hf://``.
-        file: its name among several files; ``None`` where it is the only one.
+        path: ``-`` is standard input; the address of a data set begins with ``hf://``.
+        file: its name among several files; ``None`` if it is the only one.
     """
 
     path: str
@@ -48,26 +48,26 @@ class Input(NamedTuple):
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is read from a hub."""
+        """Whether the input is a data set on a hub."""
         return self.path.startswith(HUB)
 
     @property
     def name(self) -> str:
-        """Its name for people."""
+        """The name that is shown to users."""
         return "standard input" if self.path == STANDARD_INPUT else self.path
 
     @property
     def content_name(self) -> str:
-        """Its name without the suffix of a compression."""
+        """The name without the suffix of a compression."""
         stem, suffix = os.path.splitext(self.path)  # noqa: PTH122 - a path may be an address
         return stem if suffix.lower() in COMPRESSED_SUFFIXES else self.path
 
 
 def find_inputs(argument: str) -> list[Input]:
-    """The files that the argument stands for, those of a folder in the order of their names.
+    """Return the inputs that the argument names; those of a folder are sorted by name.
 
     Raises:
-        Misconfigured: a folder has no file that can be read.
+        Misconfigured: a folder has no file of a known format.
     """
     if argument == STANDARD_INPUT or argument.startswith(HUB) or not Path(argument).is_dir():
         return [Input(argument)]
@@ -106,7 +106,7 @@ def _suffix(path: Path) -> str:
 
 
 def total_bytes(inputs: list[Input]) -> int | None:
-    """How many bytes there are to read; ``None`` if that is not known."""
+    """Return the number of bytes to read, or ``None`` if it is unknown."""
     if any(each.is_remote or each.path == STANDARD_INPUT for each in inputs):
         return os.fstat(sys.stdin.fileno()).st_size or None if len(inputs) == 1 else None
     return sum(Path(each.path).stat().st_size for each in inputs) or None
@@ -114,7 +114,7 @@ def total_bytes(inputs: list[Input]) -> int | None:
 
 @contextmanager
 def opened(each: Input) -> Iterator[int]:
-    """The descriptor of a file."""
+    """Open an input, and yield its descriptor."""
     if each.path == STANDARD_INPUT:
         yield sys.stdin.fileno()
         return

@@ -1,7 +1,7 @@
-"""JSON values over several lines or in an array, one after the other, in bounded memory.
+"""Splitting of JSON values that span lines or are in an array, with bounded memory.
 
-A value ends where its brackets are closed. Strings are skipped, so that brackets in them do not
-count; whether a value is valid JSON is seen when it is parsed.
+A value ends where its brackets are closed. Brackets inside strings are ignored. Whether a value is
+valid JSON is checked later, when it is parsed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _OPENING: Final = b"{["
 
 
 class ValueSplitter:
-    """Feed it chunks in order; it gives back the values that have ended.
+    """Splits chunks, which are fed in order, into JSON values.
 
-    Values are the items of the outermost array, or stand one after the other without one. Their
-    numbers count from 1.
+    The values are the items of the outermost array, or follow each other without one. They are
+    numbered from 1.
 
     Args:
-        limit: most bytes of a value that are kept.
+        limit: maximum number of bytes of a value to keep.
     """
 
     def __init__(self, limit: int = MAX_PROMPT_BYTES) -> None:
@@ -39,17 +39,17 @@ class ValueSplitter:
 
     @property
     def is_open(self) -> bool:
-        """Whether a value or the array has not ended yet."""
+        """Whether a value or the array is incomplete so far."""
         return self._in_array or self._depth > 0 or self._in_string
 
     def feed(self, chunk: bytes) -> list[RawLine]:
-        """The values that end in this chunk."""
+        """Return the values that end in this chunk."""
         if not self._has_begun:
             chunk = self._begin(chunk.lstrip())
         return [value for value in self._values(chunk) if value is not None]
 
     def end(self) -> list[RawLine]:
-        """What stands after the last value and is none itself."""
+        """Return the text after the last value that is not a value itself."""
         value = self._cut()
         return [] if value is None else [value]
 
@@ -76,7 +76,7 @@ class ValueSplitter:
         self._pieces.take(chunk[start:])
 
     def _step(self, sign: int) -> bool | None:
-        """Whether a value ends with this sign (true) or before it (false); ``None`` if neither."""
+        """Return ``True`` if a value ends with this sign, ``False`` if before it, else ``None``."""
         if sign == _QUOTE:
             self._in_string = True
         elif sign in _OPENING:
@@ -92,7 +92,7 @@ class ValueSplitter:
         return None
 
     def _skip_string(self, chunk: bytes, at: int) -> int:
-        """Where the string ends, or the chunk."""
+        """Return the position at which the string or the chunk ends."""
         if self._is_escaped:
             self._is_escaped = False
             return at + 1

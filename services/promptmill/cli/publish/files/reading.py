@@ -1,7 +1,7 @@
-"""The rows of all inputs, in order, without blocking the event loop for long.
+"""Reading the rows of all inputs, in order, without blocking the event loop for long.
 
-Files on a disk are read a chunk at a time. Pipes and data sets of a hub are read in a thread,
-which Ctrl-C need not wait for.
+Files on a disk are read a chunk at a time. Pipes and data sets on a hub are read in a thread, so
+that Ctrl-C takes effect at once.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ Rows = Iterator[list[RawLine]]
 
 @dataclass(slots=True)
 class ReadProgress:
-    """How many bytes of all inputs are read."""
+    """The number of bytes read from all inputs."""
 
     before: int = 0
     chunks: Chunks | None = field(default=None, repr=False)
 
     @property
     def done(self) -> int:
-        """By now."""
+        """The number of bytes read so far."""
         return self.before + (0 if self.chunks is None else self.chunks.done)
 
     def begin(self, chunks: Chunks) -> None:
-        """The next file."""
+        """Continue with the next file."""
         self.before, self.chunks = self.done, chunks
 
 
 async def read_inputs(
     inputs: Iterable[Input], progress: ReadProgress | None = None
 ) -> AsyncGenerator[list[RawLine]]:
-    """The rows of the inputs, one input after the other; memory stays bounded.
+    """Yield the rows of the inputs, one input after the other, with bounded memory.
 
     Raises:
-        Misconfigured: a file cannot be read; the one line names it, what it is, and the remedy.
+        Misconfigured: a file cannot be read; the message names it, its format and the remedy.
         Unavailable: a hub does not answer.
     """
     progress = progress or ReadProgress()
@@ -78,23 +78,23 @@ async def _read_input(each: Input, progress: ReadProgress) -> AsyncGenerator[lis
 
 
 def read_opened(chunks: Chunks, each: Input) -> AsyncGenerator[list[RawLine]]:
-    """The rows of an open file, pipe or terminal, as many at once as have arrived.
+    """Yield the rows of an open file, pipe or terminal in batches, as they arrive.
 
-    Memory stays bounded. No whole line waits for the next chunk.
+    Memory is bounded. A complete line never waits for the next chunk.
     """
     rows = rows_of(chunks, each)
     return _in_turn(rows) if chunks.is_file else _in_thread(rows)
 
 
 def rows_of(chunks: Chunks, each: Input) -> Rows:
-    """The rows of one file in batches; raises as :func:`read_inputs`."""
+    """Yield the rows of one file in batches; raise as :func:`read_inputs` does."""
     is_compressed = compression_of(chunks.head()) is not None
     content = uncompressed(chunks, each.name)
     head = _first(content) if is_compressed else chunks.head()
     kind = format_of(head, each.content_name)
     if kind is InputFormat.PARQUET:
         if is_compressed or not chunks.is_file:
-            what = "Parquet in a pipe or compressed, which cannot be read from its end"
+            what = "Parquet in a pipe or compressed, although Parquet is read from its end"
             raise refusal(each.name, what, "give the uncompressed file itself")
         with chunks.file() as file:
             yield from parquet_rows(file, each.name)
@@ -104,7 +104,7 @@ def rows_of(chunks: Chunks, each: Input) -> Rows:
 
 
 def _first(content: Iterator[bytes]) -> bytes:
-    """The first chunk, which is enough to recognise the format."""
+    """Return the first chunk, which is enough to recognise the format."""
     return next(content, b"")
 
 
@@ -135,8 +135,10 @@ def _values(content: Iterator[bytes], name: str) -> Rows:
         if found := values.feed(chunk):
             yield found
     if values.is_open:
-        what = "cut off: its last value or array is not closed"
-        raise refusal(name, what, "fetch or write the file again; the rows before are taken")
+        what = "truncated: its last value or array is not closed"
+        raise refusal(
+            name, what, "download or write the file again; the rows before the end were read"
+        )
     if found := values.end():
         yield found
 
@@ -156,7 +158,7 @@ async def _in_thread(rows: Rows) -> AsyncGenerator[list[RawLine]]:
         free.acquire()
         try:
             loop.call_soon_threadsafe(queue.put_nowait, item)
-        except RuntimeError:  # the loop is closed, so the result is of no use
+        except RuntimeError:  # the loop is closed, so nothing waits for the result
             return False
         return not is_left.is_set()
 

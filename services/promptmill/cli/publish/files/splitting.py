@@ -1,4 +1,4 @@
-"""Chunks of bytes become numbered lines; no line is ever held beyond the limit."""
+"""Splitting of chunks of bytes into numbered lines, each kept only up to a limit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class RawLine(NamedTuple):
     """A line, or a row of a table, as it was read.
 
     Attributes:
-        number: counted from 1, empty lines included.
-        content: without its line break, and cut where it is longer than the limit; of a table,
-            the row's cells by column.
-        size: bytes of the whole line; 0 of a row of a table.
-        file: where it is, if more than one file is read.
+        number: its number from 1, counting empty lines.
+        content: the line without its line break, truncated at the limit; for a table, the row's
+            cells by column.
+        size: bytes of the whole line; 0 for a row of a table.
+        file: the file's name, if more than one file is read.
     """
 
     number: int
@@ -32,13 +32,13 @@ class RawLine(NamedTuple):
 
 
 class BoundedPieces:
-    """Joins the pieces of a line or value, of which no more than the limit is kept.
+    """Joins the pieces of a line or value, and keeps them up to a limit.
 
     Args:
-        limit: most bytes that are kept.
+        limit: maximum number of bytes to keep.
 
     Attributes:
-        size: bytes of all pieces.
+        size: bytes of all pieces, including those that were not kept.
     """
 
     def __init__(self, limit: int) -> None:
@@ -52,7 +52,7 @@ class BoundedPieces:
         self.size += len(piece)
 
     def cut(self) -> tuple[bytes, int]:
-        """Return what was kept and the size of all pieces, and begin again."""
+        """Return the kept bytes and the size of all pieces, and reset."""
         content, size = bytes(self._head), self.size
         self._head.clear()
         self.size = 0
@@ -60,10 +60,10 @@ class BoundedPieces:
 
 
 class LineSplitter:
-    """Feed it chunks in order; it gives back the lines that have ended.
+    """Splits chunks, which are fed in order, into lines.
 
     Args:
-        limit: most bytes of a line that are kept.
+        limit: maximum number of bytes of a line to keep.
     """
 
     def __init__(self, limit: int = MAX_PROMPT_BYTES) -> None:
@@ -72,7 +72,7 @@ class LineSplitter:
         self._pieces = BoundedPieces(limit)
 
     def feed(self, chunk: bytes) -> list[RawLine]:
-        """The lines that end in this chunk, without the blank ones."""
+        """Return the lines that end in this chunk, without blank ones."""
         *ended, rest = chunk.split(b"\n")
         lines = []
         for piece in ended:
@@ -86,7 +86,7 @@ class LineSplitter:
         return [line for line in lines if not _is_blank(line)]
 
     def end(self) -> list[RawLine]:
-        """The last line, if the input did not end with a line break."""
+        """Return the last line, if the input did not end with a line break."""
         line = self._cut_line()
         return [] if _is_blank(line) else [line]
 

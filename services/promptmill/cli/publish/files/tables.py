@@ -1,4 +1,4 @@
-"""Rows of CSV and Parquet, a few at a time."""
+"""Reading rows of CSV and Parquet in small batches."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ BATCH_ROWS: Final = 64
 BUFFER_BYTES: Final = 1024 * 1024
 OPENINGS: Final = ("[", "{")
 NUMBERS: Final = {"n", "draw"}
-"""Columns of our own lines that hold a number, which CSV writes as text."""
+"""Columns of promptmill's own layout that hold a number, which is text in CSV."""
 
 TEXTS: Final = {
     *("prompt", "question", "problem", "query", "instruction", "input", "output", "response"),
     *("completion", "answer", "solution", "text"),
 }
-"""Columns of texts, which may look like JSON; only a conversation is meant as such."""
+"""Columns of texts, in which only conversations are parsed as JSON."""
 
 TOO_MANY: Final = "(cells without a column)"
 
 
 class _Stream(io.RawIOBase):
-    """Chunks as a file, which the text layer of Python can decode."""
+    """Chunks as a binary file, which Python's text layer can decode."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -46,7 +46,7 @@ class _Stream(io.RawIOBase):
 
 
 def csv_rows(chunks: Iterator[bytes], kind: InputFormat, name: str) -> Iterator[list[RawLine]]:
-    """The rows of CSV below its header, numbered as an editor numbers their first lines.
+    """Yield the rows of a CSV file, each with the number of its first line in the file.
 
     Raises:
         Misconfigured: the file cannot be read as CSV.
@@ -76,7 +76,7 @@ def csv_rows(chunks: Iterator[bytes], kind: InputFormat, name: str) -> Iterator[
 
 
 def _cells(row: dict[str, Any]) -> dict[str, Any]:
-    """The cells that are not empty; JSON in a cell becomes what it means."""
+    """Return the cells that are not empty, with JSON in cells parsed."""
     return {
         str(column): _cell(column, value)
         for column, value in row.items()
@@ -85,7 +85,7 @@ def _cells(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cell(column: str, value: Any) -> Any:
-    """What a cell means; a text that only looks like JSON stays a text."""
+    """Return the meaning of a cell; a text that only looks like JSON remains a text."""
     if not isinstance(value, str) or not (column in NUMBERS or value.startswith(OPENINGS)):
         return value
     try:
@@ -100,10 +100,10 @@ def _has_objects(value: Any) -> bool:
 
 
 def complete_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The row, if it has no more cells than the header; otherwise its cells are in wrong columns.
+    """Return the row if it has no more cells than the header; otherwise columns are shifted.
 
     Raises:
-        ContractError: it has more.
+        ContractError: the row has more cells.
     """
     if TOO_MANY in row:
         limit = "a row has at most as many cells as the header"
@@ -112,17 +112,17 @@ def complete_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def parquet_rows(file: BinaryIO, name: str) -> Iterator[list[RawLine]]:
-    """The rows of a Parquet file, numbered from 1, without its nulls.
+    """Yield the rows of a Parquet file, numbered from 1, without fields that are null.
 
     Raises:
-        Misconfigured: the file is damaged or cut off.
+        Misconfigured: the file is damaged or truncated.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
-        # Without a buffer for whole row groups, which may be as large as the file.
+        # Do not buffer whole row groups, because one may be as large as the file.
         with pq.ParquetFile(file, pre_buffer=False, buffer_size=BUFFER_BYTES) as parquet:
             for batch in parquet.iter_batches(BATCH_ROWS, use_threads=False):
                 found = batch.to_pylist(maps_as_pydicts="lossy")
@@ -130,12 +130,12 @@ def parquet_rows(file: BinaryIO, name: str) -> Iterator[list[RawLine]]:
                 yield [RawLine(number + at, row) for at, row in enumerate(rows, start=1)]
                 number += len(rows)
     except (OSError, pa.ArrowException) as error:
-        what = f"damaged or cut off (Parquet: {str(error).partition(chr(10))[0]})"
-        raise refusal(name, what, "fetch or write the file again") from error
+        what = f"damaged or truncated (Parquet: {str(error).partition(chr(10))[0]})"
+        raise refusal(name, what, "download or write the file again") from error
 
 
 def without_nulls(value: Any) -> Any:
-    """The value without the fields that are null at any depth: columns that a row has not."""
+    """Remove fields that are null, at any depth: they are columns that this row lacks."""
     if isinstance(value, dict):
         return {name: without_nulls(part) for name, part in value.items() if part is not None}
     if isinstance(value, list):

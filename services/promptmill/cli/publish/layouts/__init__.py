@@ -1,1 +1,1 @@
-"""Layouts of rows: what the columns of the usual data sets mean, as fields of a plain line."""
+"""Layouts of rows: the columns of common data sets, translated to fields of a plain line."""

@@ -1,4 +1,4 @@
-"""Answers that rows hold already: a list of them, pairs, or the end of the conversation."""
+"""Answers in the rows of a data set: a list, a pair, or the end of the conversation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from promptmill.cli.publish.layouts.turns import foreign_turns
 
 ANSWERS: Final = "answers"
 LISTS: Final = (ANSWERS, "completions", "generations", "responses")
-"""Columns that hold a list of answers: ours, UltraFeedback's, and others'."""
+"""The columns that hold a list of answers in promptmill's layout, UltraFeedback and others."""
 
 GROUPS: Final = (
     ("response_1", "response_2"),
     ("response1", "response2"),
     ("chosen", "rejected"),
 )
-"""Columns that hold the answers of one prompt together."""
+"""Groups of columns that together hold the answers to one prompt."""
 
 MODELS: Final = ("generator", "model")
 
 
 def take_answers(row: Row, fields: Row) -> tuple[Row, tuple[Any, ...]]:
-    """The fields without the answers, and the answers as turns of the assistant.
+    """Separate a row's answers, as turns of the assistant, from its other fields.
 
     Args:
-        fields: of a plain line, whose conversation may end with an answer.
+        fields: the fields of a plain line, whose conversation may end with an answer.
     """
     fields = {name: value for name, value in fields.items() if name != ANSWERS}
     ending = _ending(fields)
@@ -39,13 +39,13 @@ def take_answers(row: Row, fields: Row) -> tuple[Row, tuple[Any, ...]]:
 
 
 def model_of(row: Row) -> str | None:
-    """Who gave the answers."""
+    """Return the model that gave the answers, if the row names one."""
     found = (row[name] for name in MODELS if isinstance(row.get(name), str) and row[name])
     return next(found, None)
 
 
 def _ending(fields: Row) -> tuple[Any, ...]:
-    """Takes the last turn out of the conversation, if it is an answer."""
+    """Remove the last turn from the conversation and return it, if it is an answer."""
     messages = fields.get("messages")
     if not isinstance(messages, list) or len(messages) < 2:
         return ()
@@ -57,12 +57,12 @@ def _ending(fields: Row) -> tuple[Any, ...]:
 
 
 def _last(value: Any) -> Any:
-    """Of a conversation, which may repeat its prompt, the last turn."""
+    """Return the last turn of a conversation, which may repeat its prompt, or the value."""
     return value[-1] if isinstance(value, list) and value else value
 
 
 def _turn(value: Any) -> Any:
-    """A text or a turn of any data set as a turn of the assistant."""
+    """Convert a text or a data set's turn to a turn of the assistant."""
     if isinstance(value, dict):
         text = next((value[name] for name in ("text", "response") if name in value), None)
         turn = value if text is None else {**value, "content": text}

@@ -1,4 +1,4 @@
-"""What a user may choose about rows; nothing heavy is imported here."""
+"""The user's choices about rows; this module imports nothing that is slow to load."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class UnknownColumns(StrEnum):
-    """What happens to columns that mean nothing in a row's layout."""
+    """What to do with columns that have no meaning in a row's layout."""
 
     REFUSE = "refuse"
     IGNORE = "ignore"
@@ -14,7 +14,7 @@ class UnknownColumns(StrEnum):
 
 
 class LastAnswer(StrEnum):
-    """What happens to the assistant's turn at the end of a conversation."""
+    """What to do with the assistant's turn at the end of a conversation."""
 
     REFERENCE = "reference"
     CUT = "cut"

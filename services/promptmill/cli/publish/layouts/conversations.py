@@ -27,7 +27,7 @@ SAMPLING_OF_RESPONSES: Final = {
 
 
 def shared_fields(row: Row) -> tuple[Row, Names]:
-    """What columns mean in every layout: our own options, an id of the row, its licence."""
+    """Return the fields that every layout shares: promptmill's options, an id, the licence."""
     fields: Row = {name: row[name] for name in OPTIONS if row.get(name) is not None}
     names: Names = {}
     if "tools" in fields:
@@ -42,7 +42,7 @@ def shared_fields(row: Row) -> tuple[Row, Names]:
 
 
 def foreign_tools(value: Any) -> Any:
-    """The tools of a data set, which may be JSON in a text and may lack the frame of OpenAI."""
+    """Convert the tools of a data set, which may be JSON text or lack OpenAI's outer object."""
     tools = parsed(value) or None
     return [_tool(tool) for tool in tools] if isinstance(tools, list) else tools
 
@@ -55,7 +55,7 @@ def _tool(tool: Any) -> Any:
 
 
 def asked(row: Row, column: str, turns: Any, policy: LastAnswer) -> tuple[Row, Names]:
-    """A row whose conversation is in this column; what was answered at its end is a reference."""
+    """Read a conversation from a column; an answer at its end may become the reference."""
     fields, names = shared_fields(row)
     fields["messages"], answer = split_answer(foreign_turns(turns), policy)
     names["messages"] = column
@@ -65,7 +65,7 @@ def asked(row: Row, column: str, turns: Any, policy: LastAnswer) -> tuple[Row, N
 
 
 def sharegpt(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
-    """``conversations`` of ``{"from", "value"}``, with ``system`` and ``tools`` beside it."""
+    """Read ``conversations`` of ``{"from", "value"}``, ``system`` and ``tools``."""
     column = column_of(row, "conversations", "conversation")
     turns = row[column]
     if isinstance(row.get("system"), str) and isinstance(turns, list):
@@ -74,12 +74,12 @@ def sharegpt(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
 
 
 def messages(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
-    """``messages``; a ``prompt`` beside it only repeats the first of them."""
+    """Read ``messages``; a column ``prompt`` only repeats the first of them."""
     return asked(row, "messages", row[column_of(row, "messages")], policy)
 
 
 def nemotron(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
-    """``messages``, or ``input`` and ``output``; ``reasoning`` is kept as a tag."""
+    """Read ``messages``, or ``input`` and ``output``; ``reasoning`` becomes a tag."""
     column = column_of(row, "messages", "input")
     turns = _as_turns(row[column])
     if isinstance(row.get("system_prompt"), str) and isinstance(turns, list):
@@ -97,10 +97,10 @@ def nemotron(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
 
 
 def trl(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
-    """``prompt`` as text or turns, or ``messages``, or only ``chosen`` with its prompt inside.
+    """Read ``prompt`` as text or turns, ``messages``, or ``chosen`` that includes the prompt.
 
-    A ground truth (``solution``, ``ground_truth``) comes before a given answer. An answer with the
-    label false is none to follow.
+    A ground truth (``solution``, ``ground_truth``) takes precedence over a given answer. An answer
+    with the label false is not used.
     """
     column = column_of(row, "prompt", "messages", "chosen")
     turns = _as_turns(row[column])
@@ -116,7 +116,7 @@ def trl(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
 
 
 def nemo_gym(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
-    """``responses_create_params`` in OpenAI's format of responses, and the fields of a verifier."""
+    """Read ``responses_create_params`` in OpenAI's Responses format, and a verifier's fields."""
     column = column_of(row, "responses_create_params")
     asks = row[column] if isinstance(row[column], dict) else {}
     turns = _as_turns(asks.get("input"))
@@ -134,7 +134,7 @@ def nemo_gym(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
 
 
 def _item(item: Any) -> Any:
-    """An item of a response's input as a turn; ``None`` of what is no turn."""
+    """Convert an input item of the Responses format to a turn; ``None`` if it is not a turn."""
     kind = item.get("type") if isinstance(item, dict) else None
     if kind == "function_call":
         function = {"name": item.get("name"), "arguments": item.get("arguments") or "{}"}
@@ -147,7 +147,7 @@ def _item(item: Any) -> Any:
 
 
 def _add_truth(fields: Row, row: Row) -> None:
-    """What the answer can be checked against; it comes before a given answer."""
+    """Add the reference that a verifier checks; it takes precedence over a given answer."""
     truth = None if "reference" in row else _truth(row)
     if truth is not None:
         fields["reference"] = truth
@@ -169,7 +169,7 @@ def _truth(row: Row) -> Row | None:
 
 
 def _constraints(names: list[Any], arguments: Any) -> Row | None:
-    """IFEval's instructions, with arguments of which the others are null."""
+    """Return IFEval's instructions with their arguments, without those that are null."""
     given = arguments if isinstance(arguments, list) else []
     filled = [present(each) if isinstance(each, dict) else {} for each in given]
     filled += [{}] * (len(names) - len(filled))
@@ -183,7 +183,7 @@ def _as_turns(value: Any) -> Any:
 
 
 def _answer_turns(value: Any) -> list[Any]:
-    """The last turn of an answer, which may repeat the whole conversation before it."""
+    """Return the last turn of an answer, which may repeat the whole conversation before it."""
     if isinstance(value, str):
         return [{"role": "assistant", "content": value}]
     return value[-1:] if isinstance(value, list) else []

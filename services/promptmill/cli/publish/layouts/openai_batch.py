@@ -1,7 +1,7 @@
 """Request lines of OpenAI's batch format, translated to a plain line and back.
 
-A field that would change the answers and is not supported is refused, never dropped; one that
-only concerns the service that was asked before (``model``, ``user`` …) is left out.
+An unsupported field that would change the answers is refused, never dropped. A field that only
+concerns the original service (``model``, ``user`` …) is ignored.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PASSED_ON = {
     *("min_tokens", "stop_token_ids", "ignore_eos", "bad_words", "include_reasoning"),
     *("add_generation_prompt", "continue_final_message", "skip_special_tokens"),
 }
-"""Fields that only some servers know: they reach the server in the body as they are."""
+"""Fields that only some servers know; they are sent to the server unchanged."""
 
 WITHOUT_EFFECT = {
     *("model", "user", "store", "service_tier", "stream", "stream_options", "top_logprobs"),
@@ -52,12 +52,12 @@ WITHOUT_EFFECT = {
 
 
 def is_batch(row: Row) -> bool:
-    """Whether the line means to be a batch request."""
+    """Return whether the line looks like a batch request."""
     return not row.keys().isdisjoint({"body", "url", "method"})
 
 
 def plain_from_batch(row: Row) -> Taken:
-    """The plain line that asks the same, what its fields were called, and what is wrong with it."""
+    """Translate a request to a plain line, with the fields' original names and all errors."""
     body = row.get("body", MISSING)
     findings = list(_frame_findings(row))
     if not isinstance(body, dict):
@@ -78,7 +78,7 @@ def plain_from_batch(row: Row) -> Taken:
 
 def _add(fields: Row, names: Names, name: str, value: Any) -> None:
     if name == "top_k" and value in {-1, 0}:
-        return  # vLLM's and Together's words for all tokens
+        return  # the values that mean all tokens for vLLM and Together
     if name in PASSED_ON:
         _put(fields, f"extra_body.{name}", value)
         names[f"extra_body.{name}"] = f"body.{name}"
@@ -101,7 +101,7 @@ def _frame_findings(row: Row) -> Iterator[ContractError]:
 
 
 def _is_chat(url: Any) -> bool:
-    """With or without ``/v1``, a host or an Azure deployment before it."""
+    """Return whether this is an address of chat requests, with any host or path before it."""
     return isinstance(url, str) and f"/{urlsplit(url.strip()).path}".rstrip("/").endswith(CHAT)
 
 

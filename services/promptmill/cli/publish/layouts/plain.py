@@ -1,4 +1,4 @@
-"""Plain lines: what a row of any layout becomes before it is a prompt."""
+"""Plain lines, to which rows of every layout are translated before they become prompts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from promptmill_schemas.reference import Reference
 
 Row = dict[str, Any]
 Names = dict[str, str]
-"""Fields of the plain line, and what they are called in the row."""
+"""The names of a plain line's fields in the original row, by field."""
 
 
 def _number_as_text(value: Any) -> Any:
@@ -31,9 +31,9 @@ LineId = Annotated[
 
 
 class PlainLine(Contract):
-    """What a line may hold; an absent or null field takes the default of the command line.
+    """The fields of a line; an absent or null field takes the default of the command line.
 
-    A misspelt field is refused, here and in the contracts inside.
+    A misspelt field is refused, also in nested contracts.
     """
 
     prompt: Text | None = None
@@ -57,19 +57,19 @@ class PlainLine(Contract):
 FIELDS: Final = frozenset(PlainLine.model_fields)
 CONVERSATIONS: Final = frozenset({"messages", "conversations", "conversation"})
 OPTIONS: Final = FIELDS - {"prompt", "messages", "id", "custom_id", "prompt_id", "draw"}
-"""Fields that keep their meaning in rows of every layout."""
+"""The fields that have the same meaning in rows of every layout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was taken from a row.
+    """The result of reading a row.
 
     Attributes:
-        fields: of a plain line.
-        names: what the fields are called in the row.
-        findings: what is wrong with the row already.
-        answers: the given answers as turns of the assistant, where they are wanted.
-        model: who gave them, if the row says so.
+        fields: the fields of a plain line.
+        names: the fields' names in the row.
+        findings: the errors found in the row so far.
+        answers: the given answers as turns of the assistant, if they are wanted.
+        model: the model that gave the answers, if the row names it.
     """
 
     fields: Row
@@ -80,12 +80,12 @@ class Taken:
 
 
 def present(row: Row) -> Row:
-    """The columns that are not null."""
+    """Return the columns that are not null."""
     return {name: value for name, value in row.items() if value is not None}
 
 
 def read_columns(row: Row) -> Row:
-    """The columns that are not null; conversations that are JSON in a text are read."""
+    """Return the columns that are not null, with conversations in JSON text parsed."""
     found = present(row)
     for name in CONVERSATIONS & found.keys():
         found[name] = parsed(found[name])
@@ -93,7 +93,7 @@ def read_columns(row: Row) -> Row:
 
 
 def column_of(row: Row, *names: str) -> str:
-    """The first of these columns that the row has; raises :class:`ContractError`."""
+    """Return the first of these columns that the row has, or raise :class:`ContractError`."""
     found = next((name for name in names if name in row), None)
     if found is None:
         limit = f"a row of this layout has {' or '.join(names)}"
@@ -103,7 +103,7 @@ def column_of(row: Row, *names: str) -> str:
 
 
 def parsed(value: Any) -> Any:
-    """What a text that is JSON means; anything else as it is."""
+    """Parse a text that is JSON; return any other value unchanged."""
     import orjson
 
     try:
@@ -113,7 +113,7 @@ def parsed(value: Any) -> Any:
 
 
 def answer_reference(value: Any) -> Row | None:
-    """A known answer as a reference; ``None`` of an empty one."""
+    """Return a known answer as a reference, or ``None`` if it is empty."""
     import orjson
 
     if value is None or value in ("", [], {}):

@@ -1,4 +1,4 @@
-"""Layouts whose rows hold one question, and perhaps its choices and its answer."""
+"""Layouts whose rows hold one question, and possibly its choices and its answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from promptmill.cli.publish.layouts.conversations import asked, shared_fields
 from promptmill.cli.publish.layouts.plain import Names, Row, answer_reference, column_of
 
 FINAL_ANSWER: Final = "####"
-"""What GSM8K writes between the steps of a solution and its result."""
+"""The mark that GSM8K puts between the steps of a solution and its result."""
 
 QUESTIONS: Final = ("question", "problem", "query")
 SYSTEMS: Final = ("system_prompt", "system")
@@ -23,12 +23,12 @@ CORRECT: Final = ("answerKey", "answer_idx", "answer_index", "answer")
 
 
 def alpaca(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
-    """``instruction`` with ``input`` or ``context`` below it, ``output`` and ``history``."""
+    """Read ``instruction`` with ``input`` or ``context``, ``output`` and ``history``."""
     return asked(row, "instruction", _alpaca_turns(row), policy)
 
 
 def magpie(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
-    """``conversations``, of which ``instruction`` and ``response`` repeat the first turns."""
+    """Read ``conversations``; ``instruction`` and ``response`` repeat its first turns."""
     column = column_of(row, "conversations", "instruction")
     turns = row[column]
     if column == "instruction":
@@ -37,7 +37,7 @@ def magpie(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
 
 
 def gsm8k(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
-    """``question`` and ``answer``, or ``problem`` and ``solution``; the result is the reference.
+    """Read a question or problem with its solution; the result becomes the reference.
 
     The question may have a ``context``, ``choices`` and a system turn. A ``response`` is a given
     answer.
@@ -71,12 +71,14 @@ def _below_context(question: Any, context: Any) -> Any:
 def _result(row: Row) -> Any:
     answer = _first(row, RESULTS)
     if isinstance(answer, dict) and isinstance(answer.get("text"), list):
-        answer = next(iter(answer["text"]), None)  # SQuAD has the same answer of several people
+        answer = next(
+            iter(answer["text"]), None
+        )  # SQuAD has the same answer from several annotators
     return answer.rpartition(FINAL_ANSWER)[2].strip() if isinstance(answer, str) else answer
 
 
 def _choices(given: Any) -> dict[str, str]:
-    """The choices by their labels: letters, where the row has none."""
+    """Return the choices by their labels, which are letters if the row has none."""
     if isinstance(given, dict) and isinstance(given.get("text"), list):
         found = dict(zip(given.get("label") or (), given["text"], strict=False))
     elif isinstance(given, dict):
@@ -90,7 +92,7 @@ def _choices(given: Any) -> dict[str, str]:
 
 
 def _with_choices(question: Any, choices: Mapping[str, str]) -> Any:
-    """The question with its choices below it, unless it lists them already."""
+    """Return the question with its choices below it, unless it already lists them."""
     if not isinstance(question, str) or not choices:
         return question
     lines = [
@@ -113,7 +115,7 @@ def _choice_reference(row: Row, choices: Mapping[str, str]) -> Row | None:
 
 
 def _label_of(answer: Any, choices: Mapping[str, str]) -> str | None:
-    """The label of a choice that is given by its label, its place from 0, or its text."""
+    """Return the label of a choice that is given by its label, its index from 0, or its text."""
     if isinstance(answer, str):
         text = answer.strip()
         named = (
@@ -128,7 +130,7 @@ def _label_of(answer: Any, choices: Mapping[str, str]) -> str | None:
 
 
 def helpsteer(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
-    """``prompt`` or ``context``, and responses; of a pair the preferred one is the answer."""
+    """Read ``prompt`` or ``context``, and the response, or the preferred one of a pair."""
     column = column_of(row, "context", "prompt")
     turns: Any = as_turns(row[column])
     response = _preferred(row)
@@ -141,7 +143,7 @@ def helpsteer(row: Row, policy: LastAnswer) -> tuple[Row, Names]:
 
 
 def _preferred(row: Row) -> Any:
-    """The response, or of two the better one: HelpSteer counts below 0 for the first."""
+    """Return the response, or the better of two: a negative preference means the first."""
     if "response" in row:
         return row["response"]
     strength = row.get("preference_strength", row.get("overall_preference", 0))

@@ -1,4 +1,4 @@
-"""A row becomes a plain line: by its layout, what is mapped, and what its other columns become."""
+"""Reading a row as a plain line, by its layout and the options for mapped and other columns."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from promptmill.cli.publish.layouts.turns import clean_turns, split_answer
 from promptmill_schemas import ContractError
 
 OWN: Final = (BATCH, PLAIN)
-"""Layouts that refuse columns that they do not know; their rows may be mixed."""
+"""The layouts that refuse unknown columns; their rows may be mixed in one file."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowReader:
-    """How rows are read.
+    """A reader that translates rows to plain lines.
 
     Attributes:
-        layout: the rows' layout; ``None`` recognises that of each row.
-        is_forced: whether the layout holds also for rows that look otherwise.
-        mapping: columns by the fields of a plain line that they become.
-        unknown: ``None`` refuses unknown columns of our own layouts, and ignores others.
-        last_answer: what a conversation's last turn becomes, if it is the assistant's.
-        wants_answers: whether rows hold the answers to their prompts.
+        layout: the rows' layout; ``None`` recognises the layout of each row.
+        is_forced: whether the layout also applies to rows that look like another one.
+        mapping: the names of columns by the field of a plain line that they become.
+        unknown: what to do with unknown columns; ``None`` refuses them in promptmill's own layouts
+            and ignores them in others.
+        last_answer: what the assistant's turn at the end of a conversation becomes.
+        wants_answers: whether to read the answers to the prompts from the rows.
     """
 
     layout: RowLayout | None = None
@@ -47,7 +48,7 @@ class RowReader:
     wants_answers: bool = False
 
     def take(self, row: Row) -> Taken:
-        """What the row says; raises :class:`ContractError` where its frame is wrong."""
+        """Read a row; raise :class:`ContractError` if its outer structure is invalid."""
         row = read_columns(row)
         if self.wants_answers:
             taken = replace(self, wants_answers=False, last_answer=LastAnswer.REFUSE).take(row)
@@ -63,11 +64,11 @@ class RowReader:
 
     @property
     def reads_texts(self) -> bool:
-        """Whether a row with a ``prompt`` and nothing else is that prompt."""
+        """Whether a row with only a ``prompt`` can be read without a layout."""
         return not self.is_forced and not self.mapping and not self.wants_answers
 
     def with_layout(self, layout: RowLayout) -> RowReader:
-        """The same for rows of this layout."""
+        """Return the same reader for rows of this layout."""
         return replace(self, layout=layout)
 
     def _layout_of(self, row: Row) -> RowLayout | None:
@@ -100,7 +101,7 @@ class RowReader:
         return replace(taken, fields=fields)
 
     def _rest(self, columns: list[str], row: Row, fields: Row) -> Row:
-        """The unknown columns: kept as fields, so that they are refused, as tags, or not at all."""
+        """Return the unknown columns as fields, which are refused, as tags, or not at all."""
         if self.unknown is UnknownColumns.REFUSE:
             return {name: row[name] for name in columns}
         if self.unknown is not UnknownColumns.TAGS:
@@ -124,7 +125,7 @@ class RowReader:
 
 
 def parse_mapping(pairs: str) -> dict[str, str]:
-    """``field=column,…``; raises :class:`ContractError` with the field that is none."""
+    """Parse ``field=column,…``; raise :class:`ContractError` with an unknown field."""
     mapping = {}
     for pair in filter(None, (part.strip() for part in pairs.split(","))):
         target, _, column = pair.partition("=")
@@ -138,7 +139,7 @@ def parse_mapping(pairs: str) -> dict[str, str]:
 
 
 def forced(name: str) -> RowLayout:
-    """The layout of this name; raises :class:`ContractError`."""
+    """Return the layout of this name; raise :class:`ContractError` if there is none."""
     if name not in LAYOUTS:
         limit = f"it must be one of {', '.join(LAYOUTS)}"
         raise ContractError("layout", name, limit, "use one of these, or --map")
@@ -146,7 +147,7 @@ def forced(name: str) -> RowLayout:
 
 
 def _at(row: Row, column: str) -> Any:
-    """The column, or with dots the part of one."""
+    """Return the value of a column or, for a name with dots, a part of it."""
     if column in row:
         return row[column]
     value: Any = row

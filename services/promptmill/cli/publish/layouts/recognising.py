@@ -1,4 +1,4 @@
-"""The layout of a file, from its first rows; said in one line."""
+"""Recognising the layout of a file from its first rows, and reporting it in one line."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ParseObject = Callable[[bytes | Row], Row | None]
 
 
 class Recogniser:
-    """Reads rows by the layout of their file.
+    """A reader that recognises the layout of each file and reads its rows accordingly.
 
     Args:
-        reader: what the command line says about rows.
-        parse: the object of a line; ``None`` of one that is invalid.
-        tell: called with the layout of each file in one line.
+        reader: the reader that the command line describes.
+        parse: parses a line to an object; returns ``None`` for an invalid line.
+        tell: called with one line of text about the layout of each file.
     """
 
     def __init__(self, reader: RowReader, parse: ParseObject, tell: Callable[[str], None]) -> None:
@@ -38,15 +38,15 @@ class Recogniser:
 
     @property
     def reads_texts(self) -> bool:
-        """Whether a row with a ``prompt`` and nothing else is that prompt."""
+        """Whether a row with only a ``prompt`` can be read without a layout."""
         return self._given.reads_texts
 
     def take(self, row: Row) -> Taken:
-        """What a row of the present file says."""
+        """Read a row of the current file."""
         return self._reader.take(row)
 
     async def follow(self, batches: AsyncIterator[list[RawLine]]) -> AsyncGenerator[list[RawLine]]:
-        """The same rows; at the first of each file its layout is found.
+        """Yield the same rows; recognise a file's layout before its first rows are yielded.
 
         Raises:
             Misconfigured: no known layout has these columns.
@@ -74,7 +74,7 @@ class Recogniser:
             self._say(LAYOUTS[name], [present(row) for row in rows])
 
     def _refuse(self, rows: list[Row]) -> None:
-        """A single bad line is only that; several unknown rows are another layout."""
+        """Refuse several rows of an unknown layout; a single one is only an invalid line."""
         if len(rows) < 2:
             return
         columns = ", ".join(list(rows[0])[:SHOWN_COLUMNS]) or "none"
@@ -93,7 +93,7 @@ class Recogniser:
         text = f"{file}layout {layout.name} ({', '.join(used[:SHOWN_COLUMNS])})"
         if unknown and self._given.unknown in {None, UnknownColumns.IGNORE}:
             text += (
-                f"; columns without effect: {', '.join(unknown[:SHOWN_COLUMNS])}"
+                f"; ignored columns: {', '.join(unknown[:SHOWN_COLUMNS])}"
                 " (--unknown-columns tags keeps them)"
             )
         self._tell(text)

@@ -1,4 +1,4 @@
-"""All layouts in one table: how a row is recognised, what is taken, and which columns are known."""
+"""The table of all layouts: how to recognise and read a row, and which columns are known."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SHARED: Final = OPTIONS | {*conversations.OWN_IDS, conversations.LICENCE}
 
 @dataclass(frozen=True, slots=True)
 class RowLayout:
-    """One layout.
+    """One layout of rows.
 
     Attributes:
-        matches: whether a row has it; nulls are absent.
-        read: the fields of a plain line, and what they are called in the row.
-        columns: the columns that are read, or that only repeat these; others are unknown.
+        matches: returns whether a row, without its nulls, has this layout.
+        read: returns the fields of a plain line, and their names in the row.
+        columns: the columns that are read, or that only repeat others; the rest are unknown.
     """
 
     name: str
@@ -43,7 +43,7 @@ class RowLayout:
     columns: frozenset[str] = field(default=frozenset())
 
     def unknown(self, row: Row) -> list[str]:
-        """The columns of a row that mean nothing here."""
+        """Return the columns of a row that have no meaning in this layout."""
         return [name for name in row if name not in self.columns and name not in SHARED]
 
 
@@ -58,7 +58,7 @@ HARMLESS: Final = {
     *("score", "score_chosen", "score_rejected", "data_source", "ability", "turns", "num_turns"),
     *("meta", "metadata", "image", "images"),
 }
-"""Columns of conversations that say where a row is from."""
+"""Columns that describe the origin of a conversation and can be ignored."""
 
 ANSWERS: Final = {*questions.RESULTS, *questions.RESPONSES, *questions.CORRECT}
 REQUEST_FIELDS: Final = {*SIMPLE, *PASSED_ON, *WITHOUT_EFFECT, "functions", "function_call"}
@@ -85,7 +85,7 @@ def _is_helpsteer(row: Row) -> bool:
 
 
 def _is_ultrachat(row: Row) -> bool:
-    """The prompt repeats the first turn; another one would contradict it."""
+    """Return whether ``prompt`` repeats the first turn, because another one would contradict it."""
     if not _is_text(row, "prompt") or not _is_list(row, "messages"):
         return False
     turns = foreign_turns(row["messages"])
@@ -199,9 +199,9 @@ LAYOUTS: Final = {
         RowLayout(PLAIN, lambda row: "prompt" in row or "messages" in row, _plain, FIELDS),
     )
 }
-"""By name, in the order in which a row is compared with them."""
+"""All layouts by name, in the order in which a row is compared with them."""
 
 
 def layout_of(row: Row) -> RowLayout | None:
-    """The first layout that the row has."""
+    """Return the first layout that matches the row, or ``None``."""
     return next((layout for layout in LAYOUTS.values() if layout.matches(row)), None)

@@ -1,4 +1,4 @@
-"""Conversations as data sets write them, in the roles and fields of a message."""
+"""Converting conversations of data sets to the roles and fields of a message."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _REASONING: Final = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 def clean_turns(turns: Any) -> Any:
-    """Our messages: nulls absent, text parts joined, empty system turns left out.
+    """Clean messages: remove nulls and empty system turns, and join text parts.
 
-    What is no list of objects is returned as it is; the validation names it.
+    A value that is not a list of objects is returned unchanged, and its validation fails later.
     """
     return _cleaned(turns, DEVELOPER, strict=True)
 
 
 def foreign_turns(turns: Any) -> Any:
-    """The same of a data set's turns, with ``from`` and ``value``, other roles and more fields."""
+    """Convert a data set's turns, with ``from`` and ``value`` or other roles, to clean messages."""
     if isinstance(turns, list):
         turns = [_renamed(part) for turn in turns for part in _exchange(turn)]
     return _cleaned(turns, ROLES, strict=False)
 
 
 def split_answer(messages: Any, policy: LastAnswer) -> tuple[Any, Row | None]:
-    """The conversation up to the turn that is to be answered, and the answer that followed."""
+    """Split a conversation into the turns to answer and the answer at its end, if any."""
     if policy is LastAnswer.REFUSE or not isinstance(messages, list) or len(messages) < 2:
         return messages, None
     last = messages[-1]
@@ -94,7 +94,7 @@ def _calls(text: Any) -> Iterator[Row]:
 
 
 def _text(content: Any) -> Any:
-    """The text of parts, if all of them are texts."""
+    """Join a content's parts to one text, if all of them are texts."""
     if isinstance(content, list) and content and all(map(_is_text, content)):
         return "".join(part["text"] for part in content)
     return content
@@ -126,7 +126,7 @@ def _exchange(turn: Any) -> list[Any]:
 
 
 def _renamed(turn: Any) -> Any:
-    """A turn of ShareGPT with the names of ours."""
+    """Rename the fields of a ShareGPT turn to those of a message."""
     if not isinstance(turn, dict) or "from" not in turn:
         return turn
     names = {"from": "role", "value": "content"}
