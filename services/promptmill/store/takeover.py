@@ -52,6 +52,8 @@ class Takeover:
             return False
         ownership = await asyncio.to_thread(self.sink.take_over, wanted)
         unread = wanted - (ownership.kept & self.shards.indexes.keys())
+        # The next attempt keeps what it finds, also of shards that another owner had meanwhile.
+        self.shards.forget(unread)
         # Kept even if the assignment changes meanwhile: the claims say whether it still holds.
         self.shards.indexes |= await asyncio.to_thread(load_indexes, self.sink, unread)
         await asyncio.to_thread(release_unused_memory)

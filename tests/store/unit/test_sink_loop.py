@@ -32,10 +32,14 @@ class Counting(MemorySink):
         self.reads: list[TableName] = []
         self.compacted: list[TableName] = []
         self.vacuumed: list[tuple[TableName, int]] = []
+        self.failures = 0
 
     def ids(self, table: TableName, shards: Collection[int]) -> Iterator[pa.RecordBatch]:
-        """Noted, and read."""
+        """Noted, and read, unless the storage fails."""
         self.reads.append(table)
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("memory://: the storage does not answer")
         return super().ids(table, shards)
 
     def compact(self, table: TableName) -> None:
@@ -247,6 +251,27 @@ async def test_a_shard_that_another_sink_had_meanwhile_is_read_again(
         await eventually(lambda: one.probe.done == 2)
     assert stored(store, RECORDS) == sorted([pid("a"), pid("b")])
     assert one.loop.counts[RECORDS, "variant"] == 1
+
+
+async def test_rows_of_another_sink_are_read_although_the_first_attempt_fails(
+    log: Log, store: SharedStore
+) -> None:
+    sink = Counting(store)
+    log.put(0, record("a"))
+    async with member(log, sink) as one, member(log, store.sink()) as two:
+        await one.assign()
+        await eventually(lambda: one.probe.done == 1)
+        await one.source.revoke(every_partition())
+        await two.assign()
+        log.put(0, record("b"))
+        await eventually(lambda: two.probe.done == 1)
+        await two.source.revoke(every_partition())
+        sink.failures = 1
+        await one.assign()
+        log.put(0, record("b"), record("b", decision="second"))
+        await eventually(lambda: one.probe.done == 3)
+    assert one.probe.retries
+    assert stored(store, RECORDS) == sorted([pid("a"), pid("b")])
 
 
 async def test_a_shard_assigned_again_takes_nothing_from_an_earlier_flush(
