@@ -25,8 +25,12 @@ from promptmill.dedup.server_identity import ServerIdentity
 from promptmill.runtime.errors import Fatal, Misconfigured, Unavailable
 from promptmill.runtime.redis_client import absence, connection_pool, refusal, refuse_cluster
 
-_NOT_NOW: Final = ("READONLY", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+_NOT_NOW: Final = (
+    *("READONLY", "OOM", "MISCONF", "BUSY", "LOADING", "NOREPLICAS"),
+    *("MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"),
+)
 _REMEDIES: Final = {
+    "NOREPLICAS": "start its replicas, or lower min-replicas-to-write",
     "OOM": "raise maxmemory or free memory",
     "READONLY": "point PROMPTMILL_REDIS at the primary",
     "MISCONF": "free space on the server's disk",

@@ -24,7 +24,13 @@ local function elect()
     return redis.call('GET', term)
   end
   if holder then
-    return '0'
+    local at_ms = tonumber(redis.call('HGET', lags, 'at_ms') or '0') or 0
+    if at_ms <= now_ms + lease_ms then
+      return '0'
+    end
+    -- Figures from the future: the clock was set back, which prolongs the lease of a holder that may
+    -- be gone. Without them, the lease is taken over only once.
+    redis.call('DEL', lags)
   end
   -- Never below the clock, so that terms continue to grow after Redis was emptied. In microseconds,
   -- because a lease can be lost and given to another candidate within one millisecond.
@@ -53,7 +59,7 @@ if action == 'reports' then
   local entries = redis.call('HGETALL', reports)
   for at = 1, #entries, 2 do
     local since, report = string.match(entries[at + 1], '^(%d+) (.*)$')
-    if since and now_ms - tonumber(since) <= tonumber(ARGV[5]) then
+    if since and math.abs(now_ms - tonumber(since)) <= tonumber(ARGV[5]) then
       standing[#standing + 1] = report
     else
       redis.call('HDEL', reports, entries[at])

@@ -91,6 +91,9 @@ def encode_lags(topics: Mapping[str, TopicLag], reader: str) -> bytes:
 def decode_lags(term: int, at_s: float, now_s: float, payload: bytes) -> Lags:
     """Decode lags that :func:`encode_lags` encoded; fields of newer versions are ignored.
 
+    Those of the future were written before the server's clock was set back. They count as old as
+    they are new, so that they become stale.
+
     Raises:
         ValueError: the payload is something else.
     """
@@ -100,7 +103,7 @@ def decode_lags(term: int, at_s: float, now_s: float, payload: bytes) -> Lags:
         reader = str(given.get("reader", ""))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"these are no lags: {payload[:100]!r}") from error
-    age_s = max(0.0, now_s - at_s)
+    age_s = abs(now_s - at_s)
     return Lags(term, at_s, {lag.topic: lag for lag in topics}, age_s, reader)
 
 

@@ -22,11 +22,15 @@ WAITS_STAND_MS: Final = 7 * 24 * 3600 * 1000
 _ASK: Final = """
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZADD', KEYS[1], now_ms + ARGV[2], ARGV[1])
+local until_ms = string.format('%.0f', now_ms + ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms)
+for _, key in ipairs({KEYS[1], KEYS[2]}) do -- those who asked before the clock was set back
+  redis.call('ZREMRANGEBYSCORE', key, '(' .. until_ms, '+inf')
+end
+redis.call('ZADD', KEYS[1], until_ms, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2])
 if ARGV[3] == '1' then
-  redis.call('ZADD', KEYS[2], now_ms + ARGV[2], ARGV[1])
+  redis.call('ZADD', KEYS[2], until_ms, ARGV[1])
   redis.call('PEXPIRE', KEYS[2], 2 * ARGV[2])
 else
   redis.call('ZREM', KEYS[2], ARGV[1])

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 import redis
 
+from promptmill.dedup.layout import state_key
 from promptmill.dedup.ports import StateLost
 from promptmill.dedup.redis import RedisDedupStore
 from promptmill.devstack.ports import LOOPBACK, free_port
@@ -367,6 +368,38 @@ async def test_a_full_server_decides_nothing_and_goes_on_when_there_is_room(
             with pytest.raises(Unavailable, match="raise maxmemory"):
                 await dedup_store.claim(claim("p", key("a")))
             client.config_set("maxmemory", "0")
+        assert accepted(await dedup_store.claim(claim("p", key("b")))) == (token("b"),)
+
+
+async def test_a_loader_from_before_the_clock_was_set_back_is_not_waited_for(
+    shared: RedisServer,
+) -> None:
+    async def die(_number: int) -> None:
+        raise RuntimeError("the loader dies")
+
+    namespace = unique_name()
+    async with dedup_store_on(shared.url, namespace) as dedup_store:
+        with pytest.raises(RuntimeError):
+            await dedup_store.rebuild(Published((claimed("p", key("a")),), die))
+        with admin(shared) as client:
+            state = state_key(namespace)
+            (field,) = [f for f in client.hgetall(state) if f.startswith(b"loader:")]
+            since, bits, heard = client.hget(state, field).split()
+            client.hset(state, field, b"%s %s %d" % (since, bits, int(heard) + 3_600_000))
+        async with asyncio.timeout(PATIENCE_S):
+            await dedup_store.rebuild(Published())
+
+
+async def test_a_server_without_the_replicas_that_it_needs_is_waited_for(
+    own_server: RedisServer,
+) -> None:
+    async with dedup_store_on(own_server.url) as dedup_store:
+        await dedup_store.rebuild(Published())
+        with admin(own_server) as client:
+            client.config_set("min-replicas-to-write", 1)
+            with pytest.raises(Unavailable, match=r"NOREPLICAS.*start its replicas"):
+                await dedup_store.claim(claim("p", key("a")))
+            client.config_set("min-replicas-to-write", 0)
         assert accepted(await dedup_store.claim(claim("p", key("b")))) == (token("b"),)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
@@ -139,6 +140,41 @@ async def test_what_publishers_have_waited_is_summed_by_run(board: Board, redis_
     assert (turn.held_publishers, turn.waited_s) == (1, 4.25)
     for each in (a, b):
         await each.close()
+
+
+HOUR_MS = 3_600_000
+
+
+async def test_what_was_measured_before_the_clock_was_set_back_is_stale(board: Board) -> None:
+    gone = board.candidate("gone", 600)
+    turn = await gone.turn()
+    await gone.publish(replace(turn, now_ms=turn.now_ms + HOUR_MS), figures(1))
+    lags = await board.read()
+    assert lags is not None
+    assert lags.is_stale
+
+
+async def test_a_lease_from_before_the_clock_was_set_back_is_taken_over_once(board: Board) -> None:
+    gone, next_, third = (board.candidate(name, 600) for name in ("gone", "next", "third"))
+    old = await gone.turn()
+    await gone.publish(replace(old, now_ms=old.now_ms + HOUR_MS), figures(1))
+    new = await next_.turn()
+    assert new.term > old.term
+    assert not (await third.turn()).is_elected
+    assert await next_.publish(new, figures(2))
+
+
+async def test_publishers_from_before_the_clock_was_set_back_are_forgotten(
+    board: Board, redis_url: str
+) -> None:
+    publisher = Publishers(redis_url, board.prefix, "r", "a", stands_s=600)
+    await publisher.ask(is_held=True)
+    seconds, _ = await board.redis.time()
+    for key in (board.keys.publishers, board.keys.held_publishers):
+        await board.redis.zadd(key, {"gone b": seconds * 1000 + HOUR_MS})
+    assert await publisher.ask(is_held=True) == 1.0
+    assert await board.board.waits() == {"r": Waits(1, 0.0)}
+    await publisher.close()
 
 
 async def test_figures_expire(board: Board) -> None:

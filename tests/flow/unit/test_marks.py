@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptmill.flow.lags import Lags, TopicLag, decode_lags, encode_lags
@@ -47,6 +47,7 @@ def test_a_topic_without_figures_neither_holds_nor_releases() -> None:
     assert pressures({}, MARKS) == ()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 250)))
 def test_it_switches_only_where_a_mark_was_crossed(series: list[int]) -> None:
     held: tuple[Pressure, ...] = ()

@@ -48,7 +48,8 @@ for at = 1, #fields, 2 do
   local kind = sub(fields[at], 1, 7)
   if kind == 'loader:' or kind == 'joiner:' then
     local _, theirs, heard = string.match(fields[at + 1], '^(%S+) (%d+) (%d+)$')
-    if kind == 'loader:' and kept and heard and now - heard < tonumber(ARGV[7]) then
+    -- One that was heard in the future has not reported since the server's clock was set back.
+    if kind == 'loader:' and kept and heard and math.abs(now - heard) < tonumber(ARGV[7]) then
       return { 'wait', sub(fields[at], 8), theirs }
     end
     loaders[fields[at]] = theirs or '0'
