@@ -143,6 +143,7 @@ class StatusReader:
         topic, check = settings.topic(PROMPTS), stored_log_check(addresses.store)
         self._published = PublishedCount(counts, reader, topic, run, check)
         self._unpublished = 0
+        self._counted_at = 0
 
     async def read(self) -> RunStatus:
         """Read the current state.
@@ -152,10 +153,12 @@ class StatusReader:
         """
         # Outcomes are read first, so that every settled prompt is among the published ones.
         settled = await asyncio.to_thread(self._counts.settled, self._run)
-        published = await self._published.refresh() + self._unpublished
-        if published < settled.total:
+        published = await self._published.refresh()
+        if self._must_count(published, settled.total):
+            self._counted_at = published  # what is published meanwhile is counted again
             self._unpublished = await asyncio.to_thread(self._count_unpublished)
-            published = max(settled.total, await self._published.refresh() + self._unpublished)
+            published = await self._published.refresh()
+        published = max(settled.total, published + self._unpublished)
         lags, waits = await self._board()
         return RunStatus(
             run=self._run,
@@ -169,6 +172,11 @@ class StatusReader:
             held_publishers={run: each.held for run, each in waits.items() if each.held},
             publishers_waited_s={run: each.waited_s for run, each in waits.items()},
         )
+
+    def _must_count(self, published: int, settled: int) -> bool:
+        """Whether settled prompts may be unpublished, or those that were may be published now."""
+        has_changed = self._unpublished > 0 and published != self._counted_at
+        return has_changed or published + self._unpublished < settled
 
     def _count_unpublished(self) -> int:
         """Count settled prompts that were not published, because only their answers were sent."""

@@ -133,7 +133,7 @@ class Policy(BaseModel):
         """Return the number of options that become records."""
         if self.mode == "all":
             return options
-        return self.top_k if self.top_k is not None else 1
+        return 1 if self.top_k is None else min(self.top_k, options)
 
     def failed(self, answer: GradedCandidate, refusal: str | None) -> tuple[Check, ...]:
         """Return the checks that the answer fails; without any, it may become a record."""

@@ -229,6 +229,7 @@ def test_the_default_margin_is_part_of_the_version() -> None:
         (Policy(), 1),
         (Policy(mode="preference"), 1),
         (Policy(mode="top-k", top_k=2), 2),
+        (Policy(mode="top-k", top_k=1000), 5),  # a claim's limit is one byte
         (Policy(mode="all"), 5),
     ],
 )

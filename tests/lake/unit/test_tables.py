@@ -120,3 +120,11 @@ def test_a_number_that_no_column_holds_is_refused_with_its_name(record: Record) 
     huge = record.model_copy(update={"replays": 2**63})
     with pytest.raises(ContractError, match="replays"):
         TABLES[TableName.RECORDS].row(huge)
+
+
+@settings(deadline=None)
+@given(contracts.dead_letters())
+def test_a_size_that_no_column_holds_is_refused_with_its_name(letter: DeadLetter) -> None:
+    huge = letter.model_copy(update={"original_size": 2**63})
+    with pytest.raises(ContractError, match="original_size"):
+        TABLES[TableName.DEAD_LETTERS].row(huge)

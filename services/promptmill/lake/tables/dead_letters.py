@@ -66,6 +66,7 @@ def row(letter: DeadLetter) -> dict[str, Any]:
     """Return the dead letter's row, without provenance."""
     numbers = (letter.partition, letter.offset, letter.attempts, letter.replays)
     columns.check_fits("partition, offset, attempts or replays", *numbers)
+    columns.check_fits("original_size", letter.original_size or 0)
     return vars(letter) | {"headers": letter.headers and columns.as_json(letter.headers)}
 
 
