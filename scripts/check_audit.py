@@ -1,12 +1,11 @@
-"""Compare the pinned versions with the list of advisories that is kept with the locks.
+"""Compare the pinned versions with the stored list of advisories.
 
-The list needs no network: ``scripts/audit`` writes it where the network can be reached, and
-``infra/locks/audit.json`` keeps it with its date. A pinned version with an advisory is an error. A
-list that is missing, old, or made for other versions only prints a warning each time, because
-a check of nothing must not look like a passed one. ``--strict`` makes the warning an error, for
-releases.
+The check needs no network: ``scripts/audit`` writes the list on a machine with a network, and
+``infra/locks/audit.json`` stores it with its date. A pinned version with an advisory is an error. A
+list that is missing, old, or made for other versions causes a warning each time, so that a missing
+check does not look like a passed one. ``--strict`` makes the warning an error, for releases.
 
-``--import FILE`` replaces the list by what ``pip-audit --format json`` has found.
+``--import FILE`` replaces the list with the output of ``pip-audit --format json``.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from check_pins import LOCKS, pins_of
 LIST = LOCKS / "audit.json"
 OLD_LIST_DAYS = 30
 OLD_LOCK_DAYS = 120
-"""Most corrections of security faults reach a lock only when it is compiled again."""
+"""The age of an old lock; most security fixes reach a lock only when it is compiled again."""
 
-REFRESH = "run scripts/audit where the network can be reached"
+REFRESH = "run scripts/audit on a machine with a network"
 
 
 def locked_versions() -> set[str]:
-    """``name==version`` of all pins in all locks."""
+    """Return ``name==version`` of all pins in all locks."""
     return {
         f"{name.partition(' ')[0]}=={version.partition('+')[0]}"
         for lock in LOCKS.glob("*.txt")
@@ -38,7 +37,7 @@ def locked_versions() -> set[str]:
 
 
 def problems(known: Mapping[str, Any], pins: set[str]) -> Iterator[str]:
-    """The advisories that apply to pinned versions and were not accepted."""
+    """Yield the advisories that apply to pinned versions and were not accepted."""
     for pin, advisories in sorted(known["advisories"].items()):
         for advisory in advisories if pin in pins else ():
             if advisory["id"] not in known["accepted"]:
@@ -50,7 +49,7 @@ def problems(known: Mapping[str, Any], pins: set[str]) -> Iterator[str]:
 
 
 def gaps(known: Mapping[str, Any], pins: set[str], today: date) -> Iterator[str]:
-    """What the list says nothing about."""
+    """Yield the reasons why the list does not cover all pins."""
     age = (today - date.fromisoformat(known["locked"])).days
     if age > OLD_LOCK_DAYS:
         yield f"the locks are {age} days old: run scripts/lock"
@@ -59,25 +58,25 @@ def gaps(known: Mapping[str, Any], pins: set[str], today: date) -> Iterator[str]
         return
     age = (today - date.fromisoformat(known["audited"])).days
     if age > OLD_LIST_DAYS:
-        yield f"the list of advisories is {age} days old and knows no later ones: {REFRESH}"
+        yield f"the list of advisories is {age} days old and has no later ones: {REFRESH}"
     if missing := sorted(pins - set(known["versions"])):
         named = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         yield f"NOT AUDITED: {len(missing)} versions are not in the list ({named}): {REFRESH}"
 
 
 def imported(known: Mapping[str, Any], found: Sequence[Mapping[str, Any]], today: date) -> Any:
-    """The list after an audit.
+    """Return the list after an audit.
 
     Args:
-        known: the list before, whose reasons and lock date are kept.
+        known: the earlier list, whose reasons and lock date are kept.
         found: the reports of pip-audit, one for each lock.
-        today: its date.
+        today: the date of the audit.
     """
     checked = [
         dependency
         for report in found
         for dependency in report["dependencies"]
-        if "version" in dependency  # others could not be looked up
+        if "version" in dependency  # the others could not be looked up
     ]
     advisories = {
         f"{each['name']}=={each['version'].partition('+')[0]}": [
@@ -100,7 +99,7 @@ def _write(known: Mapping[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check or replace the list; the exit code."""
+    """Check or replace the list, and return the exit code."""
     known, today = json.loads(LIST.read_text()), datetime.now(UTC).date()
     if arguments[:1] == ["--import"]:
         found = [json.loads(Path(file).read_text()) for file in arguments[1:]]

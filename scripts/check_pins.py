@@ -1,4 +1,4 @@
-"""Every package is pinned once, with hashes, and to one version over all locks."""
+"""Check that every package is pinned once, with hashes, and to one version in all locks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 LOCKS = Path(__file__).parent.parent / "infra" / "locks"
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+) *(?:; *([^\\]*))?")
 ADDRESS = re.compile(r"https?://|--index-url|--extra-index-url|--find-links")
-ENGINES = {"torch", "triton"}  # each engine's lock has its own build
+ENGINES = {"torch", "triton"}  # the lock of each engine has its own build
 
 
 def pins_of(lock: Path) -> list[tuple[str, str]]:
-    """(package with its marker, version) of every pin in the lock, in order.
+    """Return (package with its marker, version) of every pin in the lock, in order.
 
-    A lock serves several Pythons and machines: one package may stand there once for each
+    A lock serves several versions of Python and machines, so it may contain a package once for each
     marker (``; python_full_version < '3.12'``).
     """
     found = (PIN.match(line) for line in lock.read_text().splitlines())
@@ -28,7 +28,7 @@ def pins_of(lock: Path) -> list[tuple[str, str]]:
 
 
 def problems() -> list[str]:
-    """What is wrong with the locks, in words."""
+    """Return a message for each error in the locks."""
     versions: dict[str, set[str]] = defaultdict(set)
     wrong = []
     for lock in sorted(LOCKS.glob("*.txt")):
@@ -36,7 +36,7 @@ def problems() -> list[str]:
         names = [name for name, _ in pins]
         wrong += [f"{lock.name}: {n} is pinned twice" for n in set(names) if names.count(n) > 1]
         if ADDRESS.search(lock.read_text()):
-            wrong.append(f"{lock.name}: holds the address of an index; compile it without")
+            wrong.append(f"{lock.name}: contains the address of an index; compile it without one")
         for name, version in pins:
             if "gpu" not in lock.name:
                 versions[name].add(version)

@@ -1,4 +1,4 @@
-"""Check that every promptmill command in the README exists, with the flags that it is shown with.
+"""Check that every promptmill command in the README exists, and has the flags shown there.
 
 ``tests/e2e/test_readme.py`` also runs the commands of ``bash`` blocks one by one, and the ``sh``
 block (the quickstart) as one script.
@@ -18,7 +18,7 @@ PROGRAM = re.compile(r"(?:^|(?<=\| ))promptmill [^|>&;]*")
 
 
 def commands(kind: str | None = None) -> list[str]:
-    """The command lines of the README's blocks, of one kind or all."""
+    """Return the command lines of the README's blocks, of one kind or all."""
     blocks = BLOCK.findall((ROOT / "README.md").read_text())
     return [
         line
@@ -30,7 +30,7 @@ def commands(kind: str | None = None) -> list[str]:
 
 
 def problem_with(command: str) -> str | None:
-    """Why this command cannot work, or ``None``."""
+    """Return the reason why this command cannot work, or ``None``."""
     if command.startswith("./"):
         program = command.split(maxsplit=1)[0]
         return None if (ROOT / program).is_file() else f"{program} does not exist"

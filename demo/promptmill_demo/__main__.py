@@ -103,7 +103,7 @@ async def _interruptible(demo: DemoSettings, screen: Screen) -> Outcome:
 
 
 def _models(demo: DemoSettings) -> tuple[Path, Path]:
-    """The folders of the models to show in commands: those of the clone, if it has models."""
+    """Return the folders of the models for example commands: the clone's models, if it has any."""
     if demo.trained:
         return Path("models/demo-instruct"), Path("models/demo-reward")
     return demo.instruct, demo.reward

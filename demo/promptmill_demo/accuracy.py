@@ -28,7 +28,7 @@ class Tally:
     right_records: int = 0
 
     def as_json(self) -> dict[str, float | int | None]:
-        """The shares and counts; a share is ``None`` if its denominator is zero."""
+        """Return the shares and counts; a share is ``None`` if its denominator is zero."""
         return {
             "accuracy_all": _share(self.right_answers, self.answers),
             "accuracy_accepted": _share(self.right_records, self.records),
@@ -41,7 +41,7 @@ class Tally:
 
 
 def accuracy_report(store: str, run: str) -> dict[str, Any]:
-    """The accuracy of a run by ground truth, from the latest version of the tables.
+    """Return the accuracy of a run by ground truth, from the latest version of the tables.
 
     Returns:
         ``accuracy_all`` (share of correct answers among all answers to settled prompts),
@@ -70,7 +70,7 @@ def _count(tally: Tally, row: dict[str, Any], tags: dict[str, str]) -> None:
 
 
 def _decisions(reader: DeltaReader, run: str) -> Iterator[dict[str, Any]]:
-    """The rows of records and rejects; only the first record of a decision has candidates."""
+    """Yield the rows of records and rejects; only the first record of a decision has candidates."""
     yield from _rows(reader, TableName.RECORDS, run, ("tags", "candidates", "chosen"))
     yield from _rows(reader, TableName.REJECTS, run, ("tags", "candidates"))
 

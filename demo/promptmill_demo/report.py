@@ -129,7 +129,7 @@ def _question(messages: Sequence[dict[str, str]]) -> str:
 
 
 def histogram(all_values: Sequence[float], accepted: Sequence[float]) -> list[str]:
-    """The lines of a text histogram, with ``#`` for accepted answers and ``.`` for others."""
+    """Return the lines of a text histogram: ``#`` for accepted answers, ``.`` for others."""
     if not all_values:
         return ["  (no answers were graded)"]
     low, high = min(all_values), max(all_values)

@@ -57,7 +57,7 @@ def _short(text: str, width: int) -> str:
 
 
 def summary(outcome: Outcome, store: str, *, trained: bool) -> str:
-    """The summary at the end of the demo.
+    """Return the summary at the end of the demo.
 
     Args:
         outcome: the result.
@@ -101,7 +101,7 @@ def summary(outcome: Outcome, store: str, *, trained: bool) -> str:
 
 
 def accuracy_lines(accuracy: Mapping[str, Any]) -> list[str]:
-    """The table of accuracies; empty if the prompts have no ground truth."""
+    """Return the table of accuracies; empty if the prompts have no ground truth."""
     if not accuracy["answers"] or accuracy["accuracy_accepted"] is None:
         return []
     head = f"  {'':12} {'all answers':>12} {'accepted':>10} {'gain':>8} {'kept':>6}"
@@ -129,7 +129,7 @@ def _sample(question: str, answer: str, reward: float) -> str:
 
 
 def next_steps(home: Path, instruct: Path, reward: Path) -> str:
-    """Commands, ready to be pasted, that give a first record of the user's own prompt."""
+    """Return commands that can be pasted to get a first record from the user's own prompt."""
     models = f"--model {shlex.quote(str(instruct))} --reward-model {shlex.quote(str(reward))}"
     return "\n  ".join(
         [

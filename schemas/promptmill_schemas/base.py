@@ -35,7 +35,7 @@ class Contract(BaseModel):
     """
 
     max_bytes: ClassVar[int] = MAX_MESSAGE_BYTES
-    """The largest encoding that is accepted, in bytes."""
+    """The size of the largest accepted encoding in bytes."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -173,20 +173,20 @@ def _converted(finding: ErrorDetails) -> ContractError:
 
 
 def _placed(cause: ContractError, finding: ErrorDetails) -> ContractError:
-    """The error with the whole path of its field."""
+    """Return the error with the whole path of its field."""
     if not isinstance(cause, LocalError):
         return cause
     return cause.renamed(".".join(filter(None, (_path(finding), cause.field))))
 
 
 def _path(finding: ErrorDetails) -> str:
-    """The dotted path of a finding, without the kind that pydantic inserts after a union."""
+    """Return the dotted path of a finding, without the kind that pydantic inserts after a union."""
     parts = [str(part)[:SHOWN_CHARACTERS] for part in finding["loc"]]
     return ".".join(p for i, p in enumerate(parts) if i == 0 or parts[i - 1] != TYPED_UNION)
 
 
 def _follows(finding: ErrorDetails, findings: list[ErrorDetails]) -> bool:
-    """Whether the error follows from another: a list with an invalid item also is too short."""
+    """Return whether an error only follows from another, as a list without its invalid item."""
     loc = finding["loc"]
     return any(len(f["loc"]) > len(loc) and f["loc"][: len(loc)] == loc for f in findings)
 

@@ -21,27 +21,27 @@ class FinalAnswer(NamedTuple):
     tool_calls: tuple[ToolCall, ...] | None = None
 
     def exact(self) -> Any:
-        """The answer for comparison: its text, or its text and its calls without their ids."""
+        """Return the text for comparison, with the calls, if any, without their ids."""
         text = exact(self.text)
         if self.tool_calls is None:
             return text
         return [text, [called(call) for call in self.tool_calls]]
 
     def in_words(self) -> str:
-        """The text with the names and arguments of its calls."""
+        """Return the text with the names and arguments of its calls."""
         calls = [" ".join(called(call)) for call in self.tool_calls or ()]
         return " ".join([self.text, *calls])
 
 
 def exact(text: str) -> str:
-    """The text in Unicode NFC without white space at its ends; equal ones are exact duplicates."""
+    """Return the text in Unicode NFC without white space at its ends, to find exact duplicates."""
     return (text if text.isascii() else normalize("NFC", text)).strip()
 
 
 def folded(text: str) -> str:
-    """The text without differences in case, white space and compatibility forms.
+    """Return the text without differences in case, white space and compatibility forms.
 
-    Near-duplicates are found by it. This applies Unicode NFKC, full case folding, and NFKC again,
+    It is used to find near-duplicates. It applies Unicode NFKC, full case folding, and NFKC again,
     because case folding can undo it. Runs of white space become one space.
     """
     if not text.isascii():
@@ -50,7 +50,7 @@ def folded(text: str) -> str:
 
 
 def exact_turns(messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[list[Any]]:
-    """A conversation for comparison: ``[[role, text], …]``.
+    """Return a conversation for comparison: ``[[role, text], …]``.
 
     The other fields of a turn except its reasoning are a third item, and the tools of the prompt
     are an item of their own.
@@ -62,24 +62,24 @@ def exact_turns(messages: Sequence[Message], tools: Sequence[Any] | None = None)
 def content_digest(
     kind: str, turns: Sequence[Sequence[Any]], answers: Sequence[FinalAnswer]
 ) -> str:
-    """The id of a record's content.
+    """Return the id of a record's content.
 
     Args:
-        kind: of the record; a pair is other content than its chosen side.
-        turns: what the record continues, from :func:`exact_turns`.
-        answers: the chosen one first.
+        kind: the kind of the record; a pair has other content than its chosen side alone.
+        turns: the conversation that the record continues, from :func:`exact_turns`.
+        answers: the answers, the chosen one first.
     """
     parts = [list(turn) for turn in turns], [answer.exact() for answer in answers]
     return ids.digest("content", kind, *parts)
 
 
 def prompt_of(record: Record) -> tuple[Message, ...]:
-    """What the record continues."""
+    """Return the conversation that the record continues."""
     return record.messages[:-1] if record.kind == "sft" else record.messages
 
 
 def answers_of(record: Record) -> list[FinalAnswer]:
-    """The final answers of a record, the chosen one first."""
+    """Return the final answers of a record, the chosen one first."""
     if record.kind == "sft" or record.rejected is None:
         return [FinalAnswer(record.chosen, record.messages[-1].tool_calls)]
     return [

@@ -73,12 +73,12 @@ class DeadLetter(Contract):
         return self.original_size is None
 
     def is_of(self, value: bytes | None) -> bool:
-        """Whether ``value`` is the whole value of the original, of which the head is kept."""
+        """Return whether ``value`` is the whole value of the original, whose head is kept."""
         whole = value or b""
         return (len(whole), _digest(whole)) == (self.original_size, self.original_digest)
 
     def shortened(self) -> DeadLetter:
-        """The same dead letter with only the head of its original."""
+        """Return the same dead letter with only the head of its original."""
         if not self.is_whole:
             return self
         return self.model_copy(update=_head_of(self.original_key, self.original_value))
@@ -100,12 +100,12 @@ def to_base64(raw: bytes | None) -> str | None:
 
 
 def from_base64(text: str | None) -> bytes | None:
-    """Decode bytes of a dead letter; raises ``ValueError`` if the text is not base64."""
+    """Decode bytes of a dead letter; raise ``ValueError`` if the text is not base64."""
     return None if text is None else b64decode(text)
 
 
 def original_fields(key: bytes | None, value: bytes | None) -> dict[str, Any]:
-    """The fields of a dead letter with its original, or with its head if it is too large."""
+    """Return the fields of a dead letter with its original, or with its head if it is too large."""
     if len(key or b"") + len(value or b"") > MAX_ORIGINAL_BYTES:
         return _head_of(key, value)
     return {"key": to_base64(key), "value": to_base64(value)}

@@ -42,13 +42,13 @@ FLOW: Final[dict[str, tuple[tuple[Topic, ...], tuple[Topic, ...]]]] = {
 
 
 def documents() -> dict[str, bytes]:
-    """All documents by their paths below ``docs/``."""
+    """Return all documents by their paths below ``docs/``."""
     files = {f"schemas/{_file_name(topic)}": _pretty(json_schema(topic)) for topic in TOPICS}
     return {**files, ASYNCAPI_FILE: _pretty(asyncapi())}
 
 
 def json_schema(topic: Topic) -> dict[str, Any]:
-    """The JSON Schema of the messages on ``topic``."""
+    """Return the JSON Schema of the messages on ``topic``."""
     schema = topic.contract.model_json_schema(schema_generator=_Untitled)
     for part in (schema, *schema.get("$defs", {}).values()):
         _describe_fields(part)
@@ -56,7 +56,7 @@ def json_schema(topic: Topic) -> dict[str, Any]:
 
 
 def asyncapi() -> dict[str, Any]:
-    """The self-contained AsyncAPI 3.0 document of all topics."""
+    """Return the self-contained AsyncAPI 3.0 document of all topics."""
     return {
         "asyncapi": "3.0.0",
         "info": {

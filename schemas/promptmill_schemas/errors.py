@@ -46,17 +46,17 @@ class ContractError(ValueError):
         return f"{self.field or 'message'} is {self.value}: {self.limit}; {self.remedy}"
 
     def renamed(self, field: str) -> ContractError:
-        """The same error with the name by which the sender knows the field."""
+        """Return the same error with the name by which the sender knows the field."""
         return ContractError(field, self.value, self.limit, self.remedy)
 
     def detached(self) -> Self:
-        """A copy of the error without its traceback, cause and context."""
+        """Return a copy of the error without its traceback, cause and context."""
         twin = type(self).__new__(type(self), *self.args)
         twin.__dict__.update(self.__dict__)
         return twin
 
     def as_dict(self) -> dict[str, str]:
-        """The attributes by name, for receipts and logs."""
+        """Return the attributes by name, for receipts and logs."""
         return {
             "field": self.field,
             "value": self.value,
@@ -101,7 +101,7 @@ class NewerVersion(ContractError):
 
 
 def shorten(value: object) -> str:
-    """The ``repr`` of a value, shortened to 120 characters.
+    """Return the ``repr`` of a value, shortened to 120 characters.
 
     This never raises, and its cost does not depend on the value, which may come from any sender.
     """

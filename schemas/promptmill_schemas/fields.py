@@ -1,8 +1,8 @@
 """Types of fields with bounded errors, whose values all tables can store.
 
 A validator that collects an error for every item of a list can use a thousand times the memory of
-the message. So lists stop at the first invalid item, and objects are counted before their items
-are validated.
+the message. The validation of lists therefore stops at the first invalid item, and the items of
+objects are counted before they are validated.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 
 class _StopAtFirst(FailFast):
-    """Hashable, so that ``Items[…] | None`` is a valid type."""
+    """A hashable marker, so that ``Items[…] | None`` is a valid type."""
 
     __hash__ = object.__hash__
 
 
 FIRST_YEAR: Final = 1700
 LAST_YEAR: Final = 2261
-"""Readers of tables may use nanoseconds in 63 bits, which cover the years 1677 to 2262."""
+"""The last accepted year, since nanoseconds in 63 bits cover the years 1677 to 2262."""
 
 
 def _few(value: Any) -> Any:
@@ -102,7 +102,7 @@ RunName = Annotated[
 ]
 
 OrAbsent: TypeAlias = Annotated[T | None, BeforeValidator(_empty_is_absent)]
-"""A value or ``None``; an empty text, list or object is taken as absent."""
+"""A value or ``None``; an empty text, list or object counts as absent."""
 
 JsonObject: TypeAlias = Annotated[SmallObject[Any], AfterValidator(_plain)]
 """Any JSON that every reader preserves, in an object with at most ``MAX_TAGS`` names."""

@@ -1,17 +1,17 @@
-"""How an answer ended: the words of servers, translated to those of the OpenAI API.
+"""Finish reasons: the words of servers, translated to those of the OpenAI API.
 
 ==================  ===========================================================================
 finish reason       meaning
 ==================  ===========================================================================
-``stop``            the answer is whole
-``length``          the tokens ran out, so the answer is cut off
+``stop``            the answer is complete
+``length``          the token limit was reached, so the answer is cut off
 ``content_filter``  a filter of the server withheld the answer or a part of it
 ``refusal``         the model refused to answer
-``tool_calls``      the answer ends with calls of tools
+``tool_calls``      the answer ends with tool calls
 ==================  ===========================================================================
 
-Any other word (``abort``, ``error``, ``insufficient_system_resource``, …) says nothing that can be
-relied on: such an answer may be incomplete.
+After any other word (``abort``, ``error``, ``insufficient_system_resource``, …), the answer may be
+incomplete.
 """
 
 from __future__ import annotations
@@ -53,5 +53,5 @@ _MEANINGS: Final[Mapping[str, FinishReason]] = {
 
 
 def finish_reason_of(word: object) -> FinishReason | None:
-    """The finish reason that a server's word stands for, in any case; ``None`` if unknown."""
+    """Return the finish reason for a server's word in any case; ``None`` if it is unknown."""
     return _MEANINGS.get(word.strip().lower()) if isinstance(word, str) else None

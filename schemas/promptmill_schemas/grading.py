@@ -23,7 +23,7 @@ class AttributeScores(Contract):
     verbosity: Float
 
     def weighted(self, weights: AttributeScores) -> float:
-        """The reward: the sum of all scores multiplied by their weights."""
+        """Return the reward: the sum of all scores multiplied by their weights."""
         return float(sum(getattr(self, name) * getattr(weights, name) for name in ATTRIBUTES))
 
 

@@ -42,10 +42,10 @@ DESCRIPTIONS: Final = {
     TRACEPARENT: "The W3C trace context; publish starts a trace with the prompt's id as its id.",
     TRACESTATE: "The state of other tracing systems, passed on as it is.",
 }
-"""The known headers; all others are dropped."""
+"""The known headers with their descriptions; all other headers are dropped."""
 
 MAX_VALUE_BYTES: Final = 512
-"""A longer value is dropped. W3C asks for at least 512 characters of tracestate."""
+"""The size of the longest accepted value; W3C requires 512 characters of tracestate."""
 
 MAX_MEMBERS: Final = 32
 
@@ -59,9 +59,9 @@ _MEMBER: Final = re.compile(rb"[a-z0-9][a-z0-9_*/@-]{0,255}=[\x20-\x2b\x2d-\x3c\
 
 
 def kept(given: Iterable[tuple[str, bytes | None]]) -> Headers:
-    """The known headers of a message, bounded, whatever their values are.
+    """Return the known headers of a message whose values are not too long.
 
-    A message with more of them than there are names is hostile; none of its headers are kept.
+    A message with more headers than there are known names is hostile, and none of them are kept.
     """
     found = tuple(
         (name, value)
@@ -72,7 +72,7 @@ def kept(given: Iterable[tuple[str, bytes | None]]) -> Headers:
 
 
 def trace_of(headers: Headers) -> Headers:
-    """The valid trace context among the headers of a message; empty if there is none.
+    """Return the valid trace context among the headers of a message; empty if there is none.
 
     An invalid ``tracestate`` is dropped, and an invalid or repeated ``traceparent`` drops both, as
     W3C asks.
@@ -87,7 +87,7 @@ def trace_of(headers: Headers) -> Headers:
 
 
 def new_trace(prompt_id: str) -> Headers:
-    """A trace whose id is that of the prompt, so that both lead to each other.
+    """Return a trace whose id is the prompt's id, so that each can be found from the other.
 
     A prompt's id is a digest of 128 bits, so it is as good as a random trace id, and a prompt that
     is published twice has one trace.
@@ -99,9 +99,9 @@ def new_trace(prompt_id: str) -> Headers:
 
 
 def as_texts(headers: Headers) -> dict[str, str] | None:
-    """The headers as a dead letter keeps them; ``None`` without any.
+    """Return the headers as a dead letter keeps them; ``None`` without any.
 
-    Values that are no printable UTF-8 and headers that occur twice are left out.
+    Values that are not printable UTF-8 and headers that occur twice are omitted.
     """
     names = [name for name, _ in headers]
     texts = {
@@ -125,7 +125,7 @@ class EventHeaders:
         self._constant: dict[str, Headers] = {}
 
     def of(self, topic: Topic, contract: Contract, trace: Headers = ()) -> Headers:
-        """The headers of a message.
+        """Return the headers of a message.
 
         Args:
             trace: the trace context of the message that led to it.
@@ -142,12 +142,12 @@ class EventHeaders:
         time: str | None = None,
         trace: Headers = (),
     ) -> Headers:
-        """The headers of a message that is not at hand as a contract.
+        """Return the headers of a message that is not available as a contract.
 
         Args:
-            event: its id.
+            event: the id of the message.
             subject: the id of its prompt.
-            time: when it was created, in RFC 3339.
+            time: the time of its creation, in RFC 3339.
         """
         own = [("ce_id", event.encode())]
         if subject is not None:
@@ -157,11 +157,11 @@ class EventHeaders:
         return (*self._constants(topic), *own, *trace)
 
     def again(self, topic: Topic, headers: Headers, message_id: str) -> Headers:
-        """The headers of a message that is published again: its own, or new ones.
+        """Return the headers of a message that is published again: its own, or new ones.
 
         Args:
-            headers: those that it had.
-            message_id: the id of its prompt, or of what else it is about.
+            headers: the headers of the earlier message.
+            message_id: the id of its prompt or other subject.
         """
         event = {n: t for n, t in (as_texts(headers) or {}).items() if n not in _TRACE}
         trace = trace_of(headers)
@@ -170,7 +170,7 @@ class EventHeaders:
         return self.about(topic, message_id, trace=trace or new_trace(message_id))
 
     def _constants(self, topic: Topic) -> Headers:
-        """The headers that are the same for all messages to the topic, built once."""
+        """Return the headers that are the same for all messages to the topic, built once."""
         if topic.name not in self._constant:
             self._constant[topic.name] = (
                 ("content-type", CONTENT_TYPE.encode()),
@@ -182,17 +182,17 @@ class EventHeaders:
 
 
 def event_type(topic: Topic) -> str:
-    """``ce_type`` of the messages on a topic, such as ``promptmill.scored.v1``."""
+    """Return the ``ce_type`` of messages on a topic, such as ``promptmill.scored.v1``."""
     return f"promptmill.{contract_name(topic)}.v{SCHEMA_VERSION}"
 
 
 def contract_name(topic: Topic) -> str:
-    """The name of a topic's contract in small letters, its words joined by hyphens."""
+    """Return the name of a topic's contract in lower case, with hyphens between words."""
     return "-".join(re.findall(r"[A-Z][a-z]+", topic.contract.__name__)).lower()
 
 
 def headers_schema(topic: Topic) -> dict[str, Any]:
-    """The JSON Schema of the headers of the messages on a topic."""
+    """Return the JSON Schema of the headers of the messages on a topic."""
     constant = {
         "content-type": CONTENT_TYPE,
         "ce_specversion": SPECVERSION,
@@ -210,12 +210,12 @@ def headers_schema(topic: Topic) -> dict[str, Any]:
 
 
 def from_texts(texts: Mapping[str, str] | None) -> Headers:
-    """The headers that a dead letter keeps, bounded like those of a message."""
+    """Return the headers that a dead letter keeps, bounded like those of a message."""
     return kept((name, text.encode()) for name, text in (texts or {}).items())
 
 
 def _event_id(topic: Topic, contract: Contract) -> str:
-    """The id of a message: its own, or that of its prompt and the number of its replay."""
+    """Return the id of a message: its own, or that of its prompt and the number of its replay."""
     if isinstance(contract, DeadLetter):
         is_dead = contract.state == "dead"
         return contract.letter_id if is_dead else f"{contract.letter_id}-{contract.state}"
@@ -247,7 +247,7 @@ def _time(contract: Contract) -> str | None:
 
 
 def _is_traceparent(value: bytes) -> bool:
-    """Version 00 has exactly four fields; later versions may add some."""
+    """Check a traceparent: version 00 has exactly four fields, and later versions may add some."""
     found = _TRACEPARENT.fullmatch(value)
     return found is not None and (found[1] is None or not value.startswith(b"00"))
 

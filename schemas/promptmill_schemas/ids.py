@@ -18,7 +18,7 @@ SEED_MASK = (1 << 63) - 1
 
 
 def digest(kind: str, *parts: Any) -> str:
-    """The id of ``parts``, which can be any JSON values, as 32 hexadecimal digits."""
+    """Return the id of ``parts``, which can be any JSON values, as 32 hexadecimal digits."""
     return _blake([kind, *parts], ID_BYTES).hex()
 
 
@@ -30,7 +30,7 @@ def prompt_id(
     adapter: str | None,
     further: dict[str, Any] | None = None,
 ) -> str:
-    """The id of a prompt.
+    """Return the id of a prompt.
 
     Args:
         run: name of the run.
@@ -54,29 +54,29 @@ def prompt_content(
     adapter: str | None,
     further: dict[str, Any] | None = None,
 ) -> bytes:
-    """The canonical JSON of which :func:`prompt_id` is the digest."""
+    """Return the canonical JSON whose digest is :func:`prompt_id`."""
     parts: list[Any] = ["prompt", run, messages, n, sampling]
     optional = (adapter, further or None)
     return _canonical([*parts, *(part for part in optional if part is not None)])
 
 
 def candidate_seed(prompt: str, index: int) -> int:
-    """The seed of candidate ``index``, which has 63 bits and depends on the prompt's id."""
+    """Return the seed of candidate ``index``, which has 63 bits and depends on the prompt's id."""
     return int.from_bytes(_blake(["seed", prompt, index], SEED_BYTES), "big") & SEED_MASK
 
 
 def text_digest(text: str) -> str:
-    """The id of a text."""
+    """Return the id of a text."""
     return blake2b(text.encode(), digest_size=ID_BYTES).hexdigest()
 
 
 def record_id(prompt: str, kind: str, *answers: str) -> str:
-    """The id of a training record, from the prompt's id, the kind and the answers' digests."""
+    """Return the id of a record from the prompt's id, the kind and the answers' digests."""
     return digest("record", prompt, kind, *answers)
 
 
 def letter_id(topic: str, partition: int, offset: int, replays: int) -> str:
-    """The id of a dead letter, from the position of its original.
+    """Return the id of a dead letter, from the position of its original.
 
     Processing the same message again gives the same id.
     """

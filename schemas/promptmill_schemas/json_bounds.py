@@ -43,7 +43,7 @@ def check_bounds(raw: bytes) -> None:
 
 
 def _without_strings(raw: bytes) -> bytes:
-    """The bytes outside of strings; escapes are removed first, so that quotes are delimiters."""
+    """Return the bytes outside of strings, after removing escapes, so that quotes delimit."""
     bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     _check_count(raw, bare.count(b'"') // _QUOTES_OF_A_VALUE)
     return b"".join(bare.split(b'"')[::2])

@@ -20,7 +20,7 @@ _OF_ROLE: Final = {
     "reasoning_content": "assistant",
     "tool_call_id": "tool",
 }
-"""The fields that turns of only one role have."""
+"""The fields that only turns of one role may have, with that role."""
 
 
 def _as_json_text(value: Any) -> Any:
@@ -92,7 +92,7 @@ class Message(Contract):
         return self
 
     def extras(self) -> dict[str, Any]:
-        """The known fields beside role and content that are present, as plain JSON values."""
+        """Return the known fields that are present, except role and content, as plain JSON."""
         found = {
             "name": self.name,
             "tool_calls": self.tool_calls and [[c.id, *called(c)] for c in self.tool_calls],
@@ -103,19 +103,19 @@ class Message(Contract):
 
 
 def called(call: ToolCall) -> list[str]:
-    """What a call calls, without its id, which servers draw at random."""
+    """Return the name and arguments of a call, without its id, which servers choose at random."""
     return [call.function.name, call.function.arguments]
 
 
 def answer_digest(text: str, tool_calls: tuple[ToolCall, ...] | None = None) -> str:
-    """The id of a final answer: of its text, or of its text and tool calls; never the reasoning."""
+    """Return the id of a final answer: of its text and any tool calls, without the reasoning."""
     if tool_calls is None:
         return ids.text_digest(text)
     return ids.digest("answer", text, [called(call) for call in tool_calls])
 
 
 def canonical_turns(messages: tuple[Message, ...]) -> list[list[Any]]:
-    """A conversation for ids: ``[[role, content], …]``, with a turn's extras as a third item."""
+    """Return a conversation for ids: ``[[role, content], …]``, with extras as a third item."""
     turns: list[list[Any]] = []
     for message in messages:
         extras = message.extras()

@@ -29,11 +29,11 @@ from promptmill_schemas.plain_json import require_plain_json
 from promptmill_schemas.reference import Reference
 
 FURTHER: Final = ("tools", "chat_template_kwargs", "extra_body", "draw")
-"""The fields that are part of a prompt's id only where they are present."""
+"""The fields that are part of a prompt's id only if they are present."""
 
 
 def _defines_a_tool(tool: dict[str, Any]) -> dict[str, Any]:
-    """Require a type, and of a function its name."""
+    """Require a type and, for a function, its name."""
     kind, function = tool.get("type", MISSING), tool.get("function", MISSING)
     if not isinstance(kind, str) or not kind:
         raise LocalError("type", kind, "a tool has a type", 'add "type": "function"')
@@ -100,9 +100,9 @@ class Sampling(Contract):
     structured: StructuredOutput | None = None
 
     def canonical(self) -> dict[str, Any]:
-        """The parameters that differ from their defaults, as plain JSON values.
+        """Return the parameters that differ from their defaults, as plain JSON values.
 
-        Unknown fields are left out, so that the id is the same for every version.
+        Unknown fields are omitted, so that the id is the same for every version.
         """
         unknown: dict[str, Any] = dict.fromkeys(self.unknown_fields, True)
         if self.structured is not None and self.structured.unknown_fields:
@@ -111,7 +111,7 @@ class Sampling(Contract):
 
 
 _ID_IS_DERIVED: Final = object()
-"""Context of a validation whose id was just worked out from the content: once is enough."""
+"""The validation context that skips the check of an id that was just derived."""
 
 
 class PromptOptions(TypedDict, total=False):
@@ -180,7 +180,7 @@ class Prompt(Contract):
         created_at: datetime | None = None,
         **options: Unpack[PromptOptions],
     ) -> Prompt:
-        """Create a prompt with its id; raises pydantic's ``ValidationError`` if it is invalid."""
+        """Create a prompt with its id; raise pydantic's ``ValidationError`` if it is invalid."""
         sampling = sampling or Sampling()
         further = {name: options[name] for name in FURTHER if options.get(name)}
         fields = {
@@ -197,7 +197,7 @@ class Prompt(Contract):
         return cls.model_validate(fields, context=_ID_IS_DERIVED)
 
     def as_draw(self, draw: int) -> Prompt:
-        """The same prompt as a draw of its content, under the id of that draw.
+        """Return the same prompt as a draw of its content, under the id of that draw.
 
         Args:
             draw: 0 is the first draw, whose id belongs to the content alone.
@@ -228,7 +228,7 @@ class Prompt(Contract):
 
 
 def _id_of(prompt: Prompt) -> str:
-    """The id that belongs to the content of this prompt."""
+    """Return the id that belongs to the content of this prompt."""
     further = {name: value for name in FURTHER if (value := getattr(prompt, name))}
     return _identify(
         prompt.run, prompt.messages, prompt.n, prompt.sampling, prompt.adapter, further

@@ -1,7 +1,7 @@
-"""Prompts that differ in nothing but one user's text, written without building each as an object.
+"""Encoding prompts that differ only in the user's text, without building an object for each.
 
-A file of a million texts has one run, one sampling and one set of tags. What the prompts share
-is encoded once; for each text only its own bytes, its id and its time are put in between.
+A file of a million texts has one run, one sampling and one set of tags. The shared parts are
+encoded once. For each prompt, only its text, its id and its time are inserted.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Filled(NamedTuple):
 
 
 class PromptTemplate:
-    """Everything of a prompt but its text.
+    """A prompt without its text.
 
     Args:
-        run, n, sampling, adapter, tags, options: as in :meth:`Prompt.create`, which checks them
-            here.
+        run, n, sampling, adapter, tags, options: as in :meth:`Prompt.create`, which validates
+            them.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class PromptTemplate:
         self._before_content, self._after_content = content.split(text)
         self._head, rest = encode(self._example).split(self._example.prompt_id.encode(), 1)
         self._before_text, rest = rest.split(text)
-        # The time is the last field that could look like this; a tag comes before it.
+        # The time is the last field with this form; tags precede it.
         self._before_time, self._tail = rest.rsplit(b"2000-01-01T00:00:00Z", 1)
 
     def fill(self, text: str) -> Filled:
-        """The prompt with this text, which is not empty, created now."""
+        """Return the prompt with this text, which must not be empty, and the present time."""
         quoted = orjson.dumps(text)
         content = self._before_content + quoted + self._after_content
         prompt_id = blake2b(content, digest_size=ids.ID_BYTES).hexdigest()
@@ -87,5 +87,5 @@ class PromptTemplate:
         return Filled(prompt_id, b"".join(parts), time)
 
     def conversation(self, text: str) -> Prompt:
-        """The same as an object, for checks of its conversation; the id is not its own."""
+        """Return the prompt as an object, to check its conversation; its id is not valid."""
         return self._example.model_copy(update={"messages": (Message(role="user", content=text),)})

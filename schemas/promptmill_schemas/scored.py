@@ -55,7 +55,7 @@ class Scored(Contract):
         return self
 
     def graded_candidates(self) -> tuple[GradedCandidate, ...]:
-        """Each candidate with its grades, in order of index."""
+        """Return each candidate with its grades, in order of index."""
         return tuple(
             GradedCandidate(
                 index=candidate.index,

@@ -46,7 +46,7 @@ def make_demo_models(folder: Path, *, shipped: Path = SHIPPED) -> DemoModels:
 
 
 def _digest(folder: Path) -> str:
-    """A digest of the names and contents of all files."""
+    """Return a digest of the names and contents of all files."""
     digest = blake2b(digest_size=16)
     for path in sorted(folder.iterdir()):
         digest.update(path.name.encode())

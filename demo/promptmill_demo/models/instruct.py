@@ -14,7 +14,7 @@ HIDDEN = 192
 
 
 def instruct_config(tokenizer: PreTrainedTokenizerFast) -> NemotronConfig:
-    """About two million parameters; heads and widths divide among two tensor-parallel ranks."""
+    """Return a config of two million parameters that two tensor-parallel ranks can share."""
     from transformers import NemotronConfig
 
     ids = tokenizer.convert_tokens_to_ids

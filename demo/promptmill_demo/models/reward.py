@@ -15,7 +15,7 @@ HIDDEN = 192
 
 
 def reward_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
-    """About two million parameters; heads and widths divide among two tensor-parallel ranks."""
+    """Return a config of two million parameters that two tensor-parallel ranks can share."""
     from transformers import LlamaConfig
 
     ids = tokenizer.convert_tokens_to_ids

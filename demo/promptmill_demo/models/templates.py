@@ -1,6 +1,6 @@
 """Nemotron's chat format as Jinja templates, and the tokens it is made of.
 
-A system turn always opens the conversation, empty when none is given::
+A conversation always begins with a system turn, which is empty if none is given::
 
     <extra_id_0>System
     {system}
@@ -22,7 +22,7 @@ TURN: Final = "<extra_id_1>"
 LABEL: Final = "<extra_id_2>"
 
 SPECIAL_TOKENS: Final = (PAD, BOS, EOS, SYSTEM, TURN, LABEL)
-"""In the order of their ids, from 0."""
+"""The special tokens in the order of their ids, from 0."""
 
 _TURNS: Final = (
     "{%- set system = messages[0]['content'] if messages[0]['role'] == 'system' else '' -%}"
@@ -41,7 +41,7 @@ _TURNS: Final = (
 INSTRUCT_TEMPLATE: Final = (
     _TURNS + "{%- if add_generation_prompt -%}{{- '<extra_id_1>Assistant\n' -}}{%- endif -%}"
 )
-"""For a generator: the text ends where the assistant's turn begins."""
+"""The template of a generator; the text ends where the assistant's turn begins."""
 
 REWARD_TEMPLATE: Final = _TURNS + "{{- '<extra_id_2>' -}}"
-"""For a grader: the conversation ends with the label token, at which the scores are read."""
+"""The template of a grader; the text ends with the label token, at which scores are read."""

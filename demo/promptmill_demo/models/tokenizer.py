@@ -14,7 +14,7 @@ VOCABULARY = 2048
 
 
 def shipped_text() -> list[str]:
-    """The lines of the shipped training text."""
+    """Return the lines of the shipped training text."""
     text = resources.files("promptmill_demo.models").joinpath("corpus.txt").read_text("utf-8")
     return text.splitlines()
 

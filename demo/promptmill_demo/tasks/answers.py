@@ -32,12 +32,12 @@ def write(task: Task, answer: str, style: str, draws: Random) -> str:
 
 
 def say(task: Task, answer: str, draws: Random) -> str:
-    """The bare answer, with or without a full stop."""
+    """Return the bare answer, with or without a full stop."""
     return write(task, answer, draws.choice(("word", "terse")), draws)
 
 
 def any_style(draws: Random) -> str:
-    """A random style, with the generator's weights."""
+    """Return a random style, with the generator's weights."""
     return draws.choices(STYLES, GENERATOR_WEIGHTS)[0]
 
 
@@ -74,7 +74,7 @@ def _rambling(task: Task, answer: str, draws: Random) -> str:
 
 
 def ramble(text: str, draws: Random) -> str:
-    """The text with fillers between words, repeated words and dots at the end."""
+    """Return the text with fillers between words, repeated words and dots at the end."""
     said: list[str] = []
     for word in text.rstrip(".").split():
         if draws.random() < 0.35:

@@ -38,7 +38,7 @@ class Kind:
         return frozenset(answer for fact in self.facts for answer in (fact.answer, *fact.wrong))
 
     def mistakes(self, fact: Fact) -> tuple[str, ...]:
-        """The wrong answers to a fact."""
+        """Return the wrong answers to a fact."""
         return fact.wrong or tuple(sorted(self.vocabulary - {fact.answer}))
 
 
@@ -50,7 +50,7 @@ def load_kinds() -> dict[str, Kind]:
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of this name; raises ``KeyError`` if there is none."""
+    """Return the kind of this name; raise ``KeyError`` if there is none."""
     return load_kinds()[name]
 
 

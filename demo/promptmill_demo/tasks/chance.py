@@ -11,16 +11,16 @@ Item = TypeVar("Item")
 
 
 def number(*parts: object) -> int:
-    """A 63-bit number that depends only on the parts."""
+    """Return a 63-bit number that depends only on the parts."""
     digest = blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def pick(items: Sequence[Item], *parts: object) -> Item:
-    """One of the items, which depends only on the parts."""
+    """Return one of the items, which depends only on the parts."""
     return items[number(*parts) % len(items)]
 
 
 def seeded(seed: int) -> Random:
-    """A random generator with this seed."""
+    """Return a random generator with this seed."""
     return Random(seed)  # noqa: S311 - nothing here is a secret

@@ -26,7 +26,7 @@ class Examples:
         self._draws = draws
 
     def answer(self, task: Task) -> str:
-        """A random answer; :func:`~promptmill_demo.tasks.labels.label` gives its scores."""
+        """Return a random answer; :func:`~promptmill_demo.tasks.labels.label` gives its scores."""
         if self._draws.random() < RIGHT_SHARE:
             return self._written(task, task.fact.answer)
         spoil = self._draws.choices(list(_SPOILERS), list(_SPOILERS.values()))[0]
@@ -36,33 +36,33 @@ class Examples:
         return write(task, answer, any_style(self._draws), self._draws)
 
     def mistaken(self, task: Task) -> str:
-        """A wrong answer, phrased like a right one."""
+        """Return a wrong answer, phrased like a right one."""
         return self._written(task, self._draws.choice(task.kind.mistakes(task.fact)))
 
     def hedged(self, task: Task) -> str:
-        """An answer that names both the right answer and a wrong one."""
+        """Return an answer that names both the right answer and a wrong one."""
         both = [task.fact.answer, self._draws.choice(task.kind.mistakes(task.fact))]
         self._draws.shuffle(both)
         return self._written(task, f"{both[0]} or {both[1]}")
 
     def beside_the_point(self, _task: Task) -> str:
-        """The answer to another task."""
+        """Return the answer to another task."""
         other = self._draws.choice(self._tasks)
         return self._written(other, other.fact.answer)
 
     def cut(self, task: Task) -> str:
-        """An answer that is cut off."""
+        """Return an answer that is cut off."""
         words = self._either(task).split()
         return " ".join(words[: self._draws.randint(1, len(words))])
 
     def shuffled(self, task: Task) -> str:
-        """An answer with its words in random order."""
+        """Return an answer with its words in random order."""
         words = self._either(task).split()
         self._draws.shuffle(words)
         return " ".join(words)
 
     def rambled(self, task: Task) -> str:
-        """A rambling answer in any style."""
+        """Return a rambling answer in any style."""
         return ramble(self._either(task), self._draws)
 
     def _either(self, task: Task) -> str:

@@ -19,13 +19,13 @@ SEED: Final = 5
 
 
 def demo_prompts() -> Iterator[str]:
-    """``data/tasks/demo.jsonl``: prompts with ground truth in their tags."""
+    """Yield ``data/tasks/demo.jsonl``: prompts with ground truth in their tags."""
     for task in demo_tasks(PER_FAMILY):
         yield _line({"prompt": task.prompt, "tags": task.tags})
 
 
 def rewardbench_pairs() -> Iterator[str]:
-    """``data/examples/rewardbench.jsonl``: pairs of a good answer and a worse one.
+    """Yield ``data/examples/rewardbench.jsonl``: pairs of a good answer and a worse one.
 
     The subset names the family of the task, and whether the worse answer is wrong or rambling.
     """
@@ -44,7 +44,7 @@ def rewardbench_pairs() -> Iterator[str]:
 
 
 def helpsteer2_rows() -> Iterator[str]:
-    """``data/examples/helpsteer2.jsonl``: answers with integer scores from 0 to 4."""
+    """Yield ``data/examples/helpsteer2.jsonl``: answers with integer scores from 0 to 4."""
     draws = seeded(SEED)
     tasks = demo_tasks(LABELLED_PER_FAMILY)
     examples = Examples(tasks, draws)

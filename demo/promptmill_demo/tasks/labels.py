@@ -21,7 +21,7 @@ _HALF_SENTENCE = re.compile(r"[a-z]\w* .*[^.!?]$")
 
 
 def label(text: str, tags: Mapping[str, str]) -> AttributeScores:
-    """Scores from 0 to 4, like those of HelpSteer2's annotators, but computed exactly.
+    """Return exact scores from 0 to 4, like those of HelpSteer2's annotators.
 
     Helpfulness follows correctness: fillers and padding reduce it, and a wrong answer has a low
     one even if it is well written.
@@ -55,7 +55,7 @@ def _coherence(text: str, words: list[str]) -> float:
 
 
 def _complexity(text: str, words: list[str]) -> float:
-    """Complexity grows with the length of sentences and the number of connectives."""
+    """Return the complexity, which grows with the length of sentences and the connectives."""
     if not words:
         return 0.0
     sentences = max(1, len(re.findall(r"[.!?](?:\s|$)", text)))

@@ -54,7 +54,7 @@ class Task:
 
 
 def all_tasks(split: Split) -> Iterator[Task]:
-    """Every combination of fact and question in the split, in a fixed order."""
+    """Yield every combination of fact and question in the split, in a fixed order."""
     for kind in load_kinds().values():
         for fact in kind.facts:
             for question in kind.questions:
@@ -64,7 +64,7 @@ def all_tasks(split: Split) -> Iterator[Task]:
 
 
 def demo_tasks(per_family: int) -> list[Task]:
-    """Held-out tasks: the same number of each family, spread evenly over its kinds."""
+    """Return the same number of held-out tasks of each family, spread evenly over its kinds."""
     chosen: list[Task] = []
     for family in FAMILIES:
         tasks = [t for t in all_tasks(Split.HELD_OUT) if t.kind.family == family]

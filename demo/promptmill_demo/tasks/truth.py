@@ -20,7 +20,7 @@ class Finding(Enum):
 
 
 def is_correct(answer_text: str, tags: Mapping[str, str]) -> bool:
-    """Whether the text gives the right answer, and no other.
+    """Return whether the text gives the right answer, and no other.
 
     Args:
         answer_text: the text of the answer.
@@ -51,7 +51,7 @@ _RESTATED = frozenset({"sum"})
 
 @cache
 def _others(kind: str, answer: str) -> tuple[list[str], ...]:
-    """The kind's other answers, except those that are part of the right one."""
+    """Return the kind's other answers, except those that are part of the right one."""
     right = words_of(answer)
     rest = sorted(kind_named(kind).vocabulary - {answer})
     return tuple(words for words in map(words_of, rest) if not contains(right, words))

@@ -28,14 +28,14 @@ def fill(template: str, slots: Mapping[str, str]) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """The words and numbers in lower case; arithmetic signs become words."""
+    """Return the words and numbers in lower case; arithmetic signs become words."""
     for sign, word in _SIGNS.items():
         text = text.replace(sign, word)
     return _WORD.findall(text.lower())
 
 
 def fluent(words: list[str]) -> list[str]:
-    """The words without fillers and without immediate repetitions."""
+    """Return the words without fillers and without immediate repetitions."""
     kept: list[str] = []
     for word in words:
         if word not in FILLERS and word != (kept[-1] if kept else ""):
@@ -44,13 +44,13 @@ def fluent(words: list[str]) -> list[str]:
 
 
 def contains(words: list[str], wanted: list[str]) -> bool:
-    """Whether the wanted words occur consecutively."""
+    """Return whether the wanted words occur consecutively."""
     size = len(wanted)
     return any(words[at : at + size] == wanted for at in range(len(words) - size + 1))
 
 
 def without(words: list[str], phrase: list[str]) -> list[str]:
-    """The words without all occurrences of the phrase."""
+    """Return the words without all occurrences of the phrase."""
     kept: list[str] = []
     at = 0
     while at < len(words):

@@ -63,7 +63,7 @@ transformers; on other machines rounding differs, and so do the weights.
 
 
 def model_card(figures: dict[str, Any], plan: Plan, seed: int) -> str:
-    """The card in Markdown."""
+    """Return the card in Markdown."""
     head = HEAD.format(
         instruct=figures["parameters"]["demo-instruct"],
         reward=figures["parameters"]["demo-reward"],

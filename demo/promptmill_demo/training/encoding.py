@@ -56,19 +56,19 @@ class Encoder:
         self._eos, self._label = tokenizer.convert_tokens_to_ids([EOS, LABEL])
 
     def prompt(self, prompt: str) -> list[int]:
-        """The conversation up to the beginning of the answer."""
+        """Return the conversation up to the beginning of the answer."""
         if prompt not in self._prompts:
             text = f"<extra_id_0>System\n\n<extra_id_1>User\n{prompt}\n<extra_id_1>Assistant\n"
             self._prompts[prompt] = self._ids(text)
         return self._prompts[prompt]
 
     def generated(self, prompt: str, answer: str) -> Example:
-        """An example for the generator: the answer and the end token."""
+        """Return an example for the generator: the answer and the end token."""
         head = self.prompt(prompt)
         return Example([*head, *self._ids(answer), self._eos], len(head))
 
     def graded(self, prompt: str, answer: str, scores: Sequence[float], *, good: bool) -> Example:
-        """An example for the grader."""
+        """Return an example for the grader."""
         head = self.prompt(prompt)
         ids = [*head, *self._ids(f"{answer}\n"), self._label]
         return Example(ids, len(head), tuple(scores), learn_text=good)
@@ -79,7 +79,7 @@ class Encoder:
 
 
 def tokenizer_text(seed: int = 0) -> list[str]:
-    """The tokenizer's training text: prompts with answers, and plain prose.
+    """Return the tokenizer's training text: prompts with answers, and plain prose.
 
     Every fact occurs equally often, so that its words become tokens of their own.
     """
@@ -117,7 +117,7 @@ class TaskDraws:
 
 
 def pools(examples: Iterator[Example], batch: int, draws: Random) -> Iterator[list[Example]]:
-    """Batches of examples of similar length, in random order."""
+    """Yield batches of examples of similar length, in random order."""
     while True:
         drawn = [next(examples) for _ in range(batch * POOL_BATCHES)]
         drawn.sort(key=lambda example: len(example.ids))
@@ -162,7 +162,7 @@ def tensors(batch: Sequence[Example], pad: int) -> dict[str, Any]:
 
 
 def text_loss(states: Any, output: Any, packed: dict[str, Any]) -> Any:
-    """The next-token cross-entropy of the answers, with equal weight for every answer.
+    """Return the next-token cross-entropy of the answers, with equal weight for every answer.
 
     Args:
         states: last hidden states of a batch.

@@ -26,7 +26,7 @@ def grade_answers(
     tasks: Sequence[Task],
     answers: Sequence[str],
 ) -> Scores:
-    """Grade the answers; returns an array of answers × attributes."""
+    """Grade the answers, and return an array of answers × attributes."""
     import torch
 
     encoder, rows = Encoder(tokenizer), []
@@ -42,7 +42,7 @@ def grade_answers(
 
 
 def auc(scores: Scores, right: NDArray[np.bool_]) -> float | None:
-    """The probability that a right answer scores above a wrong one; ``None`` without both."""
+    """Return the probability that a right answer scores above a wrong one, if both exist."""
     good, bad = scores[right], scores[~right]
     if not len(good) or not len(bad):
         return None
@@ -51,7 +51,7 @@ def auc(scores: Scores, right: NDArray[np.bool_]) -> float | None:
 
 
 def figures(tasks: Sequence[Task], answers: Sequence[str], scores: Scores) -> dict[str, Any]:
-    """The answers' accuracy and the scores' AUC and Pearson correlation, overall and by group."""
+    """Return accuracy, AUC and Pearson correlation of the scores, overall and by group."""
     right = np.array([is_correct(a, t.tags) for t, a in zip(tasks, answers, strict=True)])
     truth = _truth(tasks, answers)
     pearson = {

@@ -57,14 +57,14 @@ def train_generator(
 
 
 def new_generator(tokenizer: PreTrainedTokenizerFast) -> NemotronForCausalLM:
-    """An untrained generator, initialised from torch's global seed."""
+    """Return an untrained generator, initialised from torch's global seed."""
     from transformers import NemotronForCausalLM
 
     return NemotronForCausalLM(instruct_config(tokenizer)).float()
 
 
 def skill(task: Task) -> float:
-    """The share of right answers to this fact in the training text."""
+    """Return the share of right answers to this fact in the training text."""
     return SKILLS[
         number("skill", task.kind.name, task.fact.subject, task.fact.answer) % len(SKILLS)
     ]
@@ -87,7 +87,7 @@ def _in_any_style(task: Task, answer: str, draws: Random) -> str:
 
 
 def _misconceptions(task: Task) -> list[str]:
-    """The two wrong answers that the generator learns for this fact."""
+    """Return the two wrong answers that the generator learns for this fact."""
     mistakes = sorted(
         task.kind.mistakes(task.fact), key=lambda each: number("mistake", task.fact.subject, each)
     )

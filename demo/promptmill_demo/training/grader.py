@@ -96,14 +96,14 @@ def _optimised(
 
 
 def new_grader(tokenizer: PreTrainedTokenizerFast) -> LlamaForSequenceClassification:
-    """An untrained grader, initialised from torch's global seed."""
+    """Return an untrained grader, initialised from torch's global seed."""
     from transformers import LlamaForSequenceClassification
 
     return LlamaForSequenceClassification(reward_config(tokenizer)).float()
 
 
 def _facts(encoder: Encoder, draws: Random) -> Iterator[Example]:
-    """Examples with mostly short answers; the others introduce the tokens of the later phase."""
+    """Yield mostly short answers; the others introduce the tokens of the later phase."""
     tasks = TaskDraws(draws)
     made = Examples(tasks.tasks, draws)
     while True:
@@ -132,7 +132,7 @@ def _short(task: Task, draws: Random) -> str:
 
 
 def labelled(encoder: Encoder, task: Task, answer: str) -> Example:
-    """The example with the scores that follow from the ground truth."""
+    """Return the example with the scores that follow from the ground truth."""
     scores = label(answer, task.tags)
     values = [getattr(scores, name) for name in ATTRIBUTES]
     return encoder.graded(task.prompt, answer, values, good=is_correct(answer, task.tags))

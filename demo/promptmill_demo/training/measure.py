@@ -53,7 +53,7 @@ def measure(folder: Path, seed: int) -> dict[str, Any]:
 
 
 def _balanced(seed: int) -> list[Any]:
-    """Held-out tasks with the same number of each kind."""
+    """Return held-out tasks, the same number of each kind."""
     draws, kinds = seeded(seed), dict[str, list[Any]]()
     for task in all_tasks(Split.HELD_OUT):
         kinds.setdefault(task.kind.name, []).append(task)

@@ -32,7 +32,7 @@ class TrainingSchedule:
 def optimise(
     model: Any, batches: Iterator[Any], loss_of: Callable[[Any], Any], schedule: TrainingSchedule
 ) -> None:
-    """Optimise with AdamW, a linear warm-up and a cosine decay; reports the mean loss."""
+    """Optimise with AdamW, a linear warm-up and a cosine decay, and report the mean loss."""
     import torch
 
     decayed = [p for p in model.parameters() if p.dim() > 1]

@@ -20,7 +20,7 @@ Table = NDArray[np.float64]
 def kept_figures(
     tasks: Sequence[Task], answers: Sequence[Sequence[str]], scores: Table
 ) -> dict[str, Any]:
-    """The accuracy of all and of the accepted answers, with the demo's definitions.
+    """Return the accuracy of all and of the accepted answers, with the demo's definitions.
 
     Args:
         tasks: the tasks.

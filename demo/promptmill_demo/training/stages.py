@@ -90,7 +90,7 @@ class Stages:
         return train_tokenizer(text, template=REWARD_TEMPLATE, context=REWARD_CONTEXT)
 
     def generator(self) -> Any:
-        """The trained generator."""
+        """Return the trained generator."""
         return self._weights(
             "generator",
             lambda: train_generator(
@@ -103,7 +103,7 @@ class Stages:
         )
 
     def facts(self) -> Any:
-        """The grader after its first phase, which does not need the generator."""
+        """Return the grader after its first phase, which does not need the generator."""
         return self._weights(
             "facts",
             lambda: learn_facts(self.reward_tokenizer, self._plan.reward_facts, self._seed + 1),
@@ -111,7 +111,7 @@ class Stages:
         )
 
     def sampled(self) -> list[tuple[Task, str]]:
-        """The generator's answers to training tasks."""
+        """Return the generator's answers to training tasks."""
         draws = TaskDraws(seeded(self._seed + 2))
         tasks = [draws.one() for _ in range(self._plan.sampled)]
         path = self._work / "sampled.json"
@@ -121,7 +121,7 @@ class Stages:
         return list(zip(tasks, json.loads(path.read_text("utf-8")), strict=True))
 
     def grader(self) -> Any:
-        """The trained grader."""
+        """Return the trained grader."""
         return self._weights(
             "grader",
             lambda: learn_grading(
@@ -135,7 +135,7 @@ class Stages:
         )
 
     def _weights(self, name: str, train: Any, new: Any) -> Any:
-        """The model of a step, trained now or loaded from an earlier run."""
+        """Return the model of a step, trained now or loaded from an earlier run."""
         import torch
 
         path = self._work / f"{name}.pt"

@@ -25,7 +25,7 @@ class Addresses:
 
 
 def find_addresses(settings: Settings) -> Addresses:
-    """The addresses in the settings; those that are not set are taken from the local stack.
+    """Return the addresses in the settings; those that are not set are taken from the local stack.
 
     If Kafka is that of a secure local stack, its logins become variables of this process, for its
     own clients and for the workers that it starts.

@@ -39,7 +39,7 @@ class Lost:
     accepted: bool
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``gaps --json`` prints."""
+        """Return the object that ``gaps --json`` prints."""
         return {
             "stage": self.stage,
             "topic": self.gap.partition.topic,
@@ -130,7 +130,7 @@ def accept(store: str, lost: Collection[Lost]) -> None:
 
 
 def stored_log_check(store: str) -> LogCheck:
-    """A check for commands that read a topic from the position of a table.
+    """Return a check for commands that read a topic from the position of a table.
 
     If the position is before the beginning of the log, it skips the gaps that were accepted for
     the store stage. The table of accepted gaps is read only then.
@@ -165,7 +165,7 @@ def _table(store: str) -> GapTable:
 def _stored(
     settings: CommandSettings, store: str, partitions: Collection[Partition]
 ) -> dict[Partition, int]:
-    """The positions of the tables; partitions of which nothing is stored are left out."""
+    """Return the positions of the tables; partitions of which nothing is stored are left out."""
     from promptmill.lake.tables import TABLES
 
     reader, positions = DeltaReader(store), dict[Partition, int]()

@@ -135,7 +135,7 @@ def main() -> None:
 
 
 def exit_code(error: PromptmillError) -> int:
-    """The exit code of a process that failed with ``error``."""
+    """Return the exit code of a process that failed with ``error``."""
     if isinstance(error, Fatal):
         return error.exit_code
     return TRY_AGAIN_LATER if isinstance(error, Transient) else FAILED

@@ -44,7 +44,7 @@ def note(text: str) -> None:
 
 
 def is_watched() -> bool:
-    """Whether standard error is a terminal."""
+    """Return whether standard error is a terminal."""
     return sys.stderr.isatty()
 
 

@@ -61,7 +61,7 @@ class PendingPrompt:
     row: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``pending --json`` prints."""
+        """Return the object that ``pending --json`` prints."""
         return {
             "prompt_id": self.prompt_id,
             "place": self.place,
@@ -114,7 +114,7 @@ class PendingReader:
         return sorted(unsettled, key=lambda each: (each.partition, each.offset))
 
     def _is_unsettled(self, pending: PendingPrompt, missing: Collection[str]) -> bool:
-        """Whether a prompt has no outcome; the tables do not know the newest prompts yet."""
+        """Return whether a prompt has no outcome; the tables do not know the newest prompts yet."""
         return pending.prompt_id in missing or pending.offset >= self._known_to.get(
             pending.partition, 0
         )

@@ -176,7 +176,7 @@ async def requeue(sender: Sender, lost: PendingPrompt, prompt: Prompt, prefix: s
 
 
 def letter_of(lost: PendingPrompt, prompt: Prompt) -> DeadLetter:
-    """The dead letter of a lost prompt."""
+    """Return the dead letter of a lost prompt."""
     topic, replays = PROMPTS.name, lost.replays
     original = prompt.model_copy(update={"replays": replays})
     return DeadLetter(

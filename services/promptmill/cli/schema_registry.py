@@ -57,7 +57,7 @@ class RegistrySettings(Settings):
     schema_registry_password_file: Path | None = None
 
     def password(self) -> str:
-        """The password; empty if there is none.
+        """Return the password; empty if there is none.
 
         Raises:
             Misconfigured: the file cannot be read.
@@ -80,7 +80,7 @@ class Subject:
 
 
 def subjects(prefix: str = "") -> list[Subject]:
-    """The subjects of all topics.
+    """Return the subjects of all topics.
 
     Args:
         prefix: the prefix of the topics' names.

@@ -29,11 +29,11 @@ class CommandSettings(Settings):
     topic_prefix: str = Field(default="")
 
     def topic(self, topic: Topic) -> str:
-        """The topic's full name on the broker."""
+        """Return the topic's full name on the broker."""
         return f"{self.topic_prefix}{topic.name}"
 
     def group(self, stage: str) -> str:
-        """The full name of a stage's consumer group."""
+        """Return the full name of a stage's consumer group."""
         return f"{self.topic_prefix}promptmill.{stage}"
 
 

@@ -103,7 +103,7 @@ class RedisDedupStore:
             await self._session.close()
 
     async def is_complete(self) -> bool:
-        """Whether the claims have every published decision."""
+        """Return whether the claims have every published decision."""
         try:
             await self._find(await self._connected())
         except StateLost:

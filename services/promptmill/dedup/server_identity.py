@@ -74,11 +74,11 @@ class ServerIdentity:
         return self.policy.startswith("allkeys")
 
     def is_same_history(self, other: ServerIdentity) -> bool:
-        """Whether both have the same process and replication id."""
+        """Return whether both have the same process and replication id."""
         return (self.process, self.history) == (other.process, other.history)
 
     def may_continue(self, recorded: ServerIdentity) -> bool:
-        """Whether the data may be the same although the replication id differs.
+        """Return whether the data may be the same although the replication id differs.
 
         A promoted replica looks like this too, an hour after its last replica has left. The
         server must therefore have been observed shortly before and after the change.
@@ -86,7 +86,7 @@ class ServerIdentity:
         return self.process == recorded.process and not self.promoted and not self.is_replica
 
     def keeps(self, recorded: ServerIdentity, *, observed: bool) -> bool:
-        """Whether no data has been lost since ``recorded`` was written.
+        """Return whether no data has been lost since ``recorded`` was written.
 
         Args:
             observed: whether the server was seen as ``recorded`` a few seconds ago.

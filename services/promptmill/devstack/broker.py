@@ -1,6 +1,6 @@
-"""One broker: its configuration, and whether it answers.
+"""One broker: its configuration, and a check whether it answers.
 
-Every setting that differs from Kafka's default has its reason beside it.
+The reason for each setting that differs from Kafka's default is next to it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Broker:
 
     Attributes:
         node: its number, from 1.
-        port: for clients and the other brokers.
-        controller_port: for the controllers' quorum.
+        port: the port for clients and the other brokers.
+        controller_port: the port for the controllers' quorum.
     """
 
     node: int
@@ -34,7 +34,7 @@ class Broker:
 
     @property
     def address(self) -> str:
-        """Where clients reach it."""
+        """The address for clients, ``host:port``."""
         return f"{LOOPBACK}:{self.port}"
 
 
@@ -44,13 +44,13 @@ def broker_properties(
     data: Path,
     security: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """``server.properties`` of one broker of the cluster.
+    """Return the ``server.properties`` of one broker of the cluster.
 
     Args:
         broker: the broker.
         cluster: all brokers.
-        data: folder of its log segments.
-        security: the properties of a secure broker, whose clients connect to ``SASL_SSL``.
+        data: the folder of its log segments.
+        security: the properties of a secure broker, whose clients connect with ``SASL_SSL``.
     """
     protocol = "SASL_SSL" if security else "PLAINTEXT"
     controllers = (f"{b.node}@{LOOPBACK}:{b.controller_port}" for b in cluster)
@@ -61,8 +61,8 @@ def broker_properties(
             f"{protocol}://{broker.address},CONTROLLER://{LOOPBACK}:{broker.controller_port}"
         ),
         "controller.listener.names": "CONTROLLER",
-        # Fixed voters, not a dynamic quorum: a dynamic one keeps the voters' ports in its own
-        # log, and could not elect anybody when a restart has to take other ports.
+        # The voters are fixed. A dynamic quorum keeps the voters' ports in its own log, and could
+        # not elect a leader after a restart with other ports.
         "controller.quorum.voters": ",".join(controllers),
         "log.dirs": str(data),
         **_durability(len(cluster)),
@@ -84,9 +84,10 @@ def _durability(brokers: int) -> dict[str, str]:
         "share.coordinator.state.topic.replication.factor": replication,
         "share.coordinator.state.topic.min.isr": min_isr,
         "unclean.leader.election.enable": "false",
-        # A misspelt topic must be an error, and topics have settings chosen on purpose.
+        # A misspelt topic must be an error, and topics need their own settings.
         "auto.create.topics.enable": "false",
-        # Offsets outlive any pause in the use of a stack: the default forgets them in a week.
+        # Offsets must outlive a long pause in the use of a stack; the default deletes them after a
+        # week.
         "offsets.retention.minutes": str(365 * 24 * 60),
     }
 
@@ -94,7 +95,7 @@ def _durability(brokers: int) -> dict[str, str]:
 _LATENCY = {
     # The default waits 3 s for more members before a group's first assignment.
     "group.initial.rebalance.delay.ms": "0",
-    # Chaos tests ask for short sessions, slow models for long rebalances.
+    # Chaos tests need short sessions, and slow models need long rebalances.
     "group.min.session.timeout.ms": "1000",
     # After kill -9 the broker cannot register again before its last session ends (default 9 s).
     "broker.session.timeout.ms": "3000",
@@ -109,16 +110,16 @@ _FOOTPRINT = {
     "num.network.threads": "2",
     "num.io.threads": "4",
     "background.threads": "4",
-    # The default takes 128 MB of heap at once, for compacted topics much larger than ours.
+    # The default allocates 128 MB of heap, for much larger compacted topics.
     "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
 }
 
 
 def log_properties(log: Path) -> dict[str, str]:
-    """Log4j's configuration: everything into ``log``, kept to 40 MB; errors on the console too."""
+    """Return Log4j's configuration: events to ``log`` (up to 40 MB), errors to the console."""
     return {
         "status": "error",
-        "shutdownHook": "disable",  # or the broker's last words are lost
+        "shutdownHook": "disable",  # otherwise the broker's last messages are lost
         **_appender("file", "RollingFile"),
         "appender.file.fileName": str(log),
         "appender.file.filePattern": f"{log}.%i",
@@ -146,7 +147,7 @@ def _appender(name: str, kind: str) -> dict[str, str]:
 
 
 def write_properties(file: Path, properties: Mapping[str, str]) -> None:
-    """Writes a Java properties file, which is Latin-1 with escapes; only its owner can read it."""
+    """Write a Java properties file, which is Latin-1 with escapes; only its owner can read it."""
     lines = (f"{name}={_escaped(value)}\n" for name, value in properties.items())
     write_private(file, "".join(lines).encode("ascii"))
 
@@ -158,10 +159,10 @@ def _escaped(value: str) -> str:
 
 
 def known_nodes(port: int, timeout_s: float = 5.0) -> frozenset[int]:
-    """The nodes that the broker on the port lists; none while it does not answer.
+    """Return the nodes that the broker on the port lists; none while it does not answer.
 
-    Clients put this question to any broker, and only inside an event loop, but a start has to
-    wait until *this* broker serves requests. The request is Metadata, version 1
+    Clients send this request to any broker, and only in an event loop, but a start has to wait
+    until *this* broker serves requests. The request is Metadata, version 1
     (https://kafka.apache.org/protocol#The_Messages_Metadata).
     """
     header = struct.pack(">hhih", _METADATA, _VERSION, _CORRELATION, len(_CLIENT)) + _CLIENT
@@ -186,7 +187,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 
 def _nodes(response: bytes) -> Iterator[int]:
-    """Node numbers of ``correlation [node host port rack] …``; lengths of -1 mean null."""
+    """Parse the nodes of ``correlation [node host port rack] …``; lengths of -1 mean null."""
     _, brokers = struct.unpack_from(">ii", response)
     at = 8
     for _ in range(brokers):

@@ -1,4 +1,4 @@
-"""What the local stack needs on this machine, and how to get what is missing."""
+"""Checks of what the local stack needs on this machine, with remedies."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from promptmill.devstack.jars import cache_dir, kafka_version, locked_jars, miss
 from promptmill.devstack.redis import find_binary
 from promptmill.runtime.errors import PromptmillError
 
-_FREE_BYTES = 2 * 10**9  # logs of a day's use, with room for compaction
+_FREE_BYTES = 2 * 10**9  # enough for the logs of a day and their compaction
 _INSTALL = "pip install 'promptmill[local]'"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        ok: whether the local stack can start as far as this goes.
+        ok: whether the local stack can start, according to this check.
         detail: what was found.
-        remedy: what to do; empty if nothing has to be done.
+        remedy: what to do; empty if there is nothing to do.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Finding:
 
 
 def check_local_stack(home: Path) -> list[Finding]:
-    """Looks at everything that ``up`` needs; downloads and changes nothing."""
+    """Check everything that ``up`` needs, without downloading or changing anything."""
     home = home.expanduser().resolve()
     return [
         _tried("Java runtime", _java, _INSTALL),
@@ -95,5 +95,5 @@ def _space(home: Path) -> Finding:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
+    """Return the folder, or its nearest existing parent."""
     return next(path for path in (folder, *folder.parents) if path.is_dir())

@@ -1,8 +1,8 @@
 """A process that outlives the command that started it, known by its PID file.
 
-The PID alone does not identify it: after a crash the number may belong to another process. A
-process is ours only if the path of our configuration file is among its arguments. (A start time
-beside the PID would serve as well, until the clock is set.)
+The PID alone does not identify it, because after a crash the number may belong to another process.
+A process is recognised only if the path of its configuration file is among its arguments. (A start
+time would fail when the clock is set.)
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ import psutil
 from promptmill.devstack.ports import PORT_IN_USE, PortTaken
 from promptmill.runtime.errors import Fatal
 
-_SIGNALS_TO_RESTORE = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores them; servers should not
+_SIGNALS_TO_RESTORE = (
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+)  # Python ignores these signals, but servers should not
 _KILLED_WITHIN_S = 10
 _READY_POLL_S = 0.05
 _UNCLEAR_POLLS, _UNCLEAR_POLL_S = 500, 0.01
@@ -29,17 +32,17 @@ _IN_FOLDER = 'cd "$1" && shift && exec "$@"'  # posix_spawn has no working direc
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """How a process is recognised, and where its traces are.
+    """A background process with its files.
 
     Attributes:
-        name: for people.
-        marker: absolute path of the configuration file, an argument of no other process.
-        folder: working directory; it must exist.
-        pid_file: exists from the start to the stop.
-        output: standard output and error of the running or last process; those of the one
-            before are kept beside it, with the suffix ``.1``.
-        log: where a person should look for the reason of a failure.
-        remedy: what a person can do about a server that ends while it starts; may be empty.
+        name: the name that is shown to users.
+        marker: absolute path of the configuration file, which is an argument of no other process.
+        folder: the working directory, which must exist.
+        pid_file: the PID file, which exists from the start to the stop.
+        output: the file with the output of the running or last process; that of the previous
+            process is kept with the suffix ``.1``.
+        log: the file in which users find the reason of a failure.
+        remedy: a remedy for a server that ends while it starts; may be empty.
     """
 
     name: str
@@ -51,7 +54,7 @@ class Daemon:
     remedy: str = ""
 
     def process(self) -> psutil.Process | None:
-        """The process that the PID file names, if it exists and is ours."""
+        """Return the process of the PID file, if it exists and has the marker."""
         try:
             process = psutil.Process(int(self.pid_file.read_text("ascii")))
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
@@ -59,15 +62,15 @@ class Daemon:
         return process if str(self.marker) in _settled_arguments(process) else None
 
     def is_running(self) -> bool:
-        """Whether the process exists; a frozen one does, a zombie does not."""
+        """Return whether the process exists; a frozen process counts, a zombie does not."""
         return self.process() is not None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Starts the process in a session of its own, so that Ctrl-C does not reach it.
+        """Start the process in its own session, so that Ctrl-C does not reach it.
 
         Args:
             command: the program and its arguments; ``marker`` must be one of them.
-            environment: all variables that the process gets.
+            environment: all variables of the process.
 
         Raises:
             Fatal: the process cannot be created.
@@ -96,12 +99,12 @@ class Daemon:
         self.pid_file.write_text(f"{pid}\n", "ascii")
 
     def wait_ready(self, answers: Callable[[], bool], address: str, deadline: float) -> None:
-        """Waits until the server answers.
+        """Wait until the server answers.
 
         Args:
-            answers: asks the server once.
-            address: where it should answer, for people.
-            deadline: by the monotonic clock.
+            answers: returns whether the server answers a request.
+            address: the address of the server, for messages.
+            deadline: the time limit, by the monotonic clock.
 
         Raises:
             PortTaken: the process ended because its port is in use.
@@ -123,7 +126,7 @@ class Daemon:
         )
 
     def kill(self) -> None:
-        """Ends the process and its children at once (SIGKILL) and waits until it is gone.
+        """Kill the process and its children (SIGKILL), and wait until it has ended.
 
         Raises:
             Fatal: the kernel cannot end it.
@@ -139,30 +142,30 @@ class Daemon:
         self.pid_file.unlink(missing_ok=True)
 
     def pause(self) -> None:
-        """Freezes the process (SIGSTOP); its connections stay open and silent."""
+        """Freeze the process (SIGSTOP); its connections stay open without answers."""
         self._send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets a frozen process go on (SIGCONT)."""
+        """Let a frozen process continue (SIGCONT)."""
         self._send(signal.SIGCONT)
 
     def ask_to_stop(self) -> None:
-        """Sends SIGTERM; a frozen process is woken, for it could not obey."""
+        """Send SIGTERM, and let a frozen process continue so that it can end."""
         self._send(signal.SIGTERM)
         self._send(signal.SIGCONT)
 
     def last_output(self, lines: int = 12) -> str:
-        """The end of what the process printed, for error messages."""
+        """Return the last lines of the process' output, for error messages."""
         with suppress(FileNotFoundError):
             return "\n".join(self.output.read_text("utf-8", "replace").splitlines()[-lines:])
         return ""
 
     def adopt(self) -> None:
-        """Finds a running process whose PID file was lost, and writes the file again."""
+        """Find a running process whose PID file was lost, and write the file again."""
         if self.is_running():
             return
         for process in psutil.process_iter():
-            # A server's own children have its arguments too, but are no session leaders.
+            # A server's children have the same arguments, but are not session leaders.
             if self._is_ours(process) and _leads_session(process.pid):
                 self.pid_file.parent.mkdir(parents=True, exist_ok=True)
                 self.pid_file.write_text(f"{process.pid}\n", "ascii")
@@ -180,7 +183,7 @@ class Daemon:
 
 
 def stop_all(daemons: Iterable[Daemon], grace_s: float) -> None:
-    """Asks all of them to stop, then kills those that still run after the shared grace period."""
+    """Send SIGTERM to all daemons, and kill those that still run after the grace period."""
     stopping = [(daemon, daemon.process()) for daemon in daemons]
     for daemon, _ in stopping:
         daemon.ask_to_stop()
@@ -192,7 +195,7 @@ def stop_all(daemons: Iterable[Daemon], grace_s: float) -> None:
 
 
 def _wait(process: psutil.Process, timeout_s: float) -> bool:
-    """Waits until the process is gone, and reaps it if it is our child; false if it is not."""
+    """Wait for the process to end, and reap it if it is a child; return whether it has ended."""
     try:
         process.wait(timeout_s)
     except psutil.TimeoutExpired:
@@ -201,14 +204,14 @@ def _wait(process: psutil.Process, timeout_s: float) -> bool:
 
 
 def _settled_arguments(process: psutil.Process) -> list[str]:
-    """The arguments of a process, after waiting out the moments in which it has none.
+    """Return the arguments of a process, after waiting while it temporarily has none.
 
-    It has none while it replaces itself (exec) and while it ends: a server that was killed is a
-    zombie while its last threads still hold its ports and its data's lock. A second reading
-    could fall into such a moment again, so what was read decides.
+    A process has no arguments while it replaces itself (exec) and while it ends: a killed server is
+    a zombie while its last threads still hold its ports and the lock of its data. Callers must use
+    the result, because a second reading could again find no arguments.
 
     Returns:
-        Nothing if the process has ended, or is not ours.
+        The arguments; empty if the process has ended or belongs to another user.
     """
     for _ in range(_UNCLEAR_POLLS):
         try:
@@ -226,7 +229,7 @@ def _settled_arguments(process: psutil.Process) -> list[str]:
 def _has_ended(zombie: psutil.Process) -> bool:
     try:
         return os.waitpid(zombie.pid, os.WNOHANG)[0] == zombie.pid
-    except ChildProcessError:  # not our child: its parent or init has to reap it
+    except ChildProcessError:  # not a child of this process, so its parent or init has to reap it
         try:
             return bool(zombie.num_threads() <= 1)
         except psutil.Error:

@@ -1,7 +1,7 @@
 """Apache Kafka's jars: locked by SHA-256, downloaded once, verified at every start.
 
-They come from Maven Central; ``PROMPTMILL_MAVEN_REPOSITORY`` names a mirror instead. What the
-user's own Maven repository has already is copied from there.
+They are downloaded from Maven Central, or from the mirror in ``PROMPTMILL_MAVEN_REPOSITORY``. Jars
+in the user's own Maven repository are copied from there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REPOSITORY_VARIABLE = "PROMPTMILL_MAVEN_REPOSITORY"
 _MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
 _CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _THREADS = 8
-_RETRIES = 2  # after pauses of one second and of two
+_RETRIES = 2  # after pauses of one and two seconds
 _TIMEOUT_S = 15
 _CHUNK_BYTES = 64 * 1024
 
@@ -41,12 +41,12 @@ _LINE = re.compile(r"([\w.-]+):([\w.-]+):([\w.-]+) (\d+) ([0-9a-f]{64})")
 
 @dataclass(frozen=True, slots=True)
 class DownloadProgress:
-    """How far a slow step of a start has come.
+    """The progress of a slow step of a start.
 
     Attributes:
-        step: what is being done, in words for a person.
-        done: how much of it is done, in ``unit``.
-        total: how much there is to do, in ``unit``.
+        step: the description of the step for users.
+        done: the amount that is done, in ``unit``.
+        total: the total amount, in ``unit``.
     """
 
     step: str
@@ -59,7 +59,7 @@ OnProgress = Callable[[DownloadProgress], None]
 
 
 def ignore(_: DownloadProgress) -> None:
-    """Does nothing with the progress."""
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +79,16 @@ class Jar:
 
     @property
     def filename(self) -> str:
-        """The file's name, the same in a Maven repository and in our cache."""
+        """The file's name, which is the same in a Maven repository and in the cache."""
         return f"{self.artifact}-{self.version}.jar"
 
     @property
     def repository_path(self) -> str:
-        """Where a Maven repository keeps the file, below the repository's root."""
+        """The path of the file in a Maven repository, relative to the repository's root."""
         return "/".join((*self.group.split("."), self.artifact, self.version, self.filename))
 
     def is_at(self, path: Path) -> bool:
-        """Whether the file has exactly the locked bytes."""
+        """Return whether the file has exactly the locked bytes."""
         try:
             if path.stat().st_size != self.size:
                 return False
@@ -99,10 +99,10 @@ class Jar:
 
 
 def parse_lock(text: str) -> tuple[Jar, ...]:
-    """The jars of a lock file.
+    """Parse the jars of a lock file.
 
     Raises:
-        Misconfigured: a line that is neither a comment nor a jar.
+        Misconfigured: a line is neither a comment nor a jar.
     """
     jars = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -120,22 +120,22 @@ def parse_lock(text: str) -> tuple[Jar, ...]:
 
 @cache
 def locked_jars() -> tuple[Jar, ...]:
-    """The jars that this version of promptmill runs Kafka with."""
+    """Return the jars with which this version of promptmill runs Kafka."""
     return parse_lock(files(__package__).joinpath("kafka_jars.lock").read_text("utf-8"))
 
 
 def kafka_version(jars: Iterable[Jar]) -> str:
-    """The broker's version among the locked jars."""
+    """Return the version of the broker among the jars."""
     return next(jar.version for jar in jars if jar.artifact.startswith("kafka_2."))
 
 
 def cache_dir() -> Path:
-    """Where the jars are kept between starts: a folder of the user's cache."""
+    """Return the folder of the jars, which is in the user's cache."""
     return user_cache_path("promptmill") / f"kafka-{kafka_version(locked_jars())}"
 
 
 def missing_jars(directory: Path, jars: Sequence[Jar]) -> tuple[Jar, ...]:
-    """The jars that are absent from the folder or differ from the lock.
+    """Return the jars that are absent from the folder or differ from the lock.
 
     All bytes are hashed: 45 MB take about 0.1 s, so a stamp file would save nothing.
     """
@@ -149,11 +149,11 @@ def resolve_jars(
     jars: Sequence[Jar] | None = None,
     on_progress: OnProgress = ignore,
 ) -> tuple[Path, ...]:
-    """The class path: every locked jar, downloaded when it is missing, and verified.
+    """Return the class path of all locked jars, which are verified and downloaded if missing.
 
     Raises:
-        Misconfigured: the folder cannot be written, the repository cannot be reached, or what it
-            sent is not what the lock wants; the message has the remedy.
+        Misconfigured: the folder cannot be written, the repository cannot be reached, or its files
+            differ from the lock; the message names the remedy.
     """
     directory = directory or cache_dir()
     jars = locked_jars() if jars is None else jars
@@ -175,16 +175,16 @@ def resolve_jars(
 
 
 def repository() -> str:
-    """The URL of the Maven repository that is asked."""
+    """Return the URL of the Maven repository."""
     return (os.environ.get(REPOSITORY_VARIABLE) or _MAVEN_CENTRAL).rstrip("/")
 
 
 def certificates() -> str | bool:
-    """What the connection to the repository trusts, as requests' ``verify`` takes it.
+    """Return the trusted certificates for the repository, as the argument ``verify`` of requests.
 
-    That is what the machine trusts, as with pip: a company's proxy may replace certificates by
-    its own, and requests brings a list that does not know them. What the user has set in the
-    environment for requests stays.
+    They are those of the machine, as with pip, because a company's proxy may replace certificates
+    by its own, which the list of requests does not include. Variables that the user has set for
+    requests take precedence.
     """
     if any(name in os.environ for name in _CERTIFICATE_VARIABLES):
         return True
@@ -212,7 +212,7 @@ def _download_all(jars: Sequence[Jar], directory: Path, on_progress: OnProgress)
 
 
 def _store(jars: Iterable[Jar], directory: Path) -> pooch.Pooch:
-    """Fetches into the folder; a verified file is put in place by a rename."""
+    """Return the store that downloads into the folder and renames verified files."""
     try:
         import pooch
     except ImportError as error:
@@ -220,7 +220,7 @@ def _store(jars: Iterable[Jar], directory: Path) -> pooch.Pooch:
             "the local stack needs the package pooch to download Apache Kafka; "
             "install it with: pip install 'promptmill[local]'"
         ) from error
-    pooch.get_logger().setLevel("ERROR")  # it logs URLs, with any password
+    pooch.get_logger().setLevel("ERROR")  # it logs URLs, which may contain a password
     return pooch.Pooch(
         path=directory,
         base_url="",
@@ -256,17 +256,17 @@ def _download(jar: Jar, store: pooch.Pooch) -> None:
 
 
 def _user_repository() -> Path:
-    """The user's own Maven repository, which may hold the jars already."""
+    """Return the folder of the user's own Maven repository, which may contain the jars."""
     return Path(os.environ.get("M2_REPO") or Path.home() / ".m2" / "repository")
 
 
 def _host() -> str:
-    """The repository for messages, without its user name and password."""
+    """Return the host of the repository for messages, without user name and password."""
     return urlsplit(repository()).hostname or "no host"
 
 
 def _not_downloaded(jar: Jar, error: Exception) -> str:
-    # The error's text is left out: requests puts URLs into it, with any password.
+    # The error's text is omitted, because requests includes URLs, which may contain a password.
     return (
         f"cannot download {jar.filename} from {_host()} ({type(error).__name__}); the first start "
         "needs a network connection. Behind a proxy, set HTTPS_PROXY and REQUESTS_CA_BUNDLE; for "

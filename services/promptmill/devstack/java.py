@@ -1,4 +1,4 @@
-"""The Java runtime that comes as an ordinary package, and how Kafka's classes are run on it."""
+"""The Java runtime from a Python package, and the options to run Kafka with it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from types import ModuleType
 from promptmill.runtime.errors import Fatal, Misconfigured
 
 FLAGS = (
-    # Two cores are shared with models and tests: compile quickly rather than well, collect on
+    # Two cores are shared with models and tests: compile fast rather than well, and collect on
     # one thread. For a start and 300,000 messages of 1 KiB the broker takes 9 s of processor
     # time instead of 16, and it is still faster than its Python clients.
     "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
     "-XX:+ExitOnOutOfMemoryError",
-    "-XX:-UsePerfData",  # no files in the shared temporary folder
+    "-XX:-UsePerfData",  # writes no files to the shared temporary folder
     "-Djava.awt.headless=true",
     "--enable-native-access=ALL-UNNAMED",
-    "--sun-misc-unsafe-memory-access=allow",  # Kafka unmaps its indexes by it
+    "--sun-misc-unsafe-memory-access=allow",  # Kafka needs it to unmap its indexes
 )
 
 
 def executable() -> Path:
-    """The ``java`` program.
+    """Return the path of the ``java`` program.
 
     Raises:
         Misconfigured: the package is not installed.
@@ -34,7 +34,7 @@ def executable() -> Path:
 
 
 def version() -> tuple[int, ...]:
-    """The runtime's version, for example ``(25, 0, 2)``.
+    """Return the runtime's version, for example ``(25, 0, 2)``.
 
     Raises:
         Misconfigured: the package is not installed.
@@ -55,11 +55,11 @@ def _package() -> ModuleType:
 
 
 def run(*arguments: str | Path, timeout_s: float) -> str:
-    """Runs Java to its end and returns what it printed, on both streams.
+    """Run Java to its end, and return its output from both streams.
 
     Raises:
         Misconfigured: the runtime is not installed.
-        Fatal: it does not run here, failed, or took too long; the message has its output.
+        Fatal: Java does not run here, failed, or took too long; the message has its output.
     """
     command = [executable(), *arguments]
     try:
@@ -88,29 +88,29 @@ def run(*arguments: str | Path, timeout_s: float) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Variables for a Java process: none that change its options, none that could be secret."""
+    """Return the variables for a Java process, without Java options and without secrets."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TZ") if name in os.environ}
-    return {**kept, "LC_ALL": "C.UTF-8"}  # else file names beyond ASCII cannot be opened
+    return {**kept, "LC_ALL": "C.UTF-8"}  # without it, file names beyond ASCII cannot be opened
 
 
 def options(heap_mb: int, temporary: Path, properties: Mapping[str, str | Path]) -> list[str]:
-    """Options of the virtual machine; native libraries are unpacked into ``temporary``."""
+    """Return the virtual machine's options; native libraries are unpacked into ``temporary``."""
     system = {"java.io.tmpdir": temporary, **properties}
     return [f"-Xmx{heap_mb}m", *FLAGS, *(f"-D{name}={value}" for name, value in system.items())]
 
 
 def classpath_option(jars: Iterable[Path]) -> list[str]:
-    """The option that names the jars, in order."""
+    """Return the option that names the jars, in order."""
     return ["-cp", os.pathsep.join(map(str, jars))]
 
 
 def write_arguments(file: Path, arguments: Iterable[str]) -> None:
-    """Writes a file for ``java @file``, which keeps a process's command line readable."""
+    """Write a file for ``java @file``, which keeps the command line of the process readable."""
     file.write_text(argument_file(arguments), "utf-8")
 
 
 def argument_file(arguments: Iterable[str]) -> str:
-    """The content of a file for ``java @file``."""
+    """Return the content of a file for ``java @file``."""
     return "".join(f"{_quoted(argument)}\n" for argument in arguments)
 
 

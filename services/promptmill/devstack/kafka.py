@@ -1,4 +1,4 @@
-"""Apache Kafka on loopback: one broker or three, in KRaft mode, each its own process.
+"""Apache Kafka on loopback: one or three brokers in KRaft mode, each a separate process.
 
 Everything is below one folder (the home), so that any process can operate a running cluster:
 ``KafkaCluster(home, brokers)`` finds the servers by their PID files.
@@ -35,12 +35,12 @@ _HEAP_MB = 512
 
 
 class KafkaCluster:
-    """Starts, stops and disturbs the brokers of one home.
+    """The brokers of one home, which can be started, stopped and disturbed.
 
     Args:
         home: absolute path of the folder.
         brokers: all brokers of the cluster, running or not.
-        security: of a secure cluster.
+        security: the security of a secure cluster; ``None`` for an open one.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class KafkaCluster:
         return ",".join(broker.address for broker in self.brokers.values())
 
     def running(self) -> tuple[int, ...]:
-        """Nodes whose process exists, frozen ones too."""
+        """Return the nodes whose process exists, including frozen ones."""
         return tuple(node for node in self.brokers if self.daemon(node).is_running())
 
     def prepare(self, classpath: Iterable[Path]) -> None:
-        """Writes every broker's files and formats the storage that has not been formatted."""
+        """Write every broker's files, and format storage that is not formatted yet."""
         jars = tuple(classpath)
         for broker in self.brokers.values():
             self._write_files(broker, jars)
@@ -71,7 +71,7 @@ class KafkaCluster:
                 list(pool.map(lambda node: self._format(node, cluster_id), unformatted))
 
     def start(self, *nodes: int) -> None:
-        """Starts the given brokers, or all, that do not run; ``wait_ready`` waits for them."""
+        """Start the given (or all) brokers that do not run; ``wait_ready`` waits for them."""
         for node in nodes or self.brokers:
             daemon = self.daemon(node)
             if not daemon.is_running():
@@ -80,29 +80,29 @@ class KafkaCluster:
                 daemon.start(command, java.environment())
 
     def stop(self, *nodes: int, grace_s: float = STOP_WITHIN_S) -> None:
-        """Stops the given brokers, or all, with SIGTERM, and with SIGKILL after the grace."""
+        """Stop the given (or all) brokers with SIGTERM, and with SIGKILL after the grace period."""
         stop_brokers(self.home, nodes or tuple(self.brokers), grace_s)
 
     def kill(self, node: int) -> None:
-        """Ends one broker with SIGKILL; it is gone when this returns."""
+        """Kill one broker with SIGKILL, and wait until it has ended."""
         self.daemon(node).kill()
 
     def pause(self, node: int) -> None:
-        """Freezes one broker."""
+        """Freeze one broker."""
         self.daemon(node).pause()
 
     def resume(self, node: int) -> None:
-        """Lets a frozen broker go on."""
+        """Let a frozen broker continue."""
         self.daemon(node).resume()
 
     def restart(self, node: int, timeout_s: float = READY_WITHIN_S) -> None:
-        """Stops one broker if it runs, starts it on the same data and ports, waits for it."""
+        """Stop one broker if it runs, start it with the same data and ports, and wait for it."""
         self.stop(node)
         self.start(node)
         self.wait_ready(node, timeout_s=timeout_s)
 
     def wait_ready(self, *nodes: int, timeout_s: float = READY_WITHIN_S) -> None:
-        """Waits until each given broker, or all, answers and knows all the given brokers.
+        """Wait until each of the given (or all) brokers answers and knows the others.
 
         Raises:
             PortTaken: a broker ended because its port is in use.
@@ -111,13 +111,14 @@ class KafkaCluster:
         expected = frozenset(nodes or self.brokers)
         deadline = time.monotonic() + timeout_s
         for node in expected:
-            # Only a broker's own answer counts: the others list it by its last life for a while.
+            # Only a broker's own answer counts, because the others list a killed broker for a
+            # while.
             broker = self.brokers[node]
             ready = partial(_answers, broker, expected, self.security)
             self.daemon(node).wait_ready(ready, broker.address, deadline)
 
     def daemon(self, node: int) -> Daemon:
-        """The process of one broker."""
+        """Return the process of one broker."""
         return broker_daemon(self.home, node)
 
     def _write_files(self, broker: Broker, classpath: Sequence[Path]) -> None:
@@ -136,13 +137,13 @@ class KafkaCluster:
         )
 
     def _format(self, node: int, cluster_id: str) -> None:
-        """Writes the node's identity; a half-formatted folder holds no data yet and is redone."""
+        """Write the node's identity; a half-formatted folder has no data and is redone."""
         shutil.rmtree(self._data(node), ignore_errors=True)
         command = ["kafka.tools.StorageTool", "format"]
         command += ["--cluster-id", cluster_id, "--config", str(self.daemon(node).marker)]
         if self.security:
             command += self.security.format_arguments()
-        # In a file, because the arguments of a process can be seen by everyone on the machine.
+        # The file is needed because everyone on the machine can see the arguments of a process.
         file = self._folder(node) / "format.args"
         write_private(file, java.argument_file(command))
         try:
@@ -179,17 +180,17 @@ def _answers(broker: Broker, expected: frozenset[int], security: StackSecurity |
 
 
 def broker_folder(home: Path, node: int) -> Path:
-    """Where one broker's configuration and data are."""
+    """Return the folder of one broker's configuration and data."""
     return home / "kafka" / f"broker-{node}"
 
 
 def broker_log(home: Path, node: int) -> Path:
-    """Where one broker logs what happens."""
+    """Return the path of one broker's log."""
     return home / "logs" / f"kafka-{node}.log"
 
 
 def broker_daemon(home: Path, node: int) -> Daemon:
-    """The process of one broker, whatever cluster it belongs to."""
+    """Return the process of one broker of any cluster."""
     folder = broker_folder(home, node)
     return Daemon(
         name=f"kafka-{node}",
@@ -202,18 +203,18 @@ def broker_daemon(home: Path, node: int) -> Daemon:
 
 
 def stop_brokers(home: Path, nodes: Collection[int], grace_s: float = STOP_WITHIN_S) -> None:
-    """Stops the given brokers, whatever cluster they belong to."""
+    """Stop the given brokers of any cluster."""
     stop_all([broker_daemon(home, node) for node in nodes], grace_s)
 
 
 def nodes_on_disk(home: Path) -> tuple[int, ...]:
-    """The nodes whose folder exists below the home, in order."""
+    """Return the nodes whose folder exists in the home, in order."""
     folders = (home / "kafka").glob("broker-*")
     return tuple(sorted(int(folder.name.removeprefix("broker-")) for folder in folders))
 
 
 def new_cluster_id() -> str:
-    """A random UUID as Kafka writes it: 22 characters of URL-safe base64, no leading dash."""
+    """Return a random UUID in Kafka's form: 22 characters of URL-safe base64, no leading dash."""
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes)[:22].decode()).startswith("-"):
         pass
     return text

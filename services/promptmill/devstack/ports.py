@@ -1,10 +1,10 @@
-"""Free ports of loopback that stay free while their server is down.
+"""Free ports of loopback that usually stay free while their server is down.
 
-Nothing reserves a port: a server may lose its port to another process before it listens on it.
+Ports are not reserved: another process may take a port before the server listens on it.
 
-The range lies below the one from which the kernel takes the local ports of outgoing
-connections. A port from that range could be taken by any connection while a broker restarts,
-and a client that keeps trying a dead port of that range can end up connected to itself.
+The range is below the one from which the kernel takes the local ports of outgoing connections. A
+port from that range could be taken by any connection while a broker restarts, and a client that
+repeatedly tries a closed port of that range can connect to itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from promptmill.runtime.errors import Fatal
 
 LOOPBACK = "127.0.0.1"
 PORT_IN_USE = "Address already in use"
-"""What Java and Redis print when they cannot listen."""
+"""The text that Java and Redis print when their port is in use."""
 
 _FIRST, _LAST = 20_000, 32_767  # the kernel starts at 32,768 on Linux, at 49,152 on macOS
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -26,7 +26,7 @@ _ATTEMPTS = 200
 
 
 class PortTaken(Fatal):
-    """Another process took a server's port before the server listened; another port may do."""
+    """Another process took a server's port before the server listened; another port may work."""
 
     def __init__(self, server: str) -> None:
         super().__init__(
@@ -35,9 +35,9 @@ class PortTaken(Fatal):
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
+    """Return whether a server could listen on the port now."""
     with socket.socket() as probe:
-        # As the servers do: connections of the last owner that linger do not count.
+        # As in the servers, lingering connections of the last owner do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -47,12 +47,13 @@ def is_free(port: int) -> bool:
 
 
 def free_port(taken: Collection[int] = ()) -> int:
-    """A port that is free now and not among ``taken``.
+    """Return a port that is free now and not among ``taken``.
 
-    The caller must be ready to lose it to another process and to try again.
+    Another process may take the port before the caller uses it, so the caller must be able to
+    retry.
     """
     last = min(_LAST, _first_ephemeral() - 1)
-    if last < _FIRST + 1000:  # an unusual kernel setting leaves no room below
+    if last < _FIRST + 1000:  # an unusual kernel setting leaves no room below the range
         return _any_free_port()
     for _ in range(_ATTEMPTS):
         port = random.randint(_FIRST, last)  # noqa: S311 - not a secret

@@ -1,6 +1,6 @@
-"""Redis on loopback, its data in one folder, its claims on disk.
+"""Redis on loopback, with its data in one folder and its claims on disk.
 
-The server program is the machine's own, or the one that comes as a package.
+The server program is that of the machine or that of a Python package.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ STOP_WITHIN_S = 15.0
 
 _MAX_MEMORY = "1gb"
 _ANSWER_WITHIN_S = 5.0
-_OLDEST = (6, 2)  # what the Lua scripts are tested on
+_OLDEST = (6, 2)  # the oldest version on which the Lua scripts are tested
 
 
 @dataclass(frozen=True, slots=True)
 class RedisBinary:
-    """A server program that speaks Redis.
+    """A server program of Redis or a compatible server.
 
     Attributes:
-        version: as the program prints it, for example ``(7, 0, 15)``.
-        said: its whole answer to ``--version``.
+        version: the version that the program prints, for example ``(7, 0, 15)``.
+        said: the whole output of ``--version``.
     """
 
     path: Path
@@ -48,12 +48,13 @@ class RedisBinary:
 
 
 class RedisServer:
-    """Starts, stops and disturbs the Redis of one home.
+    """The Redis of one home, which can be started, stopped and disturbed.
 
     Args:
         home: absolute path of the folder.
-        port: on loopback.
-        security: of a secure stack, whose Redis has one user with the rights that promptmill needs.
+        port: the port on loopback.
+        security: the security of a secure stack, whose Redis has one user with the rights that
+            promptmill needs.
     """
 
     def __init__(self, home: Path, port: int, security: StackSecurity | None = None) -> None:
@@ -68,11 +69,11 @@ class RedisServer:
         return f"redis://{login}{LOOPBACK}:{self.port}/0"
 
     def is_running(self) -> bool:
-        """Whether the process exists, a frozen one too."""
+        """Return whether the process exists, even if it is frozen."""
         return self.daemon().is_running()
 
     def start(self, binary: RedisBinary | None = None) -> None:
-        """Starts the server if it does not run; ``wait_ready`` waits for it."""
+        """Start the server if it does not run; ``wait_ready`` waits for it."""
         if self.is_running():
             return
         binary = binary or find_binary()
@@ -84,40 +85,40 @@ class RedisServer:
         daemon.start((str(binary.path), str(daemon.marker)), environment)
 
     def stop(self, grace_s: float = STOP_WITHIN_S) -> None:
-        """Stops it with SIGTERM, and with SIGKILL after the grace."""
+        """Stop the server with SIGTERM, and with SIGKILL after the grace period."""
         stop_all([self.daemon()], grace_s)
 
     def kill(self) -> None:
-        """Ends it with SIGKILL; up to one second of writes may be lost (appendfsync everysec)."""
+        """Kill the server; up to one second of writes may be lost (appendfsync everysec)."""
         self.daemon().kill()
 
     def pause(self) -> None:
-        """Freezes it."""
+        """Freeze the server."""
         self.daemon().pause()
 
     def resume(self) -> None:
-        """Lets a frozen server go on."""
+        """Let a frozen server continue."""
         self.daemon().resume()
 
     def restart(self, timeout_s: float = READY_WITHIN_S) -> None:
-        """Stops it if it runs, starts it on the same data and port, waits for it."""
+        """Stop the server if it runs, start it with the same data and port, and wait for it."""
         self.stop()
         self.start()
         self.wait_ready(timeout_s)
 
     def wait_ready(self, timeout_s: float = READY_WITHIN_S) -> None:
-        """Waits until it has loaded its data and answers PING.
+        """Wait until the server has loaded its data and answers PING.
 
         Raises:
-            PortTaken: it ended because its port is in use.
-            Fatal: it ended, or did not answer in time; the message ends with its output.
+            PortTaken: the server ended because its port is in use.
+            Fatal: the server ended, or did not answer in time; the message ends with its output.
         """
         deadline = time.monotonic() + timeout_s
         with self._client(min(timeout_s, _ANSWER_WITHIN_S)) as client:
             self.daemon().wait_ready(partial(_answers, client), f"port {self.port}", deadline)
 
     def daemon(self) -> Daemon:
-        """The process."""
+        """Return the process of the server."""
         return redis_daemon(self.home)
 
     def _client(self, timeout_s: float) -> redis.Redis:
@@ -125,7 +126,7 @@ class RedisServer:
         return redis.Redis.from_url(self.url, socket_timeout=timeout_s, retry=never)
 
     def _settings(self, data: Path) -> str:
-        """``redis.conf``, in words that Redis 6.2 and Valkey both know."""
+        """Return ``redis.conf`` with options that Redis 6.2 and Valkey both support."""
         lines = (
             f"bind {LOOPBACK}",
             f"port {self.port}",
@@ -133,12 +134,13 @@ class RedisServer:
             "daemonize no",
             "set-proc-title no",  # the path of this file must stay among the arguments
             'logfile ""',
-            # Claims must survive a restart; one second of them may be lost to a power cut, and
-            # the filter notices by its epoch key. Snapshots would add nothing.
+            # Claims must survive a restart. A power cut may lose one second of them, which the
+            # filter notices by its epoch key. Snapshots would add nothing.
             "appendonly yes",
             "appendfsync everysec",
             'save ""',
-            # A full server must say so; forgetting claims would let duplicates through.
+            # A full server must report an error, because evicted claims would let duplicates
+            # through.
             f"maxmemory {_MAX_MEMORY}",
             "maxmemory-policy noeviction",
             *self._users(),
@@ -146,7 +148,7 @@ class RedisServer:
         return "\n".join(lines) + "\n"
 
     def _users(self) -> tuple[str, ...]:
-        """One user with least rights, and no access without a login."""
+        """Return the rules for one user with least rights, and no access without a login."""
         if self.security is None:
             return ()
         password = self.security.password(REDIS_USER)
@@ -154,7 +156,7 @@ class RedisServer:
 
 
 def redis_daemon(home: Path) -> Daemon:
-    """The process of the home's Redis, whatever its port."""
+    """Return the process of the home's Redis, which may have any port."""
     folder = home / "redis"
     log = home / "logs" / "redis.log"
     return Daemon(
@@ -183,10 +185,10 @@ def _escaped(path: Path) -> str:
 
 
 def find_binary() -> RedisBinary:
-    """``$PROMPTMILL_REDIS_SERVER``, else ``redis-server`` on the PATH, else the package's.
+    """Find ``$PROMPTMILL_REDIS_SERVER``, or ``redis-server`` on the PATH or in a package.
 
     Raises:
-        Misconfigured: none of them exists and is new enough.
+        Misconfigured: none of them exists in a supported version.
     """
     if explicit := os.environ.get(BINARY_VARIABLE):
         return _checked(Path(explicit))

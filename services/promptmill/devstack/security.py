@@ -25,7 +25,7 @@ OPERATOR: Final = "operator"
 """The user of the commands."""
 
 ADMIN: Final = "admin"
-"""The user who may do everything; only ``promptmill up`` logs in as this one."""
+"""The user with all rights; only ``promptmill up`` logs in as this user."""
 
 BROKER: Final = "broker"
 USERS: Final = (ADMIN, BROKER, OPERATOR, *STAGES)
@@ -41,10 +41,10 @@ _LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule"
 
 
 class StackSecurity:
-    """The files of one home.
+    """The certificates and passwords of one home.
 
     Args:
-        home: absolute path.
+        home: the absolute path of the home folder.
     """
 
     def __init__(self, home: Path) -> None:
@@ -61,11 +61,11 @@ class StackSecurity:
         return self.folder / "broker.pem"
 
     def password_file(self, user: str) -> Path:
-        """The file with the user's password."""
+        """Return the path of the file with the user's password."""
         return self.folder / f"{user}.password"
 
     def password(self, user: str) -> str:
-        """The user's password.
+        """Return the user's password.
 
         Raises:
             Misconfigured: the file was deleted.
@@ -79,7 +79,7 @@ class StackSecurity:
             ) from error
 
     def prepare(self) -> None:
-        """Create what is missing.
+        """Create the missing certificates and passwords.
 
         Raises:
             Misconfigured: the package for certificates is not installed.
@@ -94,7 +94,7 @@ class StackSecurity:
             write_private(self.certificate, broker)
 
     def client_settings(self, user: str) -> dict[str, str]:
-        """The settings with which a client logs in as this user, by their variables."""
+        """Return the variables with which a client logs in as this user."""
         return {
             "PROMPTMILL_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
             "PROMPTMILL_KAFKA_SSL_CA_LOCATION": str(self.authority),
@@ -103,7 +103,7 @@ class StackSecurity:
         }
 
     def environment(self) -> dict[str, str]:
-        """The variables of commands and workers: the operator's, and each stage's own user."""
+        """Return the variables of commands and workers, with the operator and each stage's user."""
         own = {stage: self._login(f"PROMPTMILL_{stage.upper()}_KAFKA", stage) for stage in STAGES}
         everything = self.client_settings(OPERATOR)
         for login in own.values():
@@ -122,10 +122,10 @@ class StackSecurity:
         return {user: self.password(user) for user in USERS}
 
     def broker_properties(self) -> dict[str, str]:
-        """What a secure broker has in ``server.properties`` beyond an open one.
+        """Return the additional ``server.properties`` of a secure broker.
 
-        Clients and brokers log in with SCRAM. Controllers cannot use it, because they would have
-        to read the users from the log that they form, so they show each other certificates.
+        Clients and brokers log in with SCRAM. Controllers use certificates instead, because SCRAM
+        reads the users from the log that the controllers themselves form.
         """
         password = self.credentials[BROKER]
         return {
@@ -147,7 +147,7 @@ class StackSecurity:
         }
 
     def format_arguments(self) -> list[str]:
-        """The arguments that make the users known when a broker's storage is formatted."""
+        """Return the arguments that add the users when a broker's storage is formatted."""
         return [
             part
             for user, password in self.credentials.items()
@@ -156,7 +156,7 @@ class StackSecurity:
 
 
 def write_private(file: Path, content: str | bytes) -> None:
-    """Write a file that only its owner can read, from its first moment on."""
+    """Write a file that only its owner can read at any time."""
     data = content.encode() if isinstance(content, str) else content
     draft = file.with_suffix(file.suffix + ".tmp")
     draft.unlink(missing_ok=True)
@@ -167,9 +167,9 @@ def write_private(file: Path, content: str | bytes) -> None:
 
 
 def _make_certificates() -> tuple[bytes, bytes]:
-    """An authority's certificate, and a certificate for loopback with its key; as PEM.
+    """Create an authority's certificate, and a certificate for loopback with its key, as PEM.
 
-    The authority's key is not kept, so it can sign no further certificates.
+    The authority's key is not kept, so it cannot sign further certificates.
     """
     try:
         from cryptography.hazmat.primitives.asymmetric import ec

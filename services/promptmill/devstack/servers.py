@@ -16,14 +16,14 @@ from promptmill.runtime.redis_client import without_password
 
 @dataclass(frozen=True, slots=True)
 class StackInfo:
-    """Where a running stack is.
+    """The addresses of a running stack.
 
     Attributes:
-        kafka: bootstrap servers.
-        redis: URL.
-        home: absolute path.
-        missing: servers that should run and do not; ``up`` starts them again.
-        secure: whether they ask for a login; see :class:`StackSecurity`.
+        kafka: the bootstrap servers of Kafka.
+        redis: the URL of Redis.
+        home: the absolute path of the home folder.
+        missing: the servers that should run and do not; ``up`` starts them again.
+        secure: whether the servers need a login; see :class:`StackSecurity`.
     """
 
     kafka: str
@@ -34,21 +34,21 @@ class StackInfo:
 
     @property
     def shown_redis(self) -> str:
-        """The URL without a password."""
+        """The URL of Redis without its password."""
         return without_password(self.redis)
 
     def as_json(self) -> dict[str, str]:
-        """What ``promptmill up --json`` prints."""
+        """Return the object that ``promptmill up --json`` prints."""
         found = {"kafka": self.kafka, "redis": self.shown_redis, "home": str(self.home)}
         return found | ({"secure": str(self.home / "secure")} if self.secure else {})
 
 
 class Servers:
-    """Kafka and Redis of one home, to be started, stopped and disturbed one by one.
+    """Kafka and Redis of one home, which can be started, stopped and disturbed separately.
 
     Args:
-        home: absolute path.
-        state: their ports.
+        home: the absolute path of the home folder.
+        state: the state with the ports.
     """
 
     def __init__(self, home: Path, state: StackState) -> None:
@@ -58,23 +58,23 @@ class Servers:
         self.redis = RedisServer(home, state.redis_port, self.security)
 
     def daemons(self) -> tuple[Daemon, ...]:
-        """Their processes."""
+        """Return the processes of all servers."""
         return (self.redis.daemon(), *(self.kafka.daemon(node) for node in self.kafka.brokers))
 
     def missing(self) -> tuple[str, ...]:
-        """Names of those that do not run."""
+        """Return the names of the servers that do not run."""
         return tuple(daemon.name for daemon in self.daemons() if not daemon.is_running())
 
     def info(self) -> StackInfo:
-        """Their addresses."""
+        """Return the addresses of the servers."""
         secure = self.security is not None
         return StackInfo(self.kafka.bootstrap, self.redis.url, self.home, self.missing(), secure)
 
     def wait_ready(self, on_progress: OnProgress) -> None:
-        """Waits until all of them answer.
+        """Wait until all servers answer.
 
         Raises:
-            PortTaken, Fatal: one does not start; see ``KafkaCluster`` and ``RedisServer``.
+            PortTaken, Fatal: a server does not start; see ``KafkaCluster`` and ``RedisServer``.
         """
         total = len(self.daemons())
         on_progress(DownloadProgress("starting Redis and Apache Kafka", 0, total, "servers"))

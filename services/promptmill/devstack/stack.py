@@ -32,15 +32,15 @@ SIZES = (1, 3)
 
 _PORT_ATTEMPTS = 3
 _TRACES = ("stack.json", "stack.lock", "run", "kafka", "redis", "secure")
-_FORBIDDEN = ",%$\n"  # Kafka separates folders by commas, Log4j expands the others
+_FORBIDDEN = ",%$\n"  # Kafka separates folders by commas, and Log4j expands the other characters
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """What ``down`` did.
+    """The result of ``down``.
 
     Attributes:
-        servers: names of those that ran.
+        servers: the names of the servers that ran.
         purged: whether their data and logs were deleted.
     """
 
@@ -55,19 +55,19 @@ def up(
     *,
     secure: bool = False,
 ) -> StackInfo:
-    """Starts what does not run of the home's stack, and waits until all of it answers.
+    """Start the servers of the home's stack that do not run, and wait until all servers answer.
 
     Args:
-        home: folder of data, logs and PID files; made if it does not exist.
-        brokers: 1 or 3; ``None`` takes what the home has, or 1.
-        on_progress: told about downloads and starts.
-        secure: whether a new stack encrypts and asks for a login; a stack that exists stays what
-            it is.
+        home: the folder for data, logs and PID files; created if it does not exist.
+        brokers: 1 or 3; ``None`` means the number of an existing stack, or 1.
+        on_progress: called with the progress of downloads and starts.
+        secure: whether a new stack encrypts and requires a login; an existing stack does not
+            change.
 
     Raises:
-        Misconfigured: a package is missing, the jars cannot be had, the home cannot be used, or
-            it has another number of brokers, or is open and should be secure.
-        Fatal: a server does not start. What this call started is stopped again.
+        Misconfigured: a package or a jar is missing, the home cannot be used, or its stack has
+            another number of brokers, or is open and should be secure.
+        Fatal: a server does not start. The servers that this call started are stopped again.
     """
     home = _checked(home)
     with _explained(home), exclusive(home):
@@ -77,16 +77,16 @@ def up(
         if state and _answers(servers := Servers(home, state)):
             return servers.info()
         if state is None:
-            _stop_everything(home)  # strays of a stack whose state was lost
+            _stop_everything(home)  # servers of a stack whose state was lost
         return _start(home, state or first_state(size, secure=secure), on_progress)
 
 
 def down(home: Path, *, purge: bool = False) -> Stopped:
-    """Stops the home's stack; leaves no process, no PID file and no state behind.
+    """Stop the home's stack, without leaving processes, PID files or a state behind.
 
     Args:
-        home: the folder given to ``up``; none of it need exist.
-        purge: delete the servers' data and logs too, and nothing else of the home.
+        home: the folder given to ``up``, which does not have to exist.
+        purge: also delete the data and logs of the servers, but nothing else in the home.
     """
     home = home.expanduser().resolve()
     if not any((home / trace).exists() for trace in _TRACES):
@@ -99,16 +99,16 @@ def down(home: Path, *, purge: bool = False) -> Stopped:
         if purge:
             _delete_data(home)
         lock.unlink()
-    with suppress(OSError):  # not empty: it has more than the stack's files
+    with suppress(OSError):  # not empty, because it contains other files
         home.rmdir()
     return Stopped(running, purge)
 
 
 def find(home: Path) -> StackInfo | None:
-    """The home's stack, if any of its servers runs; does not ask whether they answer.
+    """Return the home's stack if any of its servers runs; they may not answer.
 
     Raises:
-        Misconfigured: its state file is damaged.
+        Misconfigured: the state file is damaged.
     """
     home = home.expanduser().resolve()
     state = read_state(home)
@@ -119,17 +119,17 @@ def find(home: Path) -> StackInfo | None:
 
 
 def attach(home: Path) -> Servers | None:
-    """The servers of the home's stack, to stop or disturb them one by one; ``None`` if not up."""
+    """Return the servers of the home's stack, to stop or disturb them; ``None`` if not up."""
     home = home.expanduser().resolve()
     state = read_state(home)
     return Servers(home, state) if state else None
 
 
 def _answers(servers: Servers) -> bool:
-    """Whether all servers run and answer; takes over those whose PID file was lost.
+    """Return whether all servers run and answer; restore lost PID files.
 
     Raises:
-        Fatal: one runs and does not answer.
+        Fatal: a server runs and does not answer.
     """
     for daemon in servers.daemons():
         daemon.adopt()
@@ -138,7 +138,7 @@ def _answers(servers: Servers) -> bool:
     try:
         servers.wait_ready(ignore)
     except Fatal:
-        if servers.missing():  # it was about to end when we looked
+        if servers.missing():  # it ended just after the check
             return False
         raise
     return True
@@ -171,13 +171,13 @@ def _with_free_ports(home: Path, state: StackState) -> StackState:
     running = servers.kafka.running()
     result = with_free_ports(state, running, servers.redis.is_running())
     if result.brokers != state.brokers:
-        servers.kafka.stop(*running)  # they know the others by their old addresses
+        servers.kafka.stop(*running)  # they know the other brokers by their old addresses
     return result
 
 
 @contextmanager
 def _undone_on_failure(servers: Servers) -> Iterator[None]:
-    """Stops what was started inside, on an error and on Ctrl-C; earlier servers stay."""
+    """Stop the servers that were started in the block after an error or Ctrl-C."""
     before = {daemon.name for daemon in servers.daemons() if daemon.is_running()}
     is_first_start = not state_file(servers.home).exists()
     try:
@@ -191,7 +191,7 @@ def _undone_on_failure(servers: Servers) -> Iterator[None]:
 
 @contextmanager
 def _explained(home: Path) -> Iterator[None]:
-    """Turns what the file system refuses into an error with a remedy."""
+    """Convert errors of the file system to errors with a remedy."""
     try:
         yield
     except OSError as error:
@@ -224,7 +224,7 @@ def _agreed_size(home: Path, state: StackState | None, wanted: int | None) -> in
 
 
 def _agreed_security(home: Path, state: StackState | None, *, wanted: bool) -> bool:
-    """Whether the stack is secure. Its brokers learn of their users only when they are new."""
+    """Return whether the stack is secure; users can be added only to new brokers."""
     exists = state is not None or bool(nodes_on_disk(home))
     found = state.secure if state else (home / "secure").is_dir()
     if exists and wanted and not found:
@@ -236,10 +236,10 @@ def _agreed_security(home: Path, state: StackState | None, *, wanted: bool) -> b
 
 
 def _stop_everything(home: Path, *, in_haste: bool = False) -> tuple[str, ...]:
-    """Stops every server of the home, with or without a state or PID file; gives their names.
+    """Stop every server of the home, with or without a state or PID file; return their names.
 
-    In haste they are killed: their data will be deleted, and three brokers that stop together
-    wait 5 s for a quorum.
+    In haste, they are killed, because their data will be deleted, and three brokers that stop
+    together wait 5 s for a quorum.
     """
     nodes = nodes_on_disk(home)
     redis, brokers = redis_daemon(home), [broker_daemon(home, node) for node in nodes]
@@ -258,5 +258,5 @@ def _delete_data(home: Path) -> None:
     for pattern in ("kafka-*", "redis.log*"):
         for log in (home / "logs").glob(pattern):
             log.unlink()
-    with suppress(OSError):  # other logs are there, or none
+    with suppress(OSError):  # the folder has other logs, or does not exist
         (home / "logs").rmdir()

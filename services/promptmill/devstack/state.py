@@ -1,4 +1,4 @@
-"""What is remembered about a home's stack while it is up: its ports; and who may change it.
+"""The state of a home's stack while it is up, and the lock for changes of the stack.
 
 A stack keeps its ports over restarts, so that clients find restarted servers again.
 """
@@ -23,12 +23,12 @@ _LOCKED_WITHIN_S = 180.0  # longer than the longest start
 
 
 class StackState(BaseModel):
-    """The stack's shape; PIDs are in the servers' own files below ``run/``.
+    """The servers of a stack with their ports; PIDs are in separate files below ``run/``.
 
     Attributes:
-        brokers: all of them, running or not.
-        redis_port: on loopback.
-        secure: whether the servers ask for a login.
+        brokers: all brokers, running or not.
+        redis_port: the port of Redis on loopback.
+        secure: whether the servers require a login.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,15 +40,15 @@ class StackState(BaseModel):
 
 
 def state_file(home: Path) -> Path:
-    """Exists from ``up`` to ``down``, also after a crash."""
+    """Return the path of the state file, which exists from ``up`` to ``down``."""
     return home / "stack.json"
 
 
 def read_state(home: Path) -> StackState | None:
-    """The stack's shape; ``None`` if no stack was started, or it was stopped.
+    """Read the state of the stack; ``None`` if no stack was started, or it was stopped.
 
     Raises:
-        Misconfigured: the file is damaged, or of another version.
+        Misconfigured: the file is damaged, or another version wrote it.
     """
     file = state_file(home)
     try:
@@ -63,7 +63,7 @@ def read_state(home: Path) -> StackState | None:
 
 
 def write_state(home: Path, state: StackState) -> None:
-    """Replaces the file in one step: a reader sees the old state or the new one."""
+    """Replace the file atomically, so that a reader sees the old or the new state."""
     file = state_file(home)
     draft = file.with_suffix(".tmp")
     with draft.open("w", encoding="utf-8") as out:
@@ -75,12 +75,13 @@ def write_state(home: Path, state: StackState) -> None:
 
 @contextmanager
 def exclusive(home: Path, timeout_s: float = _LOCKED_WITHIN_S) -> Iterator[Path]:
-    """Keeps other processes from starting or stopping this home's stack; gives the lock's file.
+    """Prevent other processes from starting or stopping this home's stack; yield the lock file.
 
-    The holder may delete the file: whoever waited for it notices, and opens the new one.
+    The holder may delete the file: a process that waits for the lock notices it, and opens the new
+    file.
 
     Raises:
-        Fatal: another process held it all the time.
+        Fatal: another process held the lock for the whole time.
     """
     home.mkdir(parents=True, exist_ok=True)
     file = home / "stack.lock"
@@ -99,7 +100,7 @@ def exclusive(home: Path, timeout_s: float = _LOCKED_WITHIN_S) -> Iterator[Path]
 
 
 def first_state(size: int, *, secure: bool = False) -> StackState:
-    """A stack of the given number of brokers that has no ports yet (they are 0)."""
+    """Return a stack with this number of brokers, whose ports are not chosen yet (0)."""
     brokers = tuple(Broker(node, port=0, controller_port=0) for node in range(1, size + 1))
     return StackState(brokers=brokers, redis_port=0, secure=secure)
 
@@ -107,7 +108,7 @@ def first_state(size: int, *, secure: bool = False) -> StackState:
 def with_free_ports(
     state: StackState, running_nodes: Collection[int], redis_runs: bool
 ) -> StackState:
-    """The same stack; a port on which a stopped server could not listen is replaced."""
+    """Return the stack with new ports for stopped servers whose port is taken."""
     used = {state.redis_port, *(port for b in state.brokers for port in _ports(b).values())}
     brokers = tuple(
         broker if broker.node in running_nodes else _with_free_ports(broker, used)

@@ -83,7 +83,7 @@ class Exported:
         return int(self.manifest["table"]["version"])
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``export --json`` prints."""
+        """Return the object that ``export --json`` prints."""
         return {
             "out": str(self.out),
             "format": self.form,

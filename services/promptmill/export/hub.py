@@ -36,7 +36,7 @@ class Pushed:
     url: str
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``export --json`` prints."""
+        """Return the object that ``export --json`` prints."""
         return {"dataset": self.dataset, "commit": self.commit, "url": self.url}
 
 

@@ -47,7 +47,7 @@ class Right:
         part: a stage or the operator.
         resource: ``Topic`` or ``Group``.
         name: full name on the broker.
-        operations: by Kafka's names.
+        operations: the operations, by Kafka's names.
     """
 
     part: str
@@ -56,7 +56,7 @@ class Right:
     operations: tuple[Operation, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``topics --plan --json`` prints."""
+        """Return the object that ``topics --plan --json`` prints."""
         return {
             "part": self.part,
             "resource": self.resource,
@@ -66,14 +66,14 @@ class Right:
 
 
 def rights(prefix: str) -> list[Right]:
-    """The least rights of all parts.
+    """Return the least rights of all parts.
 
     Every part may describe all topics and groups, because any worker can be elected to measure
-    what waits between the stages. A stage writes to its own inputs too: it moves a message that
-    another producer has put into the wrong partition.
+    the lags. A stage also writes to its own inputs, because it moves messages that another producer
+    has put into the wrong partition.
 
     Args:
-        prefix: before the name of every topic and group.
+        prefix: the prefix of the name of every topic and group.
     """
     return [right for part in (*STAGES, OPERATOR) for right in _rights_of(part, prefix)]
 
@@ -91,7 +91,7 @@ def _rights_of(part: str, prefix: str) -> Iterator[Right]:
 
 
 def _topics_of(part: str) -> tuple[set[str], set[str]]:
-    """The topics that a part reads and writes."""
+    """Return the topics that a part reads and writes."""
     if part == OPERATOR:  # it publishes, requeues, and replays dead letters of every topic
         everything = {topic.name for topic in TOPICS}
         return everything, everything
@@ -101,10 +101,10 @@ def _topics_of(part: str) -> tuple[set[str], set[str]]:
 
 
 async def grant(admin: KafkaAdmin, wanted: Iterable[Right], users: Mapping[str, str]) -> None:
-    """Grant the rights; those that exist already stay as they are.
+    """Grant the rights; existing ones do not change.
 
     Args:
-        admin: started, with a user who may alter ACLs.
+        admin: a started client whose user may alter ACLs.
         wanted: the rights.
         users: the principal by part, for example ``User:reward``.
 

@@ -12,7 +12,7 @@ from typing import Any
 from promptmill.runtime.errors import Misconfigured
 
 MAX_SKEW_S = 3600.0
-"""Much larger than the error of a clock with NTP, much smaller than any retention."""
+"""The allowed difference of clocks: far above the error of NTP, far below any retention."""
 
 LOG_APPEND_TIME = 1
 wall_clock = time.time
@@ -74,7 +74,7 @@ class Unacknowledged:
         return 0.0 if oldest is None else self.age_s(oldest)
 
     def age_s(self, waiting: Waiting) -> float:
-        """The age of a message in seconds."""
+        """Return the age of a message in seconds."""
         return self._clock() - waiting.since
 
     @contextmanager
@@ -88,5 +88,5 @@ class Unacknowledged:
             del self._waiting[waiting]
 
     def longer_than(self, seconds: float) -> list[Waiting]:
-        """The messages that are at least this old."""
+        """Return the messages that are at least this old."""
         return [waiting for waiting in self._waiting if self.age_s(waiting) >= seconds]

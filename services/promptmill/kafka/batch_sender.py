@@ -24,7 +24,7 @@ class KafkaBatchSender(KafkaSender):
     """A :class:`KafkaSender` that also sends batches. It takes the same arguments."""
 
     async def partitioner(self, topic: str) -> Callable[[bytes], int]:
-        """A function that gives the partition of a key, for the topic's current partitions.
+        """Return a function that gives the partition of a key, for the topic's current partitions.
 
         Raises:
             Misconfigured: the topic does not exist.

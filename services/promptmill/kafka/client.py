@@ -26,10 +26,10 @@ from promptmill.kafka.security import KafkaSecurity, security
 
 DEFAULT_CLIENT_ID = "promptmill"
 METADATA_MAX_AGE_MS = 30_000
-"""The longest time until partitions that were added to a topic are consumed."""
+"""The milliseconds within which partitions that are added to a topic are consumed."""
 
 CONTROLLER_WITHIN_S = 30.0
-"""After a restart of its brokers, a cluster elects a controller within a few seconds."""
+"""Seconds to wait for a controller, which a restarted cluster elects within a few seconds."""
 
 _PAUSE_S = 0.1
 
@@ -40,7 +40,7 @@ _LOGIN_OPTIONS = ("security_protocol", "ssl_", "sasl_")
 class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has no types
     """aiokafka's admin client, which also waits for a controller and a broker.
 
-    If it cannot start, it finds out why: processes start with one before their other clients.
+    If it cannot start, it finds out why. Every process starts an admin client before other clients.
 
     After it was frozen for longer than its session, a broker briefly reports neither. The library
     then raises ``AttributeError`` or sends to no node at all, and it raises ``TimeoutError`` for an
@@ -107,7 +107,7 @@ class KafkaAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # the library has 
         return None if controller is None else controller.nodeId
 
     async def _named(self, what: str, find: Callable[[], int | None], deadline: float) -> int:
-        """The node that the metadata name, as soon as they do."""
+        """Wait until the metadata names the node, and return it."""
         while (node_id := find()) is None:
             await self._look_again(what, deadline)
         return node_id
@@ -152,7 +152,7 @@ async def open_admin(
 
 
 def nodes_of(address: str, settings: KafkaSecurity, timeout_s: float = 5.0) -> frozenset[int]:
-    """The nodes that a broker lists; none while it does not answer.
+    """Return the nodes that a broker lists; none while it does not answer.
 
     Args:
         address: ``host:port`` of the broker.
@@ -223,5 +223,5 @@ def consuming_broker(bootstrap: str, client_id: str) -> KafkaBroker:
 
 
 def _connection(bootstrap: str, client_id: str) -> dict[str, Any]:
-    """The options with which aiokafka's clients connect to the cluster."""
+    """Return the options with which aiokafka's clients connect to the cluster."""
     return {"bootstrap_servers": bootstrap, "client_id": client_id, **security().options()}

@@ -18,7 +18,7 @@ from promptmill.runtime.errors import Misconfigured
 log = structlog.get_logger(__name__)
 
 LOOKS = 3
-"""The number of requests before a topic counts as missing; brokers learn of new topics late."""
+"""The requests before a topic counts as missing, because brokers learn of new topics late."""
 
 LOOK_PAUSE_S = 1.0
 
@@ -30,11 +30,13 @@ SAFE_SETTINGS: Final = {
     "retention.bytes": "-1",
     "unclean.leader.election.enable": "false",
 }
-"""Compaction, a size limit, or the election of an out-of-sync leader lose unread messages."""
+"""The settings without which compaction, a size limit or an election can lose messages."""
 
 WANTED_SETTINGS: Final = {**SAFE_SETTINGS, TIMESTAMP_TYPE: APPEND_TIME}
-"""Retention uses the broker's append time, so that a producer with a wrong clock cannot write
-messages that expire at once or never."""
+"""The settings of new topics.
+
+Retention uses the broker's append time, so that a producer with a wrong clock cannot write messages
+that expire at once or never."""
 
 
 class LogDescription(NamedTuple):
@@ -80,7 +82,7 @@ async def _topic_ids(admin: KafkaAdmin, topics: Collection[str]) -> dict[str, st
 async def count_partitions(
     admin: KafkaAdmin, bootstrap: str, topics: Collection[str]
 ) -> dict[str, int]:
-    """The number of partitions of each topic.
+    """Return the number of partitions of each topic.
 
     Raises:
         Misconfigured: a topic was not found in three requests, or may not be read.
@@ -110,7 +112,7 @@ async def count_partitions(
 
 
 def remedy(bootstrap: str, topic: str, setting: str, wanted: str) -> str:
-    """How to correct one setting of an existing topic, as part of an error message."""
+    """Return the part of an error message that says how to correct a setting of a topic."""
     return (
         "correct it with `promptmill topics --mend`, or with `kafka-configs --bootstrap-server "
         f"{bootstrap} --alter --entity-type topics --entity-name {topic} --add-config "

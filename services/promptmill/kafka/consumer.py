@@ -40,8 +40,9 @@ REBALANCE_TIMEOUT_MS = 60_000
 MAX_POLL_INTERVAL_MS = 600_000
 POLL_MS = 50
 FETCH_BYTES = 8 * 1024 * 1024
-"""Of one answer of a broker. The client keeps it beside the backlog, and loses what it has of a
-partition that is paused."""
+"""The maximum size of a broker's response.
+
+The client keeps it in addition to the backlog, and drops its part of a paused partition."""
 
 
 class KafkaSource:
@@ -169,7 +170,9 @@ class KafkaSource:
         self.listener.on_lost(error)
 
     async def _parse(self, batch: tuple[Any, ...]) -> KafkaMessage:
-        consumer = cast("ConsumerProtocol", self._subscriber.consumer)  # absent while it stops
+        consumer = cast(
+            "ConsumerProtocol", self._subscriber.consumer
+        )  # it is absent while the source stops
         return KafkaMessage(
             body=b"",
             raw_message=batch,
@@ -185,7 +188,7 @@ class KafkaSource:
             self.listener.on_lost(error)
 
     def _current(self, records: Sequence[Any]) -> list[Delivery]:
-        """The records as deliveries, without those that were fetched before a seek.
+        """Return the records as deliveries, without those that were fetched before a seek.
 
         A batch may be fetched before a rebalance and delivered after it. If the position was moved
         back in between, the batch would look like a gap in the log.
@@ -230,13 +233,13 @@ class KafkaSource:
             raise Unavailable(f"the commit was not acknowledged: {error!r}") from error
 
     async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position]:
-        """The committed positions of the group, with metadata."""
+        """Return the committed positions of the group, with metadata."""
         return await _translated(committed_positions(self._admin, self._group, partitions))
 
     async def bounds(
         self, partitions: Collection[Partition]
     ) -> Mapping[Partition, tuple[int, int]]:
-        """The first offset and the end offset of each partition's log."""
+        """Return the first offset and the end offset of each partition's log."""
         wanted = [TopicPartition(*partition) for partition in partitions]
         try:
             first = await _translated(self._consumer.beginning_offsets(wanted))
@@ -247,7 +250,7 @@ class KafkaSource:
         return {Partition(*p): (first[p], end[p]) for p in wanted}
 
     async def messages_at(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, Delivery]:
-        """The message at one offset of each partition, read with a separate consumer."""
+        """Return the message at one offset of each partition, read with a separate consumer."""
         return await messages_at(self._bootstrap, self._client_id, offsets)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
@@ -267,7 +270,7 @@ class KafkaSource:
 
     def _owned(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
         consumer = self._subscriber.consumer
-        owned = consumer.assignment() if consumer else ()  # a stopped one owns nothing
+        owned = consumer.assignment() if consumer else ()  # a stopped consumer owns nothing
         return [p for partition in partitions if (p := TopicPartition(*partition)) in owned]
 
 

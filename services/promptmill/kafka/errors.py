@@ -45,7 +45,7 @@ _UNAUTHORISED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 
 def settings_at_fault(topic: str, error: KafkaError) -> Misconfigured | None:
-    """The fatal error, if the cause affects every message; otherwise ``None``."""
+    """Return the fatal error, if the cause affects every message; otherwise ``None``."""
     if isinstance(error, _UNAUTHORISED):
         return Misconfigured(
             f"this client is not authorised to write to topic {topic} ({error!r}): grant its user "
@@ -64,7 +64,7 @@ def settings_at_fault(topic: str, error: KafkaError) -> Misconfigured | None:
 
 
 def no_such_topic(topic: str) -> Misconfigured:
-    """The error for a topic that does not exist."""
+    """Return the error for a topic that does not exist."""
     return Misconfigured(
         f"topic {topic} does not exist on this cluster: create it with `promptmill topics`, or "
         f"correct PROMPTMILL_KAFKA and PROMPTMILL_TOPIC_PREFIX"
@@ -72,7 +72,7 @@ def no_such_topic(topic: str) -> Misconfigured:
 
 
 def not_allowed(topic: str) -> Poison:
-    """The error for a record that the settings of its topic do not allow."""
+    """Return the error for a record that the settings of its topic do not allow."""
     return Poison(
         f"topic {topic} refuses the record (INVALID_RECORD): its settings do not allow it; "
         f"compare its cleanup.policy with the one that `promptmill topics` reports"
@@ -80,7 +80,7 @@ def not_allowed(topic: str) -> Poison:
 
 
 def too_large(topic: str, size: int) -> Poison:
-    """The error for a message of ``size`` bytes, which exceeds the limit of the topic or client."""
+    """Return the error for a message of ``size`` bytes that exceeds a limit of topic or client."""
     return Poison(
         f"a message of {size} bytes for topic {topic} is larger than the broker accepts: raise "
         "max.message.bytes of the topic, or ask for fewer candidates"
@@ -88,5 +88,5 @@ def too_large(topic: str, size: int) -> Poison:
 
 
 def refused_record(topic: str, size: int, error: KafkaError) -> Poison:
-    """The error for a record that was refused although it was the only one in its batch."""
+    """Return the error for a record that was refused although it was the only one in its batch."""
     return not_allowed(topic) if isinstance(error, InvalidRecord) else too_large(topic, size)

@@ -3,8 +3,8 @@
 Kafka's protocol has names in UTF-8, but brokers do not check them, and producers of other languages
 can send any bytes. aiokafka's reader then raises ``UnicodeDecodeError`` at each poll, so that one
 such record would stop every worker that reads its partition. Its batch is read again here with
-the invalid bytes replaced. ``tests/kafka/unit/test_header_names.py`` fails if an upgrade of
-aiokafka changes what this needs of it.
+the invalid bytes replaced. ``tests/kafka/unit/test_header_names.py`` fails if an upgrade changes
+the parts of aiokafka that this module uses.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _FIRST_WITH_HEADERS: Final = 2
 
 
 class _Name(bytes):
-    """A part of a batch; as a name, it has its invalid bytes replaced."""
+    """A part of a batch that, decoded as a name, has its invalid bytes replaced."""
 
     def decode(self, encoding: str = "utf-8", errors: str = "replace") -> str:  # noqa: ARG002 - the reader asks for strict
         return super().decode(encoding, "replace")
 
 
 class _Buffer(bytearray):
-    """The bytes of a batch, whose slices are lenient names."""
+    """The bytes of a batch, whose slices decode names leniently."""
 
     def __getitem__(self, at: Any) -> Any:
         found = super().__getitem__(at)
@@ -53,7 +53,7 @@ class LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # final for ty
 
 
 class TolerantBatch:
-    """A batch of the fast reader, read leniently from the first record on that it cannot read."""
+    """A batch of the fast reader, read leniently from the first record that the reader refuses."""
 
     def __init__(self, batch: Any, raw: memoryview) -> None:
         self._batch = batch
@@ -85,15 +85,15 @@ class TolerantRecords:
         self._at = 0
 
     def size_in_bytes(self) -> int:
-        """The size of what was fetched."""
+        """Return the size of the fetched bytes."""
         return int(self._records.size_in_bytes())
 
     def has_next(self) -> bool:
-        """Whether there is another whole batch."""
+        """Return whether there is another complete batch."""
         return bool(self._records.has_next())
 
     def next_batch(self) -> Any:
-        """The next batch; ``None`` after the last one."""
+        """Return the next batch, or ``None`` after the last one."""
         batch = self._records.next_batch()
         if batch is None:
             return None
@@ -106,5 +106,5 @@ class TolerantRecords:
 
 
 def tolerate_header_names() -> None:
-    """Let all consumers of this process read such records."""
+    """Let all consumers of this process read records with invalid header names."""
     fetcher.MemoryRecords = TolerantRecords

@@ -22,7 +22,7 @@ from promptmill_schemas.headers import kept
 Answer = TypeVar("Answer")
 
 COORDINATOR_WITHIN_S = 20.0
-"""A coordinator that is moving or loading does not answer, for example on a new cluster."""
+"""Seconds to wait for a coordinator, which does not answer while it is moving or loading."""
 
 COORDINATOR_PAUSE_S = 0.5
 
@@ -41,16 +41,16 @@ class CoordinatorSilent(Unavailable):
 async def committed_positions(
     admin: KafkaAdmin, group: str, partitions: Collection[Partition]
 ) -> dict[Partition, Position]:
-    """The committed positions of a group, with metadata; partitions without one are left out.
+    """Return the committed positions of a group with metadata, for partitions that have one.
 
     Raises:
-        CoordinatorSilent: it did not answer for all partitions.
-        KafkaError: the client's own, which callers translate.
+        CoordinatorSilent: the coordinator did not answer for all partitions.
+        KafkaError: an error of the client, which callers translate.
     """
     wanted = [TopicPartition(*partition) for partition in partitions]
     answer = await admin.list_consumer_group_offsets(group, partitions=wanted)
     if missing := [str(Partition(*p)) for p in wanted if p not in answer]:
-        # The client drops the error that it was given for them.
+        # The client drops the broker's error for these partitions.
         raise CoordinatorSilent(f"the coordinator did not answer for {', '.join(missing)}")
     return {
         Partition(*partition): Position(found.offset, found.metadata or "")
@@ -60,7 +60,7 @@ async def committed_positions(
 
 
 def delivery_of(partition: Partition, record: Any) -> Delivery:
-    """The client's record as a delivery with its headers."""
+    """Return the client's record as a delivery with its headers."""
     headers = kept(record.headers) if record.headers else ()
     return Delivery(partition, record.offset, record.key, record.value, record.timestamp, headers)
 
@@ -68,7 +68,7 @@ def delivery_of(partition: Partition, record: Any) -> Delivery:
 async def messages_at(
     bootstrap: str, client_id: str, offsets: Mapping[Partition, int]
 ) -> dict[Partition, Delivery]:
-    """Read the message at one offset of each partition; offsets without one are left out.
+    """Read the message at one offset of each partition; offsets without a message are omitted.
 
     Raises:
         Unavailable: no answer within 30 s, or an offset is outside its log.
@@ -111,7 +111,7 @@ async def message_at(
 async def _first_of_each(
     consumer: AIOKafkaConsumer, offsets: Mapping[Partition, int]
 ) -> dict[Partition, Delivery]:
-    """Fetch the first message from each offset on, and keep it if it has that offset."""
+    """Fetch the first message at or after each offset, and keep it if it has that offset."""
     consumer.assign([TopicPartition(*partition) for partition in offsets])
     for partition, offset in offsets.items():
         consumer.seek(TopicPartition(*partition), offset)
@@ -165,7 +165,7 @@ class LogReader:
         await self._admin.close()
 
     async def partitions(self, topics: Collection[str]) -> list[Partition]:
-        """All partitions of these topics.
+        """Return all partitions of these topics.
 
         Raises:
             Misconfigured: a topic was not found in three requests.
@@ -174,7 +174,7 @@ class LogReader:
         return [Partition(name, n) for name in sorted(counts) for n in range(counts[name])]
 
     async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
-        """The first offset and the end offset of each partition's log."""
+        """Return the first offset and the end offset of each partition's log."""
         wanted = [TopicPartition(*partition) for partition in partitions]
         first = await self._answer(self._asker.beginning_offsets(wanted))
         end = await self._answer(self._asker.end_offsets(wanted))
@@ -183,7 +183,7 @@ class LogReader:
     async def committed(
         self, group: str, partitions: Collection[Partition]
     ) -> dict[Partition, int]:
-        """The committed offset of the group by partition; those without one are left out."""
+        """Return the committed offset of the group, for partitions that have one."""
         deadline = time.monotonic() + COORDINATOR_WITHIN_S
         while True:
             asking = committed_positions(self._admin, group, partitions)
@@ -197,7 +197,7 @@ class LogReader:
             await asyncio.sleep(COORDINATOR_PAUSE_S)
 
     async def lags(self, groups: Mapping[str, Collection[str]]) -> dict[str, int]:
-        """The lag of each group: the number of messages that it has not committed.
+        """Return the lag of each group: the number of messages that it has not committed.
 
         Args:
             groups: the full names of the topics by full name of the group.
@@ -248,7 +248,7 @@ class LogReader:
                     del open_[partition]
 
     async def follow(self, positions: Mapping[Partition, int]) -> AsyncIterator[list[Delivery]]:
-        """Read batches from ``positions`` on, indefinitely; they are empty without new messages."""
+        """Yield batches from ``positions`` indefinitely; a batch without new messages is empty."""
         self._seek(positions)
         while True:
             yield await self._poll()
@@ -288,7 +288,7 @@ class LogReader:
 async def _resumed(
     starts: Mapping[int, int], bounds: Mapping[Partition, tuple[int, int]], check: LogCheck
 ) -> dict[int, int]:
-    """The starts, moved to the end of accepted gaps."""
+    """Return the starts, moved to the end of accepted gaps."""
     expected = {p: starts[p.number] for p in bounds if p.number in starts}
     resumed = await check.resume(expected, bounds)
     return {partition.number: offset for partition, offset in resumed.items()}

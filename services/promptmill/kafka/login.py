@@ -36,18 +36,18 @@ _REFUSED: Final = (AuthenticationFailedError, SaslAuthenticationFailed)
 
 
 class LoginRefused(KafkaError):  # type: ignore[misc]  # the library has no types
-    """A broker refuses this client's login or certificate, or has a certificate that is refused.
+    """A broker refuses this client's login or certificate, or has an invalid certificate itself.
 
     The message names the setting, and the remedy.
     """
 
 
 async def why_refused(bootstrap: str, options: Mapping[str, Any]) -> KafkaError | None:
-    """Connect to each broker, and return the error that explains most.
+    """Connect to each broker, and return the most informative error.
 
     Args:
         bootstrap: ``host:port[,host:port…]``.
-        options: those of :meth:`promptmill.kafka.security.KafkaSecurity.options`.
+        options: the options from :meth:`promptmill.kafka.security.KafkaSecurity.options`.
 
     Returns:
         :class:`LoginRefused` if a setting is wrong, another error if no broker answers, and
@@ -73,7 +73,7 @@ async def _connect(host: str, port: int, options: Mapping[str, Any]) -> None:
         await connection.send(MetadataRequest([]))
     finally:
         closed = connection.close()
-        with suppress(TimeoutError):  # there is nothing to wait for if TLS was refused
+        with suppress(TimeoutError):  # after a failed TLS handshake there is nothing to wait for
             async with asyncio.timeout(_CLOSED_WITHIN_S):
                 await closed
 
@@ -87,14 +87,14 @@ class _Probe(AIOKafkaConnection):  # type: ignore[misc]
 
 class _TokenLogin(OAuthAuthenticator):  # type: ignore[misc]
     async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
-        if payload:  # a broker that accepts the token answers nothing (RFC 7628, section 3.2)
+        if payload:  # a broker that accepts the token sends an empty answer (RFC 7628, section 3.2)
             raise SaslAuthenticationFailed
         step: tuple[bytes, bool] | None = await super().step(payload)
         return step
 
 
 def _explained(place: str, error: Exception, options: Mapping[str, Any]) -> KafkaError:
-    """What an error of the connection to this broker means for the settings."""
+    """Explain an error of the connection to this broker by the setting that causes it."""
     cause = error.__cause__ if isinstance(error, KafkaConnectionError) else None
     broken = cause if isinstance(cause, Exception) else error
     protocol, mechanism = options["security_protocol"], options.get("sasl_mechanism", "")

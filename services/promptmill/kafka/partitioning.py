@@ -45,7 +45,7 @@ class CoPartitionedAssignor(RangePartitionAssignor):  # type: ignore[misc]
     def assign(
         cls, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
-        """The assignment of each member."""
+        """Return the assignment of each member."""
         subscriptions = {frozenset(metadata.subscription) for metadata in members.values()}
         if len(subscriptions) != 1:
             answer: dict[str, ConsumerProtocolMemberAssignment] = super().assign(cluster, members)

@@ -31,10 +31,10 @@ from promptmill.runtime.timing import backoff_s
 log = structlog.get_logger(__name__)
 
 PATIENCE_S = 60.0
-"""The time after which an error that rarely resolves itself ends the process."""
+"""Seconds after which an error that rarely resolves itself ends the process."""
 
 QUIET_S = 15.0
-"""The time without an error after which its streak is over; longer than the longest pause."""
+"""Seconds without an error after which its streak ends; longer than the longest pause."""
 
 PAUSE_INITIAL_S = 0.1
 PAUSE_MAX_S = 5.0
@@ -66,7 +66,7 @@ class PollProbe(Protocol):
     """Receives failed polls; ``StageMetrics`` implements it."""
 
     def poll_failed(self, reason: str) -> None:
-        """A poll failed and will be repeated."""
+        """Count a failed poll, which will be repeated."""
 
 
 @dataclass(slots=True)

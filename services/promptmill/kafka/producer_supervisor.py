@@ -108,7 +108,7 @@ class ProducerSupervisor:
     def _on_replaced(self, replacement: asyncio.Task[AbortableProducer]) -> None:
         self._replacement = None
         if not replacement.cancelled():
-            replacement.exception()  # raised where it is awaited, if it still is
+            replacement.exception()  # raised in the task that awaits it, if any
 
     async def _all_retired(self) -> None:
         """Wait until all former producers have ended; cancelling this does not stop them."""

@@ -1,4 +1,4 @@
-"""How all Kafka clients of this process encrypt and authenticate, from one set of settings.
+"""Encryption and authentication of all Kafka clients of this process, from one set of settings.
 
 The settings have the names of librdkafka and Kafka: ``security.protocol`` is
 ``PROMPTMILL_KAFKA_SECURITY_PROTOCOL`` in the environment and ``kafka_security_protocol`` in the
@@ -84,7 +84,7 @@ class KafkaSecurity(BaseModel):
 
         Args:
             stage: name of the stage whose own settings take precedence; may be empty.
-            environment: of the process by default.
+            environment: the environment; by default that of the process.
 
         Raises:
             Misconfigured: a name is unknown, a value is invalid, or values contradict each other.
@@ -142,12 +142,12 @@ class KafkaSecurity(BaseModel):
             yield f"{variable('ssl_key_location')} is set: set {missing} too"
 
     def _set(self, prefix: str) -> str:
-        """The variable of the first setting with this prefix that is set; empty if none is."""
+        """Return the variable of the first given setting with this prefix, or an empty text."""
         names = sorted(name for name in self.model_fields_set if name.startswith(prefix))
         return variable(names[0]) if names else ""
 
     def options(self) -> dict[str, Any]:
-        """The options of aiokafka's clients.
+        """Return the options of aiokafka's clients.
 
         Raises:
             Misconfigured: a certificate or a key cannot be read.
@@ -164,7 +164,7 @@ class KafkaSecurity(BaseModel):
         return options
 
     def broker_options(self) -> dict[str, Any]:
-        """The same as options of FastStream's broker.
+        """Return the same settings as options of FastStream's broker.
 
         Raises:
             Misconfigured: a certificate or a key cannot be read.
@@ -178,7 +178,7 @@ class KafkaSecurity(BaseModel):
         return {"security": login(self.sasl_username, self._password(), context)}
 
     def ssl_context(self) -> ssl.SSLContext:
-        """The context of TLS connections; a broker's certificate is always verified.
+        """Return the context of TLS connections; a broker's certificate is always verified.
 
         Raises:
             Misconfigured: a certificate or a key cannot be read, or does not fit.
@@ -219,23 +219,23 @@ def use_stage(stage: str) -> None:
     """Let all clients of this process use the settings of the stage.
 
     Raises:
-        Misconfigured: they are invalid.
+        Misconfigured: the settings are invalid.
     """
     KafkaSecurity.read(stage)
     _Process.stage = stage
 
 
 def security() -> KafkaSecurity:
-    """The settings of this process, read again for each client, so that secrets can be replaced.
+    """Read the settings of this process, which each client does, so that secrets can be replaced.
 
     Raises:
-        Misconfigured: they are invalid.
+        Misconfigured: the settings are invalid.
     """
     return KafkaSecurity.read(_Process.stage)
 
 
 def shows_password(bootstrap: str) -> bool:
-    """Whether a login to these brokers sends a secret that others on the network can read."""
+    """Return whether a login to these brokers sends a secret without encryption."""
     chosen = security()
     hosts = {address.strip().rpartition(":")[0].strip("[]") for address in bootstrap.split(",")}
     readable = chosen.logs_in and chosen.sasl_mechanism in {"PLAIN", "OAUTHBEARER"}
@@ -243,12 +243,12 @@ def shows_password(bootstrap: str) -> bool:
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return f"{PREFIX}{name.upper()}"
 
 
 def _sources(stage: str, environment: Mapping[str, str]) -> Iterator[dict[str, object]]:
-    """The given settings by name and by source, from the lowest precedence to the highest."""
+    """Yield the given settings by name and by source, from the lowest precedence to the highest."""
     prefixes = [PREFIX, *([f"PROMPTMILL_{stage.upper()}_KAFKA_"] if stage else [])]
     found = {key: value for key, value in file_values(stage).items() if key.startswith("kafka_")}
     yield {_known(key.removeprefix("kafka_"), key): value for key, value in found.items()}
@@ -259,7 +259,7 @@ def _sources(stage: str, environment: Mapping[str, str]) -> Iterator[dict[str, o
 
 
 def _known(name: str, given: str) -> str:
-    """The field of a setting, which may be a secret in a file.
+    """Return the field of a setting, which may be a secret in a file.
 
     Raises:
         Misconfigured: there is no such setting.
@@ -272,7 +272,7 @@ def _known(name: str, given: str) -> str:
 
 
 def _overlay(given: dict[str, object], source: dict[str, object]) -> None:
-    """Let one source override those before it; a secret and its file replace each other.
+    """Let a source override the earlier ones; a secret and its file replace each other.
 
     Raises:
         Misconfigured: a source has both a secret and its file, or the file cannot be read.

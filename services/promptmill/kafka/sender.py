@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 RECORD_OVERHEAD_BYTES = 1024
 
 FLUSH_LIMIT_S = 5.0
-"""Messages not acknowledged by then belong to uncommitted records, which are processed again."""
+"""Seconds to wait for acknowledgements at a stop; records without one are processed again."""
 
 
 class KafkaSender:
@@ -116,7 +116,7 @@ class KafkaSender:
         await self._producers.stop(min(self._timeout_s, FLUSH_LIMIT_S))
 
     async def send(self, topic: str, key: bytes, value: bytes, headers: Headers = ()) -> None:
-        """Publish; returns when all in-sync replicas have the message.
+        """Publish a message, and return when all in-sync replicas have it.
 
         This waits while the cluster accepts no writes. The cancellation of a caller does not
         withdraw the message, which may still reach the topic.
@@ -157,7 +157,7 @@ class KafkaSender:
         """Queue the message as soon as the producer has room for it.
 
         Args:
-            put: tries once to queue it.
+            put: tries once to queue the message.
         """
         while True:
             try:
@@ -187,7 +187,7 @@ class KafkaSender:
     async def _failure(
         self, producer: AbortableProducer, topic: str, error: KafkaError
     ) -> Fatal | Unavailable:
-        """The error for the caller; the producer has lost a batch, so it is replaced."""
+        """Return the error for the caller; the producer has lost a batch, so it is replaced."""
         if refusal := settings_at_fault(topic, error):
             return refusal
         if not isinstance(error, ProducerClosed):
@@ -239,7 +239,7 @@ class KafkaSender:
                 waiting.fail(no_such_topic(waiting.topic))
 
     async def _missing(self, producer: AbortableProducer, topics: set[str]) -> set[str]:
-        """The topics that do not exist; none if no broker answers."""
+        """Return the topics that do not exist; none if no broker answers."""
         try:
             cluster = await producer.client.fetch_all_metadata()
         except KafkaError as error:

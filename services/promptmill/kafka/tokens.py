@@ -1,8 +1,8 @@
 """Tokens for SASL OAUTHBEARER, from a command.
 
-The command prints either a token alone or a JSON object with ``access_token`` and, if it knows it,
-``expires_in`` in seconds, as OAuth servers answer. It runs again when a connection is opened after
-most of the token's lifetime. It gets no input, and what it prints is never logged.
+The command prints either a token or a JSON object with ``access_token`` and optionally
+``expires_in`` in seconds, like the response of an OAuth server. It runs again when a connection is
+opened after most of the token's lifetime. It gets no input, and its output is never logged.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class _Token(NamedTuple):
 
 
 class CommandTokens(AbstractTokenProvider):  # type: ignore[misc]  # the library has no types
-    """Gives aiokafka the tokens that a command prints.
+    """A provider of tokens for aiokafka, which runs a command.
 
     Args:
-        command: the arguments; it is not run by a shell.
-        extensions: sent with each token.
-        now: the time in seconds since the epoch.
+        command: the command with its arguments; it is not run by a shell.
+        extensions: the extensions that are sent with each token.
+        now: returns the time in seconds since the epoch.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class CommandTokens(AbstractTokenProvider):  # type: ignore[misc]  # the library
         self._token = _Token("", 0.0)
 
     async def token(self) -> str:
-        """A token that has not expired.
+        """Return a token that has not expired.
 
         Raises:
             KafkaConnectionError: the command fails, or prints no token; retriable.
@@ -62,7 +62,7 @@ class CommandTokens(AbstractTokenProvider):  # type: ignore[misc]  # the library
         return self._token.text
 
     def extensions(self) -> dict[str, str]:
-        """The extensions."""
+        """Return the extensions."""
         return self._extensions
 
     async def _printed(self) -> str:
@@ -108,10 +108,10 @@ class CommandTokens(AbstractTokenProvider):  # type: ignore[misc]  # the library
 
 
 def token_provider(command: str, extensions: str = "") -> CommandTokens:
-    """The provider of a command's tokens, one for all clients of the process.
+    """Return the provider of a command's tokens, which all clients of the process share.
 
     Args:
-        command: as it would be typed in a shell, without its operators.
+        command: the command as typed in a shell, without operators.
         extensions: ``name=value[,name=value…]``.
 
     Raises:
@@ -138,7 +138,7 @@ def _shared(command: str, extensions: str) -> CommandTokens:
 
 
 def _expiry(token: str) -> float | None:
-    """The time at which a JSON Web Token expires; ``None`` for any other token."""
+    """Return the time at which a JSON Web Token expires; ``None`` for any other token."""
     try:
         claims = token.split(".")[1]
         decoded = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))

@@ -30,7 +30,7 @@ from aiokafka.protocol.types import (
 from promptmill.kafka.client import KafkaAdmin
 
 ANSWER_LIMIT_S = 5.0
-"""If a broker does not answer in this time, the next one is asked."""
+"""Seconds to wait for a broker before the next one is asked."""
 
 METADATA = 3
 VERSION = 12
@@ -42,7 +42,7 @@ class Uuid(AbstractType):  # type: ignore[misc]
 
     @classmethod
     def encode(cls, value: uuid.UUID) -> bytes:
-        """The bytes of the id in a message."""
+        """Return the bytes of the id in a message."""
         return value.bytes
 
     @classmethod
@@ -123,7 +123,7 @@ class TopicIdsRequest(Request[MetadataRequestV12]):  # type: ignore[misc]
 
 
 async def read_topic_ids(admin: KafkaAdmin, topics: Collection[str]) -> dict[str, str]:
-    """The id of each topic; those that do not exist or may not be read are left out.
+    """Return the id of each topic; topics that do not exist or may not be read are omitted.
 
     The brokers are asked in turn until one answers, so that a frozen broker cannot delay a commit.
 

@@ -68,7 +68,7 @@ class TopicSpec:
 
 
 def topic_specs(prefix: str, brokers: int, partitions: int = PARTITIONS) -> list[TopicSpec]:
-    """The specifications of all topics.
+    """Return the specifications of all topics.
 
     With three or more brokers, a topic has three replicas, of which two must be in sync.
 
@@ -187,7 +187,7 @@ async def _admin(bootstrap: str) -> AsyncIterator[KafkaAdmin]:
 
 
 async def create_topics(admin: KafkaAdmin, specs: Iterable[TopicSpec]) -> set[str]:
-    """Create the topics and return the names of those that existed already.
+    """Create the topics, and return the names of those that already existed.
 
     Raises:
         Transient: the cluster cannot create topics now.
@@ -219,10 +219,10 @@ async def create_topics(admin: KafkaAdmin, specs: Iterable[TopicSpec]) -> set[st
 
 
 async def _created_by_others(admin: KafkaAdmin, names: set[str]) -> set[str]:
-    """Those topics, which this client's user may not create, if all of them exist.
+    """Return these topics, which the user may not create, if all of them exist.
 
     Raises:
-        Misconfigured: one does not exist, or the user may not see it.
+        Misconfigured: a topic does not exist, or the user may not see it.
     """
     found = await admin.describe_topics(sorted(names)) if names else []
     missing = sorted(names - {topic["topic"] for topic in found if not topic["error_code"]})
@@ -240,10 +240,10 @@ def _new_topic(spec: TopicSpec) -> NewTopic:
 
 
 async def _may_succeed(admin: KafkaAdmin, refused: TopicSpec, deadline: float) -> bool:
-    """Whether a topic that was refused for want of brokers may yet be created.
+    """Return whether a topic that was refused for lack of brokers may still be created.
 
-    The controller takes brokers that have just come back for absent until it hears of them, and
-    the cluster lists none meanwhile.
+    The controller regards brokers that have just returned as absent until they report, and the
+    cluster lists none of them in the meantime.
     """
     brokers = len((await admin.describe_cluster())["brokers"])
     return (not brokers or refused.replication <= brokers) and time.monotonic() < deadline
@@ -274,7 +274,7 @@ def _has_leaders(topic: Mapping[str, Any] | None) -> bool:
 async def _settings(
     admin: KafkaAdmin, names: set[str], *, only_own: bool = False
 ) -> dict[str, dict[str, str]]:
-    """The effective settings by topic, or only those that were set for the topic itself."""
+    """Return the effective settings by topic, or only those that were set for the topic itself."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(names)]
     responses = await admin.describe_configs(resources)
     settings: dict[str, dict[str, str]] = {}

@@ -67,7 +67,7 @@ class Snapshot:
         return pa.schema(self._table.schema().to_arrow())
 
     def count(self) -> int:
-        """The number of rows, from the statistics of the files."""
+        """Return the number of rows, from the statistics of the files."""
         return self._table.count()
 
     def next_offsets(self, shards: Collection[int] | None = None) -> dict[int, int]:
@@ -154,7 +154,7 @@ class DeltaReader:
         self._storage_options = storage_options
 
     def layout(self) -> int | None:
-        """The number of partitions in the data set's layout; ``None`` without a table."""
+        """Return the number of partitions in the data set's layout; ``None`` without a table."""
         for handle in self._handles.values():
             if handle.exists():
                 properties = handle.open().metadata().configuration

@@ -54,7 +54,7 @@ class TableSettings:
     compression_level: int = 1
 
     def as_properties(self) -> dict[str, str]:
-        """The table properties of the Delta protocol."""
+        """Return the table properties of the Delta protocol."""
         return {
             "delta.checkpointInterval": str(self.checkpoint_every),
             "delta.logRetentionDuration": self.log_retention,
@@ -103,7 +103,7 @@ class TableHandle:
         self._uses = 0
 
     def exists(self) -> bool:
-        """Whether the table exists."""
+        """Return whether the table exists."""
         with translated(self.uri):
             return DeltaTable.is_deltatable(self.uri, self._options)
 

@@ -19,22 +19,22 @@ MANY_IDS = 16
 
 
 def position_id(topic: str, shard: int) -> str:
-    """The application id under which a table keeps the next offset of a shard."""
+    """Return the application id under which a table keeps the next offset of a shard."""
     return f"promptmill/{topic}-{shard}"
 
 
 def epoch_id(topic: str, shard: int) -> str:
-    """The application id under which a table counts the owners of a shard."""
+    """Return the application id under which a table counts the owners of a shard."""
     return f"{position_id(topic, shard)}/epoch"
 
 
 def last_id(topic: str, shard: int) -> str:
-    """The application id under which a table identifies the last message of a shard."""
+    """Return the application id under which a table identifies the last message of a shard."""
     return f"{position_id(topic, shard)}/last"
 
 
 def count_id(topic: str, shard: int, run: str) -> str:
-    """The application id under which a table counts a run's prompts in a shard."""
+    """Return the application id under which a table counts a run's prompts in a shard."""
     return f"{position_id(topic, shard)}/run/{run}"
 
 

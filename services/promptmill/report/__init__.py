@@ -1,1 +1,1 @@
-"""What is in the tables: counts, scores, acceptance over time, duplicates, lengths and cost."""
+"""Figures of the tables: counts, scores, acceptance over time, duplicates, lengths and cost."""

@@ -11,15 +11,15 @@ from promptmill.lake.reader import DeltaReader
 from promptmill.report.scratch import Scratch
 
 MOST: Final = 20
-"""Values of a label that are shown; the others are added up."""
+"""The number of a label's values to show; the others are added up."""
 
 MOST_TAGS: Final = 40
 
 LABELS: Final = ("kind", "policy", "model", "grader", "category", "licence")
-"""What decisions are counted by; rejects have no kind."""
+"""The labels by which decisions are counted; rejects have no kind."""
 
 _OWN_TAGS: Final = ("custom_id", "promptmill.%")
-"""Tags that tell prompts apart or that promptmill itself sets."""
+"""The tags that distinguish prompts or that promptmill itself sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Group:
     """The decisions with one value of a label.
 
     Attributes:
-        accepted: prompts of which at least one answer was accepted.
-        rejected: prompts of which none was.
-        records: records; an accepted prompt can have several.
+        accepted: number of prompts with at least one accepted answer.
+        rejected: number of prompts without an accepted answer.
+        records: number of records; an accepted prompt can have several.
     """
 
     value: str
@@ -52,13 +52,13 @@ class Group:
 
     @property
     def acceptance(self) -> float | None:
-        """The share of accepted prompts; ``None`` without decisions."""
+        """The share of accepted prompts; ``None`` if there are no decisions."""
         total = self.accepted + self.rejected
         return self.accepted / total if total else None
 
 
 def count_runs(scratch: Scratch, reader: DeltaReader, only: str | None) -> tuple[RunCounts, ...]:
-    """The outcomes of every run in the tables, in the order of their names."""
+    """Count the outcomes of every run in the tables; the runs are sorted by name."""
     records = dict(scratch.rows("SELECT run, count(*) FROM records GROUP BY run"))
     runs = {only} if only is not None else runs_of(reader)
     found = ((run, _outcomes(reader, run)) for run in sorted(runs))
@@ -71,7 +71,7 @@ def count_runs(scratch: Scratch, reader: DeltaReader, only: str | None) -> tuple
 
 
 def runs_of(reader: DeltaReader) -> set[str]:
-    """The names of all runs in the tables."""
+    """Return the names of all runs in the tables."""
     found: set[str] = set()
     for name in TableName:
         if (snapshot := reader.snapshot(name)) is not None:
@@ -82,7 +82,7 @@ def runs_of(reader: DeltaReader) -> set[str]:
 
 
 def _outcomes(reader: DeltaReader, run: str) -> Counts:
-    """The counts that sinks keep; of tables without them, those of the rows."""
+    """Return the counts that sinks keep or, for tables without them, those of the rows."""
     kept = [reader.run_count(name, run) for name in TableName]
     known = [count.prompts for count in kept if count is not None]
     if len(known) < len(kept):
@@ -94,7 +94,7 @@ def _outcomes(reader: DeltaReader, run: str) -> Counts:
 
 
 def count_groups(scratch: Scratch) -> dict[str, tuple[Group, ...]]:
-    """The decisions by label; each label's most frequent values come first."""
+    """Count the decisions by label; each label's most frequent values are first."""
     return {label: _by_label(scratch, label) for label in LABELS} | {"tag": _by_tag(scratch)}
 
 

@@ -10,7 +10,7 @@ from promptmill.lake.reader import Snapshot
 from promptmill.report.scratch import Scratch
 
 EXCERPT: Final = 600
-"""Characters of a text that an example shows."""
+"""The number of characters that an example shows of a text."""
 
 EXACT: Final = 1.0
 
@@ -20,10 +20,10 @@ class Example:
     """An answer, and the record of which it is a duplicate.
 
     Attributes:
-        prompt: what was asked, the last turn of the user.
+        prompt: the last turn of the user.
         answer: the answer that was rejected; long texts are cut.
         original: the text of the record; ``None`` if it is not in the table.
-        similarity: Jaccard similarity of the two, 1.0 if exact.
+        similarity: the Jaccard similarity of the two; 1.0 for exact duplicates.
     """
 
     prompt_id: str
@@ -39,10 +39,10 @@ class Duplicates:
     """The duplicates among all answers.
 
     Attributes:
-        exact, near: rejected answers that are duplicates of a record.
-        stored: records whose content another record has too; runs are de-duplicated separately
-            if their workers are.
-        similarities: near duplicates by similarity, rounded down to hundredths.
+        exact, near: numbers of rejected answers that are duplicates of a record.
+        stored: number of records with the same content as another record, which happens if runs
+            were de-duplicated separately.
+        similarities: numbers of near duplicates by similarity, rounded down to hundredths.
     """
 
     exact: int
@@ -116,7 +116,7 @@ def _example(place: Mapping[str, Any], rejects: Snapshot, records: Snapshot | No
 
 
 def _row(snapshot: Snapshot, shard: int, offset: int, *columns: str) -> dict[str, Any]:
-    """The row at this place of a table's topic."""
+    """Return the row at this position of a table's topic."""
     return snapshot.rows_at([(shard, offset)], columns)[shard, offset]
 
 

@@ -13,7 +13,7 @@ from promptmill_schemas import ATTRIBUTES
 
 BINS: Final = 20
 SAME: Final = 1e-9
-"""Values whose difference is a smaller share of their size count as equal."""
+"""The relative difference below which values count as equal."""
 
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -23,14 +23,14 @@ REJECTS: Final = "rejected"
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The values of one number.
+    """The distribution of one number.
 
     Attributes:
-        name: of the number.
+        name: the name of the number.
         source: ``accepted`` for chosen answers, ``rejected`` for all answers of rejected prompts.
-        quantiles: at 5, 25, 50, 75 and 95 per cent.
-        start, width: where the first bin of the histogram begins, and how wide each is.
-        bins: numbers of values; the last bin has those above it too.
+        quantiles: the quantiles at 5, 25, 50, 75 and 95 per cent.
+        start, width: the start of the histogram's first bin, and the width of each bin.
+        bins: the numbers of values; the last bin includes all values above it.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Correlation:
 
 
 def distributions(scratch: Scratch) -> tuple[Distribution, ...]:
-    """Every attribute of accepted and of rejected answers, and the reward of accepted ones."""
+    """Return the distributions of all attributes and of the reward of accepted answers."""
     found = []
     for name in ATTRIBUTES:
         values = f"unnest(list_transform(scores, lambda s: s.{name}))"
@@ -70,11 +70,11 @@ def distributions(scratch: Scratch) -> tuple[Distribution, ...]:
 
 
 def distribution(scratch: Scratch, name: str, sources: dict[str, str]) -> list[Distribution]:
-    """The values that queries find, with the same bins for all of them.
+    """Return the distributions of the values that queries find, all with the same bins.
 
     Args:
-        scratch: what the queries read.
-        name: of the number.
+        scratch: the database of the queries.
+        name: the name of the number.
         sources: queries with a column ``value``, by the name of the source.
     """
     summaries = {
@@ -130,9 +130,9 @@ def _bins(scratch: Scratch, query: str, start: float, width: float) -> tuple[int
 
 
 def edges(least: float, greatest: float) -> tuple[float, float]:
-    """Where :data:`BINS` bins of a round width begin that hold these values, and the width.
+    """Return the start and the round width of :data:`BINS` bins that contain these values.
 
-    Values that hardly differ have bins as if they were 1 apart.
+    Values that hardly differ get bins as if they were 1 apart.
     """
     if greatest - least <= SAME * max(1.0, abs(least)):
         greatest = least + 1.0
@@ -147,7 +147,7 @@ def edges(least: float, greatest: float) -> tuple[float, float]:
 
 
 def correlations(scratch: Scratch) -> tuple[Correlation, ...]:
-    """Those of the attributes and the reward of accepted answers, each pair once."""
+    """Return the correlations of attributes and reward of accepted answers, each pair once."""
     names: Sequence[str] = (*ATTRIBUTES, "reward")
     columns = {name: f"scores.{name}" for name in ATTRIBUTES} | {"reward": "reward"}
     pairs = list(combinations(names, 2))

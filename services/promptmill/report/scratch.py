@@ -1,7 +1,7 @@
-"""A temporary database with the few columns of the tables that all figures are made from.
+"""A temporary database with the columns of the tables that the figures need.
 
-The tables are read once. Texts become lengths on the way, so a row takes about 100 bytes on disk,
-and memory stays the same however many rows there are: the database spills what does not fit.
+The tables are read once. Texts are reduced to their lengths, so a row takes about 100 bytes on
+disk. The memory does not depend on the number of rows, because the database spills to disk.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ LEAVES: Final = {
         *("candidates.scores", "candidates.checks.name", "candidates.duplicate"),
     ),
 }
-"""What is read of each table."""
+"""The columns and leaves that are read from each table."""
 
 SELECTIONS: Final = {
     TableName.RECORDS: f"""
@@ -73,9 +73,9 @@ SELECTIONS: Final = {
             lambda d: d.record_id IS NOT NULL) AS duplicates
     """,
 }
-"""What is kept of it, in SQL.
+"""The columns that are kept of each table, in SQL.
 
-The category and the licence of a reject come from its tags too, as ``lake/tables/flat.py`` has it
+The category and the licence of a reject may also come from its tags, as in ``lake/tables/flat.py``
 for records.
 """
 
@@ -106,7 +106,7 @@ class Scratch:
         self._folder.cleanup()
 
     def load(self, name: TableName, snapshot: Snapshot | None) -> None:
-        """Fill the table of this name; without a snapshot it is empty."""
+        """Fill the table of this name; without a snapshot, it is empty."""
         schema = leaves_schema(TABLES[name].schema, LEAVES[name])
         self._insert(f"CREATE TABLE {name} AS", name, pa.Table.from_batches([], schema))
         if snapshot is None:
@@ -116,11 +116,11 @@ class Scratch:
             self._insert(f"INSERT INTO {name}", name, batch)
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """The result of a query."""
+        """Return the result of a query."""
         return self._connection.execute(query, parameters).fetchall()
 
     def dicts(self, query: str, parameters: Sequence[object] = ()) -> Iterator[dict[str, Any]]:
-        """The result of a query, each row by the names of its columns."""
+        """Yield the rows of a query's result, each as a dictionary by column name."""
         result = self._connection.execute(query, parameters)
         names = [column[0] for column in result.description or ()]
         for row in result.fetchall():

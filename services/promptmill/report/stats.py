@@ -23,12 +23,12 @@ from promptmill.runtime.errors import Misconfigured
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which figures to make.
+    """The figures to collect.
 
     Attributes:
-        run: only of this run.
-        prices: of a million tokens, by model.
-        examples: of exact and of near duplicates, so many each.
+        run: collect only figures of this run.
+        prices: prices per million tokens, by model.
+        examples: the number of examples of exact, and of near duplicates.
     """
 
     run: str | None = None
@@ -38,14 +38,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The figures.
+    """The figures about a store.
 
     Attributes:
-        run: of which they are; ``None`` for all runs.
-        versions: of the tables that exist.
-        records: all records; ``scores`` and ``correlations`` describe their chosen answers.
+        run: the run that they describe; ``None`` for all runs.
+        versions: the versions of the existing tables.
+        records: number of records; ``scores`` and ``correlations`` describe their chosen answers.
         groups: decisions by label, and by tag under ``tag``.
-        dead_letters: those that are dead, by stage and reason.
+        dead_letters: numbers of open dead letters, by stage and reason.
     """
 
     run: str | None
@@ -63,7 +63,7 @@ class Stats:
 
 
 def collect(store: str, wanted: Wanted) -> Stats:
-    """Read the tables under this URI once, and make all figures.
+    """Read the tables under this URI once, and compute all figures.
 
     Raises:
         Misconfigured: there is no table, or the run or the model of a price is unknown.
@@ -99,10 +99,10 @@ def collect(store: str, wanted: Wanted) -> Stats:
 
 
 def check_run(reader: DeltaReader, run: str | None, store: str) -> None:
-    """Check that the tables know the run; ``None`` means all runs.
+    """Check that the tables contain the run; ``None`` means all runs.
 
     Raises:
-        Misconfigured: they do not.
+        Misconfigured: the run is unknown.
     """
     known = runs_of(reader) if run is not None else set()
     if run is not None and run not in known:

@@ -1,4 +1,4 @@
-"""Decisions over time, and why prompts were rejected."""
+"""Decisions over time, and the reasons for rejects."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Step:
     """The decisions of one step of time.
 
     Attributes:
-        start: of the step, in UTC.
-        accepted: prompts of which an answer was accepted.
-        reasons: rejected prompts by reason.
+        start: the start of the step, in UTC.
+        accepted: number of prompts with an accepted answer.
+        reasons: numbers of rejected prompts by reason.
     """
 
     start: datetime
@@ -40,10 +40,10 @@ class Timeline:
     """Decisions over time.
 
     Attributes:
-        unit: the length of a step: the shortest that gives at most :data:`MOST_STEPS`.
-        steps: those with decisions, oldest first.
-        reasons: rejected prompts by reason, over all time.
-        checks: rejected answers by the name of each check that they failed.
+        unit: the length of a step: the shortest that results in at most :data:`MOST_STEPS`.
+        steps: the steps with decisions, oldest first.
+        reasons: numbers of rejected prompts by reason, over all time.
+        checks: numbers of rejected answers by the name of each failed check.
     """
 
     unit: str
@@ -53,7 +53,7 @@ class Timeline:
 
 
 def timeline(scratch: Scratch) -> Timeline:
-    """The decisions by time and reason."""
+    """Count the decisions by time and reason."""
     unit = _unit(scratch)
     return Timeline(
         unit,

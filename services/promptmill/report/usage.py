@@ -1,4 +1,4 @@
-"""Tokens and what they cost, and the lengths of texts."""
+"""Numbers and cost of tokens, and the lengths of texts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from promptmill.report.scratch import Scratch
 from promptmill.runtime.errors import Misconfigured
 
 CHARS_PER_TOKEN: Final = 4
-"""By which the tokens of prompts are estimated, because records do not have their number."""
+"""The ratio by which tokens of prompts are estimated, because records do not count them."""
 
 MILLION: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """The price of a million tokens, in any currency."""
+    """The price per million tokens, in any currency."""
 
     prompt: float
     completion: float
@@ -29,10 +29,10 @@ class Usage:
     """The tokens of one model.
 
     Attributes:
-        answers: all answers, whether they were accepted or not; each was a request of its own.
-        prompt_tokens: estimated from the characters of the prompts.
-        completion_tokens: as the model counted them.
-        cost: at the price that was given; ``None`` without one.
+        answers: number of all answers, accepted or not; each was a separate request.
+        prompt_tokens: an estimate from the characters of the prompts.
+        completion_tokens: the tokens that the model counted.
+        cost: the cost at the given price; ``None`` without a price.
     """
 
     model: str
@@ -43,10 +43,10 @@ class Usage:
 
 
 def parse_prices(texts: list[str]) -> dict[str, Price]:
-    """Prices by model, from texts such as ``MODEL=0.15,0.6``.
+    """Parse prices by model from texts such as ``MODEL=0.15,0.6``.
 
     Raises:
-        Misconfigured: one of them is not of this form.
+        Misconfigured: a text does not have this form.
     """
     found = {}
     for text in texts:
@@ -66,7 +66,7 @@ def parse_prices(texts: list[str]) -> dict[str, Price]:
 
 
 def usage(scratch: Scratch, prices: Mapping[str, Price]) -> tuple[Usage, ...]:
-    """The tokens of each generator, and their cost.
+    """Return the tokens of each generator and their cost.
 
     Raises:
         Misconfigured: there is a price for a model that has generated nothing.
@@ -103,7 +103,7 @@ def _cost(price: Price | None, prompt: int, completion: int) -> float | None:
 
 
 def lengths(scratch: Scratch) -> tuple[Distribution, ...]:
-    """The characters of prompts and answers, and the tokens of answers."""
+    """Return the distributions of the characters of prompts and answers and of answers' tokens."""
     return (
         *distribution(
             scratch,

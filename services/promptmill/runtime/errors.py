@@ -27,7 +27,7 @@ class Transient(PromptmillError):
     """The same record may succeed in another attempt.
 
     Attributes:
-        retry_after_s: seconds to wait before it; ``None`` uses the back-off.
+        retry_after_s: seconds to wait before the next attempt; ``None`` uses the back-off.
     """
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
@@ -70,6 +70,6 @@ class Stale(PromptmillError):
 
 
 def reason_of(error: BaseException) -> str:
-    """The name of the error's class in ``snake_case``, by which failures are counted."""
+    """Return the name of the error's class in ``snake_case``, by which failures are counted."""
     name = type(error).__name__
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

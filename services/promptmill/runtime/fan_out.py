@@ -18,7 +18,7 @@ KEPT_PROMPTS = 1_024
 
 
 class KeptResults(Generic[Result]):
-    """Keeps the results of requests by key and index, for the prompts that failed last."""
+    """The results of requests by key and index, for the prompts that failed most recently."""
 
     def __init__(self) -> None:
         self._kept: dict[str, dict[int, Result]] = {}
@@ -29,7 +29,7 @@ class KeptResults(Generic[Result]):
         """Make all requests concurrently; another attempt makes only those that have no result.
 
         Args:
-            key: the id of the prompt, with whatever else its requests depend on.
+            key: the id of the prompt, with everything else that its requests depend on.
             count: the number of its requests.
             request: makes the request with the given index.
 
@@ -37,8 +37,8 @@ class KeptResults(Generic[Result]):
             The results, ordered by index.
 
         Raises:
-            PromptmillError: the most severe failure. The results of the others are kept, as they
-                are if this is cancelled.
+            PromptmillError: the most severe failure. The results of the other requests are kept,
+                also after a cancellation.
         """
         kept = self._kept.pop(key, {})
 
@@ -65,7 +65,7 @@ _BY_SEVERITY = (Fatal, Poison)
 
 
 async def all_outcomes(requests: Sequence[Awaitable[Result]]) -> list[Result | Exception]:
-    """The result or error of each request, in order. Cancelling this cancels all requests.
+    """Return the result or error of each request, in order. Cancelling this cancels all requests.
 
     A failure does not abort the other requests, because their results can be kept for the next
     attempt.
@@ -88,7 +88,7 @@ def _failure(task: asyncio.Future[Result]) -> Exception | None:
 
 
 def most_severe(outcomes: Sequence[object]) -> Exception | None:
-    """The most severe failure: ``Fatal`` before ``Poison`` before others; ``None`` without any."""
+    """Return the most severe failure, if any: ``Fatal``, then ``Poison``, then others."""
     failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     for kind in _BY_SEVERITY:
         if grave := [failure for failure in failures if isinstance(failure, kind)]:

@@ -51,7 +51,7 @@ class _Rule:
 
 
 def parse_rules(text: str, seed: str = "") -> dict[str, _Rule]:
-    """The rules of ``PROMPTMILL_FAULTS``.
+    """Return the rules of ``PROMPTMILL_FAULTS``.
 
     Raises:
         Misconfigured: a rule is invalid.

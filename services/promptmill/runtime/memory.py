@@ -1,4 +1,4 @@
-"""The memory of a process: how it is allocated, when garbage is collected, what is returned."""
+"""The memory of a process: allocation, garbage collection and its return to the system."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Final
 _ARENA_MAX: Final = -8
 _MMAP_THRESHOLD: Final = -3
 _TRIM_THRESHOLD: Final = -1
-"""Numbers of the options in ``malloc.h`` of the GNU C library."""
+"""The numbers of options in ``malloc.h`` of the GNU C library."""
 
 
 def limit_fragmentation() -> None:
     """Let the C library return large buffers at once, and use few heaps.
 
-    By default, the first large buffer that is freed raises the size from which blocks are mapped
-    separately, up to 32 MiB. Later buffers of Kafka, Arrow and Delta Lake then lie on heaps of
-    which each thread can have its own, and holes remain between them: a filter grew for as long as
-    backpressure held it now and then. Call this before other threads start, and not in a process
-    that computes with torch, whose tensors would be mapped again each time. It does nothing where
-    the C library has no ``mallopt``.
+    By default, freeing the first large buffer raises the size from which blocks are mapped
+    separately, up to 32 MiB. Later buffers of Kafka, Arrow and Delta Lake are then allocated on the
+    heaps of threads, and holes remain between them, so that the memory of a filter grew while
+    backpressure held it repeatedly. Call this function before other threads start, and not in a
+    process that computes with torch, whose tensors would be mapped again each time. It does nothing
+    if the C library has no ``mallopt``.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_ARENA_MAX, 2)
@@ -41,11 +41,11 @@ def tune_garbage_collection() -> None:
 
 
 def release_unused_memory() -> None:
-    """Return freed memory to the system; call it after work that needs much memory for a moment.
+    """Return freed memory to the system; call this after a peak of memory use.
 
-    The allocators of Arrow and of the C library keep what was freed for later use. After a
-    compaction of 60,000 rows they kept 170 MiB of 430 MiB. It takes tens of milliseconds, and does
-    nothing where the C library has no ``malloc_trim``.
+    The allocators of Arrow and of the C library keep freed memory for later use. After a compaction
+    of 60,000 rows they kept 170 MiB of 430 MiB. The call takes tens of milliseconds, and does
+    nothing if the C library has no ``malloc_trim``.
     """
     if arrow := sys.modules.get("pyarrow"):
         arrow.default_memory_pool().release_unused()

@@ -1,4 +1,4 @@
-"""Connections to Redis, and the rights that they need; the URL decides how they are made.
+"""Connections to Redis, in the way that the URL selects, and the rights that they need.
 
 ===================================================  ===============================================
 URL                                                  server
@@ -64,27 +64,27 @@ KEYS: Final = ("promptmill:*", "{*}:*")
 
 
 def acl_rules() -> list[str]:
-    """The rules of a Redis user with exactly the rights that promptmill needs."""
+    """Return the rules of a Redis user with exactly the rights that promptmill needs."""
     return [*(f"~{key}" for key in KEYS), "-@all", *(f"+{command}" for command in COMMANDS)]
 
 
 def acl_line(user: str, password: str) -> str:
-    """The line of this user in ``redis.conf`` or an ACL file."""
+    """Return the line of this user in ``redis.conf`` or an ACL file."""
     return " ".join(("user", user, "on", f">{password}", "resetchannels", *acl_rules()))
 
 
 def without_password(url: str) -> str:
-    """The URL with its secrets replaced by ``***``; it need not be valid."""
+    """Replace the secrets of a URL, which need not be valid, with ``***``."""
     return _QUERY_SECRET.sub(r"\1***", _LOGIN.sub(r"\1:***@", url))
 
 
 def has_password(url: str) -> bool:
-    """Whether a URL contains a password."""
+    """Return whether a URL contains a password."""
     return without_password(url) != url
 
 
 def place_of(url: str) -> str:
-    """The host and port of the server, or the path of its socket, for messages."""
+    """Return the host and port of the server, or the path of its socket, for messages."""
     rest = without_password(url).partition("://")[2].partition("?")[0]
     place = rest.rpartition("@")[2]
     return place if url.startswith("unix:") else place.partition("/")[0]
@@ -110,7 +110,7 @@ def refuse_password_flags(arguments: Iterable[str]) -> None:
 
 
 def connect(url: str, timeout_s: float = 1.0, *, tries_again: bool = False) -> Redis:
-    """A client, which connects at its first command.
+    """Return a client, which connects at its first command.
 
     Args:
         url: see the module.
@@ -121,12 +121,12 @@ def connect(url: str, timeout_s: float = 1.0, *, tries_again: bool = False) -> R
         Misconfigured: the URL is invalid.
     """
     options: dict[str, Any] = {} if tries_again else {"retry": Retry(NoBackoff(), retries=0)}
-    # The client owns the pool: closing it closes the connections, without which a loop stays open.
+    # The client owns the pool, so closing the client closes its connections and frees the loop.
     return Redis.from_pool(connection_pool(url, timeout_s, **options))
 
 
 def connection_pool(url: str, timeout_s: float, **options: Any) -> ConnectionPool:
-    """A pool of connections to the server of the URL.
+    """Return a pool of connections to the server of the URL.
 
     Args:
         url: see the module.
@@ -155,7 +155,7 @@ def connection_pool(url: str, timeout_s: float, **options: Any) -> ConnectionPoo
 
 
 def _recognisable(url: str) -> str:
-    """A URL without its password, or ``***`` if the value is not a URL of Redis."""
+    """Return a URL without its password, or ``***`` if the value is not a URL of Redis."""
     return without_password(url) if url.startswith(("redis", "unix:")) else "***"
 
 
@@ -212,7 +212,7 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
 
 
 def _keeping_cancellations(pool: ConnectionPool) -> ConnectionPool:
-    """The same pool; a task that is cancelled while a command is sent stays cancelled.
+    """Return the pool, changed so that a task that is cancelled during a send stays cancelled.
 
     redis-py sends with ``asyncio.wait_for``, which loses a cancellation on Python 3.11 if the data
     has just been sent. Ctrl-C arrives at that moment more often than at others, because sending
@@ -228,7 +228,9 @@ def _keeping_cancellations(pool: ConnectionPool) -> ConnectionPool:
                 await asyncio.sleep(0)  # a cancellation that is already due would be lost as well
             await super().send_packed_command(*args, **kwargs)
             if task is not None and task.cancelling() > before:
-                await self.disconnect(nowait=True)  # the answer would be taken for the next one
+                await self.disconnect(
+                    nowait=True
+                )  # the answer would be taken for that of the next command
                 raise asyncio.CancelledError
 
     CancellableConnection.__name__ = f"Cancellable{kind.__name__}"
@@ -237,10 +239,10 @@ def _keeping_cancellations(pool: ConnectionPool) -> ConnectionPool:
 
 
 class _WatchedPool(SentinelConnectionPool):
-    """Closes its connections to Sentinel after each question; the library keeps them open."""
+    """A pool that closes its connections to Sentinel after each request, unlike the library's."""
 
     async def get_master_address(self) -> tuple[str, int]:
-        """The host and port of the primary."""
+        """Return the host and port of the primary."""
         try:
             address: tuple[str, int] = await super().get_master_address()  # type: ignore[no-untyped-call]
         finally:
@@ -275,10 +277,10 @@ def refuse_cluster(info: bytes) -> None:
 
 
 def refusal(error: Exception) -> str:
-    """What is wrong with the login or the certificates, and the remedy; empty if it is neither.
+    """Explain an error of the login or the certificates with a remedy; empty for other errors.
 
     Args:
-        error: what redis-py raised.
+        error: the error that redis-py raised.
     """
     said = str(error)
     if isinstance(error, _REFUSED):
@@ -309,7 +311,7 @@ def refusal(error: Exception) -> str:
 
 
 def absence(error: Exception) -> str:
-    """Why no server answers, for messages."""
+    """Return the reason why no server answers, for messages."""
     if isinstance(error, MasterNotFoundError):
         return (
             f"{error}; if no failover is under way, correct the hosts or the name of the service "

@@ -29,7 +29,7 @@ _SCHEMES: Final = {"s3a": "s3", "s3n": "s3"}
 
 
 def default_home() -> Path:
-    """The folder for promptmill's data in the user's home."""
+    """Return the folder for promptmill's data in the user's home."""
     return user_data_path("promptmill")
 
 
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The sources in order of precedence: flags, environment, file."""
+        """Return the sources in order of precedence: flags, environment, file."""
         file = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
         return init_settings, env_settings, file
 
@@ -93,14 +93,14 @@ def store_location(store: str | None, home: Path) -> str:
 
 
 def config_file() -> Path:
-    """The path of the settings file, which may not exist."""
+    """Return the path of the settings file, which may not exist."""
     if explicit := os.environ.get("PROMPTMILL_CONFIG"):
         return Path(explicit)
     return Path(os.environ.get("PROMPTMILL_HOME") or default_home()) / "promptmill.toml"
 
 
 def file_values(stage: str = "") -> dict[str, Any]:
-    """The values in the settings file; those in the table of the stage take precedence.
+    """Return the values in the settings file; those in the table of the stage take precedence.
 
     Args:
         stage: name of a stage; empty for the commands, which read only the top level.
@@ -116,7 +116,7 @@ def file_values(stage: str = "") -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{path} is not TOML: {error}; correct it or remove it") from error
     shared = {key: value for key, value in content.items() if not isinstance(value, dict)}
-    own = content.get(stage)  # no table but a value for the key "store", which is also a stage
+    own = content.get(stage)  # not a table, but a value for the key "store", which is also a stage
     return shared | own if isinstance(own, dict) else shared
 
 
@@ -126,7 +126,7 @@ def load_settings(**flags: Any) -> Settings:
 
 
 def shown_input(kind: type[BaseModel], finding: Mapping[str, Any]) -> str:
-    """The refused value, or ``***`` if its setting can hold a secret (``repr=False``).
+    """Return the refused value, or ``***`` if its setting can hold a secret (``repr=False``).
 
     Args:
         kind: the settings.

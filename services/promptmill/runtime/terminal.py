@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _KEPT_FORMATS: Final = {"\u200c", "\u200d"}
-"""The joiners. Persian, Indic scripts and emoji need them, and they change nothing else."""
+"""The joiners, which Persian, Indic scripts and emoji need and which are harmless."""
 
 _UNSAFE: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """The categories of controls, invisible formats, surrogates and separators of lines."""
@@ -23,15 +23,15 @@ _LAYOUT: Final = {"\n", "\t"}
 
 
 def is_unsafe(character: str) -> bool:
-    """Whether a terminal may execute the character, or show it as something else."""
+    """Return whether a terminal may execute the character or show a different one."""
     return unicodedata.category(character) in _UNSAFE and character not in _KEPT_FORMATS
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """The text with every unsafe character written as an escape sequence of Python.
+    """Return the text with every unsafe character written as one of Python's escape sequences.
 
     Args:
-        text: any text, also with lone surrogates.
+        text: any text, which may contain lone surrogates.
         lines: keep line feeds and tabs; otherwise the result is one line.
     """
     if text.isascii() and text.isprintable():
@@ -40,7 +40,7 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 def printable_json(document: bytes) -> str:
-    """The JSON document with the unsafe characters in its strings escaped; its value is the same.
+    """Escape the unsafe characters in the strings of a JSON document, without changing its value.
 
     JSON itself requires only the escapes of the characters below U+0020.
 

@@ -16,13 +16,13 @@ MAX_CLOSING_S = 10.0
 MIN_CLOSING_S = 3.0
 
 Draw = Callable[[], float]
-"""Gives a random number in [0, 1); tests replace it."""
+"""A function that returns a random number in [0, 1); tests replace it."""
 
 _MAX_DOUBLINGS = 30
 
 
 def backoff_s(failures: int, initial_s: float, max_s: float, draw: Draw = random.random) -> float:
-    """The pause after this many consecutive failures (from 1), in seconds.
+    """Return the pause after this many consecutive failures (from 1), in seconds.
 
     The pause doubles with each failure up to ``max_s``. Half of it is fixed and half is random
     ("equal jitter"), so that workers do not retry a shared dependency all at the same time.

@@ -100,7 +100,7 @@ class MemoryClaims:
     sketched: int | None = None
 
     def is_complete(self, *, sketches: bool = False) -> bool:
-        """Whether the claims are complete, including sketches if those are needed."""
+        """Return whether the claims are complete, including sketches if those are needed."""
         if sketches and self.sketched != self.index.without_sketch:
             return False
         return self.epoch is not None
@@ -215,7 +215,7 @@ class MemoryDedupStore:
         """Do nothing, because there is no connection."""
 
     async def is_complete(self) -> bool:
-        """Whether the claims hold every published decision."""
+        """Return whether the claims hold every published decision."""
         return self._claims.is_complete(sketches=self._sketches)
 
     async def check(self) -> None:

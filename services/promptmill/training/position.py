@@ -154,7 +154,7 @@ class Cursor:
         return sum(each.delivered for each in self.positions.values())
 
     def offsets(self) -> dict[int, int]:
-        """The next offset of each shard."""
+        """Return the next offset of each shard."""
         return {shard: each.offset for shard, each in self.positions.items()}
 
     def done(self, shard: int, offset: int) -> int:

@@ -57,7 +57,7 @@ class StreamSource:
         return FORMATS.get(self.trainer)
 
     def row_schema(self) -> pa.Schema:
-        """The columns of a row."""
+        """Return the columns of a row."""
         if self.form is not None:
             return self.form.schema
         return pa.schema([self.schema.field(name) for name in own_columns(self.schema)])

@@ -146,20 +146,20 @@ class RedisFlightLog:
         return await self._redis.hgetall(self._key(partition))
 
     def _seen(self, entry: bytes) -> Deaths:
-        """The deaths of an entry, including the one that the next ``begin`` will count."""
+        """Return the deaths of an entry, including the one that the next ``begin`` will count."""
         total, alone, begun, life = entry.decode().split(" ")
         if life in ("", self._life):
             return Deaths(int(total), int(alone))
         return Deaths(int(total) + 1, int(alone) + 1 if begun == "a" else 0)
 
     async def _try(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """The result of the call, or ``None`` if Redis fails or the log is disabled."""
+        """Return the result of the call, or ``None`` if Redis fails or the log is disabled."""
         if time.monotonic() < self._silent_until:
             return None
         try:
             try:
                 return await call()
-            except RedisConnectionError:  # the server closes idle connections: use a new one
+            except RedisConnectionError:  # the server closes idle connections, so use a new one
                 return await call()
         except (RedisError, OSError, ValueError) as error:
             self._failed()

@@ -39,12 +39,12 @@ async def find_layout(
         return DataSetLayout(check_layout(known, counts))
     guessed = min(counts.values())
     log.warning("layout_unknown", store=store, taken=guessed, topics=counts)
-    # Before the first start of a store, all topics have the number that it will take.
+    # Before the first start of a store, all topics have the number that the store will adopt.
     return DataSetLayout(guessed, is_known=len(set(counts.values())) == 1)
 
 
 def layout_in_tables(store: str) -> int | None:
-    """The number of partitions in the store's tables; ``None`` if it cannot be read."""
+    """Return the number of partitions in the store's tables; ``None`` if it cannot be read."""
     if not store or ("://" not in store and not Path(store).is_dir()):
         return None
     from promptmill.lake.reader import DeltaReader

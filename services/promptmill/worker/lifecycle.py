@@ -74,8 +74,8 @@ class Worker:
         model: the name of its model; empty if it has none.
         context_tokens: the context length of the model in tokens.
         tokenizer: the folder of the tokenizer.
-        held: gives the reason for which backpressure holds the worker; empty if it does not.
-        trouble: gives the reason for which the worker can complete nothing; empty if it can.
+        held: returns the reason why backpressure holds the worker; empty if it does not.
+        trouble: returns the reason why the worker cannot complete any record; empty if it can.
     """
 
     runner: Runner
@@ -122,7 +122,7 @@ async def run_worker(settings: StageSettings, build: Build) -> None:
 
 
 async def _check_redis(settings: StageSettings) -> None:
-    """Refuse a Redis that can never work; one that does not answer yet is waited for later."""
+    """Refuse a Redis that can never work; the worker waits later for one that does not answer."""
     if settings.redis:
         with suppress(Unavailable):
             await check_server(settings.redis)
@@ -165,7 +165,7 @@ class _Shutdown:
 
 
 def _poll_trouble(metrics: StageMetrics) -> str:
-    """The answer of the readiness probe about failed polls; empty if there is no problem."""
+    """Return the answer of the readiness probe about failed polls; empty if there is no problem."""
     lasted = metrics.polls_fail_for_s
     return f"polls of Kafka have failed for {lasted:.0f} s" if lasted > UNREADY_AFTER_S else ""
 
@@ -193,7 +193,7 @@ async def _serve(runner: Runner, health: Health, stop: asyncio.Future[Deadline])
 async def _unless_stopped(
     building: Awaitable[Worker], stop: asyncio.Future[Deadline]
 ) -> Worker | None:
-    """The worker, or ``None`` if the process is stopped before the worker is built."""
+    """Return the worker, or ``None`` if the process is stopped before the worker is built."""
     build = asyncio.ensure_future(building)
     waiting: set[asyncio.Future[Any]] = {build, stop}
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -215,7 +215,7 @@ def _watch(metrics: StageMetrics, runner: Runner) -> None:
 def registration(
     settings: StageSettings, worker: Worker, metrics: StageMetrics, health: Health, url: str
 ) -> Registration:
-    """The worker's entry in the registry, which is refreshed while the context is open."""
+    """Return the worker's entry in the registry, which is refreshed while the context is open."""
     identity = worker_id(settings.stage)
 
     def info() -> WorkerInfo:

@@ -21,21 +21,21 @@ from promptmill.stream.start_offsets import Prepare, Start
 from promptmill_schemas import Prompt
 from promptmill_schemas.topics import DEAD_LETTERS, RECORDS, REJECTS
 
-if TYPE_CHECKING:  # it loads the store's library, in a thread and only where there is a store
+if TYPE_CHECKING:  # it loads the store's library, in a thread and only if there is a store
     from promptmill.lake.settled import SettledShard
 
 log = structlog.get_logger(__name__)
 
 OUTCOME_TOPICS: Final = (RECORDS, REJECTS, DEAD_LETTERS)
 READ_LIMIT_S: Final = 120.0
-"""Seconds for which a partition waits for the tables; after that its prompts are generated."""
+"""Seconds for which a partition waits for the tables before its prompts are generated."""
 
 
 class ReadProbe(Protocol):
     """Receives events about reads; see :mod:`promptmill.runtime.telemetry.metrics`."""
 
     def settled_read(self, result: str) -> None:
-        """The store was read, with the result ``read``, ``unneeded`` or ``failed``."""
+        """Count a read of the store with the result ``read``, ``unneeded`` or ``failed``."""
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a gauge whose value is read at each scrape."""
@@ -75,7 +75,10 @@ class SettledPrompts:
         self._committed: Callable[[], Mapping[Partition, int]] = dict
 
     def follow(self, loop: Loop) -> None:
-        """Read at the loop's assignments and forget by its commits. Call this before it runs."""
+        """Read the tables at the loop's assignments, and forget prompts at its commits.
+
+        Call this before the loop runs.
+        """
         self._committed = lambda: loop.committed
         loop.prepare_with(self.prepare)
         self._probe.watch(
@@ -83,7 +86,7 @@ class SettledPrompts:
         )
 
     def is_settled(self, prompt: Prompt) -> bool:
-        """Whether no outcome of this prompt can become a row any more."""
+        """Return whether no outcome of this prompt can become a row any more."""
         if not self._known:
             return False
         self._forget_passed()
@@ -133,7 +136,7 @@ class SettledPrompts:
 def _read_behind(
     store: str, cluster: str, prefix: str, committed: Mapping[int, int]
 ) -> dict[int, SettledShard]:
-    """The settled prompts of shards whose tables hold more outcomes than the group has consumed.
+    """Read the settled prompts of shards whose tables hold more outcomes than the group consumed.
 
     A group that has kept its offsets is ahead of the tables, except for records in flight.
     """

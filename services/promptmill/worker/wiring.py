@@ -24,7 +24,7 @@ from promptmill_schemas import TOPICS, Topic
 
 
 def group_of(settings: StageSettings) -> str:
-    """The stage's consumer group."""
+    """Return the stage's consumer group."""
     return f"{settings.topic_prefix}promptmill.{settings.stage}"
 
 
@@ -44,7 +44,7 @@ def make_source(
 
 
 async def layout_of(settings: StageSettings, *topics: Topic) -> DataSetLayout:
-    """The layout of this worker's data set; see :func:`find_layout` for the errors."""
+    """Return the layout of this worker's data set; see :func:`find_layout` for the errors."""
     return await find_layout(
         settings.require_kafka(),
         settings.redis,
@@ -70,7 +70,7 @@ def make_log_reader(settings: StageSettings) -> LogReader:
 
 
 def accepted_gaps(settings: StageSettings) -> ReadAccepted:
-    """A function that reads the accepted gaps of this stage from the store."""
+    """Return a function that reads the accepted gaps of this stage from the store."""
 
     def read() -> Collection[Gap]:
         # The store's library is large, and few starts need it.

@@ -43,7 +43,7 @@ def _draw_weights(model: NemotronForCausalLM, draws: torch.Generator) -> None:
 
 
 def _log_frequencies(tokenizer: PreTrainedTokenizerFast, lines: list[str]) -> torch.Tensor:
-    """The natural logarithm of each token's frequency; the end follows from the mean length."""
+    """Return the log-frequency of each token; that of the end follows from the mean length."""
     import torch
 
     counts = torch.full((len(tokenizer),), 1e-3)

@@ -37,7 +37,7 @@ def make_untrained_models(folder: Path, *, seed: int = 0) -> DemoModels:
 
 
 def _recipe(seed: int) -> str:
-    """A digest of what determines a model's bytes: the package's sources and the seed."""
+    """Return a digest of what determines a model's bytes: the package's sources and the seed."""
     import transformers
 
     digest = blake2b(f"{seed} {transformers.__version__}".encode(), digest_size=16)

@@ -58,7 +58,7 @@ def _draw_weights(model: LlamaForSequenceClassification, draws: torch.Generator)
 def _last_states(
     model: LlamaForSequenceClassification, tokenizer: PreTrainedTokenizerFast, lines: list[str]
 ) -> torch.Tensor:
-    """The hidden states at the last position, one row for each line as the answer."""
+    """Return the hidden states at the last position, one row for each line as the answer."""
     import torch
 
     rows = []

@@ -56,7 +56,7 @@ def _figures(truth: Column, given: Column) -> dict[str, Any]:
 
 
 def fit(given: Column, truth: Column) -> dict[str, float]:
-    """The least-squares line ``slope × score + intercept``."""
+    """Return the least-squares line ``slope × score + intercept``."""
     centred = given - given.mean()
     spread = float((centred**2).sum())
     slope = float((centred * (truth - truth.mean())).sum()) / spread if spread else 0.0
@@ -71,7 +71,7 @@ def pearson(one: Column, other: Column) -> float | None:
 
 
 def ranks(values: Column) -> Column:
-    """The ranks of the values, from 1; equal values share the mean of their ranks."""
+    """Return the ranks of the values, from 1; equal values share the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts).astype(np.float64)
     means: Column = ends - (counts - 1) / 2

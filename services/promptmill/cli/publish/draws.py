@@ -34,7 +34,7 @@ class Ids(Protocol):
         """Find out which of these ids are published."""
 
     def __contains__(self, identity: str) -> bool:
-        """Whether the prompt is or will be published; its id must have been looked up."""
+        """Return whether the prompt is or will be published; its id must have been looked up."""
 
 
 class StoredOwnIds(Protocol):

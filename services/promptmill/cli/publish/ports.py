@@ -32,7 +32,7 @@ class Known(Protocol):
         """Find out which of these ids are published; called before any of them is added."""
 
     def __contains__(self, identity: str) -> bool:
-        """Whether the prompt is published or was added."""
+        """Return whether the prompt is published or was added."""
 
     def add(self, prompt_id: str) -> bool:
         """Add a prompt; return ``False`` if it is already published."""

@@ -99,7 +99,7 @@ class PublishedPrompts(_Coming):
         return self._stored is None and not len(self._ids)
 
     def __contains__(self, identity: str) -> bool:
-        """Whether a prompt, which must have been looked up or added, is published."""
+        """Return whether a prompt, which must have been looked up or added, is published."""
         return identity in self._ids
 
     def add(self, prompt_id: str) -> bool:

@@ -1,1 +1,1 @@
-"""One HTML page with all figures, which needs nothing beside itself."""
+"""A self-contained HTML page with all figures."""

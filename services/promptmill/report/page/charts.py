@@ -1,7 +1,7 @@
-"""The charts of the page, as Vega-Lite specifications without colours of their own.
+"""The charts of the page, as Vega-Lite specifications without colours.
 
-The page gives them the width of their place and the colours of its theme. Foreign texts are data
-here and never part of an expression.
+The page sets their widths and the colours of its theme. Foreign texts are data and never part of an
+expression.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from promptmill.report.timeline import Timeline
 MOST_BARS: Final = 20
 LABEL_PIXELS: Final = 120
 LEGEND_CHARS: Final = 36
-"""The names in one line of a legend, which fit a phone."""
+"""The number of characters of names in one line of a legend, which fits a phone."""
 
 ACCEPTED: Final = "accepted"
 OUTCOMES: Final = (ACCEPTED, "rejected", "dead", "pending")
@@ -28,10 +28,10 @@ class Chart:
     """A chart.
 
     Attributes:
-        section: of the page.
-        title: what it shows.
-        spec: in Vega-Lite, without width and configuration.
-        wide: whether it takes the whole width of the page.
+        section: the section of the page.
+        title: the title of the chart.
+        spec: the specification in Vega-Lite, without width and configuration.
+        wide: whether the chart has the whole width of the page.
     """
 
     section: str
@@ -41,7 +41,7 @@ class Chart:
 
 
 def charts(stats: Stats) -> tuple[Chart, ...]:
-    """The charts of all figures that there are."""
+    """Return the charts of all figures that exist."""
     return (
         *_runs(stats),
         *_timeline(stats.timeline),
@@ -117,7 +117,7 @@ def _bars(section: str, title: str, numbers: Mapping[str, int]) -> Iterator[Char
 
 
 def _histograms(section: str, found: Sequence[Distribution]) -> Iterator[Chart]:
-    """One chart for each number, with the share of the answers of each source in each bin."""
+    """Yield a chart for each score, with the share of each source's answers in each bin."""
     for name in dict.fromkeys(each.name for each in found):
         same = [each for each in found if each.name == name]
         values = [
@@ -216,7 +216,7 @@ def _mark(
     encoding: dict[str, Any],
     height: int | None = None,
 ) -> dict[str, Any]:
-    """A chart of one mark; bars that lie have a height for each."""
+    """Return a specification with one mark; ``height`` is the height of a horizontal bar."""
     size: Any = {"step": 24} if height is None else height
     return {"data": {"values": values}, "mark": mark, "encoding": encoding, "height": size}
 
@@ -232,7 +232,7 @@ def _quantity(name: str, **more: Any) -> dict[str, Any]:
 
 
 def _colour(name: str, values: Sequence[str]) -> dict[str, Any]:
-    """Colours by name; without a legend where there is one value only."""
+    """Return the encoding of colours by name, without a legend for a single value."""
     range_ = [_PLACES.get(value, at) for at, value in enumerate(values)]
     columns = 4 if sum(map(len, values)) <= LEGEND_CHARS else 2
     legend = {"orient": "top", "title": None, "columns": columns} if len(values) > 1 else None
@@ -245,7 +245,7 @@ def _colour(name: str, values: Sequence[str]) -> dict[str, Any]:
 
 
 _PLACES: Final = {ACCEPTED: 0, REJECTS: 1, "dead": 2, "pending": 3}
-"""The places of outcomes among the page's colours."""
+"""The indices of outcomes in the page's list of colours."""
 
 
 def _tooltip(*names: str, **kinds: str) -> list[dict[str, str]]:

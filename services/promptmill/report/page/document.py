@@ -1,7 +1,7 @@
-"""The page: its texts, tables, charts and the library that draws them, in one HTML document.
+"""The page: texts, tables, charts and the charting library in one HTML document.
 
-A policy in the page forbids every connection and every script but the two of the page itself, so
-that nothing leaves the browser whatever a text in the tables says.
+A content security policy in the page forbids all connections, and all scripts except the page's two
+own ones, so that no text in the tables can send data from the browser.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _LIBRARY: Final = "window.vegaEmbed = vegaEmbed;"
 
 
 def render(stats: Stats, title: str) -> str:
-    """The page as HTML.
+    """Return the page as HTML.
 
     Args:
         stats: the figures.
-        title: of the page.
+        title: the title of the page.
 
     Raises:
         Misconfigured: the package with the charting library is not installed.
@@ -97,7 +97,7 @@ def _asset(name: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that can stand in a script element: it has no ``<``."""
+    """Return JSON without ``<``, which is safe inside a script element."""
     return orjson.dumps(value).decode().replace("<", "\\u003c")
 
 

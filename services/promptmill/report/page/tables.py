@@ -13,12 +13,12 @@ from promptmill.runtime.terminal import printable
 
 
 def safe(text: str) -> str:
-    """The text for HTML; characters that hide or reorder others are shown as escapes."""
+    """Escape a text for HTML; characters that hide or reorder others are shown as escapes."""
     return escape(printable(text, lines=True))
 
 
 def tiles(stats: Stats) -> str:
-    """The totals at the top."""
+    """Return the tiles with the totals at the top of the page."""
     accepted = sum(run.accepted for run in stats.runs)
     decided = accepted + sum(run.rejected for run in stats.runs)
     shown = {
@@ -40,7 +40,7 @@ def tiles(stats: Stats) -> str:
 
 
 def groups(stats: Stats) -> Iterator[str]:
-    """A table for each label that decisions have."""
+    """Yield a table for each label of decisions."""
     for label, found in stats.groups.items():
         if found:
             head = (label, "records", *(() if label == "kind" else ("rejected", "accepted")))
@@ -53,7 +53,7 @@ def _group(group: Group, head: Sequence[str]) -> list[str]:
 
 
 def distributions(title: str, found: Sequence[Distribution]) -> Iterator[str]:
-    """The numbers behind histograms."""
+    """Yield a table with the figures of the histograms."""
     rows = [
         [
             each.name,
@@ -75,7 +75,7 @@ _QUANTILES = ("5 %", "25 %", "median", "75 %", "95 %")
 
 
 def usage(stats: Stats) -> Iterator[str]:
-    """The tokens and the cost of each model."""
+    """Yield a table with the tokens and the cost of each model."""
     rows = [
         [
             each.model,
@@ -92,19 +92,19 @@ def usage(stats: Stats) -> Iterator[str]:
 
 
 def duplicates(stats: Stats) -> Iterator[str]:
-    """The numbers of duplicates, and examples."""
+    """Yield a table with the numbers of duplicates, and examples."""
     found = stats.duplicates
     rows = [
         ["answers rejected as exact duplicates", f"{found.exact:,}"],
         ["answers rejected as near duplicates", f"{found.near:,}"],
-        ["records whose content another record has too", f"{found.stored:,}"],
+        ["records with the same content as another record", f"{found.stored:,}"],
     ]
     yield _card("Duplicates that were found", _table(("", "number"), rows))
     yield from (_example(each) for each in found.examples)
 
 
 def dead_letters(stats: Stats) -> Iterator[str]:
-    """Dead letters by stage and reason."""
+    """Yield a table of dead letters by stage and reason."""
     rows = [[name, f"{number:,}"] for name, number in stats.dead_letters.items()]
     if rows:
         yield _card("Dead letters", _table(("stage: reason", "number"), rows))

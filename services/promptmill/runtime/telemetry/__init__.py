@@ -1,1 +1,1 @@
-"""Logs as events, one table of metrics, health, the registry of workers."""
+"""Telemetry: logs as events, one table of metrics, health, and the registry of workers."""

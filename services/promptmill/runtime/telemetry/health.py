@@ -19,7 +19,7 @@ class Health:
 
     Args:
         trouble: called at every probe; describes a problem that makes the worker unready, or
-            gives an empty text. Others may be added with :meth:`watch`.
+            returns an empty text. More of them can be added with :meth:`watch`.
     """
 
     def __init__(self, trouble: Callable[[], str] = lambda: "") -> None:
@@ -28,7 +28,7 @@ class Health:
         self._troubles = [trouble]
 
     def watch(self, trouble: Callable[[], str]) -> None:
-        """Let this problem make the worker unready too."""
+        """Let another problem make the worker unready."""
         self._troubles.append(trouble)
 
     @property
@@ -43,7 +43,7 @@ class Health:
 
     @property
     def detail(self) -> str:
-        """The state in words."""
+        """The state as text."""
         return (self._is_set_ready and self.trouble) or self._detail
 
     def set_ready(self) -> None:
@@ -62,7 +62,7 @@ class HealthServer:
         health: the state to report.
         metrics: the metrics to expose.
         host: the address to listen on; loopback by default.
-        port: the port to listen on; 0 takes a free one.
+        port: the port to listen on; 0 means any free port.
     """
 
     def __init__(

@@ -24,8 +24,8 @@ def set_up_logs(service: str, level: str = "INFO", *, as_json: bool | None = Non
         as_json: whether to write JSON; ``None`` writes text if standard error is a terminal.
     """
     as_json = not sys.stderr.isatty() if as_json is None else as_json
-    # The traceback is formatted here in both forms. The console's own one shows local variables,
-    # which may be secrets, and foreign text as it is.
+    # The traceback is formatted here for both forms. The console's own formatter shows local
+    # variables, which may be secrets, and foreign text without escapes.
     renderers: list[Any] = (
         [structlog.processors.JSONRenderer()]
         if as_json

@@ -169,7 +169,7 @@ class StageMetrics:
         return sum(count for at, count in self._recent if at >= since) / RATE_WINDOW_S
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 

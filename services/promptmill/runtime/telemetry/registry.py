@@ -43,9 +43,9 @@ class WorkerInfo:
         tokenizer: the folder of its tokenizer on its host.
         url: the URL of its health endpoint.
         schema_version: the latest version of the contracts that it reads; 0 if unknown.
-        held: the reason for which backpressure holds it; empty if it does not.
+        held: the reason why backpressure holds it; empty if it does not.
         partitions: the number of its partitions; -1 if unknown.
-        trouble: the reason for which it can complete nothing; empty if it can.
+        trouble: the reason why it cannot complete any record; empty if it can.
     """
 
     stage: str
@@ -70,17 +70,17 @@ class WorkerInfo:
 
 
 def worker_id(stage: str) -> str:
-    """An id that is unique among the live workers."""
+    """Return an id that is unique among the live workers."""
     return f"{stage}-{socket.gethostname()}-{os.getpid()}"
 
 
 def registry_key(prefix: str, identity: str) -> str:
-    """The key of one worker; the prefix is that of the topics."""
+    """Return the key of one worker; the prefix is that of the topics."""
     return f"promptmill:{prefix}worker:{identity}"
 
 
 def layout_key(prefix: str) -> str:
-    """The key of the data set's layout; the prefix is that of the topics."""
+    """Return the key of the data set's layout; the prefix is that of the topics."""
     return f"promptmill:{prefix}layout"
 
 
@@ -96,7 +96,7 @@ async def write_layout(redis_url: str, prefix: str, partitions: int) -> None:
 
 
 async def read_layout(redis_url: str, prefix: str) -> int | None:
-    """The number of partitions of the layout; ``None`` if no store has published it.
+    """Return the number of partitions of the layout; ``None`` if no store has published it.
 
     Raises:
         Unavailable: Redis does not answer.
@@ -157,7 +157,7 @@ class Registration:
 
 
 async def read_workers(redis_url: str, prefix: str = "") -> list[WorkerInfo]:
-    """The workers that are alive now.
+    """Return the workers that are alive now.
 
     Raises:
         Unavailable: Redis does not answer.
@@ -174,7 +174,7 @@ async def read_workers(redis_url: str, prefix: str = "") -> list[WorkerInfo]:
 
 
 def _entry(value: bytes | str) -> WorkerInfo | None:
-    """The worker of an entry; ``None`` if this version cannot read it.
+    """Return the worker of an entry; ``None`` if this version cannot read it.
 
     During an upgrade, workers of other versions are in the registry too.
     """
@@ -193,7 +193,7 @@ def _entry(value: bytes | str) -> WorkerInfo | None:
 
 
 def _is_like(found: object, name: str) -> bool:
-    """Whether the value has the type of the field; an integer is accepted for a float."""
+    """Return whether the value has the type of the field; an integer is accepted for a float."""
     wanted = type(getattr(_EXAMPLE, name))
     return type(found) is wanted or (wanted is float and type(found) is int)
 

@@ -41,7 +41,7 @@ class Chunks:
         return os.fstat(self._descriptor).st_size or None
 
     def head(self) -> bytes:
-        """The first bytes; from a pipe, at least a line or enough to recognise its format."""
+        """Return the first bytes; from a pipe, at least a line or enough to recognise a format."""
         wanted = HEAD_BYTES if self.is_file else MAGIC_BYTES
         while len(self._head) < wanted and (self.is_file or b"\n" not in self._head):
             if not (more := self._read(HEAD_BYTES)):

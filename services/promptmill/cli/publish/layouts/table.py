@@ -109,7 +109,7 @@ def _is_trl(row: Row) -> bool:
 
 
 def _is_an_option(name: str) -> bool:
-    """Whether a column asks for something, or may be one of ours with a slip of the pen."""
+    """Return whether a column asks for something, or may be one of ours with a slip of the pen."""
     return name in REQUEST_FIELDS or bool(get_close_matches(name, FIELDS, n=1, cutoff=0.75))
 
 

@@ -84,7 +84,7 @@ def _turn(turn: Any, roles: dict[str, str], *, strict: bool) -> Any:
 
 
 def _calls(text: Any) -> Iterator[Row]:
-    """The calls that a text holds as JSON; none if it is anything else."""
+    """Yield the calls that a text holds as JSON; none if it is anything else."""
     value = parsed(text)
     calls = value if isinstance(value, list) else [value]
     if all(isinstance(call, dict) and isinstance(call.get("name"), str) for call in calls):
@@ -116,7 +116,7 @@ def _is_empty_system(turn: Any) -> bool:
 
 
 def _exchange(turn: Any) -> list[Any]:
-    """The turns of an item that holds a question with its answer, as Capybara's; else the item."""
+    """Return the turns of an item that holds a question and its answer; else the item."""
     if isinstance(turn, dict) and "role" not in turn and "from" not in turn:
         for question, answer in EXCHANGES:
             if question in turn and answer in turn:
