@@ -17,7 +17,7 @@ EACH = pytest.mark.parametrize(
     "contract", CONTRACTS, ids=[contract.__name__ for contract in CONTRACTS]
 )
 relaxed = settings(
-    max_examples=40,
+    max_examples=min(40, settings().max_examples),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
