@@ -21,6 +21,8 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from bench.bare_http import ASKED, QUESTION, Pace, bare_chat, in_flight, medians, ratio
+from bench.fast_server import fast_server
 from promptmill.inference.http.generate import HttpGenerator
 from promptmill.inference.http.grade.grader import HttpGrader
 from promptmill.inference.http.grade.reward_model import RewardModelFormat
@@ -28,8 +30,6 @@ from promptmill.inference.http.options import HttpOptions
 from promptmill.inference.ports import GenerateRequest, GradeRequest
 from promptmill.runtime.memory import tune_garbage_collection
 from promptmill_schemas import Message, Sampling
-from support.bare_http import ASKED, QUESTION, Pace, bare_chat, in_flight, medians, ratio
-from support.fast_server import fast_server
 
 MESSAGES = (Message(role="user", content=QUESTION),)
 

@@ -35,12 +35,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from bench.bare_http import ASKED, QUESTION, Pace, bare_chat, in_flight, medians, ratio
+from bench.fast_server import fast_server
 from promptmill.devstack.ports import free_port
 from promptmill.kafka.sender import KafkaSender
 from promptmill_schemas import Message, Prompt, encode
 from promptmill_schemas.topics import PARTITIONS, PROMPTS, SCORED, TOPICS
-from support.bare_http import ASKED, QUESTION, Pace, bare_chat, in_flight, medians, ratio
-from support.fast_server import fast_server
 from support.kafka_topics import make_topics
 from support.pipeline import Pipeline
 from support.stack import running_stack

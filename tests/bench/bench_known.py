@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.bench_status import MIB, RUN, Filled
-from support.figures import show_figures
+from bench.figures import show_figures
 
 CHILD = Path(__file__).with_name("look_up_ids.py")
 

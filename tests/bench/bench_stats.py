@@ -23,12 +23,12 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from bench.figures import show_figures
 from promptmill.lake.keys import KEY_BYTES
 from promptmill.lake.ports import COUNTED, Advance, Batch, TableName
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.tables import TABLES
 from promptmill_schemas import ATTRIBUTES, AttributeScores, GradedCandidate, Message
-from support.figures import show_figures
 from support.store import AT, PARTITIONS, identities, record, reject
 
 RUN, ROWS, POOL, DAYS = "test", 100_000, 2_000, 30

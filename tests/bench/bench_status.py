@@ -23,12 +23,12 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from bench.figures import show_figures
 from promptmill.lake.identity import Identity
 from promptmill.lake.keys import KEY_BYTES
 from promptmill.lake.ports import COUNTED, Advance, Batch, TableName
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.tables import TABLES
-from support.figures import show_figures
 from support.store import prompt
 
 RUN, SHARDS, ROWS, POLLS = "test", 48, 20_000, 10

@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import structlog
 import uvloop
 
+from bench.bare_vllm import Bare, Load, Pace, bare_process
 from promptmill.inference.vllm.environment import prepare_environment
 from promptmill.inference.vllm.generate import VllmGenerator
 from promptmill.instruct.settings import InstructSettings
@@ -45,7 +46,6 @@ from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
 from promptmill_demo.models.untrained import make_untrained_models
 from promptmill_schemas import Prompt, encode
 from promptmill_schemas.topics import COMPLETIONS, DEAD_LETTERS, PROMPTS
-from support.bare_vllm import Bare, Load, Pace, bare_process
 from support.kafka_topics import make_topics
 from support.waiting import eventually
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import signal
 import zlib
 from base64 import b85decode
+from collections.abc import Iterable
 from random import Random
+from typing import NamedTuple
 
 import pytest
 
 from support.chaos.backend import committed
 from support.chaos.pipeline import SESSION_S, PipelineUnderTest
 from support.chaos.prompts import prompts
-from support.chaos.repetitions import repetitions
-from support.chaos.topic_log import COMPLETIONS, PROMPTS, SCORED
+from support.chaos.topic_log import COMPLETIONS, PROMPTS, SCORED, Seen
 from support.chaos.worker import Life, Terms, Worker
 from support.waiting import eventually
 
@@ -29,6 +30,33 @@ SLOTS = 32
 ACKNOWLEDGED = "publish.acknowledged"
 COMMIT_S = 0.1
 LONG_TAIL = "latency_s=0.2,sigma=1.5,tokens=20"
+
+
+class Repetition(NamedTuple):
+    """A prompt whose message stands on a topic more than once.
+
+    Attributes:
+        first_s, again_s: when each was appended, seconds since the epoch.
+    """
+
+    prompt_id: str | None
+    first_s: float
+    again_s: float
+
+
+def repetitions(messages: Iterable[Seen], topic: str) -> list[Repetition]:
+    """Every message beyond the first of its prompt."""
+    first: dict[str | None, float] = {}
+    found = []
+    for message in messages:
+        if message.topic != topic:
+            continue
+        at = message.at_ms / 1000
+        if message.prompt_id in first:
+            found.append(Repetition(message.prompt_id, first[message.prompt_id], at))
+        else:
+            first[message.prompt_id] = at
+    return found
 
 
 async def test_01_sigkill_instruct_during_generation(pipeline: PipelineUnderTest) -> None:

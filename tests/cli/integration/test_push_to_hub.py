@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cli.integration.conftest import Tables
+from cli.integration.hub_server import HubServer, hub_server
 from promptmill.devstack.ports import LOOPBACK, free_port
 from promptmill.lake.ports import TableName
 from support.commands import Promptmill
-from support.hub_server import HubServer, hub_server
 from support.store import record
 
 pytestmark = pytest.mark.real

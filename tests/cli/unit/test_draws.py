@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
+from cli.unit.known_prompts import KnownPrompts
 from promptmill.cli.publish.draws import Draws
 from promptmill_schemas import Message, Prompt
-from support.known_prompts import KnownPrompts
 
 
 def asking(text: str, own: str | None, draw: int | None = None) -> Prompt:

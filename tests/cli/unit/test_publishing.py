@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from cli.unit.known_prompts import KnownPrompts
 from promptmill.cli.publish import outbox
 from promptmill.cli.publish import publisher as publishing
 from promptmill.cli.publish.files.splitting import RawLine
@@ -22,7 +23,6 @@ from promptmill.runtime.errors import Poison, Unavailable
 from promptmill.stream.ports import Message
 from promptmill_schemas import ContractError, Prompt, decode
 from promptmill_schemas.headers import Headers
-from support.known_prompts import KnownPrompts
 from support.waiting import eventually
 
 PARTITIONS = 1 << 64

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
+from flow.flow_board import MemoryBoard
 from promptmill.devstack.ports import free_port
 from promptmill.flow.board import Election, FlowKeys, LagBoard, Turn, Waits
 from promptmill.flow.figures import LEASE_S as REAL_LEASE_S
@@ -17,7 +18,6 @@ from promptmill.flow.lags import Lags, TopicLag, encode_lags
 from promptmill.flow.publishers import Publishers
 from promptmill.runtime.errors import Unavailable
 from promptmill.runtime.redis_client import connect
-from support.flow_board import MemoryBoard
 from support.stack import unique_name
 from support.waiting import eventually
 

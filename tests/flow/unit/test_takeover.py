@@ -12,13 +12,13 @@ from typing import Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flow.flow_board import MemoryBoard
 from promptmill.flow.figures import LEASE_S, Figures
 from promptmill.flow.governor import LOOK_S, TICK_S
 from promptmill.flow.lags import STALE_AFTER_S
 from promptmill.flow.measure import Positions
 from promptmill.flow.reports import WorkerReport
 from promptmill.stream.ports import Partition
-from support.flow_board import MemoryBoard
 
 TAKEOVER_S: Final = 5.0
 STEP_S: Final = 0.05

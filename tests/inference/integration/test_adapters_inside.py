@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +15,42 @@ from promptmill.inference.vllm.generate import VllmGenerator
 from promptmill.inference.vllm.options import VllmOptions
 from promptmill.runtime.errors import Misconfigured, Poison
 from promptmill_demo.models.demo import DemoModels
+from promptmill_demo.models.instruct import HIDDEN
 from promptmill_schemas import Message, Sampling
-from support.adapters import write_adapter
 from support.engines import started
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
 
 QUESTIONS = ("Tell me of the sea.", "Go on.", "What is 7 times 8?")
+LAYERS = 4
+WIDTHS = {"q_proj": 4 * 64, "k_proj": 2 * 64, "v_proj": 2 * 64}
+"""Outputs of the matrices that are adapted; all of them take the hidden state."""
+
+
+def write_adapter(
+    folder: Path, *, rank: int = 4, seed: int = 1, hidden: int = HIDDEN, **config: Any
+) -> Path:
+    """A LoRA adapter in peft's format, made without peft, that changes what the model says.
+
+    Args:
+        hidden: width of the model that it was made for.
+        config: entries of its config that are other than usual.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    draws = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for layer in range(LAYERS):
+        for name, width in WIDTHS.items():
+            base = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            tensors[f"{base}.lora_A.weight"] = torch.randn(rank, hidden, generator=draws)
+            tensors[f"{base}.lora_B.weight"] = torch.randn(width, rank, generator=draws)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    plain = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": [*WIDTHS]}
+    (folder / "adapter_config.json").write_text(json.dumps(plain | config))
+    return folder
 
 
 def with_adapters(models: DemoModels, **adapters: Path) -> VllmGenerator:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from inference.integration.engine_processes import all_die, asked, begin, core_of, named
 from promptmill.inference.vllm.generate import VllmGenerator
 from promptmill.inference.vllm.options import VllmOptions
 from promptmill.runtime.errors import Misconfigured
 from promptmill_demo.models.demo import DemoModels
-from support.engine_processes import all_die, asked, begin, core_of, named
 from support.engines import started
 from support.waiting import eventually
 

@@ -13,11 +13,11 @@ from dataclasses import asdict
 
 import pytest
 
+from inference.integration.engine_processes import all_die, asked, begin, named
 from promptmill.inference.vllm.generate import VllmGenerator
 from promptmill.inference.vllm.options import Hosts, VllmOptions
 from promptmill.runtime.errors import EngineDead
 from promptmill_demo.models.demo import DemoModels
-from support.engine_processes import all_die, asked, begin, named
 from support.engines import started
 from support.waiting import eventually
 

@@ -12,6 +12,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from inference.integration.thinking_model import make_thinking_model
 from promptmill.inference.ports import Answer, GenerateRequest
 from promptmill.inference.vllm.generate import VllmGenerator
 from promptmill.inference.vllm.options import VllmOptions
@@ -21,7 +22,6 @@ from promptmill_demo.models.demo import DemoModels
 from promptmill_schemas import StructuredOutput
 from support.engines import started
 from support.http_engines import question
-from support.thinking_model import make_thinking_model
 
 pytestmark = [
     pytest.mark.vllm,

@@ -12,7 +12,7 @@ import pytest
 from promptmill.report.page.charts import charts
 from promptmill.report.page.document import render
 from promptmill.report.stats import Stats, Wanted, collect
-from support.browser import browser, open_tab
+from report.integration.browser import browser, open_tab
 
 vl_convert = pytest.importorskip("vl_convert", reason="./scripts/setup installs it")
 

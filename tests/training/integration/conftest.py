@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.growing import Growing
+from training.integration.growing import Growing
 
 
 @pytest.fixture

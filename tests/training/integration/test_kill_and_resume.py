@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from promptmill.training import merge_states
-from support.growing import Growing, batches, read_in_batches
 from support.waiting import PATIENCE_S
+from training.integration.growing import Growing, batches, read_in_batches
 
 RANKS, WORKERS = 3, 2
 PARTS = [(rank, RANKS, worker, WORKERS) for rank in range(RANKS) for worker in range(WORKERS)]

@@ -10,7 +10,7 @@ import pytest
 
 from promptmill.runtime.errors import Misconfigured
 from promptmill.training import merge_states
-from support.growing import PARTITIONS, Growing, once
+from training.integration.growing import PARTITIONS, Growing, once
 
 datasets = pytest.importorskip("datasets")
 torch_data = pytest.importorskip("torch.utils.data", reason="torch comes with an engine's extra")

@@ -18,8 +18,8 @@ from promptmill.training.following import Following
 from promptmill.training.sealing import export_growing
 from support.commands import command_line
 from support.exports import lines
-from support.growing import PARTITIONS, Growing
 from support.waiting import PATIENCE_S
+from training.integration.growing import PARTITIONS, Growing
 
 pytestmark = pytest.mark.real
 

@@ -20,8 +20,8 @@ from promptmill.training import by_score, by_tag, merge_states, stream
 from promptmill.training import windows as reading
 from promptmill_schemas import Contract
 from support.exports import BAD_SCORES, pair
-from support.growing import PARTITIONS, Growing, once
 from support.store import AT, GENERATOR, DeltaStore, batch, pid, prompt, record
+from training.integration.growing import PARTITIONS, Growing, once
 
 pytestmark = pytest.mark.real
 

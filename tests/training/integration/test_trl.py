@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from promptmill.training import stream
-from support.growing import PARTITIONS, Growing
+from training.integration.growing import PARTITIONS, Growing
 
 trl = pytest.importorskip("trl", reason="trl is not among the locked packages; install trl 1.16")
 

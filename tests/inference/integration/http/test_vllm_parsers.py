@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 import pytest
 
+from inference.integration.http.vllm_server import vllm_server
+from inference.integration.thinking_model import make_thinking_model
 from promptmill.inference.ports import GenerateRequest
 from promptmill.inference.thinking import Thinking
 from promptmill_demo.models.demo import DemoModels
 from promptmill_schemas import StructuredOutput
 from support.http_engines import generating, question
-from support.thinking_model import make_thinking_model
-from support.vllm_server import vllm_server
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 

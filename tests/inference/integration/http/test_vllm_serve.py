@@ -12,13 +12,13 @@ from typing import Any
 import orjson
 import pytest
 
+from inference.integration.http.vllm_server import vllm_server
 from promptmill.inference.http.grade.classify import ClassifyFormat
 from promptmill.inference.http.grade.judge import JudgeFormat
 from promptmill.runtime.errors import Poison
 from promptmill_demo.models.demo import DemoModels
 from promptmill_schemas import ATTRIBUTES, StructuredOutput
 from support.http_engines import answered, generating, grading, question
-from support.vllm_server import vllm_server
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 

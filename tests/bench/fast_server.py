@@ -2,7 +2,7 @@
 
 Benchmarks measure clients with it; a server on a web framework would itself be the limit.
 
-    python tests/support/fast_server.py --latency-s 0.05
+    python tests/bench/fast_server.py --latency-s 0.05
 """
 
 from __future__ import annotations
