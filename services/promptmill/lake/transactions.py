@@ -148,11 +148,16 @@ class AppTransactions:
         last_messages: Mapping[int, int],
         counts: Mapping[tuple[int, str], int],
     ) -> dict[str, int]:
-        """Return the numbers of epochs, positions, last messages and counts, by application id."""
+        """Return the numbers of epochs, positions, last messages and counts, by application id.
+
+        Counts that the table is known to have already are left out. The others are repeated, as
+        a commit of another owner has to conflict with them.
+        """
         numbers = {epoch_id(self._topic, shard): number for shard, number in epochs.items()}
         numbers |= {position_id(self._topic, shard): at for shard, at in positions.items()}
         numbers |= {last_id(self._topic, s): last for s, last in last_messages.items()}
-        return numbers | {count_id(self._topic, s, run): n for (s, run), n in counts.items()}
+        counted = {count_id(self._topic, s, run): n for (s, run), n in counts.items()}
+        return numbers | {app: n for app, n in counted.items() if self._numbers.get(app) != n}
 
     def note_commit(self, table: DeltaTable, before: int, numbers: Mapping[str, int]) -> None:
         """Record this writer's commit of these numbers on top of version ``before``.

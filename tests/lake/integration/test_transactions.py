@@ -221,3 +221,15 @@ def test_log_entries_are_the_same_through_the_library_and_from_local_files(tmp_p
     for each in (uri, str(folder)):
         with pytest.raises(FileNotFoundError):
             list(log_entries(each, None, [7]))
+
+
+def test_counts_that_do_not_change_are_committed_once(store: DeltaStore) -> None:
+    sink = store.sink()
+    sink.take_over(SHARDS)
+    for round_ in range(3):
+        advance(sink, SHARDS, round_)
+    table = DeltaTable(str(store.folder / RECORDS))
+    versions = range(table.version() - 2, table.version() + 1)
+    marks = [entry.count(b"/run/") for entry in log_entries(table.table_uri, None, versions)]
+    assert marks == [len(SHARDS), 0, 0]
+    assert all(AppTransactions(TOPIC).is_counted(table, shard) for shard in SHARDS)
