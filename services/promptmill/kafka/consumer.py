@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    InvalidCommitOffsetSizeError,
+    KafkaError,
+    OffsetMetadataTooLargeError,
+)
 from aiokafka.structs import OffsetAndMetadata
 from faststream import AckPolicy
 from faststream.kafka import KafkaMessage
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
 
+_TOO_LARGE = (OffsetMetadataTooLargeError, InvalidCommitOffsetSizeError)
+
 SESSION_TIMEOUT_MS = 45_000
 HEARTBEAT_MS = 3_000
 REBALANCE_TIMEOUT_MS = 60_000
@@ -43,6 +51,11 @@ FETCH_BYTES = 8 * 1024 * 1024
 """The maximum size of a broker's response.
 
 The client keeps it in addition to the backlog, and drops its part of a paused partition."""
+
+MAPS_REFUSED = (
+    "after a crash, records that finished out of order are processed again; raise the brokers' "
+    "offset.metadata.max.bytes to 4096 (their default), or have fewer partitions for each worker"
+)
 
 
 class KafkaSource:
@@ -103,6 +116,7 @@ class KafkaSource:
         self._subscriber(self._on_batch)
         self._listener: Listener | None = None
         self._stopping = False
+        self._has_refused_maps = False
 
     @property
     def listener(self) -> Listener:
@@ -215,22 +229,30 @@ class KafkaSource:
     async def commit(self, positions: Mapping[Partition, Position]) -> None:
         """Commit these positions and return when the coordinator has acknowledged them.
 
+        If the broker refuses the metadata for their size, the offsets are committed without them.
+
         Raises:
             Stale: this member no longer owns one of the partitions.
             Unavailable: the coordinator does not answer.
             Misconfigured: a topic was recreated, so the positions do not apply to it.
         """
         await self._watch.check()
-        offsets = {
-            TopicPartition(*partition): OffsetAndMetadata(position.offset, position.metadata)
-            for partition, position in positions.items()
-        }
         try:
-            await self._consumer.commit(offsets)
+            await self._commit(positions)
         except (CommitFailedError, IllegalStateError) as error:
             raise Stale(f"the commit was refused: {error!r}") from error
         except KafkaError as error:
             raise Unavailable(f"the commit was not acknowledged: {error!r}") from error
+
+    async def _commit(self, positions: Mapping[Partition, Position]) -> None:
+        try:
+            await self._consumer.commit(_as_offsets(positions))
+        except _TOO_LARGE as error:
+            if not self._has_refused_maps:
+                self._has_refused_maps = True
+                log.warning("offset_maps_refused", error=repr(error), remedy=MAPS_REFUSED)
+            plain = {partition: Position(at.offset) for partition, at in positions.items()}
+            await self._consumer.commit(_as_offsets(plain))
 
     async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position]:
         """Return the committed positions of the group, with metadata."""
@@ -296,6 +318,15 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
             await call([Partition(p.topic, p.partition) for p in partitions])
         except Exception as error:  # noqa: BLE001 - aiokafka would only log it
             self._source.listener.on_lost(error)
+
+
+def _as_offsets(
+    positions: Mapping[Partition, Position],
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {
+        TopicPartition(*partition): OffsetAndMetadata(position.offset, position.metadata)
+        for partition, position in positions.items()
+    }
 
 
 async def _undecoded(message: KafkaMessage) -> Any:

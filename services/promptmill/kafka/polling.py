@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
@@ -20,11 +20,17 @@ from aiokafka.errors import (
     CorruptRecordException,
     GroupAuthorizationFailedError,
     KafkaError,
+    NoError,
+    NotLeaderForPartitionError,
+    OffsetOutOfRangeError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     UnsupportedCodecError,
+    for_code,
 )
+from aiokafka.protocol.fetch import FetchRequest
 
+from promptmill.kafka.membership import Membership
 from promptmill.runtime.errors import Fatal, Misconfigured, reason_of
 from promptmill.runtime.timing import backoff_s
 
@@ -39,6 +45,11 @@ QUIET_S = 15.0
 PAUSE_INITIAL_S = 0.1
 PAUSE_MAX_S = 5.0
 
+
+class PartitionUnreadable(KafkaError):  # type: ignore[misc]
+    """A broker answers a fetch, but with an error for one of its partitions."""
+
+
 REMEDIES: tuple[tuple[type[KafkaError], float, str], ...] = (
     (
         CorruptRecordException,
@@ -48,6 +59,11 @@ REMEDIES: tuple[tuple[type[KafkaError], float, str], ...] = (
             "to the end of the damage (kafka-delete-records) and accept the loss with `promptmill "
             "gaps accept`"
         ),
+    ),
+    (
+        PartitionUnreadable,
+        PATIENCE_S,
+        "see the log of the broker that leads the partition for the cause",
     ),
     (
         UnknownTopicOrPartitionError,
@@ -60,6 +76,15 @@ REMEDIES: tuple[tuple[type[KafkaError], float, str], ...] = (
     (UnsupportedCodecError, 0.0, "install aiokafka with that codec, or compress with lz4 or zstd"),
 )
 """Errors that retries do not resolve: the class, the seconds they may last, and the remedy."""
+
+_SEEN_BY_CLIENT = (
+    NoError,
+    NotLeaderForPartitionError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+"""What the client handles or raises itself; any other error of a partition it only logs."""
 
 
 class PollProbe(Protocol):
@@ -105,6 +130,10 @@ class PollGuard:
         self._patience = patience_s / PATIENCE_S
         self._streaks: dict[str, _Streak] = {}
 
+    def end(self, error: Fatal) -> None:
+        """End the process, whatever the polls do."""
+        self._on_lost(error)
+
     async def failed(self, error: Exception) -> None:
         """Return when the poll may be repeated; never return if the process has to end."""
         reason = reason_of(error)
@@ -144,11 +173,41 @@ class PollGuard:
 
 
 class PolledConsumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """aiokafka's consumer, in which a failed poll loses no records."""
+    """aiokafka's consumer, in which a failed poll is seen and loses no records."""
 
     def __init__(self, guard: PollGuard, **options: Any) -> None:
         super().__init__(**options)
         self._guard = guard
+        instance_id, session_s = self._group_instance_id, self._session_timeout_ms / 1000
+        self._membership = Membership(instance_id, session_s, guard.end) if instance_id else None
+        self._client.send = self._watched(self._client.send)
+
+    def _watched(self, send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """Send requests, and look at what the client ignores in the answers to them."""
+
+        async def watched(node_id: int | str, request: Any, **options: Any) -> Any:
+            if self._membership is not None:
+                self._membership.check(request)
+            response = await send(node_id, request, **options)
+            if isinstance(request, FetchRequest):
+                self._keep_errors(response)
+            elif self._membership is not None:
+                self._membership.look(request, response)
+            return response
+
+        return watched
+
+    def _keep_errors(self, response: Any) -> None:
+        """Let the next poll raise the errors of partitions that the client would only log."""
+        fetcher = self._fetcher
+        for topic, partitions in response.topics:
+            for number, code, *_ in partitions:
+                partition, kind = TopicPartition(topic, number), for_code(code)
+                if kind in _SEEN_BY_CLIENT or partition in fetcher._records:  # noqa: SLF001 - no public way
+                    continue
+                fetcher._set_error(partition, _unreadable(partition, kind))  # noqa: SLF001 - as above
+                if kind.invalid_metadata:
+                    self._client.force_metadata_update()
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
@@ -197,6 +256,13 @@ class PolledConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             known = before.get(partition)
             if known is not None and known[0] is state and known[1] < position:
                 self.seek(partition, known[1])
+
+
+def _unreadable(partition: TopicPartition, kind: type[KafkaError]) -> KafkaError:
+    named = f"{partition.topic}-{partition.partition}"
+    if kind.retriable or kind is CorruptRecordException:
+        return kind(named)
+    return PartitionUnreadable(f"{kind(named)!r}")
 
 
 def _caused(fatal: Fatal, error: Exception) -> Fatal:

@@ -90,7 +90,8 @@ class StreamLoop:
         self._deadline: Deadline | None = None
         self._helpers: list[asyncio.Task[None]] = []
         self._prepare: Prepare | None = None
-        self._preparing: set[asyncio.Task[None]] = set()
+        self._openings: set[asyncio.Task[None]] = set()
+        self._unopened: dict[Partition, object] = {}
 
     def accept_gaps(self, read: ReadAccepted) -> None:
         """Set the reader of accepted gaps. Call this before :meth:`run`."""
@@ -142,6 +143,7 @@ class StreamLoop:
     def fail(self, error: BaseException) -> None:
         """End :meth:`run` with this error, without another commit. The first error wins."""
         self._failure = self._failure or error
+        self._settled.set()
         self.stop()
 
     @property
@@ -172,9 +174,7 @@ class StreamLoop:
             stack.push_async_callback(self._close, "sender", self._sender.stop)
             stack.push_async_callback(self._close, "source", self._source.stop)
             stack.push_async_callback(self._close, "tasks", self._cancel_tasks)
-            joining = asyncio.create_task(self._source.start(self))
-            await until_stopped(joining, self._stop)
-            await (self.deadline.run("join", joining) if self._stop.is_set() else joining)
+            await self._join()
             work = (self._committer.run(), self._sweep(), self._rechecker.run())
             self._helpers = [self._guard(helper) for helper in work]
             await self._stop.wait()
@@ -182,6 +182,15 @@ class StreamLoop:
                 await self._drain()
         if self._failure is not None:
             raise self._failure
+
+    async def _join(self) -> None:
+        """Join the group, unless the source reports a failure first."""
+        joining = asyncio.create_task(self._source.start(self))
+        await until_stopped(joining, self._stop)
+        if self._failure is not None:
+            await self.deadline.run("join", _cancel([joining]))
+        else:
+            await (self.deadline.run("join", joining) if self._stop.is_set() else joining)
 
     @property
     def deadline(self) -> Deadline:
@@ -193,7 +202,7 @@ class StreamLoop:
         await self.deadline.close(step, action, self.on_lost)
 
     async def _cancel_tasks(self) -> None:
-        await _cancel([*self._helpers, *self._preparing])
+        await _cancel([*self._helpers, *self._openings])
         await _cancel(item.task for item in self._partitions.work_items() if item.task)
 
     async def _drain(self) -> None:
@@ -202,7 +211,9 @@ class StreamLoop:
         self._pauses.hold(Hold.DRAIN)
         for state in self._partitions:
             self._partitions.forget_backlog(state)
-        await self._wait_until(lambda: self.in_flight == 0, self.deadline.drain_left_s)
+        await self._wait_until(
+            lambda: self.in_flight == 0 or self._failure is not None, self.deadline.drain_left_s
+        )
         left = self.in_flight
         await self._abort_working()
         await self.deadline.run("commit", self._committer.commit(list(self._partitions)))
@@ -232,9 +243,31 @@ class StreamLoop:
     # Calls from the source
 
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
-        """Open each partition at its committed position; reattach or abort detached records."""
+        """Open each partition at its committed position; reattach or abort detached records.
+
+        Partitions whose leader does not answer are opened once it does, in the background.
+        """
         fault_point("assign.begin")
         self._intake.close(partitions)
+        assignment = object()
+        self._unopened.update(dict.fromkeys(partitions, assignment))
+        await self._open_answering(partitions, assignment)
+        if waiting := self._waiting_of(partitions, assignment):
+            self._in_background(self._open_late(waiting, assignment))
+
+    async def _open_late(self, partitions: Collection[Partition], assignment: object) -> None:
+        attempt = 0
+        while waiting := self._waiting_of(partitions, assignment):
+            attempt += 1
+            await asyncio.sleep(min(1.0, self._settings.backoff_s(attempt)))
+            await self._open_answering(waiting, assignment)
+
+    def _waiting_of(self, partitions: Iterable[Partition], assignment: object) -> list[Partition]:
+        """Those that this assignment has given to the member, and that are not open yet."""
+        return [p for p in partitions if self._unopened.get(p) is assignment]
+
+    async def _open_answering(self, partitions: Collection[Partition], assignment: object) -> None:
+        """Open the partitions whose position and bounds can be read now."""
         try:
             starts = await read_starts(
                 self._source, partitions, self._partitions.left, self._settings, self._check
@@ -244,6 +277,9 @@ class StreamLoop:
             return
         committed = {partition: start.committed.offset for partition, start in starts.items()}
         deaths = await self._flight_log.read(committed)
+        starts = {p: starts[p] for p in self._waiting_of(starts, assignment)}
+        for partition in starts:
+            del self._unopened[partition]
         states = {
             p: self._partitions.open(p, s.committed, deaths.get(p)) for p, s in starts.items()
         }
@@ -251,14 +287,25 @@ class StreamLoop:
             states[partition].tracker.pass_over(start.offset)
             states[partition].preparing = start.is_first and self._prepare is not None
         self._open({p: s for p, s in starts.items() if not states[p].preparing}, states)
-        aborted = self._partitions.abort_abandoned()
+        aborted = self._partitions.abort_abandoned(self._unopened)
         self._pauses.begin(starts)
-        self.joined.set()
+        if starts or not partitions:
+            self.joined.set()
         log.info("assigned", partitions=len(starts), aborted=aborted)
         if self._prepare is not None:
-            opening = self._open_prepared(self._prepare, starts, states)
-            self._preparing.add(task := asyncio.create_task(opening))
-            task.add_done_callback(self._preparing.discard)
+            self._in_background(self._open_prepared(self._prepare, starts, states))
+
+    def _in_background(self, opening: Coroutine[None, None, None]) -> None:
+        """Continue with an assignment while polling goes on; an error ends the process."""
+
+        async def guarded() -> None:
+            try:
+                await opening
+            except Exception as error:  # noqa: BLE001 - it ends the process, with its cause
+                self.on_lost(error)
+
+        self._openings.add(task := asyncio.create_task(guarded()))
+        task.add_done_callback(self._openings.discard)
 
     async def _open_prepared(
         self,
@@ -266,12 +313,9 @@ class StreamLoop:
         starts: Mapping[Partition, Start],
         states: Mapping[Partition, PartitionState],
     ) -> None:
-        try:
-            await prepare(starts)
-            self._open({p: s for p, s in starts.items() if states[p].preparing}, states)
-            self._pauses.apply()
-        except Exception as error:  # noqa: BLE001 - it ends the process, with its cause
-            self.on_lost(error)
+        await prepare(starts)
+        self._open({p: s for p, s in starts.items() if states[p].preparing}, states)
+        self._pauses.apply()
 
     def _open(
         self, starts: Mapping[Partition, Start], states: Mapping[Partition, PartitionState]
@@ -290,6 +334,8 @@ class StreamLoop:
         """Stop dispatching, wait for outcomes that are being published, commit, then close."""
         fault_point("revoke.begin")
         self._intake.close(partitions)
+        for partition in partitions:
+            self._unopened.pop(partition, None)
         states = [state for p in partitions if (state := self._partitions.get(p))]
         for state in states:
             state.leaving = True

@@ -216,13 +216,18 @@ class Partitions:
             self.backlog.remove(delivery)
         state.backlog.clear()
 
-    def abort_abandoned(self) -> int:
+    def abort_abandoned(self, unopened: Collection[Partition] = ()) -> int:
         """Abort the detached items whose partition or record did not return.
+
+        Args:
+            unopened: partitions that have returned and will be opened later.
 
         Returns:
             The number of aborted items.
         """
-        gone = [key for key in self._detached if self._is_elsewhere(*key)]
+        gone = [
+            key for key in self._detached if key[0] not in unopened and self._is_elsewhere(*key)
+        ]
         for key in gone:
             self._detached.pop(key).abort()
         return len(gone)

@@ -1,4 +1,8 @@
-"""Finds the offset at which an assigned partition begins."""
+"""Finds the offset at which an assigned partition begins.
+
+The member sends no heartbeats while it is told of an assignment. So a partition whose leader does
+not answer must not delay the others: it is left out, and asked for again in the background.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,15 @@ from typing import NamedTuple, TypeAlias
 import structlog
 
 from promptmill.runtime.errors import Misconfigured, Transient
+from promptmill.runtime.fan_out import all_outcomes
 from promptmill.stream.lost_records import LogCheck
 from promptmill.stream.ports import Partition, Position, Source
 from promptmill.stream.settings import LoopSettings
 
 log = structlog.get_logger(__name__)
+
+BOUNDS_LIMIT_S = 5.0
+"""The time limit of a request for the bounds of logs; much shorter than a session."""
 
 
 class Start(NamedTuple):
@@ -48,8 +56,8 @@ async def read_starts(
 ) -> dict[Partition, Start]:
     """Read the committed position of each partition; a group without one begins at offset 0.
 
-    The request is repeated until the coordinator answers, because nothing can be consumed without
-    a position.
+    The request to the coordinator is repeated until it answers, because nothing can be consumed
+    without a position. Partitions whose leader does not answer in time are left out.
 
     Args:
         left: the committed offsets at the last revocation. A broker deletes a group's offsets with
@@ -62,25 +70,47 @@ async def read_starts(
     """
     if not partitions:
         return {}
-    committed, bounds = await _positions(source, partitions, settings)
-    positions = {p: _position(p, committed.get(p), left.get(p, 0), *bounds[p]) for p in partitions}
+    committed = await _committed(source, partitions, settings)
+    bounds = await _known_bounds(source, partitions, min(BOUNDS_LIMIT_S, settings.failover_s))
+    if unknown := [str(partition) for partition in partitions if partition not in bounds]:
+        log.warning("bounds_unknown", partitions=unknown)
+    positions = {p: _position(p, committed.get(p), left.get(p, 0), *at) for p, at in bounds.items()}
     expected = {partition: position.offset for partition, position in positions.items()}
     resumed = await check.resume(expected, bounds)
-    return {p: Start(positions[p], resumed[p], bounds[p][1]) for p in partitions}
+    return {p: Start(positions[p], resumed[p], bounds[p][1]) for p in bounds}
 
 
-async def _positions(
+async def _committed(
     source: Source, partitions: Collection[Partition], settings: LoopSettings
-) -> tuple[Mapping[Partition, Position], Mapping[Partition, tuple[int, int]]]:
+) -> Mapping[Partition, Position]:
     attempt = 0
     while True:
         try:
             async with asyncio.timeout(settings.failover_s):
-                return await source.committed(partitions), await source.bounds(partitions)
+                return await source.committed(partitions)
         except (Transient, TimeoutError) as error:
             attempt += 1
             log.warning("positions_unknown", attempt=attempt, error=repr(error))
             await asyncio.sleep(min(1.0, settings.backoff_s(attempt)))
+
+
+async def _known_bounds(
+    source: Source, partitions: Collection[Partition], limit_s: float
+) -> dict[Partition, tuple[int, int]]:
+    """The bounds of all logs, or of those whose leader answers if asked alone."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return dict(await source.bounds(partitions))
+    except (Transient, TimeoutError) as error:
+        if len(partitions) == 1:
+            log.info("no_bounds", error=repr(error))
+            return {}
+    known: dict[Partition, tuple[int, int]] = {}
+    for outcome in await all_outcomes([_known_bounds(source, [p], limit_s) for p in partitions]):
+        if isinstance(outcome, Exception):
+            raise outcome
+        known |= outcome
+    return known
 
 
 def _position(

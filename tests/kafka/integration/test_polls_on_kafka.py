@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
+from promptmill.devstack.stack import StackInfo
 from promptmill.kafka.consumer import KafkaSource
 from promptmill.kafka.polling import PolledConsumer, PollGuard
 from promptmill.runtime.errors import Fatal, Misconfigured
@@ -156,6 +158,44 @@ async def test_errors_that_may_pass_end_the_member_when_they_last(
     with pytest.raises(Misconfigured, match=said):
         await asyncio.wait_for(member.task, PATIENCE_S)
     assert sum(polls_of(harness).values()) > 1
+
+
+async def test_a_log_that_its_broker_cannot_read_ends_the_member(
+    harness: Harness, stack: StackInfo
+) -> None:
+    """The broker answers the fetch, with an error for the partition, which the client ignores."""
+    await harness.publish(*(Item(number=number) for number in range(20)))
+    member = await joined(harness)
+
+    async def all_done() -> bool:
+        return await harness.committed() == 20
+
+    await eventually(all_done, PATIENCE_S)
+    await member.stop()
+    await harness.publish(*(Item(number=number) for number in range(20)))
+    topic = harness.broker.prefix + ITEMS.name
+    for log in stack.home.glob(f"kafka/broker-1/data/{topic}-?/00000000000000000000.log"):
+        with log.open("r+b") as file:
+            file.write(bytes(100))  # the broker looks for a position from the beginning
+    again = await joined(harness)
+    source_of(again)._guard._patience = 1 / 120  # half a second
+    with pytest.raises(Misconfigured, match=rf"{topic}-.*restore the partition"):
+        await asyncio.wait_for(again.task, PATIENCE_S)
+    assert polls_of(harness)["corrupt_record_exception"] > 1
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(56, "kafka_storage_error"), (-1, "partition_unreadable")]
+)
+async def test_other_errors_of_a_partition_in_an_answer_are_counted(
+    harness: Harness, code: int, reason: str
+) -> None:
+    member = await joined(harness)
+    answer = SimpleNamespace(topics=[(harness.broker.prefix + ITEMS.name, [(0, code, -1)])])
+    source_of(member)._consumer._keep_errors(answer)
+    await eventually(lambda: polls_of(harness).total() > 0, PATIENCE_S)
+    assert polls_of(harness) == {reason: 1}
+    assert not member.task.done()
 
 
 async def test_a_fetcher_that_dies_ends_the_member(harness: Harness) -> None:
