@@ -31,7 +31,7 @@ class Contract(BaseModel):
     """An immutable message. Fields of newer versions are kept and passed on.
 
     Files written by people are read by :func:`validate` with ``unknown="forbid"``, so that a
-    misspelt field is not taken for such a field.
+    misspelt field is not mistaken for a newer one.
     """
 
     max_bytes: ClassVar[int] = MAX_MESSAGE_BYTES

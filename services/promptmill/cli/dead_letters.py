@@ -147,7 +147,7 @@ async def replay(sender: Sender, letter: DeadLetter, prefix: str, originals: Ori
     the original would never be sent.
 
     Args:
-        sender: started.
+        sender: the sender, which must be started.
         letter: the dead letter.
         prefix: the prefix of the topics' names.
         originals: reads the original from its topic if the letter holds only its beginning.

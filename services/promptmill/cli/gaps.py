@@ -95,7 +95,7 @@ async def find_lost(settings: CommandSettings, reader: LogReader, store: str) ->
 
     Args:
         settings: the prefix of topics and groups.
-        reader: started.
+        reader: the reader of the topics, which must be started.
         store: URI of the store.
 
     Raises:
@@ -165,7 +165,7 @@ def _table(store: str) -> GapTable:
 def _stored(
     settings: CommandSettings, store: str, partitions: Collection[Partition]
 ) -> dict[Partition, int]:
-    """Return the positions of the tables; partitions of which nothing is stored are left out."""
+    """Return the positions of the tables; partitions without stored messages are omitted."""
     from promptmill.lake.tables import TABLES
 
     reader, positions = DeltaReader(store), dict[Partition, int]()

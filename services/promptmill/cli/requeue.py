@@ -2,7 +2,7 @@
 
 A lost prompt is dead-lettered with the reason ``lost``, and that dead letter is replayed. The store
 therefore counts the replays of a prompt, and drops the outcome of an earlier replay that was
-declared lost too soon. A prompt is settled once, whatever arrives late.
+declared lost too soon. A prompt is settled once, even if messages arrive late.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class WrittenFile:
     Attributes:
         path: relative to the folder of the export.
         rows: the number of rows.
-        size: in bytes.
+        size: the size in bytes.
         sha256: the digest of its content.
     """
 

@@ -41,7 +41,7 @@ _LITERAL, _ALLOW, _ANY_HOST = 3, 3, "*"
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """What a part may do with one topic or group.
+    """The operations that a part may perform on one topic or group.
 
     Attributes:
         part: a stage or the operator.

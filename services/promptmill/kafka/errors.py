@@ -18,7 +18,7 @@ from promptmill.kafka.producer import InvalidRecord
 from promptmill.runtime.errors import Misconfigured, Poison, Unavailable
 
 _GRANTS = {
-    TopicAuthorizationFailedError: "Describe and Read on the topic (Write where it produces)",
+    TopicAuthorizationFailedError: "Describe and Read on the topic (Write to produce)",
     GroupAuthorizationFailedError: "Read on the consumer group",
     ClusterAuthorizationFailedError: "Describe on the cluster",
 }

@@ -77,7 +77,7 @@ class Ownership:
         next_offsets: the next offset by table and shard; ``None`` if the table has nothing of it.
         last_messages: the number that identifies the message before the next offset, by table
             and shard; ``None`` if the table does not know it.
-        uncounted: by table, the shards whose rows an earlier version stored without counts.
+        uncounted: the shards whose rows an earlier version stored without counts, by table.
     """
 
     kept: frozenset[int]

@@ -254,7 +254,7 @@ class DeltaSink:
         compact(self._handles[table].uri, self._storage_options)
 
     def vacuum(self, table: TableName, retention_hours: int) -> int:
-        """Delete the files that were replaced so many hours ago, and return their number."""
+        """Delete the files that were replaced at least this many hours ago; return their number."""
         uri = self._handles[table].uri
         return len(vacuum_table(uri, retention_hours, options=self._storage_options))
 

@@ -31,7 +31,7 @@ GROUP_ROWS = 262_144
 """The rows in one batch of narrow columns, so that work per shard is done rarely."""
 
 CONFLICT_TRIES = 20
-"""How often in a row the commits of other writers may be faster."""
+"""The number of attempts at a commit while other writers are faster."""
 
 StorageOptions: TypeAlias = Mapping[str, str] | None
 
@@ -45,7 +45,7 @@ class TableSettings:
         log_retention: how long older versions of a table can be read. A commit lists the
             log's folder: on a local disk about 20 ms more for every 1,000 commits.
         tombstone_retention: how long the log remembers files that were compacted away.
-        compression_level: of zstd; 1 halves the default's size at the same speed.
+        compression_level: the level of zstd; 1 halves the default's size at the same speed.
     """
 
     checkpoint_every: int = 50

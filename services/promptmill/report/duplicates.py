@@ -17,7 +17,7 @@ EXACT: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An answer, and the record of which it is a duplicate.
+    """A rejected answer, and the record that it duplicates.
 
     Attributes:
         prompt: the last turn of the user.

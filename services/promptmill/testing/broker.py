@@ -1,7 +1,7 @@
 """An in-memory broker with logs, groups, rebalances and faults, behind the same ports.
 
 It passes the contract suite that Apache Kafka passes (``tests/stream/contract``); tests of the
-loop use it where they need to control every step. It keeps nothing after the process ends.
+loop use it if they need to control every step. Its content ends with the process.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class MemoryStore:
     """The tables that several sinks share.
 
     Attributes:
-        failures: how many of the next writes find no room.
+        failures: the number of following writes that fail as if the disk were full.
         lock: held over each call, as sinks are used from several threads.
     """
 

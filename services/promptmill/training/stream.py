@@ -202,7 +202,7 @@ class RecordStream:
 
 
 def _missing(package: str, error: ModuleNotFoundError) -> Misconfigured:
-    return Misconfigured(f"{error}; install {package} beside promptmill")
+    return Misconfigured(f"{error}; install {package} as well")
 
 
 def _check(**numbers: float | None) -> None:

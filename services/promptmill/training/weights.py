@@ -37,7 +37,7 @@ def by_score(attribute: str, at_least: Mapping[float, float]) -> Weight:
     """Return a function that weights a record by one of the five scores of the chosen answer.
 
     Args:
-        attribute: for example ``helpfulness``.
+        attribute: the attribute, for example ``helpfulness``.
         at_least: the weight from each score upwards, for example ``{2.5: 1, 3.5: 2}``; a record
             below the lowest score is skipped.
 

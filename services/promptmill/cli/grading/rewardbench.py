@@ -49,7 +49,7 @@ SECTIONS: Final = {
 """The subsets of each section with their weights.
 
 A weight is the number of pairs, except for ``math-prm``, whose 447 pairs weigh as much as all code
-subsets together. In RewardBench 2, each subset is a section of its own.
+subsets together. In RewardBench 2, each subset is a separate section.
 """
 
 OTHER: Final = "Other"

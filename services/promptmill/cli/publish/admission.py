@@ -101,7 +101,7 @@ class PublisherView(LagView):
 
 @dataclass(slots=True)
 class Waited:
-    """How much backpressure has delayed a publisher so far.
+    """The delay of a publisher by backpressure so far.
 
     Attributes:
         times: how often the publisher had to wait.
@@ -198,7 +198,7 @@ class Backpressure:
         finally:
             self.waited.seconds += self._clock() - began_s
 
-    # What is known
+    # The present state
 
     @property
     def reason(self) -> str:

@@ -43,7 +43,7 @@ AS_IT_IS: Reader = RowReader()
 
 
 class FaultyLine(ContractError):
-    """Several errors in one line, of which the first is the most relevant.
+    """Several errors in one line; the first is the most relevant.
 
     Attributes:
         findings: all errors.
@@ -157,7 +157,7 @@ def _one_of(findings: Sequence[ContractError]) -> ContractError:
 
 
 def too_long(head: bytes | Row, size: int) -> ContractError:
-    """Return the error for a line of ``size`` bytes, of which ``head`` is the beginning."""
+    """Return the error for a line of ``size`` bytes that begins with ``head``."""
     limit = f"a line may have at most {MAX_PROMPT_BYTES} bytes, this one has {size}"
     shown = head[:SHOWN_BYTES] if isinstance(head, bytes) else head
     return ContractError("", shown, limit, "shorten or split the text")

@@ -224,7 +224,7 @@ class Publisher:
             owner, number = self._owners.claim(own, prompt.prompt_id, line.number)
             if owner != prompt.prompt_id:
                 limit = f"line {number} has the same id and different content"
-                raise ContractError(CUSTOM_ID, own, limit, "give each prompt an id of its own")
+                raise ContractError(CUSTOM_ID, own, limit, "give each prompt its own id")
             return await self._draws.place(prompt, own)
         return prompt
 

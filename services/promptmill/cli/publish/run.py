@@ -83,7 +83,7 @@ def publish_file(
     settings = load()
     summary, inputs = PublishSummary(defaults.run), find_inputs(str(file))
     if others := left_out(str(file)):
-        note(f"left out, because they cannot be read as they are: {', '.join(others)}")
+        note(f"skipped, because they cannot be read without a conversion: {', '.join(others)}")
     with Receipts(receipts) as out:
         job = _Job(settings, find_addresses(settings), defaults, summary, out, waits, reader)
         return uvloop.run(job.run(inputs, as_json=as_json))

@@ -27,7 +27,7 @@ ALL_FILES: Final[tuple[FileFormat, ...]] = (*JSON_LINES, "parquet")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a row may depend on besides its record.
+    """The values besides its record on which a row may depend.
 
     Attributes:
         split: the split that the record belongs to.

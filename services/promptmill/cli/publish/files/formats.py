@@ -53,7 +53,7 @@ COLUMNS: Final = {
     *("prompt", "messages", "question", "instruction", "conversations", "problem", "query"),
     *("context", "chosen"),
 }
-"""The column names of which the header of a CSV file must have at least one."""
+"""The column names, at least one of which must be in the header of a CSV file."""
 
 DELIMITERS: Final = {InputFormat.CSV: ",", InputFormat.TSV: "\t", InputFormat.SEMICOLONS: ";"}
 READABLE: Final = (

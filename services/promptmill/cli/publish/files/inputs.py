@@ -22,14 +22,14 @@ HUB: Final = "hf://"
 ABOUT_DATA: Final = {
     *("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"),
 }
-"""Files that ``datasets`` writes beside the data."""
+"""The names of files that ``datasets`` writes next to the data."""
 
 OF_ARCHIVERS: Final = "__MACOSX"
 UNREADABLE: Final = {
     *(".arrow", ".feather", ".orc", ".avro", ".xlsx", ".xls", ".ods", ".pkl", ".db", ".sqlite"),
     *(".zip", ".tar", ".tgz", ".7z", ".rar", ".xz", ".lz4", ".txt"),
 }
-"""Suffixes of data that cannot be read as they are."""
+"""The suffixes of data that cannot be read without a conversion."""
 
 
 SHOWN: Final = 5

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class UnknownColumns(StrEnum):
-    """What to do with columns that have no meaning in a row's layout."""
+    """The treatment of columns that have no meaning in a row's layout."""
 
     REFUSE = "refuse"
     IGNORE = "ignore"
@@ -14,7 +14,7 @@ class UnknownColumns(StrEnum):
 
 
 class LastAnswer(StrEnum):
-    """What to do with the assistant's turn at the end of a conversation."""
+    """The treatment of the assistant's turn at the end of a conversation."""
 
     REFERENCE = "reference"
     CUT = "cut"
