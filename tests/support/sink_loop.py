@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -70,11 +70,18 @@ async def member(
     limits: SinkLimits = QUICK,
     accepted: Collection[Gap] = (),
     layout: DataSetLayout | None = None,
+    acknowledged: Callable[[], Awaitable[object]] | None = None,
 ) -> AsyncIterator[Member]:
-    """A running loop without partitions, stopped at the end."""
+    """A running loop without partitions, stopped at the end.
+
+    Args:
+        acknowledged: returns when the broker has acknowledged a dead letter.
+    """
     source, probe, dead_lettered = FakeSource(log), Noted(), list[Delivery]()
 
     async def send_dead_letter(undecodable_message: Undecodable) -> None:
+        if acknowledged is not None:
+            await acknowledged()
         dead_lettered.append(undecodable_message.delivery)
 
     async def read_accepted() -> Collection[Gap]:

@@ -12,12 +12,16 @@ import structlog
 
 from promptmill.lake.ports import Batch, Sink, TableName
 from promptmill.runtime.errors import Fatal, Poison, Stale, Transient
+from promptmill.runtime.fan_out import all_outcomes, most_severe
 from promptmill.store.plan import Misplaced, Plan, Undecodable, draw_up
 from promptmill.store.shards import Shards
 from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.ports import Delivery, Partition, Position, Source
 
 log = structlog.get_logger(__name__)
+
+LETTERS_AT_ONCE = 256
+"""The maximum number of dead letters of a flush that wait for their acknowledgements together."""
 
 SendDeadLetter: TypeAlias = Callable[[Undecodable], Awaitable[None]]
 """Publishes a dead letter; returns when it is acknowledged, raises ``Transient`` otherwise."""
@@ -117,8 +121,8 @@ class Flusher:
     async def _step(self, plan: Plan) -> Plan | None:
         """Carry out the next part of the plan, and return the rest."""
         if plan.undecodable:
-            for undecodable in plan.undecodable:
-                await self._publisher.send_dead_letter(undecodable)
+            for first in range(0, len(plan.undecodable), LETTERS_AT_ONCE):
+                await self._send_dead_letters(plan.undecodable[first : first + LETTERS_AT_ONCE])
             return replace(plan, undecodable=())
         if plan.misplaced:
             await asyncio.gather(*map(self._move, plan.misplaced))
@@ -130,6 +134,12 @@ class Flusher:
             return plan.without_batch(table)
         await commit_offsets(self._source, plan.positions)
         return None
+
+    async def _send_dead_letters(self, messages: Sequence[Undecodable]) -> None:
+        """Send them concurrently: one after the other, each would wait for a batch of its own."""
+        outcomes = await all_outcomes(list(map(self._publisher.send_dead_letter, messages)))
+        if failure := most_severe(outcomes):
+            raise failure
 
     async def _move(self, message: Misplaced) -> None:
         """Move a message; one that its topic refuses is dead-lettered."""

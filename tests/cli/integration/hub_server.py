@@ -120,7 +120,7 @@ def hub_server(token: str) -> Iterator[HubServer]:
 
     with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
         hub.url = f"http://{LOOPBACK}:{server.server_address[1]}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield hub
         finally:

@@ -18,7 +18,7 @@ from promptmill.testing.lake import MemorySink
 from support.fake_source import Log, delete_up_to, every_partition
 from support.sink_loop import QUICK, member, offsets, stored
 from support.store import PARTITIONS, SharedStore, identities, letter, pid, prompt, record, reject
-from support.waiting import eventually
+from support.waiting import PATIENCE_S, eventually
 
 RECORDS, REJECTS = TableName.RECORDS, TableName.REJECTS
 PROMPTS, LETTERS = TableName.PROMPTS, TableName.DEAD_LETTERS
@@ -143,6 +143,40 @@ async def test_bytes_that_are_no_record_are_buried_before_their_offset_is_stored
         await one.assign()
         await eventually(lambda: one.probe.done == 2)
     assert [delivery.offset for delivery in one.dead_lettered] == [0]
+    assert stored(store, RECORDS) == [pid("a")]
+
+
+async def test_the_dead_letters_of_a_flush_do_not_wait_for_each_other(
+    log: Log, store: SharedStore
+) -> None:
+    """Each waits 5 ms for its batch at least: one after the other, thousands take minutes."""
+    for _ in range(20):
+        log.put_raw(Partition("records", 0), b"{}")
+    all_are_sent = asyncio.Barrier(20)
+    together = replace(QUICK, flush_rows=20, flush_delay_s=PATIENCE_S)
+    async with member(log, store.sink(), together, acknowledged=all_are_sent.wait) as one:
+        await one.assign()
+        await eventually(lambda: one.probe.done == 20)
+    assert sorted(delivery.offset for delivery in one.dead_lettered) == list(range(20))
+
+
+async def test_nothing_is_stored_while_a_dead_letter_is_not_acknowledged(
+    log: Log, store: SharedStore
+) -> None:
+    refusals = iter([True, True])
+
+    async def acknowledged() -> None:
+        assert not stored(store, RECORDS)
+        if next(refusals, False):
+            raise Unavailable("not acknowledged")
+
+    log.put_raw(Partition("records", 0), b"{}")
+    log.put_raw(Partition("records", 0), b"[]")
+    log.put(0, record("a"))
+    async with member(log, store.sink(), acknowledged=acknowledged) as one:
+        await one.assign()
+        await eventually(lambda: one.probe.done == 3)
+    assert sorted(delivery.offset for delivery in one.dead_lettered) == [0, 1]
     assert stored(store, RECORDS) == [pid("a")]
 
 
