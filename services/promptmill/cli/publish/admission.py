@@ -211,7 +211,7 @@ class Backpressure:
             "no progress at present" if seconds is None else f"about {seconds:,.0f} s at this rate"
         )
         return (
-            f"{figures['records']:,} {self._topic} are waiting on the topic (high-water mark "
+            f"{figures['records']:,} {self._topic} wait on the topic (high-water mark "
             f"{figures['high_records']:,}); continues at {figures['goes_on_at']:,} "
             f"{figures['unit']}, {how_long}"
         )
