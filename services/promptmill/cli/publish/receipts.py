@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -11,7 +14,7 @@ import orjson
 
 from promptmill.cli.publish.lines import findings_of
 from promptmill.cli.publish.ports import LineResult
-from promptmill.runtime.errors import Misconfigured
+from promptmill.runtime.errors import Misconfigured, Unavailable
 
 
 class Receipts:
@@ -38,14 +41,35 @@ class Receipts:
         trace: TracebackType | None,
     ) -> None:
         if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with self._written_to(self._file) as file:
+                file.flush()
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe cannot be synchronised
+                    os.fsync(file.fileno())
+                file.close()
 
     def write(self, result: LineResult) -> None:
-        """Write the receipt of one line."""
+        """Write the receipt of one line.
+
+        Raises:
+            Unavailable: the file cannot be written, for example because the disk is full. Later
+                receipts are not written.
+        """
         if self._file is not None:
-            self._file.write(orjson.dumps(receipt(result), option=orjson.OPT_APPEND_NEWLINE))
+            with self._written_to(self._file) as file:
+                file.write(orjson.dumps(receipt(result), option=orjson.OPT_APPEND_NEWLINE))
+
+    @contextmanager
+    def _written_to(self, file: BinaryIO) -> Iterator[BinaryIO]:
+        try:
+            yield file
+        except OSError as error:
+            self._file = None
+            with suppress(OSError):
+                file.close()
+            raise Unavailable(
+                f"cannot write receipts to {self._path}: {error}; free some space or choose "
+                "another --receipts, and publish the file again: nothing is published twice"
+            ) from error
 
 
 def receipt(result: LineResult) -> dict[str, Any]:
