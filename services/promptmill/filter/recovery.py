@@ -112,7 +112,8 @@ class RecoveringClaims:
             raise
 
     def _begin_recovery(self, error: StateLost) -> None:
-        if not self.recovering:
+        """Begin a rebuild; after one that failed for good, the next claim ends the process."""
+        if self._recovery is None or (self._recovery.done() and not self._recovery.exception()):
             log.warning("claims_lost", error=str(error))
             self._recovery = asyncio.create_task(self._recover(), name="recover-claims")
 

@@ -192,6 +192,28 @@ async def test_a_filter_with_nothing_to_decide_notices_lost_claims_and_rebuilds_
         await eventually(lambda: recovering.usable)
 
 
+async def test_claims_that_cannot_be_rebuilt_are_not_rebuilt_again_and_again(
+    claims: MemoryClaims, dedup_store: TroubledDedupStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks, check = 0, dedup_store.check
+
+    async def counted() -> None:
+        nonlocal checks
+        checks += 1
+        await check()
+
+    async with RecoveringClaims(dedup_store, nothing, check_s=0.01) as recovering:
+        monkeypatch.setattr(dedup_store, "check", counted)
+        dedup_store.troubles = [Fatal("a column is damaged")]
+        claims.empty()
+        await eventually(lambda: not dedup_store.troubles)
+        seen = checks
+        await eventually(lambda: checks > seen + 2)
+        assert not recovering.usable
+        with pytest.raises(Fatal, match="a column is damaged"):
+            await recovering.claim(claim("p", key("a")))
+
+
 async def test_claims_that_cannot_be_looked_at_are_not_usable_until_they_can(
     dedup_store: TroubledDedupStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
