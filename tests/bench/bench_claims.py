@@ -198,7 +198,7 @@ def open_dedup_store(url: str, claims: list[Claim]) -> RedisDedupStore:
         url,
         uuid.uuid4().hex,
         expected_records=len(claims),
-        sketches=claims[0].similarity is not None,
+        sketches=None if claims[0].similarity is None else "folded",
         settle_s=0.0,
     )
 

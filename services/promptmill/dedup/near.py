@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_digest
 
 Words: TypeAlias = NDArray[np.uint64]
+
+SketchForm: TypeAlias = Literal["folded", "exact"]
+"""Whether the texts of sketches are without differences in case, white space and compatibility
+forms. Sketches of two forms are never nearly equal."""
 
 PARTS: Final = 2
 BITS: Final = 224

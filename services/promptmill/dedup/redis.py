@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import Final, TypeVar
 
 from promptmill.dedup.coalesce import Coalescer
+from promptmill.dedup.near import SketchForm
 from promptmill.dedup.packing import Reply, pack_claims, unpack
 from promptmill.dedup.ports import (
     Claim,
@@ -42,8 +43,9 @@ class RedisDedupStore:
         namespace: the name of the data set; each store has its own, so claims never outlive it.
         expected_records: the approximate number of records; the layout suits at least this many
             and becomes wider when there are many more.
-        sketches: whether nearly equal contents are found. Every record that is loaded or
-            accepted must then have a sketch, and claims without one count as incomplete.
+        sketches: the form of sketches by which nearly equal contents are found; without one, they
+            are not. Every record that is loaded or accepted must then have a sketch, and claims
+            without one, or of another form, count as incomplete.
         timeout_s: the longest time for one answer of the server.
         settle_s: the time that a rebuild waits before it reads what was published, so that
             decisions of other filters reach the broker.
@@ -57,7 +59,7 @@ class RedisDedupStore:
         namespace: str,
         *,
         expected_records: int = 10_000_000,
-        sketches: bool = False,
+        sketches: SketchForm | None = None,
         timeout_s: float = 2.0,
         settle_s: float = 2.0,
         loader_timeout_s: float = 5.0,
@@ -68,7 +70,10 @@ class RedisDedupStore:
         self._settle_s = settle_s
         self._stall_s = stall_s
         self._state = DedupState(
-            namespace, expected_records, sketches=sketches, loader_timeout_s=loader_timeout_s
+            namespace,
+            expected_records,
+            sketches=sketches,
+            loader_timeout_s=loader_timeout_s,
         )
         self._session: Session | None = None
         self._connecting = asyncio.Lock()

@@ -17,7 +17,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from promptmill.dedup.layout import (
@@ -29,6 +29,7 @@ from promptmill.dedup.layout import (
     policy_field,
     state_key,
 )
+from promptmill.dedup.near import SketchForm
 from promptmill.dedup.packing import pack_claimed
 from promptmill.dedup.ports import Claimed, StateLost
 from promptmill.dedup.server_identity import ServerIdentity
@@ -109,7 +110,7 @@ class DedupState:
 
     Args:
         expected_records: the layout suits at least this number of records.
-        sketches: whether the claims must have a sketch of every record.
+        sketches: the form in which the claims must have a sketch of every record, if they must.
         loader_timeout_s: a loader that has not reported for this long is considered dead.
         clock: returns monotonic seconds.
 
@@ -124,14 +125,15 @@ class DedupState:
         namespace: str,
         expected_records: int,
         *,
-        sketches: bool,
+        sketches: SketchForm | None,
         loader_timeout_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.key = state_key(namespace)
         self.conflicts = 0
-        self.sketches = sketches
-        self.batch = SKETCHED_BATCH if sketches else BATCH
+        self.sketches = sketches is not None
+        self._form = (sketches or "").encode()
+        self.batch = SKETCHED_BATCH if self.sketches else BATCH
         self._namespace = namespace
         self.loader_timeout_s = loader_timeout_s
         self.per_bucket = 0.0
@@ -147,15 +149,17 @@ class DedupState:
             Unavailable: the server may evict claims, or is a replica.
         """
         standing = await self.look(session)
-        fields = ("epoch", "server", "bits", "unsketched", "sketched", "generation")
+        fields = ("epoch", "server", "bits", "unsketched", "sketched", "generation", "form")
         found = await session.call("HMGET", self.key, *fields)
-        epoch, server, bits, unsketched, sketched, generation = found
+        epoch, server, bits, unsketched, sketched, generation, form = found
         if not standing.kept:
             raise lost(f"were last complete before the server {_MISHAP}")
         if epoch is None:
             raise lost("are not there" if server is None else "are being rebuilt")
         if self.sketches and (sketched is None or sketched != unsketched):
             raise lost("hold records without a sketch")
+        if self.sketches and (form or b"folded") != self._form:
+            raise lost(f"hold sketches of another form than {self._form.decode()}")
         self.policies.clear()
         return Complete(epoch, KeyLayout(self._namespace, int(bits), generation.decode()))
 
@@ -218,16 +222,17 @@ class DedupState:
                 loader.encode(),
                 flag(self.sketches),
                 str(int(self.loader_timeout_s * 1000)).encode(),
+                self._form,
             )
             if not reply:  # another filter has recorded another server in the meantime
                 continue
-            verb, generation, chosen = (each.decode() for each in reply)
+            verb, generation, chosen, form = (each.decode() for each in reply)
             if verb != "wait":
                 break
             if generation != handed:
-                await self._hand(
-                    session, KeyLayout(self._namespace, int(chosen), generation), recent
-                )
+                fitting = recent if form.encode() == self._form else _without_sketches(recent)
+                layout = KeyLayout(self._namespace, int(chosen), generation)
+                await self._hand(session, layout, fitting)
                 handed = generation
             await asyncio.sleep(RETRY_S)
         self.policies.clear()
@@ -311,6 +316,14 @@ class DedupState:
             version = await session.call("HGET", self.key, policy_field(digest))
             self.policies[digest] = (version or b"unknown@" + digest.hex().encode()).decode()
         return self.policies[digest]
+
+
+def _without_sketches(claims: Sequence[Claimed]) -> list[Claimed]:
+    """Return the claims as a loader takes them whose sketches have another form."""
+    return [
+        replace(each, records=tuple(replace(record, sketch=None) for record in each.records))
+        for each in claims
+    ]
 
 
 def flag(yes: bool) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from functools import partial
 
+from promptmill.dedup.near import SketchForm
 from promptmill.dedup.redis import RedisDedupStore
 from promptmill.filter.data_set import DataSet
 from promptmill.filter.published import PublishedDecisions
@@ -27,11 +28,12 @@ async def serve(settings: FilterSettings) -> None:
         data_set = DataSet(settings.store_uri, settings.topic_prefix)
         own_namespace = await data_set.wait()
         near = settings.policy.duplicate_similarity is not None
+        form: SketchForm = "folded" if settings.duplicate_folding else "exact"
         dedup_store = RedisDedupStore(
             settings.require_redis(),
             settings.namespace or own_namespace,
             expected_records=settings.expected_records,
-            sketches=near,
+            sketches=form if near else None,
             timeout_s=settings.redis_timeout_s,
             settle_s=settings.settle_s,
         )

@@ -86,7 +86,8 @@ class FilterSettings(StageSettings):
         default=True,
         description=(
             "ignore case, white space and compatibility forms when near-duplicates are compared; "
-            "exact duplicates always differ in them"
+            "exact duplicates always differ in them; give every filter the same, and a change "
+            "rebuilds the claims"
         ),
     )
     min_helpfulness: Limit = DEFAULT_MIN_HELPFULNESS

@@ -84,7 +84,7 @@ class RealRedis:
             self.server.url,
             self.namespace,
             expected_records=1000,
-            sketches=sketches,
+            sketches="folded" if sketches else None,
             timeout_s=LONG_S,
             settle_s=0.0,
             loader_timeout_s=LONG_S,

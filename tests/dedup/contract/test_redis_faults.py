@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 import redis
 
 from promptmill.dedup.layout import state_key
+from promptmill.dedup.near import SketchForm, sketch
 from promptmill.dedup.ports import StateLost
 from promptmill.dedup.redis import RedisDedupStore
 from promptmill.devstack.ports import LOOPBACK, free_port
@@ -37,6 +39,18 @@ async def dedup_store_on(
     dedup_store = RedisDedupStore(
         url, namespace or unique_name(), timeout_s=timeout_s, settle_s=0.0
     )
+    await dedup_store.start()
+    try:
+        yield dedup_store
+    finally:
+        await dedup_store.stop()
+
+
+@asynccontextmanager
+async def sketching_on(
+    url: str, namespace: str, form: SketchForm
+) -> AsyncIterator[RedisDedupStore]:
+    dedup_store = RedisDedupStore(url, namespace, sketches=form, timeout_s=LONG_S, settle_s=0.0)
     await dedup_store.start()
     try:
         yield dedup_store
@@ -388,6 +402,46 @@ async def test_a_loader_from_before_the_clock_was_set_back_is_not_waited_for(
             client.hset(state, field, b"%s %s %d" % (since, bits, int(heard) + 3_600_000))
         async with asyncio.timeout(PATIENCE_S):
             await dedup_store.rebuild(Published())
+
+
+async def test_sketches_of_another_form_are_loaded_anew(shared: RedisServer) -> None:
+    namespace, similar = unique_name(), 0.8
+    text = "some words of an answer that is long enough to have a sketch of its own, of course"
+    one, two = (replace(key(name), sketch=sketch("why", text)) for name in ("one", "two"))
+    async with sketching_on(shared.url, namespace, "folded") as folding:
+        await folding.rebuild(Published())
+        async with sketching_on(shared.url, namespace, "exact") as exact:
+            assert not await exact.is_complete()
+            await exact.rebuild(Published((claimed("p", one),)))
+            twin = replace(claim("q", two), similarity=similar)
+            assert accepted(await exact.claim(twin)) == ()
+            assert not await folding.is_complete()
+            with pytest.raises(StateLost, match="another form"):
+                await folding.claim(twin)
+
+
+async def test_claims_handed_to_a_loader_of_another_form_have_no_sketches(
+    shared: RedisServer,
+) -> None:
+    namespace = unique_name()
+    long = sketch("why", "an answer in words " * 10)
+    one, other = (replace(key(name), sketch=long) for name in ("one", "other"))
+    async with (
+        sketching_on(shared.url, namespace, "folded") as folding,
+        sketching_on(shared.url, namespace, "exact") as exact,
+    ):
+        await folding.rebuild(Published())
+        await folding.claim(replace(claim("p", one), similarity=0.8))
+
+        async def wait_for_the_other(_number: int) -> None:
+            handing = asyncio.create_task(folding.rebuild(Published()))
+            with admin(shared) as client:
+                await eventually(lambda: int(client.hget(state_key(namespace), "unsketched")) > 0)
+            handing.cancel()
+            await asyncio.gather(handing, return_exceptions=True)
+
+        with pytest.raises(StateLost, match="without a sketch"):
+            await exact.rebuild(Published((claimed("q", other),), wait_for_the_other))
 
 
 async def test_a_server_without_the_replicas_that_it_needs_is_waited_for(
