@@ -19,6 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, NotControllerError
 from faststream.kafka import KafkaBroker
 
+from promptmill.kafka.fetched_records import keep_paused_records
 from promptmill.kafka.header_names import tolerate_header_names
 from promptmill.kafka.login import why_refused
 from promptmill.kafka.producer import AbortableProducer
@@ -34,6 +35,7 @@ CONTROLLER_WITHIN_S = 30.0
 _PAUSE_S = 0.1
 
 tolerate_header_names()
+keep_paused_records()
 _LOGIN_OPTIONS = ("security_protocol", "ssl_", "sasl_")
 
 

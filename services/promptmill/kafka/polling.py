@@ -227,6 +227,12 @@ class PolledConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             return {}
         return batch
 
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Deliver from these partitions again, at once where records were kept for them."""
+        super().resume(*partitions)
+        for waiter in self._fetcher._fetch_waiters:  # noqa: SLF001 - nothing public wakes a poll
+            self._fetcher._notify(waiter)  # noqa: SLF001
+
     async def stop(self) -> None:
         """Leave the group and disconnect, even if the fetcher has failed."""
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import (
     CorruptRecordException,
@@ -24,6 +25,7 @@ from aiokafka.errors import (
 
 from promptmill.devstack.stack import StackInfo
 from promptmill.kafka.consumer import KafkaSource
+from promptmill.kafka.header_names import TolerantRecords
 from promptmill.kafka.polling import PolledConsumer, PollGuard
 from promptmill.runtime.errors import Fatal, Misconfigured
 from support.chaos.loop_brokers import OnKafka
@@ -260,3 +262,30 @@ async def test_no_record_of_a_sound_partition_is_dropped_when_another_one_fails(
 
     await eventually(all_found, PATIENCE_S)
     assert found == {0: list(range(400)), 1: list(range(400))}
+
+
+async def test_what_was_fetched_is_not_fetched_again_after_a_pause(
+    consumer: PolledConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetches: list[int] = []
+
+    class Counted(TolerantRecords):
+        def __init__(self, raw: bytes) -> None:
+            super().__init__(raw)
+            if raw:
+                fetches.append(len(raw))
+
+    monkeypatch.setattr(fetcher, "MemoryRecords", Counted)
+    found: dict[int, list[int]] = {0: [], 1: []}
+
+    async def all_found() -> bool:
+        for partition, records in (await consumer.getmany(timeout_ms=50, max_records=10)).items():
+            found[partition.partition] += [record.offset for record in records]
+        consumer.pause(*consumer.assignment())
+        assert await consumer.getmany(max_records=10) == {}
+        consumer.resume(*consumer.assignment())
+        return sum(map(len, found.values())) >= 800
+
+    await eventually(all_found, PATIENCE_S)
+    assert found == {0: list(range(400)), 1: list(range(400))}
+    assert len(fetches) < 10, "one or two of each partition, and not one for each of 80 pauses"
