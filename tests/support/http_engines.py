@@ -22,7 +22,7 @@ QUICK = HttpOptions(
     model="m",
     request_timeout_s=30.0,
     patience_s=60.0,
-    first_pause_s=0.01,
+    first_pause_s=0.001,
     start_limit_s=60.0,
 )
 

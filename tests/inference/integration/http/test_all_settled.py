@@ -31,6 +31,7 @@ from support.waiting import eventually
 
 PROMPTS_SENT = 2_000
 MAX_UNLUCKY = 10
+SHORT_OF_TIME: dict[str, Any] = {"concurrency": 64, "request_timeout_s": 1.0, "first_pause_s": 0.01}
 SETTINGS = LoopSettings(slots=128, backoff_initial_s=0.01, backoff_max_s=0.1)
 
 ALWAYS_BAD: dict[str, Behaviour] = {
@@ -93,8 +94,8 @@ async def test_nothing_is_lost_or_doubled_and_only_hopeless_prompts_are_buried()
     hopeless = publish(broker)
     async with (
         server() as bad,
-        generating(bad, concurrency=64, request_timeout_s=1.0) as generator,
-        grading(bad, concurrency=64, request_timeout_s=1.0) as grader,
+        generating(bad, **SHORT_OF_TIME) as generator,
+        grading(bad, **SHORT_OF_TIME) as grader,
     ):
         with (
             working(broker, PROMPTS, Instruct(generator, NoCounter())),
