@@ -167,7 +167,8 @@ def _logprob(api: Api, logprobs: Any) -> float | None:
         values = logprobs.get("token_logprobs")
     else:
         entries = logprobs.get("content")
-        values = [e.get("logprob") for e in entries if isinstance(e, dict)] if entries else None
+        found = entries if isinstance(entries, list) else []
+        values = [e.get("logprob") for e in found if isinstance(e, dict)] or None
     if not isinstance(values, list) or not all(isinstance(v, int | float) for v in values):
         return None
     total = math.fsum(values)

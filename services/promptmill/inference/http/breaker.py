@@ -162,4 +162,7 @@ class Breaker:
             )
         except PromptmillError as error:
             return error
+        except Exception as error:  # without another canary, all requests would wait indefinitely
+            log.exception("canary_failed")
+            return PromptmillError(f"the canary request failed: {error!r}")
         return None

@@ -20,8 +20,15 @@ def assemble(raw: bytes) -> Any:
     finish reason, as an answer that was broken off.
 
     Raises:
-        ValueError: an event is not a JSON object.
+        ValueError: an event is not a JSON object, or its parts have other types than they should.
     """
+    try:
+        return _assembled(raw)
+    except TypeError as error:
+        raise ValueError(f"an event of the stream has an unexpected shape: {error}") from error
+
+
+def _assembled(raw: bytes) -> Any:
     answer = _Answer()
     for event in _events(raw):
         chunk = orjson.loads(event)

@@ -108,6 +108,12 @@ def test_log_probabilities_are_summed_over_the_tokens() -> None:
     assert read_answer("chat", body).logprob == -1.75
 
 
+@pytest.mark.parametrize("entries", [None, 7, True, [], "ab", ["a"], [{}]])
+def test_log_probabilities_of_another_shape_are_none(entries: object) -> None:
+    body = chat_body("ab", logprobs={"content": entries})
+    assert read_answer("chat", body).logprob is None
+
+
 def test_a_completion_has_its_text_beside_its_log_probabilities() -> None:
     choice = {"text": "ab", "finish_reason": "stop", "logprobs": {"token_logprobs": [-1, -2.0]}}
     answer = read_answer("completions", {"choices": [choice], "usage": None})

@@ -22,7 +22,7 @@ from support.waiting import eventually
 class Canary:
     """Fails as long as it is told to."""
 
-    def __init__(self, error: PromptmillError | None = None) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.asked = 0
 
@@ -70,6 +70,17 @@ async def test_in_an_outage_all_wait_until_the_canary_succeeds() -> None:
     assert await passes(breaker)
 
 
+async def test_a_canary_that_fails_unexpectedly_is_sent_again() -> None:
+    """Otherwise the breaker stays open, and every record waits, until the process ends."""
+    canary = Canary(TypeError("'int' object is not iterable"))
+    breaker = Breaker(canary, 0.01)
+    fail(breaker)
+    await eventually(lambda: canary.asked >= 2)
+    assert "TypeError" in breaker.trouble
+    canary.error = None
+    assert await passes(breaker)
+
+
 async def test_a_late_success_closes_it_too() -> None:
     breaker = Breaker(Canary(ServerUnreachable("refused")), 60)
     fail(breaker)
@@ -113,9 +124,10 @@ async def test_what_nobody_but_a_person_can_end_is_told_while_it_lasts(
 
 async def test_a_blocked_server_is_logged_once() -> None:
     with capture_logs() as logs:
-        canary = Canary(OutOfQuota("402: pay"))
+        error = OutOfQuota("402: pay")
+        canary = Canary(error)
         breaker = Breaker(canary, 0.01)
-        breaker.failed(canary.error or ServerFault(""))
+        breaker.failed(error)
         await eventually(lambda: canary.asked >= 5)
         await breaker.close()
     assert [log["event"] for log in logs] == ["breaker_open", "model_server_blocked"]

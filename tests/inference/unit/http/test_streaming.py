@@ -85,9 +85,16 @@ def test_log_probabilities_and_windows_line_ends_are_read() -> None:
 
 @pytest.mark.parametrize(
     ("raw", "message"),
-    [(b"data: nonsense\n\n", "invalid literal"), (b"data: 7\n\n", "not a JSON object")],
+    [
+        (b"data: nonsense\n\n", "invalid literal"),
+        (b"data: 7\n\n", "not a JSON object"),
+        (b'data: {"choices": 7}\n\n', "unexpected shape"),
+        (stream(delta(tool_calls=7)), "unexpected shape"),
+        (stream(delta(tool_calls=[{"index": [0]}])), "unexpected shape"),
+        (stream(delta(tool_calls=[{"index": 1}, {"index": "2"}])), "unexpected shape"),
+    ],
 )
-def test_events_that_are_no_objects_are_refused(raw: bytes, message: str) -> None:
+def test_events_of_another_shape_are_refused(raw: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         assemble(raw)
 
