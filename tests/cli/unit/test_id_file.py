@@ -23,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(id_file, "LOOKED_UP_AT_ONCE", 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=min(60, settings().max_examples), deadline=None)
 @given(st.lists(ids, max_size=6), ids)
 def test_it_holds_what_it_was_given_and_nothing_else(
     batches: list[list[str]], others: list[str]

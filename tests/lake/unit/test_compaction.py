@@ -35,7 +35,7 @@ def life(rounds: Sequence[Sequence[int]]) -> tuple[int, int, list[_File]]:
     return stored, written, files
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=min(30, settings().max_examples))
 @given(st.integers(KIB, 4 * MIB), st.integers(1, 400), st.data())
 def test_a_byte_is_written_a_few_times_whatever_the_flushes_are(
     size: int, flushes: int, data: st.DataObject

@@ -121,7 +121,5 @@ class TrackedPartition(RuleBasedStateMachine):
             assert dispatched is (offset not in known), f"offset {offset}"
 
 
-TrackedPartition.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None
-)
+TrackedPartition.TestCase.settings = settings(stateful_step_count=40, deadline=None)
 TestTrackedPartition = TrackedPartition.TestCase
