@@ -88,6 +88,16 @@ def refused_as(code: str, status_code: int = 400) -> Behaviour:
     return behave
 
 
+def error_body(status_code: int, body: Any) -> Behaviour:
+    """A status with this JSON value."""
+
+    async def behave(_request: web.Request) -> web.StreamResponse:
+        content = orjson.dumps(body)
+        return web.Response(status=status_code, body=content, content_type="application/json")
+
+    return behave
+
+
 def raw(body: bytes, content_type: str = "application/json") -> Behaviour:
     """Status 200 with any bytes."""
 

@@ -12,8 +12,8 @@ from promptmill.inference.http.chat import (
     tool_calls_of,
 )
 from promptmill.inference.http.errors import Interrupted, Malformed, NotFinite, Unreadable
+from promptmill.inference.http.json_text import parse_json
 from promptmill.inference.http.options import Api
-from promptmill.inference.http.transport import parse_json
 from promptmill.inference.ports import Answer
 from promptmill_schemas import StructuredOutput
 from promptmill_schemas.finish_reasons import WITHHELD, FinishReason, finish_reason_of
@@ -147,7 +147,7 @@ def _text(api: Api, choice: dict[str, Any]) -> str | None:
 def _joined(parts: list[Any]) -> str:
     """The texts of the parts; empty if the model only reasoned."""
     text, reasoning = split_parts(parts)
-    if text is None and reasoning is None:
+    if parts and text is None and reasoning is None:
         raise Malformed(f"choices.0.message.content has no text part: {_brief(parts)}")
     return text or ""
 

@@ -25,8 +25,22 @@ _NAMES_OF_REASONING: Final = ("thinking", "reasoning", "reasoning_content", "tex
 
 
 def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The messages in the format of the chat API."""
-    return [_turn(message) for message in messages]
+    """The messages in the format of the chat API.
+
+    Servers require the ids that rows of data sets often lack: calls get one each, and results that
+    of the first call that has none.
+    """
+    turns: list[dict[str, Any]] = []
+    open_calls: list[str] = []
+    for message in messages:
+        turn = _turn(message)
+        if message.role == "assistant":
+            open_calls = [call["id"] for call in turn.get("tool_calls", ())]
+        elif message.role == "tool" and open_calls:
+            answered = turn.setdefault("tool_call_id", open_calls[0])
+            open_calls = [call for call in open_calls if call != answered]
+        turns.append(turn)
+    return turns
 
 
 def prompt_fields(
@@ -67,6 +81,9 @@ def split_parts(parts: Sequence[Any]) -> tuple[str | None, str | None]:
     texts: list[str] = []
     thoughts: list[str] = []
     for part in parts:
+        if isinstance(part, str):
+            texts.append(part)
+            continue
         kind = part.get("type", "text") if isinstance(part, dict) else None
         if kind in _TEXT_PARTS and isinstance(part.get("text"), str):
             texts.append(part["text"])
@@ -121,7 +138,7 @@ def _turn(message: Message) -> dict[str, Any]:
 
 
 def _call(call: ToolCall, index: int) -> dict[str, Any]:
-    """A call for the request; servers require an id, which rows of data sets often lack."""
+    """A call for the request, with an id."""
     function = {"name": call.function.name, "arguments": call.function.arguments}
     return {"id": call.id or f"call_{index}", "type": call.type, "function": function}
 

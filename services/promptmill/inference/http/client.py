@@ -15,7 +15,7 @@ from promptmill.inference.http.abilities import HINT, Abilities
 from promptmill.inference.http.address import Address
 from promptmill.inference.http.breaker import Breaker
 from promptmill.inference.http.dialect import NEUTRAL
-from promptmill.inference.http.errors import Malformed, NotFound, Refused, Withheld
+from promptmill.inference.http.errors import Malformed, NotFound, Refused, Rejected, Withheld
 from promptmill.inference.http.limiter import Limiter
 from promptmill.inference.http.options import HttpOptions, Server
 from promptmill.inference.http.request_retries import RequestRetries
@@ -33,6 +33,9 @@ MAX_PAUSE_S = 10.0
 
 REFUSALS = 3
 """Consecutive refusals at the start that count as permanent."""
+
+SUSPICIOUS_AT = 3
+"""Consecutive rejections of requests after which the server itself is checked."""
 
 
 class Client:
@@ -60,6 +63,9 @@ class Client:
         self._canary = canary
         self.breaker = Breaker(canary, options.first_pause_s)
         self._stack = AsyncExitStack()
+        self._rejections = 0
+        self._check_at = SUSPICIOUS_AT
+        self._checking = asyncio.Lock()
 
     @property
     def load(self) -> Load:
@@ -225,9 +231,16 @@ class Client:
         while True:
             await retries.acquire_slot()
             try:
-                answer = read(await self.send(url, body(retries.faults)))
+                reply = await self.send(url, body(retries.faults))
+                self._rejections, self._check_at = 0, SUSPICIOUS_AT
+                answer = read(reply)
                 retries.answered()
                 return answer  # noqa: TRY300 - the slot is released after the answer is read
+            except Rejected as error:
+                if (fault := await self._fault_behind(error)) is None:
+                    retries.answered()
+                    raise
+                failure, pause_s = fault, retries.failed(fault)
             except Poison:
                 retries.answered()
                 raise
@@ -239,6 +252,27 @@ class Client:
             finally:
                 self.limiter.release()
             await retries.pause(failure, pause_s)
+
+    async def _fault_behind(self, error: Rejected) -> Refused | None:
+        """The error if the server rejects even the canary; ``None`` if the request is at fault.
+
+        Only rejections in a row arouse suspicion, and the more of them turn out to be right, the
+        more are needed for the next check.
+        """
+        self._rejections += 1
+        if self._rejections < self._check_at:
+            return None
+        async with self._checking:
+            if self.breaker.is_open:
+                return Refused(str(error))
+            if self._rejections < self._check_at:
+                return None
+            try:
+                await self._canary()
+            except PromptmillError as fault:
+                return Refused(f"{error}; the server refuses a simple request, too: {fault}")
+            self._check_at *= 2
+            return None
 
 
 def _misconfigured(error: PromptmillError) -> Misconfigured:

@@ -15,44 +15,57 @@
             └── Unreadable    a complete, billed answer whose content is not as requested
                 └── NotFinite     a number is NaN or infinite
     Poison
+    ├── Rejected              the server rejected the request as wrong
     └── Withheld              the server's content filter refused the request
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from promptmill.inference.http.options import VARIABLE
 from promptmill.runtime.errors import Poison, PromptmillError, Transient, Unavailable
 
-_BUSY = {429, 529}
+_BUSY = {429, 498, 529}
 _PAY = "raise the account's limit, or set another key"
 _PASSING = {408, 409, 421, 423, 424, 425, 499}
 _FILTERED = {
-    "content_filter",
-    "content_policy_violation",
-    "data_inspection_failed",
-    "invalid_prompt",
-    "moderation_blocked",
-    "responsibleaipolicyviolation",
+    *("contentfilter", "contentpolicyviolation", "datainspectionfailed", "invalidprompt"),
+    *("moderationblocked", "responsibleaipolicyviolation", "flaggedinput", "1301"),
 }
-"""Names of errors with which servers refuse the content of a prompt."""
+"""Names of errors with which servers refuse the content of a prompt, without separators."""
 
 _UNPAID = {
-    "insufficient_quota",
-    "insufficient_balance",
-    "insufficient_credits",
-    "insufficient_user_quota",
-    "billing_hard_limit_reached",
-    "billing_not_active",
-    "credit_balance_too_low",
-    "quota_exhausted",
+    *("insufficientquota", "insufficientbalance", "insufficientcredits", "insufficientuserquota"),
+    *("billinghardlimitreached", "billingnotactive", "creditbalancetoolow", "quotaexhausted"),
+    *("exceededcurrentquotaerror", "arrearage", "accountoverdueerror", "1113"),
 }
 """Names of errors with which servers refuse an account that has no quota left."""
 
-_UNPAID_WORDS = re.compile(r"insufficient (balance|credit|funds|quota)|credit balance is too low")
+_UNPAID_WORDS = re.compile(
+    r"insufficient (balance|credit|funds|quota)|credit balance is too low|account is suspended|"
+    r"account is in good standing"
+)
+
+_NO_MODEL = {
+    *("modelnotfound", "modeldecommissioned", "modelnotavailable", "unknownmodel", "invalidmodel"),
+    *("deploymentnotfound", "nosuchmodel", "modeldeprecated"),
+}
+"""Names of errors with which servers say, with any status, that they do not have the model."""
+
+_NO_MODEL_WORDS = re.compile(
+    r"\bmodel [`'\"]?[\w./:@-]+[`'\"]? (does not exist|not found|has been (decommissioned|"
+    r"deprecated|retired))|not a valid model id"
+)
+
+_NO_KEY = {"invalidapikey", "apikeyinvalid", "invalidauthentication", "authenticationerror"}
+"""Names of errors with which servers refuse a key, with any status."""
+
+_NO_KEY_WORDS = re.compile(r"api[ _-]?key (is )?(not valid|invalid|expired)|invalid api[ _-]?key")
+
+_KNOWN = _FILTERED | _UNPAID | _NO_MODEL | _NO_KEY
 
 _TOO_LARGE = "request too large"
 
@@ -115,6 +128,8 @@ def cause_of(error: PromptmillError) -> Cause:
 
 def trouble_of(error: PromptmillError) -> str:
     """The cause of an outage in words, with the error."""
+    if isinstance(error, Poison):
+        return f"the model server rejects every request: {error}"
     return f"{_TROUBLES[cause_of(error)]}: {error}"
 
 
@@ -133,8 +148,22 @@ class NotFinite(Unreadable):
     """A number in the answer is NaN or infinite."""
 
 
+class Rejected(Poison):
+    """The server rejected the request as wrong; if it rejects every request, it is at fault."""
+
+
 class Withheld(Poison):
     """The server's content filter refused the request, as it would refuse it every time."""
+
+
+def name_among(names: Iterable[object]) -> str:
+    """Of the names that a server gives to an error, one that is known here, or else the first.
+
+    Capitals and separators do not count. Without a name, it is empty.
+    """
+    plain = [re.sub(r"[\W_]+", "", name.lower()) for name in names if isinstance(name, str)]
+    plain = [name for name in plain if name]
+    return next((name for name in plain if name in _KNOWN), next(iter(plain), ""))
 
 
 def failure_of(
@@ -147,18 +176,20 @@ def failure_of(
         message: the server's error message, without secrets.
         url: the address of the request.
         retry_after_s: the wait that the server asks for, in seconds; ``None`` if it gives none.
-        code: the server's own name of the error, in lower case; empty if it gives none.
+        code: the server's own name of the error, from :func:`name_among`.
     """
     text = f"{url} answers {status}: {message or 'no reason given'}"
     if code in _FILTERED and 400 <= status < 500:
         return Withheld(text)
     if (busy := _busy(status, message, retry_after_s, code, text)) is not None:
         return busy
-    if status in {401, 403, 404, 405, 407} or 300 <= status < 400:
+    if status in {401, 403, 404, 405, 407, 410} or 300 <= status < 400:
         return _refused(status, text)
+    if 400 <= status < 500 and (other := _refused_by_words(message.lower(), code)):
+        return _refused(other, text)
     if status >= 500 or status in _PASSING or status < 300:
         return ServerFault(text, overload=status in {503, 504})
-    return Poison(f"{text}; correct the request")
+    return Rejected(f"{text}; correct the request")
 
 
 def _busy(
@@ -174,6 +205,13 @@ def _busy(
     return ServerBusy(text, retry_after_s=retry_after_s)
 
 
+def _refused_by_words(message: str, code: str) -> int | None:
+    """The status that fits what the server says, if that is not the status it has."""
+    if code in _NO_MODEL or _NO_MODEL_WORDS.search(message):
+        return 404
+    return 401 if code in _NO_KEY or _NO_KEY_WORDS.search(message) else None
+
+
 def _is_unpaid(message: str) -> bool:
     return _UNPAID_WORDS.search(message.lower()) is not None
 
@@ -181,6 +219,6 @@ def _is_unpaid(message: str) -> bool:
 def _refused(status: int, text: str) -> Refused:
     if status in {401, 403}:
         return Refused(f"{text}; set {VARIABLE} to a key that may use this model")
-    if status in {404, 405}:
+    if status in {404, 405, 410}:
         return NotFound(f"{text}; correct --base-url, --model, or the prompt's adapter")
     return Refused(f"{text}; correct --base-url or --model")

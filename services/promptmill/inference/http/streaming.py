@@ -8,9 +8,20 @@ from typing import Any
 import orjson
 
 from promptmill.inference.http.chat import split_parts
+from promptmill.inference.http.json_text import parse_json
 
 _TEXTS = ("content", "reasoning", "reasoning_content", "refusal")
 _DONE = b"[DONE]"
+_EVENTS = "text/event-stream"
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+
+
+def is_stream(raw: bytes, content_type: str) -> bool:
+    """Whether a body is a stream of events; its beginning counts more than its type."""
+    begun = raw[:64].lstrip()
+    return begun.startswith(_FIELDS) or (
+        content_type == _EVENTS and not begun.startswith((b"{", b"["))
+    )
 
 
 def assemble(raw: bytes) -> Any:
@@ -31,7 +42,7 @@ def assemble(raw: bytes) -> Any:
 def _assembled(raw: bytes) -> Any:
     answer = _Answer()
     for event in _events(raw):
-        chunk = orjson.loads(event)
+        chunk = parse_json(event)
         if not isinstance(chunk, dict):
             raise ValueError("an event of the stream is not a JSON object")  # noqa: TRY004
         if chunk.get("error") or chunk.get("object") == "error":
@@ -42,11 +53,13 @@ def _assembled(raw: bytes) -> Any:
 
 def _events(raw: bytes) -> Iterator[bytes]:
     """The data of each event; comments, names of events and the last mark are left out."""
-    for block in raw.replace(b"\r\n", b"\n").split(b"\n\n"):
+    for block in raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n"):
         lines = [line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:")]
-        data = b"\n".join(lines)
-        if data and data != _DONE:
-            yield data
+        # Some servers leave out the empty line between events, each of which is an object.
+        are_events = len(lines) > 1 and all(line[:1] == b"{" or line == _DONE for line in lines)
+        for data in lines if are_events else [b"\n".join(lines)]:
+            if data and data != _DONE:
+                yield data
 
 
 class _Answer:
@@ -66,7 +79,7 @@ class _Answer:
             if chunk.get(name):
                 self._head[name] = chunk[name]
         for choice in chunk.get("choices") or ():
-            if isinstance(choice, dict) and choice.get("index", 0) == 0:
+            if isinstance(choice, dict) and not choice.get("index"):
                 self._add_choice(choice)
 
     def body(self) -> dict[str, Any]:
@@ -112,13 +125,21 @@ class _Answer:
             self._texts.setdefault(name, []).append(text)
 
     def _add_call(self, call: Any) -> None:
-        """Merge a part of a call: its name comes first, its arguments come in pieces."""
+        """Merge a part of a call: its name comes first, its arguments come in pieces.
+
+        Servers that send calls whole may give them all the same index, and arguments as an object.
+        """
         if not isinstance(call, dict):
             return
-        whole = self._calls.setdefault(call.get("index") or 0, {"type": "function", "function": {}})
+        index = call.get("index") or 0
+        if call.get("id") and self._calls.get(index, call).get("id", call["id"]) != call["id"]:
+            index = max(self._calls) + 1
+        whole = self._calls.setdefault(index, {"type": "function", "function": {}})
         if call.get("id"):
             whole["id"] = call["id"]
         function = call.get("function")
-        for name, text in (function if isinstance(function, dict) else {}).items():
-            if isinstance(text, str):
-                whole["function"][name] = whole["function"].get(name, "") + text
+        for name, part in (function if isinstance(function, dict) else {}).items():
+            text = orjson.dumps(part).decode() if isinstance(part, dict) else part
+            before = whole["function"].get(name, "")
+            if isinstance(text, str) and not (name == "name" and text == before):
+                whole["function"][name] = before + text

@@ -11,20 +11,25 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-import orjson
 import structlog
-from pydantic_core import from_json
 
 from promptmill.inference.http.address import Address
-from promptmill.inference.http.errors import Malformed, ServerFault, ServerUnreachable, failure_of
+from promptmill.inference.http.errors import (
+    Malformed,
+    ServerFault,
+    ServerUnreachable,
+    failure_of,
+    name_among,
+)
 from promptmill.inference.http.headers import (
     as_text,
     key_header,
     standard_headers,
     without_secrets,
 )
+from promptmill.inference.http.json_text import parse_json
 from promptmill.inference.http.options import HttpOptions
-from promptmill.inference.http.streaming import assemble
+from promptmill.inference.http.streaming import assemble, is_stream
 from promptmill.runtime.errors import Misconfigured
 
 log = structlog.get_logger(__name__)
@@ -40,7 +45,6 @@ MAX_RETRY_AFTER_S = 3_600.0
 
 MAX_MESSAGE_CHARACTERS = 500
 _CHUNK_BYTES = 1 << 16
-_EVENTS = "text/event-stream"
 
 
 class Transport:
@@ -137,7 +141,7 @@ class Transport:
 
     def _parse(self, raw: bytes, url: str, content_type: str) -> Any:
         try:
-            answer = assemble(raw) if content_type == _EVENTS else parse_json(raw)
+            answer = assemble(raw) if is_stream(raw, content_type) else parse_json(raw)
         except ValueError as error:
             start = self._message(raw)[:80]
             raise Malformed(f"{url} did not answer with JSON ({error}): {start!r}") from None
@@ -151,21 +155,6 @@ class Transport:
         text = _error_text(raw) or raw[: 4 * MAX_MESSAGE_CHARACTERS].decode(errors="replace")
         line = without_secrets(" ".join(text.split()), self._options.secrets)
         return line[:MAX_MESSAGE_CHARACTERS]
-
-
-def parse_json(raw: bytes) -> Any:
-    """Parse JSON. NaN and Infinity are accepted, so that an error can name the field.
-
-    Raises:
-        ValueError: ``raw`` is not JSON.
-    """
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        try:
-            return from_json(raw, allow_inf_nan=True)
-        except ValueError:
-            raise error from None
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -234,7 +223,7 @@ async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
 
 def _error_text(raw: bytes) -> str:
     """The message in an error body of a known schema; ``""`` if there is none."""
-    body = _error_body(raw)
+    body: Any = _error_body(raw)
     for key in ("error", "message", "detail"):
         if isinstance(body, dict) and key in body:
             body = body[key]
@@ -242,19 +231,29 @@ def _error_text(raw: bytes) -> str:
 
 
 def _error_body(raw: bytes) -> Any:
-    """The error that a body reports, or the whole body if it names none."""
+    """The error that a body reports, or the whole body if it names none.
+
+    Google puts the body into a list.
+    """
     try:
         body = parse_json(raw)
     except ValueError:
         return None
+    if isinstance(body, list) and len(body) == 1:
+        (body,) = body
     error = _error_in(body)
     return body if error is None else error
 
 
 def _name_of(error: Any) -> str:
-    """The server's own name of an error, in lower case; ``""`` if it gives none."""
-    named = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
-    return next((name.lower() for name in named if isinstance(name, str) and name), "")
+    """The server's own name of an error; ``""`` if it gives none."""
+    if not isinstance(error, dict):
+        return ""
+    details = error.get("details")
+    reasons = [each.get("reason") for each in details or () if isinstance(each, dict)]
+    metadata = error.get("metadata")  # of OpenRouter
+    flags = [name for name in metadata if name == "flagged_input"] if metadata else []
+    return name_among([error.get("code"), error.get("type"), *reasons, *flags])
 
 
 def _error_in(body: Any) -> Any:

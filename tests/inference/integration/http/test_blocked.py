@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from promptmill.inference.engines import trouble_of, watch_engine
+from promptmill.inference.http.client import SUSPICIOUS_AT
 from promptmill.instruct.work import Instruct
+from promptmill.runtime.errors import Poison
 from promptmill.runtime.telemetry.health import Health
 from promptmill.runtime.telemetry.metrics import StageMetrics
 from promptmill.stream.loop import StreamLoop
@@ -17,7 +21,7 @@ from promptmill.stream.settings import LoopSettings
 from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
 from promptmill_schemas import Message, Prompt, encode
 from promptmill_schemas.topics import COMPLETIONS, DEAD_LETTERS, PROMPTS
-from support.bad_answers import Behaviour, chat, refused_as, status
+from support.bad_answers import Behaviour, chat, chat_body, error_body, refused_as, status
 from support.bad_server import BadServer, Call
 from support.engines import NoCounter
 from support.http_engines import generating, question
@@ -33,6 +37,12 @@ BLOCKS = [
     (status(401, "no such key"), "key"),
     (status(403, "the key is revoked"), "key"),
     (status(404, "The model `m` does not exist"), "model"),
+    (status(410, "gone"), "model"),
+    (refused_as("model_decommissioned", 400), "model"),
+    (status(400, "The model `m` has been decommissioned and is no longer supported."), "model"),
+    (refused_as("Arrearage", 400), "quota"),
+    (refused_as("exceeded_current_quota_error", 429), "quota"),
+    (status(400, "API key expired. Please renew the API key."), "key"),
 ]
 
 
@@ -120,3 +130,49 @@ async def test_only_the_first_request_is_asked_again_while_the_quota_is_used_up(
         blocked = False
         await asyncio.wait_for(asyncio.gather(*asking), 60)
     assert prompts == 1
+
+
+async def test_a_server_that_rejects_everything_is_at_fault_and_not_the_prompts() -> None:
+    """The first rejections are believed; then the canary shows whose fault it is."""
+    broken = False
+
+    def behave(_call: Call) -> Behaviour:
+        return status(400, "a field is missing") if broken else chat("Yes.")
+
+    async with BadServer(behave) as server, generating(server, first_pause_s=0.02) as engine:
+        broken = True
+        asking = [asyncio.create_task(engine.generate(question(f"q{n}"))) for n in range(20)]
+        await eventually(lambda: "rejects every request" in engine.trouble.detail)
+        broken = False
+        answers = await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), 60)
+    failed = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert len(failed) == SUSPICIOUS_AT - 1
+    assert all(isinstance(error, Poison) for error in failed)
+
+
+async def test_prompts_that_are_wrong_one_after_the_other_cost_few_canaries() -> None:
+    def behave(call: Call) -> Behaviour:
+        return chat("Yes.") if call.said == "Are you there?" else status(400, "too long")
+
+    async with BadServer(behave) as server, generating(server) as engine:
+        asking = (engine.generate(question(f"q{n}")) for n in range(40))
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        canaries = sum(call.said == "Are you there?" for call in server.calls)
+    assert all(isinstance(answer, Poison) for answer in answers)
+    assert 1 <= canaries <= 4
+
+
+async def test_an_error_in_a_list_and_flagged_input_are_understood() -> None:
+    flagged = {"message": "flagged", "code": 403, "metadata": {"flagged_input": "x"}}
+    google = [{"error": {"code": 400, "message": "no", "details": [{"reason": "API_KEY_INVALID"}]}}]
+    bodies: Iterator[tuple[int, Any]] = iter([])
+
+    def behave(_call: Call) -> Behaviour:
+        return error_body(*next(bodies, (200, chat_body("Yes."))))
+
+    async with BadServer(behave) as server, generating(server) as engine:
+        bodies = iter([(403, {"error": flagged})])
+        assert (await engine.generate(question())).finish_reason == "content_filter"
+        assert len(server.calls) == 1
+        bodies = iter([(400, google)])
+        assert (await engine.generate(question())).text == "Yes."

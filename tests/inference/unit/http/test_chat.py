@@ -72,3 +72,24 @@ def test_calls_of_an_answer_are_read() -> None:
 def test_calls_that_are_none_are_malformed(calls: Any) -> None:
     with pytest.raises(Malformed, match="tool_calls"):
         read_answer("chat", reply(content="x", tool_calls=calls))
+
+
+def test_results_get_the_ids_of_the_calls_that_they_answer() -> None:
+    calls = tuple(
+        ToolCall(id=name, function=FunctionCall(name="add", arguments="{}")) for name in (None, "b")
+    )
+    sent = chat_messages(
+        [
+            Message(role="assistant", tool_calls=calls),
+            Message(role="tool", content="2", tool_call_id="b"),
+            Message(role="tool", content="1"),
+            Message(role="tool", content="0"),
+        ]
+    )
+    assert [turn.get("tool_call_id") for turn in sent] == [None, "b", "call_0", None]
+
+
+@pytest.mark.parametrize(("content", "text"), [([], ""), (["a", "b"], "ab")])
+def test_parts_may_be_texts_or_none(content: Any, text: str) -> None:
+    reply = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
+    assert read_answer("chat", reply).text == text

@@ -9,7 +9,7 @@ import pytest
 
 from promptmill.inference.http.answer import read_answer
 from promptmill.inference.http.errors import Interrupted
-from promptmill.inference.http.streaming import assemble
+from promptmill.inference.http.streaming import assemble, is_stream
 
 
 def stream(*chunks: Any, end: bytes = b"data: [DONE]\n\n") -> bytes:
@@ -101,3 +101,50 @@ def test_events_of_another_shape_are_refused(raw: bytes, message: str) -> None:
 
 def test_an_empty_stream_has_no_choices() -> None:
     assert assemble(b"") == {"choices": []}
+
+
+def test_whole_calls_of_one_index_are_told_apart_and_objects_are_arguments() -> None:
+    calls = [
+        {"index": 0, "id": name, "function": {"name": "add", "arguments": {"x": number}}}
+        for number, name in enumerate("ab")
+    ]
+    raw = stream(delta(tool_calls=calls), delta("tool_calls"))
+    found = assemble(raw)["choices"][0]["message"]["tool_calls"]
+    assert [(c["id"], c["function"]["name"], c["function"]["arguments"]) for c in found] == [
+        ("a", "add", '{"x":0}'),
+        ("b", "add", '{"x":1}'),
+    ]
+
+
+def test_a_name_that_every_part_repeats_is_one_name() -> None:
+    parts = [{"function": {"name": "add", "arguments": text}} for text in ('{"x"', ":1}")]
+    raw = stream(*(delta(tool_calls=[part]) for part in parts), delta("tool_calls"))
+    (call,) = assemble(raw)["choices"][0]["message"]["tool_calls"]
+    assert call["function"] == {"name": "add", "arguments": '{"x":1}'}
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r", b"\r\r", b"\r\n", b"\r\n\r\n"])
+def test_events_are_told_apart_with_any_line_ends(ends: bytes) -> None:
+    raw = stream(delta(content="Ye"), delta(content="s"), delta("stop")).replace(b"\n\n", ends)
+    assert read_answer("chat", assemble(raw)).text == "Yes"
+
+
+def test_a_choice_whose_index_is_null_is_the_first() -> None:
+    part = {"choices": [{"index": None, "delta": {"content": "Yes"}, "finish_reason": "stop"}]}
+    assert read_answer("chat", assemble(stream(part))).text == "Yes"
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type", "expected"),
+    [
+        (b"data: {}\n\n", "text/event-stream", True),
+        (b"data: {}\n\n", "application/json", True),
+        (b": wait\n\ndata: {}\n\n", "text/plain", True),
+        (b"", "text/event-stream", True),
+        (b' {"choices": []}', "text/event-stream", False),
+        (b'{"choices": []}', "application/json", False),
+        (b"<html>", "text/html", False),
+    ],
+)
+def test_a_stream_is_known_by_its_beginning(raw: bytes, content_type: str, expected: bool) -> None:
+    assert is_stream(raw, content_type) is expected
