@@ -18,8 +18,13 @@ KNOWN: Final[tuple[Tags, ...]] = (
     ("<seed:think>", "</seed:think>"),
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    (
+        "<|channel|>analysis<|message|>",
+        "<|end|><|start|>assistant<|channel|>final<|message|>",
+    ),
 )
-"""DeepSeek, Qwen, Nemotron and others, then Seed, Magistral and Kimi."""
+"""DeepSeek, Qwen, Nemotron and others, then Seed, Magistral, Kimi, Sky-T1 and gpt-oss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,10 @@ def split_reasoning(text: str, tags: Sequence[Tags] = KNOWN) -> Split:
     for opening, closing in tags:
         if begun.startswith(opening):
             reasoning, _, answer = begun.removeprefix(opening).partition(closing)
-            return Split(answer.lstrip(), reasoning.strip())
+            if not answer.lstrip().startswith(opening):
+                return Split(answer.lstrip(), reasoning.strip())
+            more = split_reasoning(answer, tags)  # it thinks in several parts
+            return Split(more.answer, f"{reasoning.strip()}\n\n{more.reasoning}".strip())
     for opening, closing in tags:
         reasoning, found, answer = text.partition(closing)
         if found and opening not in reasoning:

@@ -17,6 +17,12 @@ from promptmill.runtime.errors import Misconfigured
         ("<think></think>Four.", Split("Four.", "")),
         ("<think>Hm.", Split("", "Hm.")),
         ("[THINK]Hm.[/THINK]Four.", Split("Four.", "Hm.")),
+        ("<think>Hm.</think>\n<think>So.</think>Four.", Split("Four.", "Hm.\n\nSo.")),
+        ("<think>Hm.</think><think>So", Split("", "Hm.\n\nSo")),
+        (
+            "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>4",
+            Split("4", "Hm."),
+        ),
         ("Four.", Split("Four.")),
         ("Write <think>x</think> first.", Split("Write <think>x</think> first.")),
         ("", Split("")),

@@ -34,7 +34,8 @@ _UNKNOWN = re.compile(
 )
 _WANTS_STREAM = re.compile(
     r"only supports? stream|stream(ing)? (mode )?(is )?(required|only)|"
-    r"stream must be (set to )?true|(set|enable|use) (the )?'?\"?stream|non-stream\w* .*not"
+    r"stream must be (set to )?true|false for non-stream|"
+    r"(set|enable|use) (the )?'?\"?stream|non-stream\w* .*not"
 )
 _JSON = re.compile(r"response_format|json_schema|structured|guided|grammar|\bstrict\b")
 
@@ -198,7 +199,8 @@ _CHANGES: Final[tuple[dict[str, Any], ...]] = (
 HINT: Final = (
     "if it refuses a field of the request, name what it understands with --dialect: seed=31 or "
     "seed=none, limit=max_completion_tokens or limit=max_tokens, chance=temperature or "
-    "chance=none, stream=yes, json=object or json=none, thinking=effort"
+    "chance=none, stream=yes, json=object or json=none, thinking=effort; a gateway that only looks "
+    "like vLLM needs --server generic"
 )
 
 _VALUES: Final[Mapping[str, tuple[str, ...]]] = {

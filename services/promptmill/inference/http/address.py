@@ -15,7 +15,10 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 from promptmill.runtime.errors import Misconfigured
 
 _VERSION = re.compile(r"v\d+\w*")
-_ENDPOINTS = ("/chat/completions", "/completions", "/models", "/classify")
+_ENDPOINTS = (
+    *("/chat/completions", "/completions", "/models", "/classify"),
+    *("/responses", "/embeddings", "/messages"),
+)
 _LOOPBACK = ("127.", "localhost", "::1")
 _FORM = "give http://HOST:PORT/v1 or https://HOST/v1"
 _AZURE = (".openai.azure.com", ".cognitiveservices.azure.com")
@@ -76,7 +79,7 @@ def parse_base_url(text: str) -> Address:
     """
     parts = _split(text)
     query = _query(parts)
-    path = parts.path.rstrip("/")
+    path = re.sub("/{2,}", "/", parts.path).rstrip("/")
     bare = _without_endpoint(path)
     origin = f"{parts.scheme}://{parts.netloc}"
     segments = bare.split("/")

@@ -89,3 +89,56 @@ def test_nulls_of_a_message_are_absent() -> None:
     nulls = dict.fromkeys(("name", "tool_calls", "tool_call_id", "reasoning_content"))
     made = with_body(messages=[{**MESSAGES[0], **nulls}])
     assert made.prompt_id == with_body().prompt_id
+
+
+@pytest.mark.parametrize(
+    ("body", "structured"),
+    [
+        ({"guided_choice": ["a", "b"]}, {"choice": ("a", "b")}),
+        ({"guided_regex": "a+"}, {"regex": "a+"}),
+        ({"guided_json": {"type": "object"}}, {"json_schema": {"type": "object"}}),
+        ({"guided_json": '{"type": "object"}'}, {"json_schema": {"type": "object"}}),
+        ({"structured_outputs": {"choice": ["a", "b"]}}, {"choice": ("a", "b")}),
+        (
+            {"response_format": {"type": "json_object", "schema": {"type": "object"}}},
+            {"json_schema": {"type": "object"}},
+        ),
+        (
+            {"response_format": {"type": "json_schema", "schema": {"type": "object"}}},
+            {"json_schema": {"type": "object"}},
+        ),
+    ],
+    ids=str,
+)
+def test_structures_of_every_service_are_kept(
+    body: dict[str, Any], structured: dict[str, Any]
+) -> None:
+    made = with_body(**body).sampling.structured
+    assert made is not None
+    assert made.model_dump(exclude_defaults=True) == structured
+
+
+def test_two_structures_at_once_are_refused_with_their_name() -> None:
+    with pytest.raises(ContractError, match="structured_outputs"):
+        with_body(structured_outputs={"choice": ["a"], "regex": "a"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"echo": False, "use_beam_search": False, "best_of": 1},
+        {"request_id": "x", "return_token_ids": False, "prediction": {"content": "x"}},
+    ],
+)
+def test_fields_that_change_nothing_are_left_out(body: dict[str, Any]) -> None:
+    assert with_body(**body).prompt_id == with_body().prompt_id
+
+
+@pytest.mark.parametrize(("logprobs", "expected"), [(1, True), (0, False), (True, True)])
+def test_a_number_of_log_probabilities_asks_for_them(logprobs: Any, expected: bool) -> None:
+    assert with_body(logprobs=logprobs).sampling.logprobs is expected
+
+
+@pytest.mark.parametrize("name", ["include_stop_str_in_output", "enable_thinking"])
+def test_more_fields_of_servers_reach_them_in_the_body(name: str) -> None:
+    assert with_body(**{name: True}).extra_body == {name: True}

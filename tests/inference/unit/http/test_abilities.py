@@ -35,6 +35,7 @@ def test_without_refusals_a_request_is_sent_as_it_is() -> None:
         ("'temperature' does not support 0.7, only the default (1)", "chance=none"),
         ("This model only support stream mode, please enable the stream parameter", "stream=yes"),
         ("Streaming is required for this model", "stream=yes"),
+        ("enable_thinking must be set to false for non-streaming calls", "stream=yes"),
         ("response_format.type json_schema is not supported", "json=object"),
     ],
 )

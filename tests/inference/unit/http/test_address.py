@@ -22,6 +22,8 @@ from promptmill.runtime.errors import Misconfigured
         ("https://g/v1beta/openai/", "https://g", "https://g/v1beta/openai"),
         ("https://g/v1beta/openai/chat/completions", "https://g", "https://g/v1beta/openai"),
         ("https://z/api/paas/v4/", "https://z/api/paas", "https://z/api/paas/v4"),
+        ("http://h:1//v1/", "http://h:1", "http://h:1/v1"),
+        ("http://h:1/v1/responses", "http://h:1", "http://h:1/v1"),
         ("https://q/openai/v1", "https://q/openai", "https://q/openai/v1"),
         (
             "https://a.openai.azure.com",

@@ -14,6 +14,10 @@ from promptmill_schemas import ATTRIBUTES
 VERDICT: dict[str, Any] = dict(zip(ATTRIBUTES, (4, 3, 2, 1, 0), strict=True))
 JSON = json.dumps(VERDICT)
 SCALES = dict.fromkeys(ATTRIBUTES, Scale(0, 4))
+CHANNELS = (
+    "<|channel|>analysis<|message|>helpfulness: 0<|end|><|start|>assistant"
+    "<|channel|>final<|message|>{}"
+)
 COMPARISON = {"score_1": Scale(1, 5), "score_2": Scale(1, 5), "ranking": Scale(1, 6)}
 
 
@@ -43,6 +47,14 @@ def lines(template: str) -> str:
         lines("{name} (0-4): {score} out of 4."),
         lines("### {name}\nScore: {score}"),
         lines("I say {name} is a {score}"),
+        lines("{name} [0-4]: {score}"),
+        lines("{name}\uff1a{score}\uff0f4"),
+        JSON.replace('"', "“"),
+        JSON.replace(" ", "\u00a0"),
+        json.dumps({**VERDICT, "reason": "It says “no”."}, ensure_ascii=False),
+        f"[THINK]helpfulness: 0[/THINK]{JSON}",
+        f"◁think▷helpfulness: 0◁/think▷{JSON}",
+        CHANNELS.format(JSON),
     ],
 )
 def test_a_verdict_is_found_in_any_form(text: str) -> None:

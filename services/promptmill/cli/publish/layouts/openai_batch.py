@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from promptmill.cli.publish.layouts.plain import Names, Row, Taken
+from promptmill.cli.publish.layouts.plain import Names, Row, Taken, parsed
 from promptmill_schemas import ContractError
 from promptmill_schemas.errors import MISSING
 
@@ -36,19 +36,41 @@ SIMPLE = {
     "response_format": "sampling.structured",
     "tools": "tools",
     "chat_template_kwargs": "chat_template_kwargs",
+    "guided_json": "sampling.structured",
+    "guided_regex": "sampling.structured",
+    "guided_choice": "sampling.structured",
+    "structured_outputs": "sampling.structured",
 }
 PASSED_ON = {
     *("reasoning_effort", "reasoning", "thinking", "thinking_token_budget", "verbosity"),
     *("tool_choice", "parallel_tool_calls", "logit_bias", "safe_prompt", "prompt_mode"),
     *("min_tokens", "stop_token_ids", "ignore_eos", "bad_words", "include_reasoning"),
     *("add_generation_prompt", "continue_final_message", "skip_special_tokens"),
+    *("include_stop_str_in_output", "spaces_between_special_tokens", "truncate_prompt_tokens"),
+    *("length_penalty", "allowed_token_ids", "add_special_tokens", "documents", "chat_template"),
+    *("vllm_xargs", "mm_processor_kwargs", "enable_thinking", "thinking_budget", "modalities"),
+    *("reasoning_format", "context_length_exceeded_behavior", "safety_model", "separate_reasoning"),
 }
 """Fields that only some servers know; they are sent to the server unchanged."""
 
 WITHOUT_EFFECT = {
     *("model", "user", "store", "service_tier", "stream", "stream_options", "top_logprobs"),
     *("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "priority"),
+    *("prediction", "request_id", "cache_salt", "return_tokens_as_token_ids", "return_token_ids"),
 }
+NEUTRAL: Final = {"echo": False, "use_beam_search": False, "best_of": 1}
+"""Values of fields that are not supported, with which they change nothing."""
+
+GUIDED: Final = {
+    "guided_json": "json_schema",
+    "guided_regex": "regex",
+    "guided_choice": "choice",
+    "json": "json_schema",
+    "regex": "regex",
+    "choice": "choice",
+    "json_object": "json_object",
+}
+"""The structures of vLLM and SGLang, and ours."""
 
 
 def is_batch(row: Row) -> bool:
@@ -64,7 +86,11 @@ def plain_from_batch(row: Row) -> Taken:
         limit = "a request has a body with messages"
         findings.append(ContractError("body", body, limit, "add the body of a chat request"))
         return Taken({}, {}, tuple(findings))
-    body = {name: part for name, part in body.items() if part is not None}
+    body = {
+        name: part
+        for name, part in body.items()
+        if part is not None and not (name in NEUTRAL and part == NEUTRAL[name])
+    }
     findings += _body_findings(body)
     fields: Row = {} if row.get("custom_id") is None else {"custom_id": row["custom_id"]}
     names: Names = {}
@@ -132,13 +158,33 @@ def _translated(name: str, value: Any) -> Any:
         return [value]
     if name == "response_format":
         return _structured(value)
+    if name == "structured_outputs":
+        return _guided(name, value if isinstance(value, dict) else {})
+    if name in GUIDED:
+        return _guided(name, {name: value})
+    if name == "logprobs" and type(value) is int:
+        return value > 0  # Together counts the alternatives
     return value
+
+
+def _guided(name: str, given: Row) -> Row:
+    found = {GUIDED[key]: value for key, value in given.items() if key in GUIDED}
+    if len(found) != 1:
+        limit = "one of json, regex, choice or json_object"
+        raise ContractError(f"body.{name}", given, limit, "give one of these structures")
+    ((kind, value),) = found.items()
+    if kind == "json_schema" and isinstance(value, str):
+        value = parsed(value)
+    return {kind: value}
 
 
 def _structured(value: Any) -> dict[str, Any] | None:
     kind = value.get("type") if isinstance(value, dict) else None
     if kind == "text":
         return None
+    own = value.get("schema") if isinstance(value, dict) else None
+    if kind in {"json_object", "json_schema"} and isinstance(own, dict):
+        return {"json_schema": own}  # Together and Fireworks
     if kind == "json_object":
         return {"json_object": True}
     schema = value.get("json_schema") if kind == "json_schema" else None

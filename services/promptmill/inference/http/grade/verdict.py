@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from promptmill.inference.http.errors import NotFinite, Unreadable
+from promptmill.inference.reasoning import KNOWN
 
 MAX_OBJECTS: Final = 32
 """How many places of a text are tried as the beginning of a JSON value."""
@@ -23,9 +24,20 @@ MAX_OBJECTS: Final = 32
 MAX_DEPTH: Final = 8
 """How deep the scores may be nested."""
 
-_TAG: Final = r"(?:think|thinking|thought|reasoning|reason)"
-_REASONING: Final = re.compile(rf"^.*</{_TAG}>", re.DOTALL | re.IGNORECASE)
-_UNFINISHED: Final = re.compile(rf"\s*<{_TAG}>", re.IGNORECASE)
+_OPENING: Final = "|".join(re.escape(opening) for opening, _ in (*KNOWN, ("<reason>", "")))
+_CLOSING: Final = "|".join(re.escape(closing) for _, closing in (*KNOWN, ("", "</reason>")))
+_REASONING: Final = re.compile(rf"^.*(?:{_CLOSING})", re.DOTALL | re.IGNORECASE)
+_UNFINISHED: Final = re.compile(rf"\s*(?:{_OPENING})", re.IGNORECASE)
+_PLAIN_SIGNS: Final = str.maketrans(
+    {
+        **dict.fromkeys("\u00a0\u202f\u2007\u3000", " "),
+        **dict.fromkeys("“”„«»", '"'),
+        **dict.fromkeys("‘’", "'"),
+        "\uff1a": ":",
+        "\uff0f": "/",
+    }
+)
+"""Signs that models write in place of those of JSON."""
 
 _NUMBER: Final = r"[+-]?\d+(?:[.,]\d+)?"
 _QUANTITY: Final = rf"({_NUMBER})(?:\s*(?:/|out\s+of|of)\s*({_NUMBER})|\s*(%))?"
@@ -35,7 +47,7 @@ _TEXT: Final = re.compile(
 _GAP: Final = r"(?:[ \t\"'*_`|:=~>]|[-–—](?=[ \t]))"
 _NO_RANGE: Final = r"(?![\w%])(?!\.\d)(?!\s*[-–—]\s*\d)(?!\s*(?:to|or|/|of)\s+\d)"
 _IN_LINE: Final = (
-    rf"(?:\s*\([^()\n]{{0,40}}\))?(?:{_GAP}{{0,12}}\n?{_GAP}{{0,12}}(?:score|rating|grade)\b)?"
+    rf"(?:\s*[(\[][^()\[\]\n]{{0,40}}[)\]])?(?:{_GAP}{{0,12}}\n?{_GAP}{{0,12}}(?:score|rating|grade)\b)?"
     rf"{_GAP}{{0,12}}(?:(?:is|as|at|a|an)[ \t]+){{0,2}}{_QUANTITY}{_NO_RANGE}"
 )
 _WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -81,10 +93,12 @@ def read_numbers(text: str, wanted: Mapping[str, Scale]) -> dict[str, float]:
     """
     verdict = _without_reasoning(text)
     names = {_plain(name): name for name in wanted}
-    whole = [
-        found for found in map(_by_name(names), _values(verdict)) if found.keys() == wanted.keys()
-    ]
-    found = _merged(whole) if whole else _in_lines(verdict, wanted)
+    plain = verdict.translate(_PLAIN_SIGNS)
+    whole: list[dict[str, list[Any]]] = []
+    for version in (verdict, plain):  # a text in the object may have such signs rightly
+        found_here = map(_by_name(names), _values(version))
+        whole = whole or [found for found in found_here if found.keys() == wanted.keys()]
+    found = _merged(whole) if whole else _in_lines(plain, wanted)
     if not found:
         raise Unreadable(f"the judge's verdict is not a JSON object: {text[:_SHOWN]!r}")
     return {name: _one(name, found.get(name, []), scale) for name, scale in wanted.items()}
