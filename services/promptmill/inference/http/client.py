@@ -239,7 +239,7 @@ class Client:
             except Rejected as error:
                 if (fault := await self._fault_behind(error)) is None:
                     retries.answered()
-                    raise
+                    raise Poison(str(error)) from error
                 failure, pause_s = fault, retries.failed(fault)
             except Poison:
                 retries.answered()
