@@ -228,6 +228,7 @@ class Client:
             Fatal: the server permanently refuses the requests of this process.
         """
         retries = RequestRetries(self.limiter, self.breaker, self.options)
+        failure: Transient
         while True:
             await retries.acquire_slot()
             try:
