@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,21 +45,62 @@ def lines(path: Path, number: int) -> Path:
     return path
 
 
-def write_board(
-    place: Place, records: int, seconds: float | None = 60.0, url: str | None = None
-) -> None:
-    """What an elected reader would have measured; it does not grow old while a test runs."""
+class LagReader:
+    """What an elected reader has measured, published so often that it does not get old.
 
-    async def write() -> None:
-        redis = connect(url or place.stack.redis, timeout_s=60)
-        election = Election(redis, FlowKeys(place.prefix), "reader", lease_s=600, keep_s=600)
-        turn = await election.turn(b"{}")
-        turn = replace(turn, now_ms=turn.now_ms + 3_600_000)
-        lag = TopicLag(PROMPTS.name, records, seconds=seconds)
-        assert await election.publish(turn, encode_lags({PROMPTS.name: lag}, "reader"))
+    It is dated some seconds ahead, because a busy machine may keep it from publishing for a while.
+    """
+
+    AHEAD_MS = 4_000
+    EVERY_S = 0.5
+
+    def __init__(self, place: Place, url: str) -> None:
+        self._keys, self._url = FlowKeys(place.prefix), url
+        self._lag: TopicLag | None = None
+        self._written: TopicLag | None = None
+        self._ends = False
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread.start()
+
+    def show(self, records: int, seconds: float | None = 60.0) -> None:
+        """Return when so many prompts before the workers are what all others read."""
+        lag = self._lag = TopicLag(PROMPTS.name, records, seconds=seconds)
+        eventually_now(lambda: self._written is lag, 120)
+
+    def end(self) -> None:
+        """Publish no more, and let what was published be forgotten."""
+        self._ends = True
+        self._thread.join()
+
+    async def _run(self) -> None:
+        while not self._ends:
+            with suppress(Unavailable):  # a test has stopped Redis
+                await self._publish()
+            await asyncio.sleep(self.EVERY_S)
+        redis = connect(self._url, timeout_s=60)
+        await redis.delete(self._keys.lags)
         await redis.aclose()
 
-    asyncio.run(write())
+    async def _publish(self) -> None:
+        if (lag := self._lag) is None:
+            return
+        redis = connect(self._url, timeout_s=60)
+        try:
+            election = Election(redis, self._keys, "reader", lease_s=600, keep_s=600)
+            turn = await election.turn(b"{}")
+            turn = replace(turn, now_ms=turn.now_ms + self.AHEAD_MS)
+            assert await election.publish(turn, encode_lags({PROMPTS.name: lag}, "reader"))
+            self._written = lag
+        finally:
+            await redis.aclose()
+
+
+@pytest.fixture
+def reader(place: Place) -> Iterator[LagReader]:
+    """The elected reader of the stack's Redis; it says nothing before ``show`` is called."""
+    reader = LagReader(place, place.stack.redis)
+    yield reader
+    reader.end()
 
 
 @contextmanager
@@ -96,6 +138,14 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
         server.kill()
 
 
+@pytest.fixture
+def own_reader(place: Place, own_redis: RedisServer) -> Iterator[LagReader]:
+    """The elected reader of the server that a test may stop."""
+    reader = LagReader(place, own_redis.url)
+    yield reader
+    reader.end()
+
+
 def held_publishers(promptmill: Promptmill) -> object:
     return promptmill("status", "--run", "r", "--json").json["held_publishers"]
 
@@ -121,18 +171,18 @@ def test_without_waiting_it_ends_at_the_mark_and_says_why(
 
 
 def test_it_waits_above_the_mark_and_goes_on_below_the_low_one(
-    promptmill: Promptmill, place: Place, tmp_path: Path
+    promptmill: Promptmill, place: Place, reader: LagReader, tmp_path: Path
 ) -> None:
-    write_board(place, HIGH + 1)
+    reader.show(HIGH + 1)
     with publishing(place, lines(tmp_path / "in", 5), "--run", "r", "--json") as process:
         assert process.stderr is not None
         said = process.stderr.readline()  # it waits now
         assert b"21 prompts wait on the topic (high-water mark 20)" in said
-        write_board(place, HIGH // 2 + 1)  # between the marks it still waits
+        reader.show(HIGH // 2 + 1)  # between the marks it still waits
         assert _askers(place) == 1
         assert count(place) == 0
         eventually_now(lambda: held_publishers(promptmill) == {"r": 1}, 60)
-        write_board(place, HIGH // 2)
+        reader.show(HIGH // 2)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert count(place) == 5
@@ -171,10 +221,10 @@ def test_without_redis_the_mark_holds_all_the_same(place: Place, tmp_path: Path)
 
 
 def test_redis_stops_while_it_waits_and_comes_back(
-    place: Place, own_redis: RedisServer, tmp_path: Path
+    place: Place, own_redis: RedisServer, own_reader: LagReader, tmp_path: Path
 ) -> None:
     """The mark holds without Redis as well; afterwards it goes on, and nothing is lost."""
-    write_board(place, HIGH + 1, url=own_redis.url)
+    own_reader.show(HIGH + 1)
     receipts = tmp_path / "receipts"
     arguments = (lines(tmp_path / "in", 50), "--run", "r", "--json", "--receipts", receipts)
     with publishing(place, *arguments, PROMPTMILL_REDIS=own_redis.url) as process:
@@ -184,7 +234,7 @@ def test_redis_stops_while_it_waits_and_comes_back(
         eventually_now(lambda: count(place) == HIGH, 120)  # Kafka itself says how much waits
         own_redis.start()
         own_redis.wait_ready()
-        write_board(place, 0, url=own_redis.url)
+        own_reader.show(0)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert orjson.loads(out)["published"] == 50
@@ -193,10 +243,12 @@ def test_redis_stops_while_it_waits_and_comes_back(
     assert sorted(on_topic) == sorted(ids(receipts.read_bytes().splitlines()))
 
 
-def test_two_processes_of_different_runs_share_the_room(place: Place, tmp_path: Path) -> None:
+def test_two_processes_of_different_runs_share_the_room(
+    place: Place, reader: LagReader, tmp_path: Path
+) -> None:
     """Without a board each looks when it likes; neither starves while the topic is emptied."""
     high, receipts = 100, {run: tmp_path / run for run in "ab"}
-    write_board(place, high + 1)
+    reader.show(high + 1)
     marks = {"PROMPTMILL_PROMPTS_HIGH_RECORDS": str(high)}
     with ExitStack() as stack:
         processes = [
@@ -212,7 +264,7 @@ def test_two_processes_of_different_runs_share_the_room(place: Place, tmp_path: 
         ]
         eventually_now(lambda: _askers(place) == 2, 120)
         assert count(place) == 0
-        forget_board(place)
+        reader.end()
         eventually_now(lambda: count(place) >= high // 2, 120)
         # What one may still send when the other has measured is half of the room at most.
         assert count(place) <= high * 3 // 2
@@ -238,17 +290,6 @@ def _consumed_and_ended(place: Place, processes: Iterable[subprocess.Popen[bytes
 def ids(documents: Iterable[bytes]) -> list[str]:
     """The prompts that these are about."""
     return [orjson.loads(document)["prompt_id"] for document in documents]
-
-
-def forget_board(place: Place) -> None:
-    """The figures of a reader that has died are gone."""
-
-    async def delete() -> None:
-        redis = connect(place.stack.redis, timeout_s=60)
-        await redis.delete(FlowKeys(place.prefix).lags)
-        await redis.aclose()
-
-    asyncio.run(delete())
 
 
 async def test_the_room_is_divided_by_run_then_by_publisher(redis_url: str, unique: str) -> None:
