@@ -113,7 +113,7 @@ async def test_answers_wait_for_room_on_their_own_topic() -> None:
     harness.on_board = 1500
     room = harness.room(waits=False)
     await room.refresh()
-    with pytest.raises(HeldBack, match="1,500 completions are waiting on the topic"):
+    with pytest.raises(HeldBack, match="1,500 completions wait on the topic"):
         await room.wait()
 
 
@@ -122,7 +122,7 @@ async def test_who_does_not_wait_is_told_why() -> None:
     harness.on_board = 1500
     room = harness.room(waits=False)
     await room.refresh()
-    with pytest.raises(HeldBack, match="1,500 prompts are waiting"):
+    with pytest.raises(HeldBack, match="1,500 prompts wait"):
         await room.wait()
     assert room.held == {
         "reason": "prompts records",
