@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,11 @@ def test_a_decision_has_its_number_status_and_headings_and_is_short(page: Path) 
     assert len(STATUS.findall(text)) == 1
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == HEADINGS
     assert len(text.split()) <= MAX_WORDS
+
+
+def test_each_number_is_that_of_one_decision() -> None:
+    numbers = Counter(page.name[:4] for page in DECISIONS)
+    assert [number for number, times in numbers.items() if times > 1] == []
 
 
 def test_the_page_on_formats_lists_every_format_with_its_kinds() -> None:
