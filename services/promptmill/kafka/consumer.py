@@ -50,7 +50,7 @@ POLL_MS = 50
 FETCH_BYTES = 8 * 1024 * 1024
 """The maximum size of a broker's response.
 
-The client keeps it in addition to the backlog, and drops its part of a paused partition."""
+The client keeps it in addition to the backlog, also while a partition is paused."""
 
 MAPS_REFUSED = (
     "after a crash, records that finished out of order are processed again; raise the brokers' "

@@ -249,10 +249,11 @@ def _name_of(error: Any) -> str:
     """The server's own name of an error; ``""`` if it gives none."""
     if not isinstance(error, dict):
         return ""
-    details = error.get("details")
-    reasons = [each.get("reason") for each in details or () if isinstance(each, dict)]
-    metadata = error.get("metadata")  # of OpenRouter
-    flags = [name for name in metadata if name == "flagged_input"] if metadata else []
+    details, metadata = error.get("details"), error.get("metadata")
+    listed = details if isinstance(details, list) else []
+    reasons = [each.get("reason") for each in listed if isinstance(each, dict)]
+    is_flagged = isinstance(metadata, dict) and "flagged_input" in metadata  # by OpenRouter
+    flags = ["flagged_input"] if is_flagged else []
     return name_among([error.get("code"), error.get("type"), *reasons, *flags])
 
 

@@ -176,3 +176,16 @@ async def test_an_error_in_a_list_and_flagged_input_are_understood() -> None:
         assert len(server.calls) == 1
         bodies = iter([(400, google)])
         assert (await engine.generate(question())).text == "Yes."
+
+
+@pytest.mark.parametrize("odd", [5, True, "text", [1, None], {"a": 1}, [[]]])
+async def test_parts_of_an_error_in_another_form_are_passed_over(odd: Any) -> None:
+    error = {"message": "no", "code": 403, "metadata": odd, "details": odd}
+    bodies: Iterator[tuple[int, Any]] = iter([])
+
+    def behave(_call: Call) -> Behaviour:
+        return error_body(*next(bodies, (200, chat_body("Yes."))))
+
+    async with BadServer(behave) as server, generating(server) as engine:
+        bodies = iter([(403, {"error": error})])
+        assert (await engine.generate(question())).text == "Yes."
