@@ -123,9 +123,8 @@ def settings_by_flag(
 def main() -> None:
     """Run the command in ``sys.argv``; a promptmill error ends it with one line."""
     try:
-        from promptmill.runtime.redis_client import (
-            refuse_password_flags,
-        )  # imported here because it loads redis
+        # Imported here because it loads redis.
+        from promptmill.runtime.redis_client import refuse_password_flags
 
         refuse_password_flags(sys.argv[1:])
         app()

@@ -155,9 +155,8 @@ class StatusReader:
         settled = await asyncio.to_thread(self._counts.settled, self._run)
         published = await self._published.refresh()
         if self._must_count(published, settled.total):
-            self._counted_at = (
-                published  # prompts that are published in the meantime are counted again
-            )
+            # Prompts that are published in the meantime are counted again.
+            self._counted_at = published
             self._unpublished = await asyncio.to_thread(self._count_unpublished)
             published = await self._published.refresh()
         published = max(settled.total, published + self._unpublished)

@@ -20,10 +20,8 @@ import psutil
 from promptmill.devstack.ports import PORT_IN_USE, PortTaken
 from promptmill.runtime.errors import Fatal
 
-_SIGNALS_TO_RESTORE = (
-    signal.SIGPIPE,
-    signal.SIGXFSZ,
-)  # Python ignores these signals, but servers should not
+_SIGNALS_TO_RESTORE = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Python ignores these signals, but servers should not."""
 _KILLED_WITHIN_S = 10
 _READY_POLL_S = 0.05
 _UNCLEAR_POLLS, _UNCLEAR_POLL_S = 500, 0.01

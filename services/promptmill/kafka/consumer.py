@@ -184,9 +184,8 @@ class KafkaSource:
         self.listener.on_lost(error)
 
     async def _parse(self, batch: tuple[Any, ...]) -> KafkaMessage:
-        consumer = cast(
-            "ConsumerProtocol", self._subscriber.consumer
-        )  # it is absent while the source stops
+        # It is absent while the source stops.
+        consumer = cast("ConsumerProtocol", self._subscriber.consumer)
         return KafkaMessage(
             body=b"",
             raw_message=batch,

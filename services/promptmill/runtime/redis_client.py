@@ -228,9 +228,8 @@ def _keeping_cancellations(pool: ConnectionPool) -> ConnectionPool:
                 await asyncio.sleep(0)  # a cancellation that is already due would be lost as well
             await super().send_packed_command(*args, **kwargs)
             if task is not None and task.cancelling() > before:
-                await self.disconnect(
-                    nowait=True
-                )  # the answer would be taken for that of the next command
+                # The answer would be taken for that of the next command.
+                await self.disconnect(nowait=True)
                 raise asyncio.CancelledError
 
     CancellableConnection.__name__ = f"Cancellable{kind.__name__}"

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from datasets import DatasetInfo, Features, IterableDataset
-from datasets.iterable_dataset import (
-    _BaseExamplesIterable,
-)  # the base class of the library's own sources
+from datasets.iterable_dataset import _BaseExamplesIterable  # of the library's own sources
 
 if TYPE_CHECKING:
     from promptmill.export.formats import Row

@@ -36,9 +36,8 @@ async def test_the_largest_messages_are_echoed_beside_the_loop() -> None:
 
 async def test_the_largest_messages_are_dead_lettered_beside_the_loop() -> None:
     harness = Harness(InMemory())
-    await harness.publish_raw(
-        *(largest(n)[n % 2 :] for n in range(COUNT))
-    )  # half of them are no JSON
+    # Half of them are no JSON.
+    await harness.publish_raw(*(largest(n)[n % 2 :] for n in range(COUNT)))
     with watched_loop():
         member = await harness.member(refuse)
         await eventually(lambda: member.probe.outcomes.total() == COUNT, 60)

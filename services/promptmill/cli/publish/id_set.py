@@ -79,9 +79,8 @@ def new_database(table: str) -> sqlite3.Connection:
     for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE_KIB}"):
         database.execute(f"PRAGMA {pragma}")
     database.execute(f"CREATE TABLE {table} WITHOUT ROWID")
-    database.execute(
-        "BEGIN"
-    )  # one transaction for everything, because single commits would be slower
+    # One transaction for everything, because single commits would be slower.
+    database.execute("BEGIN")
     return database
 
 

@@ -71,9 +71,8 @@ def _below_context(question: Any, context: Any) -> Any:
 def _result(row: Row) -> Any:
     answer = _first(row, RESULTS)
     if isinstance(answer, dict) and isinstance(answer.get("text"), list):
-        answer = next(
-            iter(answer["text"]), None
-        )  # SQuAD has the same answer from several annotators
+        # SQuAD has the same answer from several annotators.
+        answer = next(iter(answer["text"]), None)
     return answer.rpartition(FINAL_ANSWER)[2].strip() if isinstance(answer, str) else answer
 
 
