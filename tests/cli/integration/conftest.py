@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from promptmill.devstack.stack import StackInfo
+from promptmill.flow.board import Election, FlowKeys
+from promptmill.flow.lags import TopicLag, encode_lags
 from promptmill.kafka.sender import KafkaSender
 from promptmill.kafka.topics import ensure_topics, topic_specs
 from promptmill.lake.identity import Identity
 from promptmill.lake.ports import Advance, Batch, TableName
 from promptmill.lake.sink import DeltaSink
 from promptmill.lake.tables import TABLES
+from promptmill.runtime.errors import Unavailable
+from promptmill.runtime.redis_client import connect
 from promptmill.stream.ports import Delivery
 from promptmill_schemas import Contract, Topic, decode, encode
 from promptmill_schemas.topics import PARTITIONS, PROMPTS
 from support.commands import Promptmill, command_line
 from support.kafka_topics import TopicReader
+from support.waiting import eventually_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,56 @@ class Place:
                 await sender.send(topic, key, value)
         finally:
             await sender.stop()
+
+
+class LagReader:
+    """What an elected reader has measured, published so often that it does not get old.
+
+    It is dated some seconds ahead, because a busy machine may keep it from publishing for a while.
+    """
+
+    AHEAD_MS = 4_000
+    EVERY_S = 0.5
+
+    def __init__(self, place: Place, url: str) -> None:
+        self._keys, self._url = FlowKeys(place.prefix), url
+        self._lag: TopicLag | None = None
+        self._written: TopicLag | None = None
+        self._ends = False
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread.start()
+
+    def show(self, lag: TopicLag) -> None:
+        """Return when the lag of this topic is what all others read."""
+        self._lag = lag
+        eventually_now(lambda: self._written is lag, 120)
+
+    def end(self) -> None:
+        """Publish no more, and let what was published be forgotten."""
+        self._ends = True
+        self._thread.join()
+
+    async def _run(self) -> None:
+        while not self._ends:
+            with suppress(Unavailable):  # a test has stopped Redis
+                await self._publish()
+            await asyncio.sleep(self.EVERY_S)
+        redis = connect(self._url, timeout_s=60)
+        await redis.delete(self._keys.lags)
+        await redis.aclose()
+
+    async def _publish(self) -> None:
+        if (lag := self._lag) is None:
+            return
+        redis = connect(self._url, timeout_s=60)
+        try:
+            election = Election(redis, self._keys, "reader", lease_s=600, keep_s=600)
+            turn = await election.turn(b"{}")
+            turn = replace(turn, now_ms=turn.now_ms + self.AHEAD_MS)
+            assert await election.publish(turn, encode_lags({lag.topic: lag}, "reader"))
+            self._written = lag
+        finally:
+            await redis.aclose()
 
 
 class Tables:
@@ -134,3 +191,11 @@ def promptmill(
         monkeypatch, capsys, home=home, topic_prefix=place.prefix, store=place.store
     ) as run:
         yield run
+
+
+@pytest.fixture
+def reader(place: Place) -> Iterator[LagReader]:
+    """The elected reader of the stack's Redis; it says nothing before ``show`` is called."""
+    reader = LagReader(place, place.stack.redis)
+    yield reader
+    reader.end()

@@ -7,20 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import orjson
 import pytest
 
-from cli.integration.conftest import Place
+from cli.integration.conftest import LagReader, Place
 from promptmill.devstack.ports import free_port
 from promptmill.devstack.redis import RedisServer
-from promptmill.flow.board import Election, FlowKeys
-from promptmill.flow.lags import TopicLag, encode_lags
+from promptmill.flow.board import FlowKeys
+from promptmill.flow.lags import TopicLag
 from promptmill.flow.measure import READERS
 from promptmill.flow.publishers import Publishers
 from promptmill.runtime.errors import Unavailable
@@ -43,64 +41,6 @@ def low_marks(monkeypatch: pytest.MonkeyPatch, promptmill: Promptmill) -> None:
 def lines(path: Path, number: int) -> Path:
     path.write_bytes(b"".join(b'{"prompt": "Question %d?"}\n' % n for n in range(number)))
     return path
-
-
-class LagReader:
-    """What an elected reader has measured, published so often that it does not get old.
-
-    It is dated some seconds ahead, because a busy machine may keep it from publishing for a while.
-    """
-
-    AHEAD_MS = 4_000
-    EVERY_S = 0.5
-
-    def __init__(self, place: Place, url: str) -> None:
-        self._keys, self._url = FlowKeys(place.prefix), url
-        self._lag: TopicLag | None = None
-        self._written: TopicLag | None = None
-        self._ends = False
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-        self._thread.start()
-
-    def show(self, records: int, seconds: float | None = 60.0) -> None:
-        """Return when so many prompts before the workers are what all others read."""
-        lag = self._lag = TopicLag(PROMPTS.name, records, seconds=seconds)
-        eventually_now(lambda: self._written is lag, 120)
-
-    def end(self) -> None:
-        """Publish no more, and let what was published be forgotten."""
-        self._ends = True
-        self._thread.join()
-
-    async def _run(self) -> None:
-        while not self._ends:
-            with suppress(Unavailable):  # a test has stopped Redis
-                await self._publish()
-            await asyncio.sleep(self.EVERY_S)
-        redis = connect(self._url, timeout_s=60)
-        await redis.delete(self._keys.lags)
-        await redis.aclose()
-
-    async def _publish(self) -> None:
-        if (lag := self._lag) is None:
-            return
-        redis = connect(self._url, timeout_s=60)
-        try:
-            election = Election(redis, self._keys, "reader", lease_s=600, keep_s=600)
-            turn = await election.turn(b"{}")
-            turn = replace(turn, now_ms=turn.now_ms + self.AHEAD_MS)
-            assert await election.publish(turn, encode_lags({PROMPTS.name: lag}, "reader"))
-            self._written = lag
-        finally:
-            await redis.aclose()
-
-
-@pytest.fixture
-def reader(place: Place) -> Iterator[LagReader]:
-    """The elected reader of the stack's Redis; it says nothing before ``show`` is called."""
-    reader = LagReader(place, place.stack.redis)
-    yield reader
-    reader.end()
 
 
 @contextmanager
@@ -146,6 +86,11 @@ def own_reader(place: Place, own_redis: RedisServer) -> Iterator[LagReader]:
     reader.end()
 
 
+def waiting(records: int) -> TopicLag:
+    """So many prompts wait before the workers."""
+    return TopicLag(PROMPTS.name, records, seconds=60.0)
+
+
 def held_publishers(promptmill: Promptmill) -> object:
     return promptmill("status", "--run", "r", "--json").json["held_publishers"]
 
@@ -173,16 +118,16 @@ def test_without_waiting_it_ends_at_the_mark_and_says_why(
 def test_it_waits_above_the_mark_and_goes_on_below_the_low_one(
     promptmill: Promptmill, place: Place, reader: LagReader, tmp_path: Path
 ) -> None:
-    reader.show(HIGH + 1)
+    reader.show(waiting(HIGH + 1))
     with publishing(place, lines(tmp_path / "in", 5), "--run", "r", "--json") as process:
         assert process.stderr is not None
         said = process.stderr.readline()  # it waits now
         assert b"21 prompts wait on the topic (high-water mark 20)" in said
-        reader.show(HIGH // 2 + 1)  # between the marks it still waits
+        reader.show(waiting(HIGH // 2 + 1))  # between the marks it still waits
         assert _askers(place) == 1
         assert count(place) == 0
         eventually_now(lambda: held_publishers(promptmill) == {"r": 1}, 60)
-        reader.show(HIGH // 2)
+        reader.show(waiting(HIGH // 2))
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert count(place) == 5
@@ -224,7 +169,7 @@ def test_redis_stops_while_it_waits_and_comes_back(
     place: Place, own_redis: RedisServer, own_reader: LagReader, tmp_path: Path
 ) -> None:
     """The mark holds without Redis as well; afterwards it goes on, and nothing is lost."""
-    own_reader.show(HIGH + 1)
+    own_reader.show(waiting(HIGH + 1))
     receipts = tmp_path / "receipts"
     arguments = (lines(tmp_path / "in", 50), "--run", "r", "--json", "--receipts", receipts)
     with publishing(place, *arguments, PROMPTMILL_REDIS=own_redis.url) as process:
@@ -234,7 +179,7 @@ def test_redis_stops_while_it_waits_and_comes_back(
         eventually_now(lambda: count(place) == HIGH, 120)  # Kafka itself says how much waits
         own_redis.start()
         own_redis.wait_ready()
-        own_reader.show(0)
+        own_reader.show(waiting(0))
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert orjson.loads(out)["published"] == 50
@@ -248,7 +193,7 @@ def test_two_processes_of_different_runs_share_the_room(
 ) -> None:
     """Without a board each looks when it likes; neither starves while the topic is emptied."""
     high, receipts = 100, {run: tmp_path / run for run in "ab"}
-    reader.show(high + 1)
+    reader.show(waiting(high + 1))
     marks = {"PROMPTMILL_PROMPTS_HIGH_RECORDS": str(high)}
     with ExitStack() as stack:
         processes = [

@@ -8,9 +8,8 @@ import orjson
 import pytest
 from redis import Redis
 
-from cli.integration.conftest import Place, Tables
-from promptmill.flow.board import FlowKeys
-from promptmill.flow.lags import TopicLag, encode_lags
+from cli.integration.conftest import LagReader, Place, Tables
+from promptmill.flow.lags import TopicLag
 from promptmill.lake.ports import TableName
 from promptmill_schemas.topics import PROMPTS
 from support.commands import Promptmill
@@ -147,17 +146,12 @@ def test_workers_without_partitions_are_marked(promptmill: Promptmill, place: Pl
 
 
 def test_topics_are_shown_with_their_lags_and_marks(
-    promptmill: Promptmill, place: Place, monkeypatch: pytest.MonkeyPatch
+    promptmill: Promptmill, reader: LagReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROMPTMILL_SCORED_HIGH_RECORDS", "100")
-    lag = TopicLag("scored", records=120, bytes=2 * 2**20, tokens=5_000, seconds=30.0)
-    with Redis.from_url(place.stack.redis) as redis:
-        seconds, _ = redis.time()
-        figures = {"term": 1, "at_ms": (seconds + 3_600) * 1000}  # fresh, however slow we are
-        payload = encode_lags({"scored": lag}, "a reader")
-        redis.hset(FlowKeys(place.prefix).lags, mapping=figures | {"lags": payload})
-        topics = promptmill("status", "--run", "test", "--json").json["topics"]
-        shown = promptmill("status", "--run", "test").out
+    reader.show(TopicLag("scored", records=120, bytes=2 * 2**20, tokens=5_000, seconds=30.0))
+    topics = promptmill("status", "--run", "test", "--json").json["topics"]
+    shown = promptmill("status", "--run", "test").out
     known = {"records": 120, "bytes": 2 * 2**20, "tokens": 5_000, "seconds": 30.0}
     marks = {"high_records": 100, "low_records": 50}
     assert topics["scored"] == topics["scored"] | known | marks
