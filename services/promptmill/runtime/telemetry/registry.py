@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields
@@ -26,6 +27,9 @@ INTERVAL_S = 2.0
 TIMEOUT_S = 2.0
 EXPIRES_S = 10
 
+_PROCESS = secrets.token_hex(3)
+"""Containers that share the network of their host share its name, and all have process 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
@@ -33,7 +37,7 @@ class WorkerInfo:
 
     Attributes:
         stage: ``instruct``, ``reward``, ``filter`` or ``store``.
-        id: host, process id and stage.
+        id: what :func:`worker_id` returns.
         in_flight: the number of records in flight.
         done: the number of records finished since the start.
         rate: records finished per second.
@@ -70,8 +74,8 @@ class WorkerInfo:
 
 
 def worker_id(stage: str) -> str:
-    """Return an id that is unique among the live workers."""
-    return f"{stage}-{socket.gethostname()}-{os.getpid()}"
+    """Return the id of this process: no other live worker has it, and it ends with the PID."""
+    return f"{stage}-{socket.gethostname()}-{_PROCESS}-{os.getpid()}"
 
 
 def registry_key(prefix: str, identity: str) -> str:
