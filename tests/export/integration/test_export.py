@@ -187,7 +187,7 @@ def test_contradictions_are_named(table: Records, tmp_path: Path) -> None:
         (file, {"form": "jsonl"}, "contradicts"),
         (file, {"validation": 0.1}, "--validation"),
         (file, {"trainer": "aligner-dpo"}, "does not read it"),
-        (file, {"trainer": "llama-factory-sft"}, "other files"),
+        (file, {"trainer": "llama-factory-sft"}, "companion files"),
         (folder, {"trainer": "trl-dpo", "selection": Selection(kinds=("sft",))}, "--kind sft"),
         (folder, {"selection": Selection(version=10_000)}, "no version 10000"),
         (tmp_path / "nowhere" / "set", {}, "no folder"),
