@@ -37,6 +37,11 @@ class Forgetful(KafkaSource):
             raise Unavailable("the leader is moving")
         return await super().bounds(partitions)
 
+    async def hold(self, partition: Partition) -> None:
+        """Pause, and return when no fetch is on its way, whose records would be kept."""
+        self.pause([partition])
+        await eventually(lambda: not self._consumer._fetcher._in_flight, PATIENCE_S)
+
     def drop_to(self, partition: Partition, offset: int) -> None:
         """As aiokafka does that loses what it has drained: its position has moved on."""
         self._consumer.seek(TopicPartition(*partition), offset)
@@ -84,7 +89,7 @@ async def running(harness: Harness) -> Member:
     await publish(harness, 0, 5)
     member = await harness.member()
     await eventually(lambda: is_committed(harness, 5), PATIENCE_S)
-    member.source.pause([partition_of(harness)])
+    await source_of(member).hold(partition_of(harness))
     await publish(harness, 5, 15)
     return member
 
