@@ -11,6 +11,7 @@ from typing import TypeAlias
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from promptmill.kafka.client import open_admin
@@ -74,6 +75,22 @@ async def put(
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
         for key, value in messages:
             await producer.send_and_wait(topic, value, key, partition, headers=[*headers])
+
+
+def record_batch(headers: Iterable[list[tuple[str, bytes]]]) -> bytes:
+    """Encode a batch from offset 0 with a record for each list of headers."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=0,
+        producer_id=-1,
+        producer_epoch=-1,
+        base_sequence=-1,
+        batch_size=1 << 20,
+    )
+    for number, each in enumerate(headers):
+        builder.append(number, 1_000, b"key", b"value %d" % number, each)
+    return bytes(builder.build())
 
 
 def with_invalid_names(raw: bytes, *, gzipped: bool = False) -> bytes:

@@ -372,16 +372,23 @@ async def test_a_server_that_may_evict_claims_is_refused_with_a_remedy(
             pass
 
 
-async def test_a_full_server_decides_nothing_and_goes_on_when_there_is_room(
-    own_server: RedisServer,
+@pytest.mark.parametrize(
+    ("setting", "wrong", "right", "remedy"),
+    [
+        ("maxmemory", "1kb", "0", "raise maxmemory"),
+        ("min-replicas-to-write", "1", "0", r"NOREPLICAS.*start its replicas"),
+    ],
+)
+async def test_a_server_that_takes_no_writes_decides_nothing_and_is_waited_for(
+    own_server: RedisServer, setting: str, wrong: str, right: str, remedy: str
 ) -> None:
     async with dedup_store_on(own_server.url) as dedup_store:
         await dedup_store.rebuild(Published())
         with admin(own_server) as client:
-            client.config_set("maxmemory", "1kb")
-            with pytest.raises(Unavailable, match="raise maxmemory"):
+            client.config_set(setting, wrong)
+            with pytest.raises(Unavailable, match=remedy):
                 await dedup_store.claim(claim("p", key("a")))
-            client.config_set("maxmemory", "0")
+            client.config_set(setting, right)
         assert accepted(await dedup_store.claim(claim("p", key("b")))) == (token("b"),)
 
 
@@ -442,19 +449,6 @@ async def test_claims_handed_to_a_loader_of_another_form_have_no_sketches(
 
         with pytest.raises(StateLost, match="without a sketch"):
             await exact.rebuild(Published((claimed("q", other),), wait_for_the_other))
-
-
-async def test_a_server_without_the_replicas_that_it_needs_is_waited_for(
-    own_server: RedisServer,
-) -> None:
-    async with dedup_store_on(own_server.url) as dedup_store:
-        await dedup_store.rebuild(Published())
-        with admin(own_server) as client:
-            client.config_set("min-replicas-to-write", 1)
-            with pytest.raises(Unavailable, match=r"NOREPLICAS.*start its replicas"):
-                await dedup_store.claim(claim("p", key("a")))
-            client.config_set("min-replicas-to-write", 0)
-        assert accepted(await dedup_store.claim(claim("p", key("b")))) == (token("b"),)
 
 
 async def test_a_wrong_password_is_a_wrong_setting(own_server: RedisServer) -> None:

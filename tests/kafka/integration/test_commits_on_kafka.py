@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from promptmill.stream import offsets
-from support.chaos.loop_brokers import OnKafka
-from support.kafka_topics import make_topics
-from support.streams import ECHOES, ITEMS, Harness, Item
+from support.chaos.loop_brokers import OnKafka, harness_on
+from support.streams import Harness, Item
 from support.waiting import eventually
 
 pytestmark = pytest.mark.real
@@ -20,12 +19,8 @@ WITHIN_S = 60
 
 @pytest.fixture
 async def harness(kafka: str, unique: str) -> AsyncIterator[Harness]:
-    broker = OnKafka(kafka, f"{unique}.")
-    names = [broker.prefix + topic for topic in (ITEMS.name, ECHOES.name, "dead-letters")]
-    await make_topics(kafka, names, 4)
-    harness = Harness(broker)
-    yield harness
-    await harness.close()
+    async with harness_on(OnKafka(kafka, f"{unique}.")) as harness:
+        yield harness
 
 
 async def test_a_map_that_is_too_large_for_the_broker_is_left_out(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import pytest
 
 from promptmill.kafka.consumer import KafkaSource
 from promptmill.runtime.errors import Misconfigured
 from promptmill.stream.outcome import Outcome
-from support.chaos.loop_brokers import OnKafka
-from support.kafka_topics import make_topics
-from support.streams import ECHOES, ITEMS, QUICK, Harness, Item, echo
+from support.chaos.loop_brokers import OnKafka, harness_on
+from support.streams import QUICK, Harness, Item, echo
 from support.waiting import eventually
 
 pytestmark = pytest.mark.real
@@ -36,11 +36,9 @@ class OneIdForAll(OnKafka):
 
 
 @pytest.fixture
-async def harness(kafka: str, unique: str) -> Harness:
-    broker = OneIdForAll(kafka, f"{unique}.")
-    names = [broker.prefix + topic for topic in (ITEMS.name, ECHOES.name, "dead-letters")]
-    await make_topics(kafka, names, 4)
-    return Harness(broker)
+async def harness(kafka: str, unique: str) -> AsyncIterator[Harness]:
+    async with harness_on(OneIdForAll(kafka, f"{unique}.")) as harness:
+        yield harness
 
 
 async def test_the_worker_whose_place_is_taken_ends_and_the_other_goes_on(harness: Harness) -> None:

@@ -28,9 +28,9 @@ from promptmill.kafka.consumer import KafkaSource
 from promptmill.kafka.header_names import TolerantRecords
 from promptmill.kafka.polling import PolledConsumer, PollGuard
 from promptmill.runtime.errors import Fatal, Misconfigured
-from support.chaos.loop_brokers import OnKafka
+from support.chaos.loop_brokers import OnKafka, harness_on
 from support.kafka_topics import make_topics
-from support.streams import ECHOES, ITEMS, Harness, Item, Member
+from support.streams import ITEMS, Harness, Item, Member
 from support.waiting import eventually
 
 pytestmark = pytest.mark.real
@@ -68,12 +68,8 @@ class OnProbedKafka(OnKafka):
 
 @pytest.fixture
 async def harness(kafka: str, unique: str) -> AsyncIterator[Harness]:
-    broker = OnProbedKafka(kafka, f"{unique}.")
-    names = [broker.prefix + topic for topic in (ITEMS.name, ECHOES.name, "dead-letters")]
-    await make_topics(kafka, names, 4)
-    harness = Harness(broker)
-    yield harness
-    await harness.close()
+    async with harness_on(OnProbedKafka(kafka, f"{unique}.")) as harness:
+        yield harness
 
 
 def polls_of(harness: Harness) -> Counter[str]:

@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 
 from promptmill.runtime.errors import Misconfigured
-from support.chaos.loop_brokers import OnKafka
+from support.chaos.loop_brokers import OnKafka, harness_on
 from support.kafka_topics import delete_topics, make_topics, while_frozen
-from support.streams import ECHOES, ITEMS, Harness, Item
+from support.streams import ITEMS, Harness, Item
 from support.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.real
@@ -21,12 +21,8 @@ BEFORE, AFTER = 5, 20
 
 @pytest.fixture
 async def harness(kafka: str, unique: str) -> AsyncIterator[Harness]:
-    broker = OnKafka(kafka, f"{unique}.", partitions=1)
-    names = [broker.prefix + topic for topic in (ITEMS.name, ECHOES.name, "dead-letters")]
-    await make_topics(kafka, names, 1)
-    harness = Harness(broker)
-    yield harness
-    await harness.close()
+    async with harness_on(OnKafka(kafka, f"{unique}.", partitions=1)) as harness:
+        yield harness
 
 
 async def stands_at(harness: Harness, count: int) -> bool:

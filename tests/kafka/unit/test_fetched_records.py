@@ -12,10 +12,10 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.subscription_state import Assignment
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 import promptmill.kafka.client  # noqa: F401 - it prepares all consumers
 from promptmill.kafka.fetched_records import AcyclicPartitionRecords, KeptFetchResult
+from support.kafka_topics import record_batch
 
 PLACE = TopicPartition("t", 0)
 
@@ -28,18 +28,7 @@ def collects_nothing() -> Iterator[None]:
 
 
 def fetched(count: int = 5) -> Any:
-    builder = DefaultRecordBatchBuilder(
-        magic=2,
-        compression_type=0,
-        is_transactional=0,
-        producer_id=-1,
-        producer_epoch=-1,
-        base_sequence=-1,
-        batch_size=1 << 20,
-    )
-    for number in range(count):
-        builder.append(number, 1_000, b"key", b"value", [])
-    raw = fetcher.MemoryRecords(bytes(builder.build()))
+    raw = fetcher.MemoryRecords(record_batch([] for _ in range(count)))
     return fetcher.PartitionRecords(PLACE, raw, [], 0, None, None, True, 0)
 
 

@@ -9,29 +9,18 @@ import aiokafka
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 import promptmill.kafka.client  # noqa: F401 - it prepares all consumers
 from promptmill.kafka.header_names import TolerantRecords
-from support.kafka_topics import with_invalid_names
+from support.kafka_topics import record_batch, with_invalid_names
 
 READ_AND_UNDERSTOOD = "0.14."
 
 
 def batch(offset: int, names: list[str], *, gzipped: bool = False) -> bytes:
     """A batch with a record for each name of a header; ``????`` becomes four invalid bytes."""
-    builder = DefaultRecordBatchBuilder(
-        magic=2,
-        compression_type=0,
-        is_transactional=0,
-        producer_id=-1,
-        producer_epoch=-1,
-        base_sequence=-1,
-        batch_size=1 << 20,
-    )
-    for number, name in enumerate(names):
-        builder.append(number, 1_000, b"key", b"value %d" % number, [(name, b"x")])
-    raw = bytearray(with_invalid_names(bytes(builder.build()), gzipped=gzipped))
+    plain = record_batch([(name, b"x")] for name in names)
+    raw = bytearray(with_invalid_names(plain, gzipped=gzipped))
     raw[:8] = offset.to_bytes(8, "big")
     return bytes(raw)
 

@@ -16,7 +16,7 @@ from promptmill.stream.lost_records import Gap, LostRecords
 from promptmill.stream.ports import Delivery, Partition
 from promptmill.testing.lake import MemorySink
 from support.fake_source import Log, delete_up_to, every_partition
-from support.sink_loop import QUICK, member, offsets, stored
+from support.sink_loop import QUICK, Member, member, offsets, stored
 from support.store import PARTITIONS, SharedStore, identities, letter, pid, prompt, record, reject
 from support.waiting import PATIENCE_S, eventually
 
@@ -268,18 +268,23 @@ async def test_a_shard_that_comes_back_unclaimed_is_not_read_again(
     assert stored(store, RECORDS) == [pid("a")]
 
 
+async def pass_on(log: Log, one: Member, two: Member) -> None:
+    """Let the first sink store what is on the log, and then the second one a record of ``b``."""
+    await one.assign()
+    await eventually(lambda: one.probe.done == 1)
+    await one.source.revoke(every_partition())
+    await two.assign()
+    log.put(0, record("b"))
+    await eventually(lambda: two.probe.done == 1)
+    await two.source.revoke(every_partition())
+
+
 async def test_a_shard_that_another_sink_had_meanwhile_is_read_again(
     log: Log, store: SharedStore
 ) -> None:
     log.put(0, record("a"))
     async with member(log, store.sink()) as one, member(log, store.sink()) as two:
-        await one.assign()
-        await eventually(lambda: one.probe.done == 1)
-        await one.source.revoke(every_partition())
-        await two.assign()
-        log.put(0, record("b"))
-        await eventually(lambda: two.probe.done == 1)
-        await two.source.revoke(every_partition())
+        await pass_on(log, one, two)
         await one.assign()
         log.put(0, record("b", decision="second"))
         await eventually(lambda: one.probe.done == 2)
@@ -293,13 +298,7 @@ async def test_rows_of_another_sink_are_read_although_the_first_attempt_fails(
     sink = Counting(store)
     log.put(0, record("a"))
     async with member(log, sink) as one, member(log, store.sink()) as two:
-        await one.assign()
-        await eventually(lambda: one.probe.done == 1)
-        await one.source.revoke(every_partition())
-        await two.assign()
-        log.put(0, record("b"))
-        await eventually(lambda: two.probe.done == 1)
-        await two.source.revoke(every_partition())
+        await pass_on(log, one, two)
         sink.failures = 1
         await one.assign()
         log.put(0, record("b"), record("b", decision="second"))

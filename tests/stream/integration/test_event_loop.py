@@ -9,10 +9,9 @@ import orjson
 import pytest
 
 from promptmill_schemas.limits import MAX_PROMPT_BYTES
-from support.chaos.loop_brokers import OnKafka
-from support.kafka_topics import make_topics
+from support.chaos.loop_brokers import OnKafka, harness_on
 from support.loop_watch import watched_loop
-from support.streams import ECHOES, ITEMS, Harness
+from support.streams import Harness
 from support.waiting import eventually
 
 pytestmark = pytest.mark.real
@@ -26,12 +25,8 @@ LETTERS = '"\\\nabcdefghijklmnopqrstuvwxyzäöü '
 
 @pytest.fixture
 async def harness(kafka: str, unique: str) -> AsyncIterator[Harness]:
-    broker = OnKafka(kafka, f"{unique}.")
-    names = [broker.prefix + topic for topic in (ITEMS.name, ECHOES.name, "dead-letters")]
-    await make_topics(kafka, names, 4)
-    harness = Harness(broker)
-    yield harness
-    await harness.close()
+    async with harness_on(OnKafka(kafka, f"{unique}.")) as harness:
+        yield harness
 
 
 def message(number: int, size: int) -> bytes:

@@ -12,9 +12,9 @@ from promptmill.kafka.consumer import KafkaSource
 from promptmill.runtime.errors import Unavailable
 from promptmill.stream.lost_records import Gap, LostRecords
 from promptmill.stream.ports import Partition
-from support.chaos.loop_brokers import OnKafka
-from support.kafka_topics import delete_up_to, make_topics
-from support.streams import ECHOES, ITEMS, Harness, Item, Member
+from support.chaos.loop_brokers import OnKafka, harness_on
+from support.kafka_topics import delete_up_to
+from support.streams import ITEMS, Harness, Item, Member
 from support.waiting import eventually
 
 pytestmark = pytest.mark.real
@@ -58,12 +58,8 @@ class OnForgetfulKafka(OnKafka):
 @pytest.fixture
 async def harness(kafka: str, unique: str) -> AsyncIterator[Harness]:
     """Topics of one partition."""
-    broker = OnForgetfulKafka(kafka, f"{unique}.", partitions=1)
-    names = [broker.prefix + topic for topic in (ITEMS.name, ECHOES.name, "dead-letters")]
-    await make_topics(kafka, names, 1)
-    harness = Harness(broker)
-    yield harness
-    await harness.close()
+    async with harness_on(OnForgetfulKafka(kafka, f"{unique}.", partitions=1)) as harness:
+        yield harness
 
 
 def partition_of(harness: Harness) -> Partition:

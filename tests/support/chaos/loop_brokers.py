@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from promptmill.kafka.consumer import KafkaSource
 from promptmill.kafka.sender import KafkaSender
 from promptmill.stream.layout import DataSetLayout
 from promptmill.stream.ports import Delivery, Sender, Source
 from promptmill.testing.broker import MemoryBroker, MemorySender, MemorySource
-from support.kafka_topics import TopicReader
+from support.kafka_topics import TopicReader, make_topics
+from support.streams import ECHOES, ITEMS, Harness
 
 
 class InMemory:
@@ -43,6 +47,7 @@ class OnKafka:
     def __init__(self, bootstrap: str, prefix: str, partitions: int = 4) -> None:
         self.bootstrap = bootstrap
         self.prefix = prefix
+        self.partitions = partitions
         self._reader = TopicReader(bootstrap, partitions)
 
     def source(self, group: str, topic: str) -> Source:
@@ -61,3 +66,13 @@ class OnKafka:
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         return await self._reader.committed(f"{self.prefix}{group}", topic)
+
+
+@asynccontextmanager
+async def harness_on(broker: OnKafka) -> AsyncIterator[Harness]:
+    """Create the topics of a stage on Kafka, and stop its members at the end."""
+    names = [broker.prefix + topic for topic in (ITEMS.name, ECHOES.name, "dead-letters")]
+    await make_topics(broker.bootstrap, names, broker.partitions)
+    harness = Harness(broker)
+    yield harness
+    await harness.close()
