@@ -68,7 +68,7 @@ class TopicStatus:
         bytes: estimate of their size.
         tokens: estimate of the tokens that a model reads or writes for them; ``None`` if the
             topic's reader has no model.
-        seconds: estimated time until they are finished; ``None`` while there is no progress.
+        seconds: estimated time until they are finished; ``None`` if nothing is being finished.
         high_records: the number above which writers of the topic are held.
         low_records: the number at which writers continue.
         high_bytes, low_bytes: the same limits in bytes.

@@ -44,7 +44,7 @@ ENTRIES_PER_BUCKET: Final = 80
 WIDEST: Final = 256
 """The mean number of entries in a bucket at which the claims are rebuilt into more buckets.
 
-At 512 entries a bucket is no longer a listpack, and an entry takes twice as much memory."""
+From 512 entries on, Redis stores a bucket as a hash table, which doubles the memory per entry."""
 
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MIN_BITS, MAX_BITS = 8, 24

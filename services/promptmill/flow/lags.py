@@ -28,7 +28,7 @@ class TopicLag:
         bytes: estimate of their encoded size; 0 while no worker has measured a message.
         tokens: estimate of the tokens that a model reads or writes for them; ``None`` if the
             topic's reader has no model, or no worker has counted tokens yet.
-        seconds: estimated time until they are finished; ``None`` while there is no progress.
+        seconds: estimated time until they are finished; ``None`` if nothing is being finished.
         groups: number of records by stage that reads the topic.
         partitions: number of partitions of the topic; 0 if unknown.
     """

@@ -69,7 +69,7 @@ class Pressure:
         value: the lag in ``unit``.
         high: the high mark, which the lag was above.
         low: the low mark, to which the lag has to fall.
-        seconds: estimated time until the lag is zero; ``None`` while there is no progress.
+        seconds: estimated time until the lag is zero; ``None`` if nothing is being finished.
     """
 
     topic: str

@@ -165,7 +165,7 @@ class _Shutdown:
 
 
 def _poll_trouble(metrics: StageMetrics) -> str:
-    """Return the answer of the readiness probe about failed polls; empty if there is no problem."""
+    """Return why failed polls make the worker unready, or an empty string if they do not."""
     lasted = metrics.polls_fail_for_s
     return f"polls of Kafka have failed for {lasted:.0f} s" if lasted > UNREADY_AFTER_S else ""
 

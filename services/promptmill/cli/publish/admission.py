@@ -32,7 +32,7 @@ TRICKLE: Final = 1_000
 
 
 class HeldBack(Exception):
-    """There is no room on the topic, and the caller does not wait."""
+    """The topic is full, and the caller chose not to wait."""
 
 
 class Board(Protocol):
@@ -170,7 +170,7 @@ class Backpressure:
         """Wait until at least one more prompt may be sent.
 
         Raises:
-            HeldBack: there is no room, and this object was created with ``waits=False``.
+            HeldBack: the topic is full, and this object was created with ``waits=False``.
         """
         self._throttle.spend(self._topic)
         await self._look()
@@ -217,7 +217,7 @@ class Backpressure:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return :attr:`reason` as data; ``seconds`` is ``None`` while there is no progress."""
+        """Return :attr:`reason` as data; ``seconds`` is ``None`` if nothing is being finished."""
         reasons = self._throttle.reasons
         found: dict[str, Any] = {"reason": label(reasons[0]) if reasons else "lags unknown"}
         if (lag := self._lag) is None:

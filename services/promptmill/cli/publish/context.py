@@ -39,7 +39,7 @@ class ContextLimit:
         self._count = count
 
     def __call__(self, prompt: Prompt) -> None:
-        """Raise :class:`ContractError` if there is no room for a single token of an answer."""
+        """Raise :class:`ContractError` if the prompt leaves no token for an answer."""
         texts = [message.content for message in prompt.messages]
         if sum(len(text.encode()) for text in texts) < self._context_tokens:
             return  # every token has at least one byte

@@ -113,7 +113,7 @@ class Publisher:
             batches: batches of lines; each batch is sent without waiting for the next.
 
         Raises:
-            HeldBack: there is no room, and the caller does not wait; all earlier lines are
+            HeldBack: the topic is full, and the caller chose not to wait; all earlier lines are
                 reported.
             Unavailable: the broker did not answer within the patience of the outbox. The lines with
                 a known result are reported; call :meth:`drain` for those that are still being sent.
